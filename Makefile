@@ -1,0 +1,52 @@
+# `make demo` and `make test` do their whole set-up; nothing has to be installed first but Python 3.11 and make.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+PIP_INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
+PACKAGES := tools migration flags observability
+
+.PHONY: help demo test check format clean
+
+help:  ## say what there is
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
+
+demo: $(VENV)/runtime  ## real files through the shim, 0 to 100 % and back; FILES="a.pdf b.md" for your own
+	@$(BIN)/shim demo $(FILES)
+
+test: check $(VENV)/browser  ## all checks and tests, with a real Unleash server and a real browser
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(VENV)/development  ## style, types, who imports whom
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pyright --pythonpath $(BIN)/python
+	$(BIN)/lint-imports
+
+format: $(VENV)/development  ## mend the style
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:  ## remove what the other targets made
+	rm -rf $(VENV) build *.egg-info
+
+$(VENV)/created:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/runtime: $(VENV)/created requirements.txt constraints.txt pyproject.toml
+	@echo "Installing what the program needs (about a minute) ..."
+	@$(PIP_INSTALL) --requirement requirements.txt
+	@$(PIP_INSTALL) --no-deps --editable .
+	@touch $@
+
+$(VENV)/development: $(VENV)/runtime requirements-dev.txt
+	@echo "Installing what the tests need (about a minute) ..."
+	@$(PIP_INSTALL) --requirement requirements-dev.txt
+	@touch $@
+
+$(VENV)/browser: $(VENV)/development tests/install_browser.sh
+	@PATH="$(abspath $(BIN)):$$PATH" sh tests/install_browser.sh
+	@touch $@

@@ -1,0 +1,94 @@
+"""Unleash's own client, with everything that could hurt its host taken out of its hands."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Mapping
+from threading import Thread
+from typing import Any
+
+from apscheduler.executors.base import BaseExecutor, run_job  # type: ignore[import-untyped]  # ships no types
+from apscheduler.schedulers.background import BackgroundScheduler  # type: ignore[import-untyped]  # ships no types
+from UnleashClient.cache import BaseCache
+from UnleashClient.clients.unleash_client import UnleashClient
+from UnleashClient.constants import FEATURES_URL
+from UnleashClient.utils import LOGGER, InstanceAllowType
+
+STARTING_THREAD = "flags-start"
+_POLLING_THREAD = "flags-poll"
+
+
+class MemoryCache(BaseCache):
+    """Keeps the client's state in memory: no folder to be unwritable, no pickles, nothing shared between clients."""
+
+    def __init__(self, payload: str | None = None) -> None:
+        self._data: dict[str, Any] = {}
+        if payload is not None:
+            self._data[FEATURES_URL] = payload
+            self.bootstrapped = True
+
+    def set(self, key: str, value: Any) -> None:
+        """Store one value."""
+        self._data[key] = value
+
+    def mset(self, data: Mapping[str, Any]) -> None:
+        """Store several values."""
+        self._data.update(data)
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """Return a value, or `default`."""
+        return self._data.get(key, default)
+
+    def exists(self, key: str) -> bool:  # pyright: ignore[reportIncompatibleMethodOverride]  # the base has no types
+        """Whether there is such a value."""
+        return key in self._data
+
+    def destroy(self) -> None:
+        """Forget everything."""
+        self._data.clear()
+
+
+class _DaemonExecutor(BaseExecutor):  # type: ignore[misc]  # its base ships no types
+    """Runs each job on a daemon thread, so that a request which hangs cannot keep the process from ending."""
+
+    def _do_submit_job(self, job: Any, run_times: Any) -> None:
+        Thread(target=self._run, args=(job, run_times), name=_POLLING_THREAD, daemon=True).start()
+
+    def _run(self, job: Any, run_times: Any) -> None:
+        try:
+            events = run_job(job, job._jobstore_alias, run_times, self._logger.name)  # noqa: SLF001 - as APScheduler's own executors do
+        except BaseException:  # noqa: BLE001 - as APScheduler's own executors do: reported below
+            self._run_job_error(job.id, *sys.exc_info()[1:])
+        else:
+            self._run_job_success(job.id, events)
+
+
+def _demote(record: logging.LogRecord) -> bool:
+    """Turn the client's traceback at each failed poll into a debug message: the source reports an outage once."""
+    if record.threadName in {STARTING_THREAD, _POLLING_THREAD}:
+        record.levelno, record.levelname = logging.DEBUG, "DEBUG"
+    return True
+
+
+LOGGER.addFilter(_demote)
+
+
+def make_scheduler() -> dict[str, Any]:
+    """Arguments that make an Unleash client work on daemon threads only."""
+    return {
+        "scheduler": BackgroundScheduler(executors={"daemon": _DaemonExecutor()}, daemon=True),
+        "scheduler_executor": "daemon",
+    }
+
+
+def make_offline_client(payload: str, app_name: str) -> UnleashClient:
+    """Make a client that evaluates this payload, starts no thread and asks nobody."""
+    return UnleashClient(
+        url="http://offline.invalid",
+        app_name=app_name,
+        cache=MemoryCache(payload),
+        disable_metrics=True,
+        disable_registration=True,
+        multiple_instance_mode=InstanceAllowType.SILENTLY_ALLOW,
+    )

@@ -1,0 +1,123 @@
+"""What the migrations of one process share: who decides, who watches, where candidates and shadows run."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from migration._callsites import OncePerSite
+from migration._loop import BackgroundLoop
+from migration._model import Call, CallSite, Decision, Notice, NoticeKind, Reason, Side
+from migration._observers import Observers
+from migration._ports import Observer, Router
+from migration._shadow import ShadowRunner
+
+
+class AlwaysLegacy:
+    """The router of a process that nobody has configured: off is safe."""
+
+    def decide(self, call: Call) -> Decision:  # noqa: ARG002  # whatever the call is
+        """Legacy serves."""
+        return Decision(serve=Side.LEGACY, reason=Reason.DEFAULT, source="unconfigured")
+
+
+class Runtime:
+    """Router, observers and background loops of one process.
+
+    Args:
+        router: who decides.
+        observers: who watches.
+        shadow_capacity: how many shadows may wait or run at once; more are dropped and counted.
+        shadow_seconds: how long one shadow may take.
+        drain_seconds: at exit, how long calls under way may go on.
+        new_unit: makes the id of a unit of work.
+    """
+
+    def __init__(
+        self,
+        *,
+        router: Router | None = None,
+        observers: Iterable[Observer] = (),
+        shadow_capacity: int = 64,
+        shadow_seconds: float = 60.0,
+        drain_seconds: float = 10.0,
+        new_unit: Callable[[], str] = lambda: uuid.uuid4().hex,
+    ) -> None:
+        self.observers = Observers(observers)
+        self.loop = BackgroundLoop("migration-candidate", drain_seconds=drain_seconds)
+        self.shadows = ShadowRunner(observers=self.observers, capacity=shadow_capacity, seconds=shadow_seconds)
+        self.new_unit = new_unit
+        self._router = router or AlwaysLegacy()
+        self._blocking_sites = OncePerSite()
+
+    def decide(self, call: Call) -> Decision:
+        """Ask the router once; whatever goes wrong there means legacy and no shadow."""
+        if self.loop.closed:
+            return Decision(serve=Side.LEGACY, reason=Reason.DISABLED, source="shutdown")
+        try:
+            decision = self._router.decide(call)
+            if not isinstance(decision, Decision):
+                raise TypeError(f"not a decision: {decision!r}")  # noqa: TRY301  # one place says what then
+        except Exception as error:  # noqa: BLE001  # a router may fail in any way; legacy serves and the reason is shown
+            return Decision(
+                serve=Side.LEGACY, reason=Reason.ERROR, source=type(self._router).__name__, error=type(error).__name__
+            )
+        return decision
+
+    def on_background_loop(self) -> bool:
+        """Whether the caller runs on a loop of this runtime, where candidates can be awaited directly."""
+        return self.loop.is_current_thread() or self.shadows.loop.is_current_thread()
+
+    def must_not_wait(self) -> bool:
+        """Whether the caller runs on a loop of this runtime or in a worker of one, where waiting could never end."""
+        return self.loop.owns_current_thread() or self.shadows.loop.owns_current_thread()
+
+    def report_blocked_loop(self, migration: str, site: CallSite) -> None:
+        """Say once a call site that a synchronous call holds up an event loop there."""
+        if self._blocking_sites.is_new(site):
+            self.notice(
+                NoticeKind.BLOCKED_EVENT_LOOP,
+                migration,
+                f"{site.file}:{site.line} ({site.function}) calls synchronously inside a running event loop, which "
+                "stands still meanwhile; await the function's `.aio(...)` there instead",
+            )
+
+    def notice(self, kind: NoticeKind, migration: str, text: str) -> None:
+        """Tell the observers."""
+        self.observers.noticed(Notice(kind=kind, migration=migration, text=text))
+
+    def close(self, timeout: float | None = None) -> None:
+        """Finish what is under way, shadows last, and stop; later calls are served by legacy."""
+        self.loop.close(timeout)
+        self.shadows.close(timeout)
+
+
+_lock = threading.Lock()
+_current: Runtime | None = None
+
+
+def configure(**options: Any) -> Runtime:
+    """Put a `Runtime` made from these options in force for this process, and close the one before it."""
+    return use_runtime(Runtime(**options))
+
+
+def use_runtime(runtime: Runtime) -> Runtime:
+    """Put `runtime` in force for this process, and close the one before it."""
+    global _current  # the one runtime of the process
+    with _lock:
+        before, _current = _current, runtime
+    if before is not None and before is not runtime:
+        before.close()
+    return runtime
+
+
+def current_runtime() -> Runtime:
+    """The runtime in force; without one, everything is served by legacy."""
+    global _current  # noqa: PLW0603  # the one runtime of the process
+    if _current is None:
+        with _lock:
+            if _current is None:
+                _current = Runtime()
+    return _current

@@ -1,0 +1,21 @@
+"""OpenTelemetry behind the core's observer port: spans, metrics, events and where they go."""
+
+from observability._handle import TelemetryHandle, setup
+from observability._http import HttpTelemetry
+from observability._loop import start_loop_watch, watch_loop_delay
+from observability._sampling import LinkAwareSampler
+from observability._telemetry import Telemetry
+from observability.errors import ConfigurationError, ObservabilityError, PrometheusPortError
+
+__all__ = [
+    "ConfigurationError",
+    "HttpTelemetry",
+    "LinkAwareSampler",
+    "ObservabilityError",
+    "PrometheusPortError",
+    "Telemetry",
+    "TelemetryHandle",
+    "setup",
+    "start_loop_watch",
+    "watch_loop_delay",
+]

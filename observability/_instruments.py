@@ -1,0 +1,162 @@
+"""The instruments of one meter provider, and what they keep between two collections."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Iterable
+from typing import Final
+
+import psutil
+from opentelemetry.metrics import CallbackOptions, Meter, Observation
+
+from observability._bounded import BoundedValues
+from observability.names import Attribute, Metric, Unit
+
+Labels = dict[str, str | int]
+"""Attributes of one measurement; each value is bounded in number."""
+
+# The boundaries that the conventions give for `http.client.request.duration`; uploads of large files take longer.
+_HTTP_SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10)
+_UPLOAD_SECONDS: Final = (*_HTTP_SECONDS, 30, 60, 120, 300, 600)
+_DELAY_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
+_FILE_BYTES: Final = tuple(4**power * 1024 for power in range(10))  # 1 KiB .. 256 MiB
+
+
+class Tally:
+    """Numbers that go up and down, one for each set of labels, read when metrics are collected.
+
+    A change costs 2 µs here and 25 µs in an up-down counter of the SDK.
+    """
+
+    __slots__ = ("_counts", "_lock")
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._counts: Counter[tuple[tuple[str, str | int], ...]] = Counter()
+
+    def add(self, change: int, labels: Labels) -> None:
+        """Change the number that belongs to these labels."""
+        with self._lock:
+            self._counts[tuple(labels.items())] += change
+
+    def observe(self, _: CallbackOptions) -> Iterable[Observation]:
+        """Return the numbers as they are now."""
+        with self._lock:
+            return [Observation(count, dict(labels)) for labels, count in self._counts.items()]
+
+
+class PoolGauge:
+    """How many connections a pool holds, and how many of them are in use."""
+
+    __slots__ = ("_limit", "_lock", "_used")
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._limit = 0
+        self._used = 0
+
+    def set_limit(self, connections: int) -> None:
+        """Note how many connections the pool may hold."""
+        self._limit = connections
+
+    def add(self, change: int) -> None:
+        """Change the number of connections in use."""
+        with self._lock:
+            self._used += change
+
+    def usage(self, _: CallbackOptions) -> Iterable[Observation]:
+        """Connections in use, once there is a pool."""
+        return [Observation(self._used)] if self._limit else []
+
+    def limit(self, _: CallbackOptions) -> Iterable[Observation]:
+        """Connections at most, once there is a pool."""
+        return [Observation(self._limit)] if self._limit else []
+
+    def utilization(self, _: CallbackOptions) -> Iterable[Observation]:
+        """Share of the pool in use, once there is a pool."""
+        return [Observation(self._used / self._limit)] if self._limit else []
+
+
+class Bounds:
+    """One bound for each attribute whose values come from outside."""
+
+    __slots__ = ("error_type", "migration", "provider", "server", "status")
+
+    def __init__(self) -> None:
+        self.error_type = BoundedValues()
+        self.migration = BoundedValues()
+        self.provider = BoundedValues()
+        self.server = BoundedValues()
+        self.status = BoundedValues()
+
+
+class Instruments:
+    """Everything that is measured. Durations are in seconds, sizes in bytes."""
+
+    def __init__(self, meter: Meter) -> None:
+        self.bounds = Bounds()
+        self.active = Tally()
+        self.pool = PoolGauge()
+        self._process = psutil.Process()
+        self.operation_duration = meter.create_histogram(
+            Metric.OPERATION_DURATION,
+            Unit.SECONDS,
+            "Duration of one run of one implementation; `error.type` is set on failures only.",
+            explicit_bucket_boundaries_advisory=_UPLOAD_SECONDS,
+        )
+        self.file_size = meter.create_histogram(
+            Metric.FILE_SIZE, Unit.BYTES, "Size of the files uploaded.", explicit_bucket_boundaries_advisory=_FILE_BYTES
+        )
+        self.http_duration = meter.create_histogram(
+            Metric.HTTP_DURATION,
+            Unit.SECONDS,
+            "Duration of HTTP requests, to the answer's head.",
+            explicit_bucket_boundaries_advisory=_UPLOAD_SECONDS,
+        )
+        self.pool_wait = meter.create_histogram(
+            Metric.POOL_WAIT,
+            Unit.SECONDS,
+            "Time that requests waited for a connection of the pool.",
+            explicit_bucket_boundaries_advisory=_HTTP_SECONDS,
+        )
+        self.loop_delay = meter.create_histogram(
+            Metric.EVENT_LOOP_DELAY,
+            Unit.SECONDS,
+            "How late the background event loop wakes a sleeper.",
+            explicit_bucket_boundaries_advisory=_DELAY_SECONDS,
+        )
+        self.comparisons = meter.create_counter(
+            Metric.SHADOW_COMPARISONS, Unit.COMPARISON, "Verdicts on shadowed calls."
+        )
+        self.notices = meter.create_counter(
+            Metric.NOTICES, Unit.NOTICE, "Messages for operators, fallbacks to the legacy side among them."
+        )
+        self._observe_state(meter)
+
+    def _observe_state(self, meter: Meter) -> None:
+        meter.create_observable_up_down_counter(
+            Metric.ACTIVE_OPERATIONS, [self.active.observe], Unit.UPLOAD, "Runs under way."
+        )
+        meter.create_observable_up_down_counter(
+            Metric.POOL_USAGE, [self.pool.usage], Unit.CONNECTION, "Connections in use."
+        )
+        meter.create_observable_up_down_counter(
+            Metric.POOL_LIMIT, [self.pool.limit], Unit.CONNECTION, "Connections that the pool may hold."
+        )
+        meter.create_observable_gauge(
+            Metric.POOL_UTILIZATION, [self.pool.utilization], Unit.RATIO, "Share of the pool in use."
+        )
+        meter.create_observable_up_down_counter(
+            Metric.PROCESS_MEMORY, [self._memory], Unit.BYTES, "Resident memory of this process."
+        )
+
+    def _memory(self, _: CallbackOptions) -> Iterable[Observation]:
+        return [Observation(self._process.memory_info().rss)]
+
+    def call_labels(self, migration: str, provider: str | int | None) -> Labels:
+        """Labels that every measurement of a call has."""
+        labels: Labels = {Attribute.MIGRATION: self.bounds.migration(migration)}
+        if provider is not None:
+            labels[Attribute.PROVIDER] = self.bounds.provider(str(provider))
+        return labels
