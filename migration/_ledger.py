@@ -6,6 +6,7 @@ costs it nothing. What does not fit is counted as lost, never waited for.
 
 from __future__ import annotations
 
+import atexit
 import json
 import logging
 import os
@@ -141,6 +142,7 @@ class Ledger(LedgerReader):
                 if self._writer is None:
                     self._writer = threading.Thread(target=self._run, name="migration-ledger", daemon=True)
                     self._writer.start()
+                    atexit.register(self.flush)
 
     def _run(self) -> None:
         while True:

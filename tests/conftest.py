@@ -1,0 +1,27 @@
+"""Fixtures shared by every room come from `tests/support`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+pytest_plugins = ("tests.support.monolith", "tests.support.sandbox", "tests.support.unleash")
+
+_MEASURED = pytest.StashKey[list[str]]()
+
+
+@pytest.fixture
+def say(request: pytest.FixtureRequest) -> Callable[[str], None]:
+    """Report a measured figure: it stands in the summary after the tests, whether they pass or not."""
+    said = request.config.stash.setdefault(_MEASURED, [])
+    return lambda figure: said.append(f"{request.node.name}: {figure}")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Print what was measured."""
+    figures = config.stash.get(_MEASURED, [])
+    if figures:
+        terminalreporter.section("measured in this run")
+        for figure in figures:
+            terminalreporter.line(figure)

@@ -1,0 +1,65 @@
+"""The documents say what the code does."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from migration import _compare, _ledger, _shadow
+from observability.names import Event, Metric
+from tools.settings import Settings
+from tools.wire import exchanges
+
+ROOT = Path(__file__).parent.parent
+
+
+def text(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+def test_every_setting_stands_in_the_readme() -> None:
+    """The configuration table names every variable, and none that does not exist."""
+    table = text("README.md").partition("## Configuration")[2]
+    named = set(re.findall(r"`([A-Z][A-Z_]+)`", table)) - {"XDG_STATE_HOME", "OTEL_EXPORTER_OTLP_ENDPOINT"}
+    assert named == {field.upper() for field in Settings.model_fields}
+
+
+def test_the_defaults_in_the_readme_are_the_real_ones() -> None:
+    """Numbers and addresses of the table are those of the code."""
+    for line in re.findall(r"^\| `[A-Z].*\|$", text("README.md"), re.MULTILINE):
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        variables = re.findall(r"`([A-Z][A-Z_]+)`", cells[0])
+        for variable, shown in zip(variables, cells[1].replace("`", "").split(", "), strict=False):
+            default = Settings.model_fields[variable.lower()].default
+            if isinstance(default, int | float) or (isinstance(default, str) and default):
+                assert shown == (f"{default:g}" if isinstance(default, float) else str(default)), variable
+
+
+def test_every_metric_and_event_is_documented() -> None:
+    """The telemetry page knows every name."""
+    page = text("docs/telemetry.md")
+    for name in [*Event, *Metric]:
+        assert name in page or f".{name.rpartition('.')[2]}" in page, name
+
+
+def test_the_bounds_in_the_documents_are_the_real_ones() -> None:
+    """The figures of the architecture page are those of the code."""
+    page = text("docs/architecture.md")
+    settings = Settings()
+    for figure in (
+        f"{settings.shadow_queue} (`SHADOW_QUEUE`)",
+        f"{settings.shadow_timeout:g} s (`SHADOW_TIMEOUT`)",
+        f"{settings.drain_timeout:g} s (`DRAIN_TIMEOUT`)",
+        f"| {_shadow.CONCURRENT_SHADOWS} | `migration/_shadow.py`",
+        f"{_compare.MAX_DIFFERENCES}, each value {_compare.MAX_SHOWN} characters",
+        f"{exchanges.MAX_EXCHANGES}, each answer {exchanges.MAX_ANSWER_BYTES // 1024} KiB",
+        f"{_ledger.KEEP_ROWS:,} comparisons",
+    ):
+        assert figure in page, figure
+
+
+def test_links_lead_somewhere() -> None:
+    """Every relative link and picture of the documents exists."""
+    for document in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]:
+        for target in re.findall(r"\]\((?!https?:)([^)#]+)", document.read_text(encoding="utf-8")):
+            assert (document.parent / target).exists(), f"{document.name}: {target}"
