@@ -40,7 +40,12 @@ class Shim(Generic[P, R]):
     Which side serves is decided once a call. Exceptions of the side that served reach the caller as they are.
     """
 
+    __name__: str
+    __qualname__: str
+
     def __init__(self, migration: Migration, legacy: Callable[P, R], runtime: Runtime | None = None) -> None:
+        if not hasattr(legacy, "__qualname__"):
+            raise DeclarationError(f"a {type(legacy).__name__} has no name to be traced by; wrap it in a `def`")
         if inspect.iscoroutinefunction(legacy):
             raise DeclarationError(f"{legacy.__qualname__} is asynchronous; the legacy side of a migration is not")
         if isinstance(legacy, staticmethod | classmethod):
@@ -244,6 +249,7 @@ class BoundShim(Generic[Q, R]):
         self.__func__ = shim
         self.__self__ = instance
         self.__wrapped__ = shim.legacy.__get__(instance)
+        self.__module__, self.__doc__ = shim.legacy.__module__, shim.legacy.__doc__
 
     def __call__(self, *args: Q.args, **kwargs: Q.kwargs) -> R:
         """Call as the legacy method is called."""

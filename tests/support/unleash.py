@@ -112,7 +112,8 @@ class UnleashConsole:
         """Keep what the browser shows as `build/artifacts/NAME.png`."""
         path = REPOSITORY / "build" / "artifacts" / f"{name}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
-        self.page.screenshot(path=path)
+        self.page.wait_for_load_state("networkidle")
+        self.page.screenshot(path=path, animations="disabled")
         return path
 
 

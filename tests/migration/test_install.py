@@ -1,0 +1,376 @@
+"""A migration is put in front of a function without its callers changing, and taken away again."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import inspect
+import pickle
+import sys
+import types
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from migration import (
+    BypassWarning,
+    DeclarationError,
+    Migration,
+    NoticeKind,
+    Runtime,
+    Shim,
+    Side,
+    TargetNotFoundError,
+    install,
+    migrate,
+    uninstall,
+)
+from migration.testing import FixedRouter, RecordingObserver
+
+MONOLITH = '''
+import functools
+
+def upload(path, storage, purpose="file-extract"):
+    """Upload one file."""
+    return ("old", path, purpose)
+
+def call():
+    return upload("a.txt", None)
+
+async def already_async(): ...
+
+constant = 5
+
+def query(question):
+    return "old"
+
+async def query_async(question):
+    return "the module's own"
+
+class Base:
+    def _run(self, files):
+        """Upload several."""
+        return ("old", type(self).__name__, files)
+
+    def shared(self):
+        return "old shared"
+
+class Tool(Base):
+    prefix = "tool"
+
+    def run(self, file, *, purpose=""):
+        return ("old", self.prefix, file)
+
+    def ask(self):
+        return "old"
+
+    async def ask_async(self):
+        return "the class's own"
+
+    @staticmethod
+    def check(path):
+        return ("old", path)
+
+    @classmethod
+    def build(cls):
+        return cls()
+
+    @property
+    def size(self):
+        return 1
+
+class Special(Tool):
+    def run(self, file, *, purpose=""):
+        return ("special", *super().run(file, purpose=purpose))
+'''
+
+
+@pytest.fixture
+def monolith() -> Iterator[Any]:
+    """A module of an application, importable as `monolith`."""
+    module = types.ModuleType("monolith")
+    sys.modules["monolith"] = module
+    exec(MONOLITH, vars(module))  # noqa: S102  # the text above
+    yield module
+    del sys.modules["monolith"]
+
+
+@pytest.fixture
+def migration(router: FixedRouter) -> Migration:
+    router.serve = Side.CANDIDATE
+
+    async def new(*args: object, **kwargs: object) -> tuple[object, ...]:
+        return ("new", *args, *kwargs.values())
+
+    return Migration(name="m", candidate=new)
+
+
+def test_callers_of_a_function_are_routed_unchanged(
+    monolith: Any, migration: Migration, runtime: Runtime, router: FixedRouter
+) -> None:
+    """Calls by name from its own module and from outside go through the shim, in both directions."""
+    install("monolith:upload", migration, runtime=runtime)
+    assert monolith.call() == ("new", "a.txt", None)
+    router.serve = Side.LEGACY
+    assert monolith.call() == ("old", "a.txt", "file-extract")
+
+
+def test_a_method_is_bound_as_before(monolith: Any, migration: Migration, runtime: Runtime) -> None:
+    """Through an instance, through the class, through `super()`; instances made earlier included."""
+    earlier = monolith.Tool()
+    install("monolith:Tool.run", migration, runtime=runtime)
+    assert earlier.run("a", purpose="p") == ("new", earlier, "a", "p")
+    assert monolith.Tool.run(earlier, "a") == ("new", earlier, "a")
+    special = monolith.Special()
+    assert special.run("a") == ("special", "new", special, "a", "")
+    assert asyncio.run(earlier.run.aio("a")) == ("new", earlier, "a")
+
+
+def test_an_inherited_method_is_migrated_for_that_class_alone(
+    monolith: Any, migration: Migration, runtime: Runtime
+) -> None:
+    """Its base and the base's other children keep legacy; afterwards the class inherits again."""
+    install("monolith:Tool._run", migration, runtime=runtime)
+    tool = monolith.Tool()
+    assert tool._run(["a"]) == ("new", tool, ["a"])
+    assert asyncio.run(tool._run_async(["a"])) == ("new", tool, ["a"])
+    assert monolith.Base()._run(["a"]) == ("old", "Base", ["a"])
+    uninstall("monolith:Tool._run")
+    assert "_run" not in vars(monolith.Tool)
+    assert not hasattr(tool, "_run_async")
+    assert tool._run(["a"]) == ("old", "Tool", ["a"])
+
+
+def test_base_and_child_can_both_be_migrated(
+    monolith: Any, migration: Migration, runtime: Runtime, router: FixedRouter
+) -> None:
+    """Taking the child's away leaves the base's in force for it, twin included."""
+    install("monolith:Base.shared", migration, runtime=runtime)
+    install("monolith:Tool.shared", migration, runtime=runtime)
+    tool = monolith.Tool()
+    uninstall("monolith:Tool.shared")
+    assert tool.shared() == ("new", tool)
+    assert asyncio.run(tool.shared_async()) == ("new", tool)
+    with pytest.raises(TargetNotFoundError, match="no migration is installed there"):
+        uninstall("monolith:Tool.shared")
+    uninstall("monolith:Base.shared")
+    router.serve = Side.CANDIDATE
+    assert tool.shared() == "old shared"
+
+
+def test_a_static_method_stays_static(monolith: Any, migration: Migration, runtime: Runtime) -> None:
+    """Neither it nor its twin gets an instance."""
+    install("monolith:Tool.check", migration, runtime=runtime)
+    assert monolith.Tool.check("a") == monolith.Tool().check("a") == ("new", "a")
+    assert asyncio.run(monolith.Tool().check_async("a")) == ("new", "a")
+    uninstall("monolith:Tool.check")
+    assert monolith.Tool().check("a") == ("old", "a")
+    assert isinstance(vars(monolith.Tool)["check"], staticmethod)
+
+
+@pytest.mark.parametrize(
+    ("target", "problem"),
+    [
+        ("monolith", "it has not two parts"),
+        (":upload", "it has not two parts"),
+        ("monolith:", "it has not two parts"),
+        ("no.such.module:f", "No module named"),
+        ("monolith:missing", "has no attribute 'missing'"),
+        ("monolith:Missing.run", "has no attribute 'Missing'"),
+        ("monolith:constant", "it is a int, not a function"),
+        ("monolith:Tool", "it is a type, not a function"),
+        ("monolith:Tool.build", "it is a classmethod, not a function"),
+        ("monolith:Tool.size", "it is a property, not a function"),
+        ("monolith:functools.reduce", "not a function"),
+    ],
+)
+@pytest.mark.usefixtures("monolith")
+def test_targets_that_are_no_function_are_refused(migration: Migration, target: str, problem: str) -> None:
+    """One typed error that names the target, the problem, and what is expected."""
+    with pytest.raises(TargetNotFoundError, match=problem) as found:
+        install(target, migration)
+    assert found.value.target == target
+    assert "expected 'pkg.mod:func'" in str(found.value)
+
+
+def test_an_asynchronous_target_is_refused(monolith: Any, migration: Migration) -> None:
+    """And stays as it is."""
+    before = monolith.already_async
+    with pytest.raises(DeclarationError, match="is asynchronous"):
+        install("monolith:already_async", migration)
+    assert monolith.already_async is before
+
+
+# Twins
+
+
+@pytest.mark.parametrize(("target", "twin"), [("Tool._run", "_run_async"), ("Tool.run", "run_async")])
+def test_an_asynchronous_twin_appears_and_disappears(
+    monolith: Any, migration: Migration, runtime: Runtime, router: FixedRouter, *, target: str, twin: str
+) -> None:
+    """Callers that probe for `NAME_async` find a coroutine function, routed like the rest."""
+    tool = monolith.Tool()
+    install(f"monolith:{target}", migration, runtime=runtime)
+    method = getattr(tool, twin)
+    assert inspect.iscoroutinefunction(method)
+    assert asyncio.run(method("a")) == ("new", tool, "a")
+    router.serve = Side.LEGACY
+    assert asyncio.run(method("a"))[0] == "old"
+    assert inspect.signature(method) == inspect.signature(getattr(tool, target.partition(".")[2]))
+    assert method.__qualname__.endswith(twin)
+    uninstall(f"monolith:{target}")
+    assert not hasattr(tool, twin)
+
+
+def test_an_own_twin_is_left_alone(monolith: Any, migration: Migration, runtime: Runtime) -> None:
+    """What the application has is not replaced, and not removed either."""
+    tool = monolith.Tool()
+    for target in ("monolith:Tool.ask", "monolith:query"):
+        install(target, migration, runtime=runtime)
+    assert asyncio.run(tool.ask_async()) == "the class's own"
+    assert asyncio.run(monolith.query_async("?")) == "the module's own"
+    for target in ("monolith:Tool.ask", "monolith:query"):
+        uninstall(target)
+    assert asyncio.run(tool.ask_async()) == "the class's own"
+    assert asyncio.run(monolith.query_async("?")) == "the module's own"
+
+
+# Bypasses
+
+
+def test_an_earlier_from_import_is_named(
+    monolith: Any, migration: Migration, runtime: Runtime, observer: RecordingObserver
+) -> None:
+    """A module that holds the bare function goes past the migration: it is named in a warning and a notice."""
+    caller = types.ModuleType("early_caller")
+    caller.send = monolith.upload  # type: ignore[attr-defined]  # from monolith import upload as send
+    sys.modules["early_caller"] = caller
+    try:
+        with pytest.warns(BypassWarning, match=r"early_caller\.send holds the bare function") as found:
+            install("monolith:upload", migration, runtime=runtime)
+    finally:
+        del sys.modules["early_caller"]
+    assert [warning.filename for warning in found] == [__file__]
+    assert [notice.kind for notice in observer.notices] == [NoticeKind.BYPASSED]
+    assert "early_caller.send" in observer.notices[0].text
+
+
+def test_a_later_from_import_is_no_bypass(
+    monolith: Any, migration: Migration, runtime: Runtime, observer: RecordingObserver
+) -> None:
+    """Who imports the name afterwards holds the shim; installing again warns of nothing."""
+    install("monolith:upload", migration, runtime=runtime)
+    taken = monolith.upload
+    install("monolith:upload", migration, runtime=runtime)
+    assert observer.notices == []
+    assert taken("a", None)[0] == "new"
+
+
+# Taking away
+
+
+def test_uninstalling_restores_the_very_function(monolith: Any, migration: Migration, runtime: Runtime) -> None:
+    """However often it was installed, what stands there afterwards is the object that stood there before."""
+    before = dict(vars(monolith)), dict(vars(monolith.Tool))
+    for _ in range(2):
+        install("monolith:upload", migration, runtime=runtime)
+        install("monolith:Tool.run", migration, runtime=runtime)
+    uninstall("monolith:upload")
+    uninstall("monolith:Tool.run")
+    assert (dict(vars(monolith)), dict(vars(monolith.Tool))) == before
+
+
+@pytest.mark.parametrize("target", ["monolith:upload", "monolith:missing", "monolith:Tool.check", "monolith:constant"])
+@pytest.mark.usefixtures("monolith")
+def test_uninstalling_what_is_not_installed_is_refused(target: str) -> None:
+    """Nothing is touched where no migration stands."""
+    with pytest.raises(TargetNotFoundError, match="no migration is installed there"):
+        uninstall(target)
+
+
+# Passing for the function
+
+
+def legacy(path: str, *, purpose: str = "file-extract") -> tuple[str, str]:
+    """Upload one file."""
+    return path, purpose
+
+
+decorated = migrate(Migration(name="m", candidate="a:b"))(legacy)
+legacy_function, legacy = legacy, decorated
+
+
+class Holder:
+    """A class with a decorated method; picklable."""
+
+    def __init__(self, number: int = 1) -> None:
+        self.number = number
+
+    @migrate(Migration(name="m", candidate="a:b"))
+    def run(self, file: str) -> tuple[int, str]:
+        """Run once."""
+        return self.number, file
+
+
+def test_a_shim_looks_like_its_function() -> None:
+    """Name, documentation, module, signature, annotations; its text says what stands in front."""
+    assert (decorated.__name__, decorated.__doc__) == ("legacy", "Upload one file.")
+    assert decorated.__module__ == __name__
+    assert inspect.signature(decorated) == inspect.signature(legacy_function)
+    assert inspect.unwrap(decorated) is legacy_function
+    assert callable(decorated)
+    assert repr(decorated) == f"<{__name__}:legacy behind migration 'm'>"
+
+
+def test_a_bound_shim_looks_like_its_method() -> None:
+    """Likewise, without `self`; two look-ups of one method are equal, as those of a method are."""
+    holder = Holder()
+    assert (holder.run.__name__, holder.run.__doc__) == ("run", "Run once.")
+    assert list(inspect.signature(holder.run).parameters) == ["file"]
+    assert holder.run == holder.run  # two look-ups make two objects
+    assert hash(holder.run) == hash(holder.run)
+    assert holder.run != Holder().run
+    assert holder.run != 5
+    assert {holder.run: 1}[holder.run] == 1
+    assert "behind migration 'm'" in repr(holder.run)
+    assert Holder.run is vars(Holder)["run"]
+    with pytest.raises(AttributeError):
+        holder.run.missing  # noqa: B018  # type: ignore[attr-defined]  # the look-up is the test
+
+
+def through_pickle(thing: object, protocol: int) -> Any:
+    return pickle.loads(pickle.dumps(thing, protocol))  # noqa: S301  # made a moment ago
+
+
+@pytest.mark.parametrize("protocol", range(4, pickle.HIGHEST_PROTOCOL + 1))
+def test_pickling_is_by_name(monkeypatch: pytest.MonkeyPatch, protocol: int) -> None:
+    """Functions and methods behind a migration cross process boundaries as before."""
+    module = types.ModuleType("pickled_by_name")
+    monkeypatch.setitem(sys.modules, "pickled_by_name", module)
+    for thing in (decorated, Holder):
+        monkeypatch.setattr(thing, "__module__", "pickled_by_name")
+    monkeypatch.setattr(module, "legacy", decorated, raising=False)
+    monkeypatch.setattr(module, "Holder", Holder, raising=False)
+    assert through_pickle(decorated, protocol) is decorated
+    method = through_pickle(Holder(7).run, protocol)
+    assert method("a") == (7, "a")
+    assert asyncio.run(method.aio("a")) == (7, "a")
+    assert copy.deepcopy(decorated) is decorated
+    assert copy.copy(Holder(8).run)("a") == (8, "a")
+
+
+def test_attributes_of_a_function_stay_readable() -> None:
+    """What frameworks hang on functions is found on the shim."""
+
+    def marked() -> None: ...
+
+    marked.timeout = 5  # type: ignore[attr-defined]  # hung on
+    assert migrate(Migration(name="m", candidate="a:b"))(marked).timeout == 5  # type: ignore[attr-defined]  # found
+
+
+def test_any_number_of_shims_are_independent(runtime: Runtime) -> None:
+    """Two functions behind one declaration keep their own legacy."""
+    migration = Migration(name="m", candidate="a:b")
+    shims: list[Shim[[], str]] = [migrate(migration, runtime=runtime)(f) for f in (lambda: "a", lambda: "b")]
+    assert [shim() for shim in shims] == ["a", "b"]

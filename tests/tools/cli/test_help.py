@@ -1,0 +1,63 @@
+"""Help, exit codes and wrong usage."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.tools.cli.conftest import CommandLine
+from tools.cli.exits import MEANINGS, ExitCode
+
+
+def test_help_names_commands_and_exit_codes(shim: CommandLine) -> None:
+    """`shim --help` shows every command and what every exit code means."""
+    finished = shim("--help")
+    assert finished.code == ExitCode.OK
+    for command in ("ask", "upload", "status", "flags", "sandbox", "demo"):
+        assert f"\n  {command} " in finished.out
+    for code in ExitCode:
+        assert f"{code.value}  {MEANINGS[code]}" in finished.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (["fly"], "fly"),
+        (["upload"], "FILE"),
+        (["ask", "file.txt"], "QUESTION"),
+        (["upload", "--concurrency", "0", "file.txt"], "--concurrency"),
+        (["flags", "set", "async-upload-kimi", "33.3"], "PERCENT"),
+        (["flags", "set", "async-upload-kimi", "101"], "101"),
+    ],
+)
+def test_wrong_usage_is_one_line(shim: CommandLine, arguments: list[str], hint: str) -> None:
+    """Wrong usage says in one line what is wrong, prints no result, and ends with 2."""
+    if "flags" in arguments:
+        shim("flags", "create")
+    finished = shim(*arguments)
+    assert finished.code == ExitCode.USAGE
+    assert finished.out == ""
+    [line] = finished.err.splitlines()
+    assert line.startswith("shim: ")
+    assert hint in line
+
+
+def test_help_loads_nothing_heavy() -> None:
+    """What is needed to show help loads neither HTTP clients nor telemetry nor the flags' client."""
+    heavy = ("aiohttp", "openai", "opentelemetry", "UnleashClient", "pydantic", "rich")
+    script = f"import sys, tools.cli; print([name for name in {heavy!r} if name in sys.modules])"
+    loaded = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True).stdout  # noqa: S603  # our own script
+    assert loaded.strip() == "[]"
+
+
+def test_a_wrong_variable_is_named(shim: CommandLine) -> None:
+    """A variable with a wrong value is named in one line, and its value is not shown."""
+    wrong = CommandLine(folder=shim.folder, environment=shim.environment | {"KIMI_API_URL": "secret-place"})
+    for command in (["status"], ["upload", "a.txt"], ["ask", "a.txt", "why?"], ["flags", "list"], ["demo"]):
+        finished = wrong(*command)
+        assert finished.code == ExitCode.CONFIGURATION
+        [line] = finished.err.splitlines()
+        assert "KIMI_API_URL" in line
+        assert "secret-place" not in line

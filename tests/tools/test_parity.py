@@ -1,0 +1,343 @@
+"""Legacy against the asynchronous implementation: to a caller they are the same function.
+
+Every case runs legacy itself, the new implementation itself, and both behind the shim; interception is asserted, so a
+shim that is bypassed fails.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import os
+import sys
+import tempfile
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import tools.async_file_upload_refactored as new
+from migration import Migration, Runtime, Side, install, uninstall
+from migration.testing import FixedRouter, RecordingObserver
+from tools.migrations import MIGRATIONS
+from tools.providers.glm import glm_files
+from tools.providers.kimi import kimi_files
+from tools.sandbox import RunningSandbox
+from tools.settings import Settings, use_settings
+from tools.storage import get_storage
+from tools.storage.port import UploadStorage
+
+LIMIT = 4096
+
+Upload = Callable[..., dict[str, Any]]
+NewUpload = Callable[..., Awaitable[dict[str, Any]]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Provider:
+    name: str
+    legacy: Upload
+    new: NewUpload
+    module: Any
+    function: str
+    purpose: str
+
+    @property
+    def target(self) -> str:
+        return f"{self.module.__name__}:{self.function}"
+
+
+PROVIDERS = (
+    Provider(
+        name="kimi",
+        legacy=kimi_files.upload_via_supabase_gateway_kimi,
+        new=new.upload_via_supabase_gateway_kimi_async,
+        module=kimi_files,
+        function="upload_via_supabase_gateway_kimi",
+        purpose="file-extract",
+    ),
+    Provider(
+        name="glm",
+        legacy=glm_files.upload_via_supabase_gateway_glm,
+        new=new.upload_via_supabase_gateway_glm_async,
+        module=glm_files,
+        function="upload_via_supabase_gateway_glm",
+        purpose="agent",
+    ),
+)
+
+
+def content(size: int) -> bytes:
+    return (b"0123456789abcde\n" * (size // 16 + 1))[:size]
+
+
+def regular(name: str, size: int) -> Callable[[Path], Path]:
+    def make(folder: Path) -> Path:
+        path = folder / name
+        path.write_bytes(content(size))
+        return path
+
+    return make
+
+
+def directory(folder: Path) -> Path:
+    path = folder / "a-directory.txt"
+    path.mkdir()
+    return path
+
+
+def symlink(folder: Path) -> Path:
+    (folder / "target.txt").write_bytes(content(100))
+    path = folder / "link.txt"
+    path.symlink_to(folder / "target.txt")
+    return path
+
+
+def dangling(folder: Path) -> Path:
+    path = folder / "dangling.txt"
+    path.symlink_to(folder / "gone.txt")
+    return path
+
+
+def loop_of_links(folder: Path) -> Path:
+    path = folder / "loop.txt"
+    path.symlink_to(path)
+    return path
+
+
+def fifo(folder: Path) -> Path:
+    path = folder / "pipe.txt"
+    os.mkfifo(path)
+    return path
+
+
+CASES: dict[str, Callable[[Path], Path | str]] = {
+    "ordinary text": regular("notes.txt", 1000),
+    "ordinary markdown": regular("README.md", 2000),
+    "binary with an unknown extension": regular("data.xyzzy", 300),
+    "no extension": regular("LICENSE", 300),
+    "empty": regular("empty.txt", 0),
+    "one byte": regular("one.txt", 1),
+    "exactly at the limit": regular("full.txt", LIMIT),
+    "one over the limit": regular("over.txt", LIMIT + 1),
+    "UTF-8 name": regular("Größe 文件 🙂.txt", 50),
+    "quotes in the name": regular("a \"quoted\" 'name'.txt", 50),
+    "backslash and percent": regular("100%\\done.txt", 50),
+    "newline in the name": regular("two\nlines.txt", 50),
+    "semicolon and equals": regular("a;b=c.txt", 50),
+    "leading dot": regular(".hidden.txt", 50),
+    "a name of 255 bytes": regular("n" * 251 + ".txt", 50),
+    "missing": lambda folder: folder / "missing.txt",
+    "missing folder": lambda folder: folder / "no" / "file.txt",
+    "empty path": lambda _folder: "",
+    "NUL in the path": lambda folder: f"{folder}/a\0b.txt",
+    "directory": directory,
+    "symlink": symlink,
+    "dangling symlink": dangling,
+    "loop of symlinks": loop_of_links,
+    "FIFO": fifo,
+    "device": lambda _folder: "/dev/zero",
+    "unreadable": lambda _folder: "/proc/self/mem",
+}
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory() as name:
+        yield Path(name)
+
+
+@pytest.fixture(params=["embedded", "supabase"])
+def storage(request: pytest.FixtureRequest, sandbox: RunningSandbox, folder: Path) -> Iterator[UploadStorage]:
+    supabase = {"supabase_url": sandbox.supabase_url, "supabase_service_role_key": "sb_secret_test"}
+    settings = Settings(
+        kimi_api_url=sandbox.kimi_url,
+        glm_api_url=sandbox.glm_url,
+        kimi_api_key="kimi-key",
+        glm_api_key="glm-key",
+        kimi_max_bytes=LIMIT,
+        glm_max_bytes=LIMIT,
+        shim_home=folder / "state",
+        **(supabase if request.param == "supabase" else {}),
+    )
+    with use_settings(settings):
+        yield get_storage()
+
+
+@dataclass
+class Shimmed:
+    """The provider's function behind a shim, and what was seen of it."""
+
+    router: FixedRouter
+    observer: RecordingObserver
+
+
+@contextmanager
+def shimmed(provider: Provider) -> Iterator[Shimmed]:
+    seen = Shimmed(FixedRouter(), RecordingObserver())
+    runtime = Runtime(router=seen.router, observers=[seen.observer])
+    migration: Migration = MIGRATIONS[provider.target]
+    install(provider.target, migration, runtime=runtime)
+    runtime.loop.on_close(new.cleanup_http_session)
+    try:
+        yield seen
+    finally:
+        runtime.close()
+        uninstall(provider.target)
+
+
+def outcome_of(call: Callable[[], Any]) -> Any:
+    """A result without the provider's id, or the exception's exact type and text."""
+    try:
+        result = call()
+    except Exception as error:  # noqa: BLE001  # whatever it raises is what is compared
+        return type(error), str(error)
+    return {key: value for key, value in result.items() if not key.startswith(("kimi", "glm"))}
+
+
+def run_new(provider: Provider, *args: Any, **kwargs: Any) -> Any:
+    async def main() -> Any:
+        try:
+            return await provider.new(*args, **kwargs)
+        finally:
+            await new.cleanup_http_session()
+
+    return asyncio.run(main())
+
+
+@pytest.mark.parametrize("provider", PROVIDERS, ids=lambda provider: provider.name)
+@pytest.mark.parametrize("case", CASES)
+def test_both_do_the_same_for(case: str, provider: Provider, storage: UploadStorage, folder: Path) -> None:
+    """Same return keys and values (the provider's id apart), same exception type and text, four ways."""
+    path = CASES[case](folder)
+    legacy = outcome_of(lambda: provider.legacy(path, storage, provider.purpose))
+    candidate = outcome_of(lambda: run_new(provider, path, storage, provider.purpose))
+    assert candidate == legacy
+
+    with shimmed(provider) as seen:
+        function = getattr(provider.module, provider.function)
+        for side in Side:
+            seen.router.serve = side
+            assert outcome_of(lambda: function(path, storage, provider.purpose)) == legacy
+            assert outcome_of(lambda: asyncio.run(function.aio(path, storage, purpose=provider.purpose))) == legacy
+        assert seen.observer.served() == [Side.LEGACY, Side.LEGACY, Side.CANDIDATE, Side.CANDIDATE]
+        assert seen.router.asked == 4
+
+
+@pytest.mark.parametrize("provider", PROVIDERS, ids=lambda provider: provider.name)
+def test_the_shim_stands_in_front_of_the_name_that_callers_use(provider: Provider) -> None:
+    """While installed, the module's function is the shim, keeps its signature, and has an asynchronous twin."""
+    with shimmed(provider):
+        function = getattr(provider.module, provider.function)
+        assert function is not provider.legacy
+        assert inspect.signature(function) == inspect.signature(provider.legacy)
+        assert inspect.iscoroutinefunction(getattr(provider.module, f"{provider.function}_async"))
+    assert getattr(provider.module, provider.function) is provider.legacy
+
+
+@pytest.mark.parametrize("provider", PROVIDERS, ids=lambda provider: provider.name)
+def test_signatures_are_the_same(provider: Provider) -> None:
+    """The replacement takes what legacy takes, under the same names and with the same defaults."""
+    legacy, candidate = inspect.signature(provider.legacy), inspect.signature(provider.new)
+    assert [(p.name, p.default, p.kind) for p in legacy.parameters.values()] == [
+        (p.name, p.default, p.kind) for p in candidate.parameters.values()
+    ]
+
+
+@pytest.mark.parametrize("provider", PROVIDERS, ids=lambda provider: provider.name)
+@pytest.mark.skipif(sys.platform == "win32", reason="effective user ids are POSIX")
+def test_a_file_that_may_not_be_read(provider: Provider, storage: UploadStorage, folder: Path) -> None:
+    """Without the permission to read, both raise the same, and nothing is sent."""
+    path = folder / "secret.txt"
+    path.write_bytes(b"x")
+    path.chmod(0)
+    folder.chmod(0o755)
+    with unprivileged():
+        legacy = outcome_of(lambda: provider.legacy(str(path), storage, provider.purpose))
+        candidate = outcome_of(lambda: run_new(provider, str(path), storage, provider.purpose))
+    assert legacy[0] is PermissionError
+    assert candidate == legacy
+
+
+@contextmanager
+def unprivileged() -> Iterator[None]:
+    """Root may read everything, so root steps down to `nobody` meanwhile."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+@pytest.mark.parametrize("provider", PROVIDERS, ids=lambda provider: provider.name)
+def test_what_reaches_the_provider_is_the_same(
+    provider: Provider, storage: UploadStorage, folder: Path, sandbox: RunningSandbox
+) -> None:
+    """Both send the same requests in the same order, with the same parts, names and bytes."""
+    path = folder / 'Über "alles".txt'
+    path.write_bytes(content(3000))
+    seen = []
+    for run in (provider.legacy, lambda *args: run_new(provider, *args)):
+        before = len(sandbox.requests())
+        run(str(path), storage, provider.purpose)
+        seen.append([comparable(request) for request in sandbox.requests()[before:]])
+        sandbox.reset()
+    assert seen[0] == seen[1]
+    assert any(request.get("sha256") for request in seen[0]) or seen[0]
+
+
+def comparable(request: dict[str, Any]) -> dict[str, Any]:
+    """A logged request without what may differ: clocks, agents, connection handling, the form's random boundary."""
+    return {key: request[key] for key in ("service", "operation", "method", "path", "parts") if key in request}
+
+
+@pytest.mark.parametrize("tool_class", [kimi_files.KimiUploadFilesTool, glm_files.GLMUploadFileTool])
+def test_the_tools_do_the_same_behind_the_shim(tool_class: Any, storage: UploadStorage, folder: Path) -> None:
+    """`_run`, `run`, their twins and `execute` give the same entries whichever side serves."""
+    module = sys.modules[tool_class.__module__]
+    targets = [target for target in MIGRATIONS if target.startswith(module.__name__) and "Tool" in target]
+    router, observer = FixedRouter(), RecordingObserver()
+    runtime = Runtime(router=router, observers=[observer])
+    runtime.loop.on_close(new.cleanup_http_session)
+    results: dict[Side, list[Any]] = {}
+    for target in targets:
+        install(target, MIGRATIONS[target], runtime=runtime)
+    try:
+        for side in Side:
+            router.serve = side
+            one, two = folder / f"{side}-1.txt", folder / f"{side}-2.txt"
+            one.write_text(f"{side} one")
+            two.write_text(f"{side} two")
+            tool = tool_class(storage)
+            entries = tool._run(files=[str(one), str(two), str(one)])
+            single = tool.run(file=str(two))
+            twin = asyncio.run(tool._run_async(files=[str(one)]))
+            other = asyncio.run(tool.run_async(file=str(two)))
+            executed = asyncio.run(tool.execute({"files": [str(one)]}))
+            assert [entry["file_id"] for entry in entries] == [
+                entries[0]["file_id"],
+                single["file_id"],
+                entries[0]["file_id"],
+            ]
+            assert [entry["deduplicated"] for entry in entries] == [False, False, True]
+            results[side] = [
+                [sorted(entry) for entry in entries],
+                sorted(single),
+                [entry["deduplicated"] for entry in twin],
+                other["deduplicated"],
+                "deduplicated" in executed,
+            ]
+            with pytest.raises(ValueError, match="File not found"):
+                tool._run(files=[str(one), str(folder / "missing.txt")])
+    finally:
+        runtime.close()
+        for target in targets:
+            uninstall(target)
+    assert results[Side.LEGACY] == results[Side.CANDIDATE]
+    assert set(observer.served()) == set(Side)

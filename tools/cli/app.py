@@ -1,0 +1,219 @@
+"""What can be typed. Each command lives in a module of its own, imported when it is used, so that help is quick."""
+
+# ruff: noqa: PLC0415  # the imports within functions are the point of this module, as its docstring says
+
+from __future__ import annotations
+
+import logging
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from typer.exceptions import TyperException
+
+from tools.cli.errors import explain
+from tools.cli.exits import ExitCode, exit_codes_help
+from tools.cli.output import configure_logging, note
+
+_logger = logging.getLogger(__name__)
+
+app = typer.Typer(
+    name="shim",
+    help="Uploads files to Kimi and GLM through a migration that can be watched, steered and taken back.\n\n"
+    "Nothing needs to be configured: without the providers' keys a sandbox on this machine stands in for them.",
+    epilog=exit_codes_help(),
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+flags_app = typer.Typer(
+    help="Show and change who serves: the flags in the local file, or on the Unleash server that is configured.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+app.add_typer(flags_app, name="flags")
+
+
+class AskedProvider(StrEnum):
+    """Who is asked; `auto` is Kimi, then GLM."""
+
+    AUTO = "auto"
+    KIMI = "kimi"
+    GLM = "glm"
+
+
+class UploadProvider(StrEnum):
+    """Where files go."""
+
+    KIMI = "kimi"
+    GLM = "glm"
+
+
+JsonOption = Annotated[
+    bool, typer.Option("--json", help="Print the result as JSON, one document on one line, and nothing else.")
+]
+Files = Annotated[list[Path], typer.Argument(metavar="FILE...", help="Files to upload.")]
+FlagName = Annotated[str, typer.Argument(metavar="NAME", help="Name of the flag.")]
+
+
+@app.callback()
+def root(*, debug: Annotated[bool, typer.Option("--debug", help="Show the log and tracebacks.")] = False) -> None:
+    """Set up what all commands share."""
+    configure_logging(debug=debug)
+
+
+@app.command()
+def ask(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The file that the question is about.")],
+    question: Annotated[str, typer.Argument(metavar="QUESTION", help="The question, in quotes.")],
+    *,
+    provider: Annotated[AskedProvider, typer.Option(help="Who is asked first.")] = AskedProvider.AUTO,
+    model: Annotated[str | None, typer.Option(help="The model to ask; default: the provider's configured one.")] = None,
+    json: JsonOption = False,
+) -> int:
+    """Ask a question about a file."""
+    from tools.cli.ask import run
+
+    return run(file, question, provider=provider.value, model=model, as_json=json)
+
+
+@app.command()
+def upload(
+    files: Files,
+    *,
+    provider: Annotated[UploadProvider, typer.Option(help="Where the files go.")] = UploadProvider.KIMI,
+    concurrency: Annotated[int, typer.Option(min=1, max=256, help="Files under way at once.")] = 4,
+    json: JsonOption = False,
+) -> int:
+    """Upload files. Ctrl-C begins no further file and brings those under way to their end."""
+    from tools.cli.upload import run
+
+    return run(files, provider=provider.value, concurrency=concurrency, as_json=json)
+
+
+@app.command()
+def status(
+    *,
+    watch: Annotated[bool, typer.Option("--watch", help="Show it anew each second, until Ctrl-C.")] = False,
+    json: JsonOption = False,
+) -> int:
+    """Show where each migration stands on this machine. With --watch, --json prints one line a second."""
+    from tools.cli.status import run
+
+    return run(watch=watch, as_json=json)
+
+
+@app.command()
+def demo(
+    files: Annotated[
+        list[Path] | None, typer.Argument(metavar="[FILE...]", help="Default: documents of this repository.")
+    ] = None,
+    *,
+    uploads: Annotated[int, typer.Option(min=1, max=5000, help="Uploads at each percentage.")] = 120,
+    big_megabytes: Annotated[int, typer.Option(min=1, max=200, help="Size of the one large file.")] = 50,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show each comparison.")] = False,
+    json: JsonOption = False,
+) -> int:
+    """Show the migration on real files, in a sandbox: 0, 1, 10, 50, 100 % and back. Takes about a minute."""
+    from tools.cli.demo import run
+
+    return run(files or [], uploads=uploads, big_megabytes=big_megabytes, verbose=verbose, as_json=json)
+
+
+@app.command()
+def sandbox(
+    *,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port on loopback; 0 takes a free one.")] = 0,
+    home: Annotated[Path | None, typer.Option(help="Folder of its state; default: SHIM_HOME/sandbox.")] = None,
+    json: JsonOption = False,
+) -> int:
+    """Run the stand-ins of Kimi, GLM and Supabase until Ctrl-C, and print how to use them."""
+    from tools.cli.sandbox import run
+
+    return run(port=port, home=home, as_json=json)
+
+
+@flags_app.command("list")
+def flags_list(*, json: JsonOption = False) -> int:
+    """Show all flags."""
+    from tools.cli import flags
+
+    return flags.show_all(as_json=json)
+
+
+@flags_app.command("show")
+def flags_show(name: FlagName, *, json: JsonOption = False) -> int:
+    """Show one flag."""
+    from tools.cli import flags
+
+    return flags.show(name, as_json=json)
+
+
+@flags_app.command("create")
+def flags_create(
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="Default: those of all migrations and of their shadows.")
+    ] = None,
+    *,
+    json: JsonOption = False,
+) -> int:
+    """Create flags, on with 0 %. One that exists stays as it is."""
+    from tools.cli import flags
+
+    return flags.create(name, as_json=json)
+
+
+@flags_app.command("set")
+def flags_set(
+    name: FlagName,
+    percent: Annotated[int, typer.Argument(metavar="PERCENT", help="Whole number from 0 to 100.")],
+    *,
+    json: JsonOption = False,
+) -> int:
+    """Set the percentage of a flag."""
+    from tools.cli import flags
+
+    return flags.set_percentage(name, percent, as_json=json)
+
+
+@flags_app.command("on")
+def flags_on(name: FlagName, *, json: JsonOption = False) -> int:
+    """Turn a flag on, with the percentage that it has."""
+    from tools.cli import flags
+
+    return flags.turn_on(name, as_json=json)
+
+
+@flags_app.command("off")
+def flags_off(
+    name: FlagName,
+    *,
+    because: Annotated[str, typer.Option(help="The reason, kept in the flag's description.")] = "by hand",
+    json: JsonOption = False,
+) -> int:
+    """Turn a flag off: everything is served by legacy."""
+    from tools.cli import flags
+
+    return flags.turn_off(name, reason=because, as_json=json)
+
+
+def main() -> int:
+    """Run the command line. Every error is one line on standard error and an exit code."""
+    command = typer.main.get_command(app)
+    try:
+        code = int(command.main(prog_name="shim", standalone_mode=False) or ExitCode.OK)
+    except TyperException as wrong:
+        context = getattr(wrong, "ctx", None)
+        path = context.command_path if context else "shim"
+        note(f"{' '.join(wrong.format_message().split())} (see `{path} --help`)")
+        return wrong.exit_code
+    except Exception as error:  # the outermost place: every error becomes one line
+        _logger.debug("the command failed", exc_info=True)
+        explained = explain(error)
+        note(str(explained))
+        return explained.code
+    if code == ExitCode.INTERRUPTED:
+        note("interrupted")
+    return code

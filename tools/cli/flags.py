@@ -1,0 +1,125 @@
+"""`shim flags`: shows and changes the flags, in the local file or on the server."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from tools.cli.errors import CommandError
+from tools.cli.exits import ExitCode
+from tools.cli.output import print_json
+from tools.composition import SHADOW_SUFFIX, Flag, FlagAdmin, FlagError, FlagNotFoundError, flag_admin
+from tools.migrations import NAMES
+from tools.settings import Settings, get_settings
+
+_MOST_SUGGESTIONS = 4
+
+
+def show_all(*, as_json: bool) -> int:
+    """Show all flags."""
+    settings = get_settings()
+    flags = flag_admin(settings).list()
+    if as_json:
+        print_json({"source": _source(settings), "flags": [asdict(flag) for flag in flags]})
+    elif flags:
+        _print_table(flags)
+    else:
+        Console(highlight=False).print(f"No flags in {_source(settings)} yet: `shim flags create` makes them.")
+    return ExitCode.OK
+
+
+def show(name: str, *, as_json: bool) -> int:
+    """Show one flag."""
+    with _admin_for(name) as admin:
+        return _report(admin.get(name), as_json=as_json)
+
+
+def create(name: str | None, *, as_json: bool) -> int:
+    """Create one flag, or those of all migrations and their shadows."""
+    admin = flag_admin(get_settings())
+    if name is not None:
+        return _report(admin.ensure(name), as_json=as_json)
+    flags = [admin.ensure(flag) for migration in NAMES for flag in (migration, migration + SHADOW_SUFFIX)]
+    if as_json:
+        print_json([asdict(flag) for flag in flags])
+    else:
+        _print_table(flags)
+    return ExitCode.OK
+
+
+def set_percentage(name: str, percentage: int, *, as_json: bool) -> int:
+    """Set a flag's percentage."""
+    with _admin_for(name) as admin:
+        return _report(admin.set_percentage(name, percentage), as_json=as_json)
+
+
+def turn_on(name: str, *, as_json: bool) -> int:
+    """Turn a flag on."""
+    with _admin_for(name) as admin:
+        return _report(admin.turn_on(name), as_json=as_json)
+
+
+def turn_off(name: str, *, reason: str, as_json: bool) -> int:
+    """Turn a flag off."""
+    with _admin_for(name) as admin:
+        return _report(admin.turn_off(name, reason), as_json=as_json)
+
+
+@contextmanager
+def _admin_for(name: str) -> Iterator[FlagAdmin]:
+    """Whoever changes flags; a flag that does not exist is answered with those that may have been meant.
+
+    Raises:
+        CommandError: there is no such flag.
+    """
+    admin = flag_admin(get_settings())
+    try:
+        yield admin
+    except FlagNotFoundError:
+        raise CommandError(f"there is no flag {name!r}; {_advice(name, _names(admin))}") from None
+
+
+def _names(admin: FlagAdmin) -> list[str]:
+    try:
+        return [flag.name for flag in admin.list()]
+    except FlagError:
+        return []
+
+
+def _advice(name: str, existing: Sequence[str]) -> str:
+    if not existing:
+        return "`shim flags create` makes those of this project"
+    holding = [candidate for candidate in existing if name.lower() in candidate.lower()]
+    near = (holding or difflib.get_close_matches(name, existing, cutoff=0.4))[:_MOST_SUGGESTIONS]
+    return f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(existing[:_MOST_SUGGESTIONS])}"
+
+
+def _source(settings: Settings) -> str:
+    return settings.unleash_url or str(settings.flags_file)
+
+
+def _report(flag: Flag, *, as_json: bool) -> int:
+    if as_json:
+        print_json(asdict(flag))
+    else:
+        _print_table([flag])
+    return ExitCode.OK
+
+
+def _print_table(flags: Sequence[Flag]) -> None:
+    table = Table("flag", "state", "share", "sticks to", "description", box=None, header_style="bold")
+    for flag in flags:
+        table.add_row(
+            flag.name,
+            Text("on", "green") if flag.enabled else Text("off", "red"),
+            "several rollouts" if flag.percentage is None else f"{flag.percentage} %",
+            flag.stickiness or "",
+            Text(flag.description),
+        )
+    Console(highlight=False).print(table)

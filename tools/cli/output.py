@@ -1,0 +1,46 @@
+"""Where a command's words go: results to standard output, everything else to standard error."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from typing import Any
+
+
+def say(text: str) -> None:
+    """Print a line of the result."""
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+def print_json(document: object) -> None:
+    """Print one JSON document on one line."""
+    say(json.dumps(document, ensure_ascii=False))
+
+
+def note(text: str) -> None:
+    """Tell the person at the terminal something that is not the result."""
+    sys.stderr.write(f"shim: {text}\n")
+    sys.stderr.flush()
+
+
+class _OneLine(logging.Formatter):
+    """A log record as one line; of an exception nothing but its type and text."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = record.getMessage()
+        error: Any = record.exc_info[1] if record.exc_info else None
+        if error is not None:
+            text = f"{text} ({type(error).__name__}: {error})"
+        return f"shim: {record.levelname.lower()}: {' '.join(text.split())}"
+
+
+def configure_logging(*, debug: bool) -> None:
+    """Let warnings of the program appear as one line each on standard error, or with `debug` everything in full."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("shim: %(name)s: %(message)s") if debug else _OneLine())
+    logging.basicConfig(level=logging.DEBUG if debug else logging.WARNING, handlers=[handler], force=True)
+    logging.captureWarnings(capture=True)
+    if not debug:
+        logging.getLogger("flags").setLevel(logging.ERROR)  # the commands themselves say what is wrong with the flags

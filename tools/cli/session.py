@@ -1,0 +1,110 @@
+"""What `ask` and `upload` run in: the configured services or the local sandbox, and the migrations in front of them."""
+
+from __future__ import annotations
+
+import fcntl
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tools.cli.errors import CommandError
+from tools.cli.exits import ExitCode
+from tools.cli.output import note
+from tools.composition import Installation, running
+from tools.sandbox import running_sandbox
+from tools.sandboxed import sandboxed
+from tools.settings import Settings, get_settings, use_settings
+
+_KEYS = {"kimi": ("KIMI_API_KEY",), "glm": ("GLM_API_KEY",), "auto": ("KIMI_API_KEY", "GLM_API_KEY")}
+_LOCK_SECONDS = 60.0
+_LOCK_POLL_SECONDS = 0.1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """The migrations as they stand in front of the services.
+
+    Attributes:
+        installation: what stands in this process.
+        sandboxed: whether the services are the local sandbox's.
+    """
+
+    installation: Installation
+    sandboxed: bool
+
+
+@contextmanager
+def session(provider: str) -> Iterator[Session]:
+    """Install the migrations, with the settings that `provider` needs in force for this context.
+
+    Flags and ledger are the configured ones in any case.
+
+    Raises:
+        ConfigurationError: a variable has a wrong value.
+        SandboxError: the sandbox does not start.
+        CommandError: another command keeps using the sandbox.
+    """
+    settings = get_settings()
+    missing = _missing_keys(settings, provider)
+    if not missing:
+        with running(settings) as installation:
+            _say_if_flags_are_unknown(installation)
+            yield Session(installation=installation, sandboxed=False)
+        return
+    names = " and ".join(missing)
+    verb = "is" if len(missing) == 1 else "are"
+    note(f"{names} {verb} not set: using the local sandbox, nothing leaves this machine")
+    home = sandbox_home(settings)
+    with (
+        sandbox_lock(home, wait_seconds=_LOCK_SECONDS),
+        running_sandbox(home) as sandbox,
+        use_settings(sandboxed(settings, sandbox)),
+        running(settings) as installation,
+    ):
+        _say_if_flags_are_unknown(installation)
+        yield Session(installation=installation, sandboxed=True)
+
+
+def sandbox_home(settings: Settings) -> Path:
+    """Where the sandbox and the copies of what it was given are kept between commands."""
+    return settings.shim_home / "sandbox"
+
+
+@contextmanager
+def sandbox_lock(home: Path, *, wait_seconds: float = 0.0) -> Iterator[None]:
+    """Keep the sandbox's state to one process: a second one would take the first one's arriving files for left-overs.
+
+    Raises:
+        CommandError: another process still has it after `wait_seconds`.
+    """
+    home.mkdir(parents=True, exist_ok=True)
+    deadline = time.monotonic() + wait_seconds
+    with (home / "lock").open("w") as lock:
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() >= deadline:
+                    raise CommandError(
+                        f"another command is using the sandbox in {home}; wait until it has ended, or export the "
+                        "addresses that `shim sandbox` printed",
+                        ExitCode.SANDBOX,
+                    ) from None
+                time.sleep(_LOCK_POLL_SECONDS)
+        yield
+
+
+def _missing_keys(settings: Settings, provider: str) -> list[str]:
+    """The variables that are missing for `provider`; for `auto` one key is enough."""
+    names = _KEYS[provider]
+    missing = [name for name in names if getattr(settings, name.lower()) is None]
+    return missing if len(missing) == len(names) else []
+
+
+def _say_if_flags_are_unknown(installation: Installation) -> None:
+    status = installation.router.status()
+    if status.error is not None:
+        note(f"{status.error}; legacy serves every upload until there are flags (`shim flags create` makes them)")

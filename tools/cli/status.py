@@ -1,0 +1,95 @@
+"""`shim status`: where each migration stands on this machine."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from contextlib import closing
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from migration import Ledger
+from tools.cli.exits import ExitCode
+from tools.cli.output import print_json
+from tools.cli.standing import MigrationReport, Report, report
+from tools.composition import UnleashRouter, open_ledger, open_router
+from tools.settings import get_settings
+
+_WATCH_SECONDS = 1.0
+
+
+def run(*, watch: bool, as_json: bool) -> int:
+    """Show it once, or each second until interrupted, which is the orderly end."""
+    settings = get_settings()
+    ledger = open_ledger(settings)
+    with closing(open_router(settings)) as router:
+        if watch:
+            _watch(router, ledger, as_json=as_json)
+        elif as_json:
+            print_json(report(router, ledger))
+        else:
+            Console(highlight=False).print(_rendered(report(router, ledger)))
+    return ExitCode.OK
+
+
+def _watch(router: UnleashRouter, ledger: Ledger, *, as_json: bool) -> None:
+    try:
+        if as_json:
+            while True:
+                print_json(report(router, ledger))
+                time.sleep(_WATCH_SECONDS)
+        with Live(_rendered(report(router, ledger)), auto_refresh=False) as live:
+            while True:
+                time.sleep(_WATCH_SECONDS)
+                live.update(_rendered(report(router, ledger)), refresh=True)
+    except KeyboardInterrupt:
+        return
+
+
+def _rendered(found: Report) -> RenderableType:
+    migrations = found["migrations"]
+    table = Table("", *(each["migration"] for each in migrations), box=None, header_style="bold")
+    table.add_row("async share", *(_share(each["percentage"], each) for each in migrations))
+    table.add_row("compared share", *(_share(each["shadow_percentage"], each) for each in migrations))
+    for side, label in (("legacy", "legacy served"), ("candidate", "async served")):
+        table.add_row(label, *(_side(each, side) for each in migrations))
+    table.add_row("verdicts", *(_counts(each["verdicts"]) for each in migrations))
+    table.add_row("last decision", *(_decision(each) for each in migrations))
+    table.add_row("notices", *(_counts(each["notices"]) for each in migrations))
+    return Group(_health(found), table)
+
+
+def _health(found: Report) -> Text:
+    flags = found["flags"]
+    if flags["error"]:
+        return Text(f"flags: {flags['error']}; legacy serves everything that they do not decide", "yellow")
+    age = "never confirmed" if flags["age_seconds"] is None else f"confirmed {flags['age_seconds']:.1f} s ago"
+    return Text(f"flags: {flags['location']}, {age}", "green" if flags["healthy"] else "yellow")
+
+
+def _share(percentage: float, migration: MigrationReport) -> str:
+    problem = f" ({migration['error']})" if migration["error"] else ""
+    return f"{percentage:g} % ({migration['reason']}){problem}"
+
+
+def _side(migration: MigrationReport, name: str) -> str:
+    side = migration["sides"][name]
+    if side["mean_seconds"] is None:
+        return "-"
+    errors = _counts(side["errors"]) if side["errors"] else "no errors"
+    return f"{side['calls']} calls, {errors}, {side['mean_seconds'] * 1000:.0f} ms on average"
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in counts.items()) or "-"
+
+
+def _decision(migration: MigrationReport) -> str:
+    decision = migration["last_decision"]
+    if decision is None:
+        return "-"
+    error = f", {decision['error']}" if decision["error"] else ""
+    return f"{decision['serve']} ({decision['reason']}{error}), {decision['age_seconds']:.0f} s ago"

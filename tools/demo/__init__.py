@@ -1,0 +1,31 @@
+"""A demonstration on real files: from legacy to the asynchronous path step by step, and back by a flip of the flag."""
+
+from tools.demo.demo import Plan, run_demo
+from tools.demo.reporter import Reporter
+from tools.demo.results import (
+    Account,
+    Answer,
+    BigUpload,
+    Compared,
+    DemoResult,
+    Flip,
+    SideServed,
+    Stage,
+)
+from tools.demo.samples import MEGABYTE, DemoError
+
+__all__ = [
+    "MEGABYTE",
+    "Account",
+    "Answer",
+    "BigUpload",
+    "Compared",
+    "DemoError",
+    "DemoResult",
+    "Flip",
+    "Plan",
+    "Reporter",
+    "SideServed",
+    "Stage",
+    "run_demo",
+]

@@ -1,0 +1,1 @@
+"""The asynchronous upload engine: streamed, pooled, concurrent."""

@@ -1,0 +1,138 @@
+"""Brings a file to a provider once: as persistent as the vendor's SDK, but never twice.
+
+The SDKs send again after any failure, and so make a second file whenever only the answer was lost. Here a failure that
+leaves the outcome open is followed by a look at what the provider has.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from http import HTTPStatus
+
+from tools.engine.claims import Likeness, awaiting_answer, claim, listed_name
+from tools.engine.errors import (
+    ConnectionLostError,
+    ConnectionNotMadeError,
+    HttpStatusError,
+    ListingUnavailableError,
+    ServerFailedError,
+    TransportError,
+)
+from tools.engine.listing import find_upload
+from tools.engine.pace import REAL_PACE, Pace
+from tools.engine.providers import Provider
+from tools.engine.reading import FileSource
+from tools.engine.transport import post_file
+from tools.settings import get_settings
+
+_SECOND_LOOK_SECONDS = 1.0
+"""A listing may lag behind; who looks only once may send a file twice."""
+
+_SENT_AGAIN = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.CONFLICT, HTTPStatus.TOO_MANY_REQUESTS})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Failure:
+    """A failed attempt.
+
+    Attributes:
+        error: what went wrong.
+        open_outcome: the file may have been made all the same.
+        retry: the SDK would send again.
+    """
+
+    error: TransportError | HttpStatusError
+    open_outcome: bool
+    retry: bool
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return self.error.headers if isinstance(self.error, HttpStatusError) else {}
+
+
+async def deliver(provider: Provider, source: FileSource, *, purpose: str, pace: Pace = REAL_PACE) -> str:
+    """Upload a file and return the provider's id of it.
+
+    Raises:
+        ConnectionNotMadeError: nothing was sent, in any attempt.
+        TransportError: there was no usable answer, and the file could not be found at the provider.
+        HttpStatusError: the provider refused.
+        UnusableAnswerError, NoFileIdError: its answer names no file.
+        MissingKeyError: no key is configured.
+        FileChangedError, OSError: the file cannot be read as it was.
+    """
+    likeness = Likeness(provider=provider.name, filename=listed_name(source.name), size=source.size, purpose=purpose)
+    began = pace.clock()
+    sent = False
+    retry = 0
+    while True:
+        outcome = await _attempt(provider, source, likeness)
+        if isinstance(outcome, str):
+            return outcome
+        sent = sent or not isinstance(outcome.error, ConnectionNotMadeError)
+        error = _as_seen_from_outside(outcome.error, sent=sent)
+        if outcome.open_outcome:
+            found = await _look_for(provider, likeness, began=began, pace=pace, cause=error)
+            if found is not None:
+                return found
+        delay = provider.retry_delay(retry, outcome.headers, jitter=pace.jitter())
+        if not outcome.retry or retry == provider.retries or delay is None:
+            raise error
+        await pace.sleep(delay)
+        retry += 1
+
+
+async def _attempt(provider: Provider, source: FileSource, likeness: Likeness) -> str | _Failure:
+    settings = get_settings()
+    async with awaiting_answer(likeness):
+        try:
+            answer = await post_file(
+                provider.files_address(settings),
+                source,
+                purpose=likeness.purpose,
+                headers=provider.headers(settings),
+            )
+            answer.raise_for_status()
+        except ConnectionNotMadeError as error:
+            return _Failure(error=error, open_outcome=False, retry=True)
+        except TransportError as error:
+            return _Failure(error=error, open_outcome=True, retry=True)
+        except HttpStatusError as error:
+            return _judged(error)
+        file_id = provider.file_id(answer)
+        claim(provider.name, file_id)
+        return file_id
+
+
+def _judged(error: HttpStatusError) -> _Failure:
+    """Both SDKs obey `x-should-retry`, else they send again after 408, 409, 429 and 5xx."""
+    wish = error.headers.get("x-should-retry")
+    retry = error.status in _SENT_AGAIN or isinstance(error, ServerFailedError)
+    if wish in {"true", "false"}:
+        retry = wish == "true"
+    open_outcome = isinstance(error, ServerFailedError) or error.status == HTTPStatus.REQUEST_TIMEOUT
+    return _Failure(error=error, retry=retry, open_outcome=open_outcome)
+
+
+async def _look_for(
+    provider: Provider, likeness: Likeness, *, began: float, pace: Pace, cause: Exception
+) -> str | None:
+    """Look at the provider's listing, and again a little later."""
+    try:
+        found = await find_upload(provider, likeness, seconds_ago=pace.clock() - began)
+        if found is None:
+            await pace.sleep(_SECOND_LOOK_SECONDS)
+            found = await find_upload(provider, likeness, seconds_ago=pace.clock() - began)
+    except ListingUnavailableError as unknown:
+        cause.add_note(f"Not sent again, because it may have arrived: {unknown}")
+        raise cause from unknown
+    return found
+
+
+def _as_seen_from_outside(error: TransportError | HttpStatusError, *, sent: bool) -> TransportError | HttpStatusError:
+    """After an attempt that sent something, one that sent nothing proves nothing."""
+    if sent and isinstance(error, ConnectionNotMadeError):
+        lost = ConnectionLostError("no connection for another attempt")
+        lost.__cause__ = error.__cause__
+        return lost
+    return error

@@ -1,0 +1,120 @@
+"""What can go wrong while a file is read, sent or looked for, one tree.
+
+No message holds contents of a file, a credential, or the query of an address.
+"""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from pathlib import Path
+
+from tools.errors import ToolsError
+
+
+class EngineError(ToolsError):
+    """Base of the engine's errors."""
+
+
+class FileChangedError(EngineError):
+    """A file is no longer what it was when its upload began."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        super().__init__(f"{path.name} was changed while it was uploaded; upload it again once it is complete")
+
+
+class NotAFileError(EngineError, ValueError):
+    """A path leads to something that cannot be uploaded: a directory, a pipe, a device."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        super().__init__(f"Not a regular file: {path}")
+
+
+class InvalidAddressError(EngineError, ValueError):
+    """An upload address is no http or https address."""
+
+    def __init__(self, address: str) -> None:
+        super().__init__(f"Not an http(s) address: {address!r}")
+
+
+class TransportError(EngineError):
+    """A request got no usable answer: whether it took effect is unknown, unless a subclass says so.
+
+    `timed_out` tells whether patience ran out, rather than a connection.
+    """
+
+    timed_out = False
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"{what}; the server may or may not have acted on the request")
+
+
+class ConnectionLostError(TransportError):
+    """The connection broke before the answer was complete."""
+
+
+class RequestTimedOutError(TransportError):
+    """The server took no data, or sent no answer, for too long."""
+
+    timed_out = True
+
+
+class AnswerTooLargeError(TransportError):
+    """The answer was longer than any sensible one."""
+
+
+class ConnectionNotMadeError(TransportError):
+    """No connection came about, so it is certain that nothing was sent."""
+
+    def __init__(self, where: str, *, timed_out: bool = False) -> None:
+        self.timed_out = timed_out
+        EngineError.__init__(self, f"no connection to {where}; nothing was sent")
+
+
+class HttpStatusError(EngineError):
+    """A server answered with something else than success.
+
+    Attributes:
+        status: HTTP status.
+        text: the answer's text, as much of it as was read.
+        headers: the answer's headers, names in lower case.
+    """
+
+    def __init__(self, *, where: str, status: int, text: str, headers: dict[str, str]) -> None:
+        self.status = status
+        self.text = text
+        self.headers = headers
+        super().__init__(f"{where} answered {status}")
+
+    @staticmethod
+    def of(*, where: str, status: int, text: str, headers: dict[str, str]) -> HttpStatusError:
+        """The error class for this status."""
+        kind = HttpStatusError
+        if status == HTTPStatus.TOO_MANY_REQUESTS:
+            kind = RateLimitedError
+        elif status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            kind = ServerFailedError
+        elif status >= HTTPStatus.BAD_REQUEST:
+            kind = RequestRefusedError
+        return kind(where=where, status=status, text=text, headers=headers)
+
+
+class RequestRefusedError(HttpStatusError):
+    """4xx: the server refused this request."""
+
+
+class RateLimitedError(RequestRefusedError):
+    """429: the server refused because it is asked too much."""
+
+
+class ServerFailedError(HttpStatusError):
+    """5xx: the server failed; whether the request took effect is unknown."""
+
+
+class UnusableAnswerError(EngineError):
+    """The server reported success, in a form that cannot be used."""
+
+
+class ListingUnavailableError(EngineError):
+    """A provider's listing of files cannot be had, so an upload of unknown outcome cannot be looked for."""

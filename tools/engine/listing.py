@@ -1,0 +1,103 @@
+"""Looks in a provider's listing for an upload whose answer was lost."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from email.utils import mktime_tz, parsedate_tz
+
+from pydantic import BaseModel, ValidationError
+
+from tools.engine.claims import Likeness, claim, listed_name, neighbours_answered
+from tools.engine.errors import HttpStatusError, ListingUnavailableError, TransportError
+from tools.engine.providers import Provider
+from tools.engine.transport import Answer, get
+from tools.settings import MEGABYTE, get_settings
+
+_MAX_PAGE_BYTES = 4 * MEGABYTE
+_PAGE_SIZE = 100
+_MAX_PAGES = 20
+_SLACK_SECONDS = 5.0
+"""Listings show whole seconds, and a provider's machines need not agree to the second."""
+
+
+class _ListedFile(BaseModel):
+    id: str
+    filename: str
+    bytes: int
+    purpose: str
+    created_at: float
+
+
+class _Page(BaseModel):
+    data: list[_ListedFile]
+    has_more: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Listing:
+    """All files that a provider lists, and its time when it did, in seconds since 1970."""
+
+    files: tuple[_ListedFile, ...]
+    taken_at: float
+
+
+async def find_upload(provider: Provider, likeness: Likeness, *, seconds_ago: float) -> str | None:
+    """The id of the file that an upload which began `seconds_ago` has made; it is claimed for the caller.
+
+    The oldest of several is taken: later ones are a retry's or a neighbour's.
+
+    Raises:
+        ListingUnavailableError: the provider cannot be asked, so nobody knows.
+    """
+    listing = await _list(provider, purpose=likeness.purpose)
+    await neighbours_answered(likeness)  # whatever they made is claimed now
+    since = listing.taken_at - seconds_ago - _SLACK_SECONDS
+    for file in sorted(listing.files, key=lambda file: file.created_at):
+        if _likeness(provider, file) == likeness and file.created_at >= since and claim(provider.name, file.id):
+            return file.id
+    return None
+
+
+def _likeness(provider: Provider, file: _ListedFile) -> Likeness:
+    return Likeness(provider=provider.name, filename=listed_name(file.filename), size=file.bytes, purpose=file.purpose)
+
+
+async def _list(provider: Provider, *, purpose: str) -> _Listing:
+    query = {"purpose": purpose, "limit": str(_PAGE_SIZE)} if provider.lists_by_purpose else {}
+    files: list[_ListedFile] = []
+    for _ in range(_MAX_PAGES):
+        answer = await _ask(provider, query)
+        page = _parsed(provider, answer)
+        files.extend(page.data)
+        if not (page.has_more and page.data):
+            return _Listing(files=tuple(files), taken_at=_server_time(answer))
+        query["after"] = page.data[-1].id
+    raise ListingUnavailableError(f"{provider.label} lists more than {_MAX_PAGES * _PAGE_SIZE} files")
+
+
+async def _ask(provider: Provider, query: dict[str, str]) -> Answer:
+    settings = get_settings()
+    address, headers = provider.files_address(settings), provider.headers(settings)
+    try:
+        answer = await get(address, query=query, headers=headers, limit=_MAX_PAGE_BYTES)
+        answer.raise_for_status()
+    except (TransportError, HttpStatusError) as error:
+        problem = str(error)
+    else:
+        return answer
+    # not chained: that no connection was made for the listing says nothing about the upload
+    raise ListingUnavailableError(f"{provider.label} does not list its files: {problem}")
+
+
+def _parsed(provider: Provider, answer: Answer) -> _Page:
+    """Strict: an entry that cannot be read might be the one that is looked for."""
+    try:
+        return _Page.model_validate_json(answer.body)
+    except ValidationError as error:
+        raise ListingUnavailableError(f"{provider.label} lists its files in an unknown form") from error
+
+
+def _server_time(answer: Answer) -> float:
+    moment = parsedate_tz(answer.headers.get("date", ""))
+    return time.time() if moment is None else mktime_tz(moment)

@@ -1,0 +1,62 @@
+"""One pooled HTTP session for each event loop."""
+
+from __future__ import annotations
+
+import ssl
+from functools import cache
+
+import aiohttp
+import certifi
+
+from tools.engine.loops import PerLoop
+from tools.engine.threads import run_in_thread
+from tools.settings import get_settings
+from tools.wire.aiohttp_tap import trace_config
+from tools.wire.watching import observer
+
+_DNS_CACHE_SECONDS = 60
+
+_sessions: PerLoop[aiohttp.ClientSession] = PerLoop()
+
+
+async def get_http_session() -> aiohttp.ClientSession:
+    """The running loop's session: made on first use, shared by everyone, made anew if it was closed.
+
+    It holds as many connections as uploads may run at once; further requests wait for a free one. Cookies are neither
+    kept nor sent. Time-outs are given with each request. Whoever ends a loop calls `cleanup_http_session` before.
+    """
+    session = _open_session()
+    if session is None:
+        tls = await run_in_thread(_tls_context)
+        session = _open_session() or _sessions.set(_new_session(tls))  # somebody else may have made one meanwhile
+    return session
+
+
+async def cleanup_http_session() -> None:
+    """Close the running loop's session and its connections, if there is one."""
+    session = _sessions.pop()
+    if session is not None:
+        await session.close()
+
+
+def _open_session() -> aiohttp.ClientSession | None:
+    session = _sessions.get()
+    return None if session is None or session.closed else session
+
+
+def _new_session(tls: ssl.SSLContext) -> aiohttp.ClientSession:
+    connections = get_settings().upload_concurrency
+    observer().pool_limit(connections=connections)
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=connections, ttl_dns_cache=_DNS_CACHE_SECONDS, ssl=tls),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        trace_configs=[trace_config()],
+    )
+
+
+@cache
+def _tls_context() -> ssl.SSLContext:
+    """Trust the system's authorities (`SSL_CERT_FILE` included) and certifi's, as the vendors' clients do."""
+    context = ssl.create_default_context()
+    context.load_verify_locations(cafile=certifi.where())
+    return context

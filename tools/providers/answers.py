@@ -1,0 +1,72 @@
+"""Answers of providers that are well-formed and yet no success."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from tools.errors import ToolsError
+
+
+class ProviderAnswerError(ToolsError):
+    """A provider answered without an error status, but not with what was asked for."""
+
+
+class NoFileIdError(ProviderAnswerError):
+    """An upload was answered without a file id.
+
+    GLM has been seen to answer an overload with status 200 and an error in the body.
+    """
+
+    def __init__(self, answer: Mapping[str, object]) -> None:
+        super().__init__(f"the answer has no file id{_reason_in(answer)}")
+
+
+def file_id_of(answer: Mapping[str, object]) -> str:
+    """The id in the answer to an upload.
+
+    Raises:
+        NoFileIdError: there is none; the provider's own error, if it sent one, is in the text.
+    """
+    file_id = answer.get("id")
+    if not isinstance(file_id, str) or not file_id:
+        raise NoFileIdError(answer)
+    return file_id
+
+
+class FileGoneError(ProviderAnswerError):
+    """A provider does not have a file that was uploaded to it."""
+
+    def __init__(self, provider: str, file_id: str) -> None:
+        self.file_id = file_id
+        super().__init__(f"{provider} does not have the file {file_id}")
+
+
+class ParsingFailedError(ProviderAnswerError):
+    """A provider could not read the text of a file."""
+
+    def __init__(self, provider: str, filename: str) -> None:
+        super().__init__(f"{provider} could not extract the text of {filename!r}")
+
+
+class ProviderTimeoutError(ProviderAnswerError, TimeoutError):
+    """A provider did not do in time what it was asked to do."""
+
+    def __init__(self, provider: str, action: str, *, seconds: float) -> None:
+        self.seconds = seconds
+        super().__init__(f"{provider} did not {action} within {seconds:g} s")
+
+
+class NoAnswerError(ProviderAnswerError):
+    """A provider answered a question with nothing."""
+
+    def __init__(self, provider: str, answer: Mapping[str, object]) -> None:
+        super().__init__(f"{provider} gave no answer{_reason_in(answer)}")
+
+
+def _reason_in(answer: Mapping[str, object]) -> str:
+    """The error that a provider put into an answer with a status of success."""
+    error = answer.get("error")
+    if not isinstance(error, Mapping):
+        return ""
+    told = " ".join(str(error[name]) for name in ("code", "message") if error.get(name))
+    return f": {told}" if told else ""

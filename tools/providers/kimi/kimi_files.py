@@ -1,0 +1,44 @@
+"""Files at Kimi (Moonshot): the monolith's public upload function and tool."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from tools.providers.gateway import Gateway, upload_through
+from tools.providers.kimi.kimi_client import send_file
+from tools.providers.upload_tool import UploadTool
+from tools.storage.port import UploadStorage
+
+DEFAULT_PURPOSE = "file-extract"
+
+KIMI = Gateway(provider="kimi", label="Kimi", limit=lambda settings: settings.kimi_max_bytes, send=send_file)
+
+
+def upload_via_supabase_gateway_kimi(
+    file_path: str | os.PathLike[str], storage: UploadStorage, purpose: str = DEFAULT_PURPOSE
+) -> dict[str, Any]:
+    """Keep a copy of the file in `storage`, upload it to Kimi, and track it.
+
+    A row that cannot be written is logged; the upload stands.
+
+    Returns:
+        `kimi_file_id`, `supabase_file_id`, `filename`, `size_bytes`, `upload_method`.
+
+    Raises:
+        ValueError: the file is missing, a directory, no regular file, or over the limit; nothing was sent.
+        OSError: the file cannot be read; nothing was sent.
+        RuntimeError: "Failed to upload to Supabase: ..." or "Failed to upload to Kimi via SDK: ...".
+    """
+    return upload_through(KIMI, file_path, storage, purpose)
+
+
+class KimiUploadFilesTool(UploadTool):
+    """Uploads files to Kimi, except those that it has already."""
+
+    name = "kimi_upload_files"
+    gateway = KIMI
+    default_purpose = DEFAULT_PURPOSE
+
+    def _upload(self, file_path: str | os.PathLike[str], storage: UploadStorage, purpose: str) -> str:
+        return str(upload_via_supabase_gateway_kimi(file_path, storage, purpose)["kimi_file_id"])

@@ -1,0 +1,123 @@
+"""What of an HTTP request is compared: everything that a server would act upon, and never contents or credentials."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from aiohttp import BodyPartReader, MultipartReader, hdrs, web
+
+from tools.replay.services import Target
+
+PIECE_BYTES = 64 * 1024
+MAX_JSON_BYTES = 64 * 1024
+"""A longer JSON body is compared by its digest, like any other body."""
+
+COMPARED_HEADERS = (
+    "accept-profile",
+    "apikey",
+    "authorization",
+    "cache-control",
+    "content-profile",
+    "prefer",
+    "x-metadata",
+    "x-upsert",
+)
+"""Headers that change what a server does; agents' names, encodings and SDK statistics do not."""
+
+
+@dataclass(slots=True)
+class RequestFacts:
+    """One request as a rehearsal saw it; `filename` and `size` are those of its file part, if it has one."""
+
+    facts: dict[str, object]
+    filename: str | None = None
+    size: int | None = None
+
+
+async def read_request(request: web.Request, target: Target, credentials: Mapping[str, str]) -> RequestFacts:
+    """Read a request to its end in pieces, hashing what it carries."""
+    seen = RequestFacts(
+        facts={
+            "service": target.service,
+            "method": target.method,
+            "path": target.path,
+            "query": dict(sorted(request.query.items())),
+            "headers": _headers(request.headers, credentials),
+            "framing": "chunked" if request.headers.get(hdrs.TRANSFER_ENCODING) else "content-length",
+        }
+    )
+    if request.content_type.startswith("multipart/"):
+        await _read_parts(request, seen)
+    elif request.body_exists:
+        seen.facts["content_type"] = request.headers.get(hdrs.CONTENT_TYPE, "")
+        seen.facts["body"] = await _read_body(request)
+    return seen
+
+
+def _headers(headers: Mapping[str, str], credentials: Mapping[str, str]) -> dict[str, object]:
+    found: dict[str, object] = {}
+    for name in COMPARED_HEADERS:
+        value = headers.get(name)
+        if value is None:
+            continue
+        if name in {"apikey", "authorization"}:
+            scheme, _, credential = value.rpartition(" ")
+            found[name] = f"{scheme} {credentials.get(credential, '<another credential>')}".strip()
+        elif name == "x-metadata":
+            found[name] = _metadata(value)
+        elif name == "prefer":
+            found[name] = ",".join(sorted(part.strip() for part in value.split(",")))
+        else:
+            found[name] = value
+    return found
+
+
+def _metadata(value: str) -> object:
+    """Supabase's object metadata: JSON in base64; anything else is compared as it is."""
+    try:
+        return json.loads(base64.b64decode(value, validate=True))
+    except (binascii.Error, ValueError):
+        return value
+
+
+async def _read_parts(request: web.Request, seen: RequestFacts) -> None:
+    parts: list[dict[str, object]] = []
+    seen.facts["parts"] = parts
+    reader: MultipartReader = await request.multipart()
+    while (part := await reader.next()) is not None:
+        if not isinstance(part, BodyPartReader):
+            parts.append({"name": "(nested multipart)"})
+            continue
+        facts: dict[str, object] = {f"header.{name.lower()}": value for name, value in sorted(part.headers.items())}
+        if part.filename is None:
+            facts["value"] = (await part.read()).decode(errors="replace")[:1000]
+        else:
+            length, digest = await _digest(part.read_chunk)
+            facts |= {"length": length, "sha256": digest}
+            seen.filename, seen.size = part.filename, length
+        parts.append(facts)
+
+
+async def _read_body(request: web.Request) -> object:
+    if request.content_type == "application/json" and (request.content_length or 0) <= MAX_JSON_BYTES:
+        raw = await request.read()
+        try:
+            return json.loads(raw)
+        except ValueError:
+            return {"length": len(raw), "sha256": hashlib.sha256(raw).hexdigest()}
+    length, digest = await _digest(request.content.read)
+    return {"length": length, "sha256": digest}
+
+
+async def _digest(read: Callable[[int], Any]) -> tuple[int, str]:
+    hasher, length = hashlib.sha256(), 0
+    while piece := await read(PIECE_BYTES):
+        hasher.update(piece)
+        length += len(piece)
+    return length, hasher.hexdigest()

@@ -1,0 +1,66 @@
+"""A loopback server that notes what arrives and answers what the primary was answered."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+
+from aiohttp import web
+
+from tools.replay.answers import AnswerBook
+from tools.replay.facts import RequestFacts, read_request
+from tools.replay.services import Target
+
+_NOT_RECORDED = {"error": {"type": "not_recorded", "message": "the call that is rehearsed did not make this request"}}
+
+
+class Recorder:
+    """Serves one rehearsal. `seen` holds the requests in the order in which they began."""
+
+    def __init__(self, answers: AnswerBook, credentials: Mapping[str, str]) -> None:
+        self._answers = answers
+        self._credentials = credentials
+        self.address = ""
+        self.seen: list[dict[str, object]] = []
+
+    @asynccontextmanager
+    async def serving(self) -> AsyncIterator[None]:
+        """Listen on a free loopback port; on exit every connection is cut, whoever still uses it."""
+        application = web.Application()
+        application.router.add_route("*", "/{anything:.*}", self._handle)
+        runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.0)
+        await runner.setup()
+        try:
+            site = web.TCPSite(runner, "127.0.0.1", 0)
+            await site.start()
+            host, port = runner.addresses[0][:2]
+            self.address = f"http://{host}:{port}"
+            yield
+        finally:
+            await runner.cleanup()
+
+    async def _handle(self, request: web.Request) -> web.StreamResponse:
+        _, service, *rest = request.path.split("/")
+        target = Target(service, request.method, "/" + "/".join(rest))
+        arrived: dict[str, object] = {
+            "service": service,
+            "method": target.method,
+            "path": target.path,
+            "complete": False,
+        }
+        self.seen.append(arrived)
+        found: RequestFacts = await read_request(request, target, self._credentials)
+        arrived.update(found.facts, complete=True)
+        answer = self._answers.take(target, filename=found.filename, size=found.size)
+        if answer is None or answer.status is None:
+            arrived["recorded"] = False
+            return web.json_response(_NOT_RECORDED, status=501)
+        return web.Response(status=answer.status, headers=_sendable(answer.headers), body=answer.body)
+
+
+def _sendable(headers: Mapping[str, str]) -> dict[str, str]:
+    """The noted headers, without a wait that a rehearsal need not sit through."""
+    sendable = dict(headers)
+    if "retry-after" in sendable:
+        sendable |= {"retry-after": "0.01", "retry-after-ms": "10"}
+    return sendable

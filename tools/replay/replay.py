@@ -1,0 +1,124 @@
+"""How the shadow of an upload runs: the primary's exchanges are noted, and answered again on the loopback."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from migration import Call, Side
+from tools.replay.answers import AnswerBook
+from tools.replay.recorder import Recorder
+from tools.replay.services import Target, bent_to, known_credentials, target_of
+from tools.replay.storage import LOCAL, rehearsal_storage
+from tools.settings import Settings, get_settings, use_settings
+from tools.storage.port import UploadStorage
+from tools.wire.exchanges import Exchange, ExchangeLog, noting
+from tools.wire.watching import hidden
+
+Arguments = tuple[tuple[Any, ...], Mapping[str, Any]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UploadReplay:
+    """Rehearses calls of one upload function.
+
+    Attributes:
+        files: the paths that a call uploads, from its own arguments.
+        storage: the storage that a call uses, from its own arguments.
+        with_storage: the call's arguments with another storage in its place.
+        ordered: whether the order of requests is compared; several files at once may arrive in any order.
+    """
+
+    files: Callable[..., Sequence[str | os.PathLike[str]]]
+    storage: Callable[..., UploadStorage]
+    with_storage: Callable[[UploadStorage, tuple[Any, ...], Mapping[str, Any]], Arguments]
+    ordered: bool = True
+
+    @contextmanager
+    def witness(self, call: Call) -> Iterator[UploadWitness]:
+        """Note what the primary is answered. Costs a stat a file and a copy of each (short) answer."""
+        witness = UploadWitness(
+            replay=self,
+            call=call,
+            settings=get_settings(),
+            storage=self.storage(*call.args, **call.kwargs),
+            inputs=[(Path(path), _fingerprint(path)) for path in self.files(*call.args, **call.kwargs)],
+        )
+        with noting(witness.log):
+            yield witness
+
+
+@dataclass(slots=True, kw_only=True)
+class UploadWitness:
+    """The exchanges of one upload, and the state of its files before it."""
+
+    replay: UploadReplay
+    call: Call
+    settings: Settings
+    storage: UploadStorage
+    inputs: list[tuple[Path, object]]
+    log: ExchangeLog = field(default_factory=ExchangeLog)
+
+    def refusal(self) -> str | None:
+        """Why this call cannot be rehearsed, if it cannot."""
+        if self.log.overflown or any(exchange.truncated for exchange in self.log.exchanges):
+            return "the call's exchanges were too many or too long to be noted"
+        if any(exchange.status is None for exchange in self.log.exchanges):
+            return "a request was never answered, so there is no answer to give again"
+        if rehearsal_storage(self.storage, "", AnswerBook(()), []) is None:
+            return f"nothing is known that could stand in for a {type(self.storage).__name__}"
+        return None
+
+    def stale(self) -> bool:
+        """Whether a file is not what it was before the primary read it."""
+        return any(_fingerprint(path) != before for path, before in self.inputs)
+
+    @asynccontextmanager
+    async def rehearse(self, side: Side) -> AsyncIterator[UploadRehearsal]:  # noqa: ARG002  # both see the same world
+        """A world in which every service is the recorder."""
+        answers = AnswerBook(self._answers())
+        recorder = Recorder(answers, known_credentials(self.settings))
+        with hidden(), noting(None):
+            async with recorder.serving():
+                storage = rehearsal_storage(self.storage, recorder.address, answers, recorder.seen)
+                assert storage is not None  # noqa: S101  # `refusal` was asked before
+                args, kwargs = self.replay.with_storage(storage, self.call.args, self.call.kwargs)
+                with use_settings(bent_to(self.settings, recorder.address)):
+                    yield UploadRehearsal(args, kwargs, recorder.seen, ordered=self.replay.ordered)
+
+    def _answers(self) -> Iterator[tuple[Target, Exchange]]:
+        for exchange in self.log.exchanges:
+            if exchange.url.startswith(f"{LOCAL}:"):
+                yield Target(LOCAL, exchange.method, exchange.url.removeprefix(f"{LOCAL}:")), exchange
+            else:
+                target = target_of(self.settings, exchange.method, exchange.url)
+                if target is not None:
+                    yield target, exchange
+
+
+class UploadRehearsal:
+    """One run in that world."""
+
+    def __init__(
+        self, args: tuple[Any, ...], kwargs: Mapping[str, Any], seen: list[dict[str, object]], *, ordered: bool
+    ) -> None:
+        self.args = args
+        self.kwargs = kwargs
+        self._seen = seen
+        self._ordered = ordered
+
+    def seen(self) -> Sequence[Mapping[str, object]]:
+        """What was asked of the services, in order (or, where order means nothing, sorted)."""
+        return list(self._seen) if self._ordered else sorted(self._seen, key=repr)
+
+
+def _fingerprint(path: str | os.PathLike[str]) -> object:
+    try:
+        found = Path(path).stat()
+    except (OSError, ValueError) as error:
+        return type(error).__name__
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns

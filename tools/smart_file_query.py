@@ -1,0 +1,267 @@
+"""Answers a question about a file: uploads it unless a provider has it already, extracts its text, and asks."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from tools.errors import ConfigurationError
+from tools.providers.answers import FileGoneError
+from tools.providers.glm import glm_client, glm_files
+from tools.providers.kimi import kimi_client, kimi_files
+from tools.providers.validation import validate_upload
+from tools.settings import get_settings
+from tools.storage import UploadStorage, get_storage
+from tools.storage.errors import StorageError
+from tools.storage.port import ProviderName
+
+ErrorType = Literal["timeout", "upload_failed", "query_failed"]
+
+logger = logging.getLogger(__name__)
+
+
+class _Client(Protocol):
+    """What a provider's module offers for questions."""
+
+    def extract_text(self, path: Path, file_id: str, *, timeout: float) -> str: ...
+
+    def ask(self, question: str, text: str, *, model: str, timeout: float) -> str: ...
+
+    def default_model(self) -> str: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Provider:
+    """How one provider is used.
+
+    Attributes:
+        name: its name in arguments, answers and the tracking table.
+        upload: uploads a file and returns the provider's id of it.
+        client: extracts texts and answers questions.
+    """
+
+    name: ProviderName
+    upload: Callable[[Path, UploadStorage], str]
+    client: _Client
+
+
+def _upload_to_kimi(path: Path, storage: UploadStorage) -> str:
+    uploaded = kimi_files.upload_via_supabase_gateway_kimi(path, storage, kimi_files.DEFAULT_PURPOSE)
+    return str(uploaded["kimi_file_id"])
+
+
+def _upload_to_glm(path: Path, storage: UploadStorage) -> str:
+    uploaded = glm_files.upload_via_supabase_gateway_glm(path, storage, glm_files.DEFAULT_PURPOSE)
+    return str(uploaded["glm_file_id"])
+
+
+_KIMI = _Provider(name="kimi", upload=_upload_to_kimi, client=kimi_client)
+_GLM = _Provider(name="glm", upload=_upload_to_glm, client=glm_client)
+_IN_ORDER = {"auto": (_KIMI, _GLM), "kimi": (_KIMI, _GLM), "glm": (_GLM, _KIMI)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Request:
+    """What was asked for, with the file as it was found."""
+
+    path: Path
+    sha256: str
+    question: str
+    providers: tuple[_Provider, ...]
+    model: str | None
+
+    def model_for(self, provider: _Provider) -> str:
+        """The model to ask. The one that was asked for means nothing to another provider than the one asked for."""
+        wanted = self.model if provider is self.providers[0] else None
+        return wanted or provider.client.default_model()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Upload:
+    """Where the file is."""
+
+    provider: _Provider
+    file_id: str
+    deduplicated: bool
+
+
+class _QueryError(Exception):
+    """The query ended without an answer."""
+
+    def __init__(self, error_type: ErrorType, message: str) -> None:
+        self.error_type = error_type
+        super().__init__(message)
+
+
+class SmartFileQueryTool:
+    """Asks a question about a file, choosing a provider and uploading the file as needed."""
+
+    name = "smart_file_query"
+
+    def __init__(self, storage: UploadStorage | None = None) -> None:
+        self._storage = storage
+
+    async def execute(self, arguments: Mapping[str, Any]) -> str:
+        """Answer a question about a file.
+
+        A provider that does not take the file is followed by the other. After a time-out the other is not tried: the
+        upload may still be under way.
+
+        Args:
+            arguments: `file_path` (within the allowed roots, symbolic links resolved), `question`,
+                `provider` (the one to begin with: `kimi`, `glm` or `auto`, the default, which is Kimi),
+                `model` (default: the provider's configured one).
+
+        Returns:
+            JSON text with `status` (`success` or `error`), `content` (the answer, or what went wrong),
+            `content_type` and `metadata`. The metadata of a success are `provider`, `model`, `file_id`, `filename`
+            and `deduplicated`; of an error `error_type`: `timeout`, `upload_failed` (also for a file that may not or
+            cannot be read) or `query_failed` (also for wrong arguments).
+        """
+        try:
+            answer, metadata = await self._answer(arguments)
+        except _QueryError as error:
+            return _document("error", str(error), {"error_type": error.error_type})
+        return _document("success", answer, metadata)
+
+    async def _answer(self, arguments: Mapping[str, Any]) -> tuple[str, dict[str, object]]:
+        request = await _request(arguments)
+        storage = await self._configured_storage()
+        upload = await _known_or_uploaded(request, storage)
+        try:
+            answer = await _asked(request, upload)
+        except FileGoneError:
+            upload = await _uploaded_anew(request, upload, storage)
+            answer = await _asked(request, upload)
+        return answer, {
+            "provider": upload.provider.name,
+            "model": request.model_for(upload.provider),
+            "file_id": upload.file_id,
+            "filename": request.path.name,
+            "deduplicated": upload.deduplicated,
+        }
+
+    async def _configured_storage(self) -> UploadStorage:
+        if self._storage is not None:
+            return self._storage
+        try:
+            return await asyncio.to_thread(get_storage)
+        except ConfigurationError as error:
+            raise _QueryError("upload_failed", str(error)) from error
+
+
+async def _request(arguments: Mapping[str, Any]) -> _Request:
+    for name in ("file_path", "question"):
+        if not isinstance(arguments.get(name), str) or not arguments[name].strip():
+            raise _QueryError("query_failed", f"'{name}' is missing: give it as text")
+    provider = arguments.get("provider") or "auto"
+    if provider not in _IN_ORDER:
+        raise _QueryError("query_failed", f"'provider' is {provider!r}: choose one of {', '.join(_IN_ORDER)}")
+    try:
+        path = await asyncio.to_thread(_allowed, arguments["file_path"])
+        sha256 = await asyncio.to_thread(_hash_of, path)
+    except (ValueError, OSError) as error:
+        raise _QueryError("upload_failed", str(error)) from error
+    return _Request(
+        path=path,
+        sha256=sha256,
+        question=arguments["question"],
+        providers=_IN_ORDER[provider],
+        model=arguments.get("model") or None,
+    )
+
+
+def _allowed(file_path: str) -> Path:
+    """The file itself, if it lies within the allowed roots: the path that is checked is the path that is read."""
+    path = Path(file_path).resolve()
+    roots = [root.resolve() for root in get_settings().shim_allowed_roots or (Path.cwd(),)]
+    if not any(path.is_relative_to(root) for root in roots):
+        allowed = ", ".join(str(root) for root in roots)
+        raise ValueError(f"{file_path} lies outside the allowed folders ({allowed}); SHIM_ALLOWED_ROOTS sets them")
+    return path
+
+
+def _hash_of(path: Path) -> str:
+    settings = get_settings()
+    validate_upload(path, limit=max(settings.kimi_max_bytes, settings.glm_max_bytes))
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+async def _known_or_uploaded(request: _Request, storage: UploadStorage) -> _Upload:
+    """The file at the first provider that has it or takes it."""
+    refusals: list[str] = []
+    for provider in request.providers:
+        known = await asyncio.to_thread(_known_id, provider, request, storage)
+        if known is not None:
+            return _Upload(provider=provider, file_id=known, deduplicated=True)
+        try:
+            return await _uploaded(request, provider, storage)
+        except _QueryError as error:
+            if error.error_type == "timeout":
+                raise
+            logger.warning("%s did not take the file: %s", provider.name, error)
+            refusals.append(str(error))
+    raise _QueryError("upload_failed", "; ".join(refusals))
+
+
+def _known_id(provider: _Provider, request: _Request, storage: UploadStorage) -> str | None:
+    try:
+        known = storage.find_upload(sha256=request.sha256, provider=provider.name)
+    except StorageError:
+        logger.exception("cannot tell whether %s has the file already, so it is uploaded", provider.name)
+        return None
+    return None if known is None else known.provider_file_id
+
+
+async def _uploaded(request: _Request, provider: _Provider, storage: UploadStorage) -> _Upload:
+    seconds = get_settings().upload_timeout
+    try:
+        async with asyncio.timeout(seconds):
+            file_id = await asyncio.to_thread(provider.upload, request.path, storage)
+    except TimeoutError as error:
+        raise _QueryError("timeout", f"the upload to {provider.name} did not end within {seconds:g} s") from error
+    except Exception as error:
+        raise _QueryError("upload_failed", str(error)) from error
+    return _Upload(provider=provider, file_id=file_id, deduplicated=False)
+
+
+async def _uploaded_anew(request: _Request, gone: _Upload, storage: UploadStorage) -> _Upload:
+    """The tracking table named a file that the provider no longer has."""
+    logger.warning("%s no longer has %s, so the file is uploaded again", gone.provider.name, gone.file_id)
+    return await _uploaded(request, gone.provider, storage)
+
+
+async def _asked(request: _Request, upload: _Upload) -> str:
+    """The provider's answer.
+
+    Raises:
+        FileGoneError: the tracked upload is no longer there.
+        _QueryError: there is no answer for any other reason.
+    """
+    seconds = get_settings().query_timeout
+    client, model = upload.provider.client, request.model_for(upload.provider)
+    try:
+        async with asyncio.timeout(seconds):
+            text = await asyncio.to_thread(client.extract_text, request.path, upload.file_id, timeout=seconds)
+            return await asyncio.to_thread(client.ask, request.question, text, model=model, timeout=seconds)
+    except TimeoutError as error:
+        raise _QueryError("timeout", f"{upload.provider.name} did not answer within {seconds:g} s") from error
+    except FileGoneError as error:
+        if upload.deduplicated:
+            raise
+        raise _QueryError("query_failed", str(error)) from error
+    except Exception as error:
+        raise _QueryError("query_failed", str(error)) from error
+
+
+def _document(status: Literal["success", "error"], content: str, metadata: Mapping[str, object]) -> str:
+    return json.dumps(
+        {"status": status, "content": content, "content_type": "text", "metadata": metadata}, ensure_ascii=False
+    )

@@ -1,0 +1,113 @@
+"""Supabase through its official blocking client, with a client and a connection for each operation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import httpx
+from storage3.exceptions import StorageApiError
+from supabase import Client, ClientOptions, create_client
+
+from tools.storage.keys import encode_key
+from tools.storage.placement import CreateBucket, Look, Outcome, Put, Step
+from tools.storage.supabase.answers import Answer
+from tools.storage.supabase.failures import translated
+from tools.storage.supabase.terms import (
+    BUCKET_IS_PUBLIC,
+    CACHE_CONTROL,
+    NO_UPSERT,
+    STORAGE_SECONDS,
+    TABLE_SECONDS,
+    Description,
+    Target,
+    action_of,
+)
+
+
+class BlockingObjects:
+    """Places one object: carries out the steps of its plan over one connection.
+
+    The client keeps to itself what Storage answered, so the answers are read where they arrive.
+    """
+
+    def __init__(self, target: Target, content: bytes, description: Description, http: httpx.Client) -> None:
+        self._target = target
+        self._content = content
+        self._description = description
+        http.event_hooks = {"response": [self._keep_answer]}
+        self._storage = _client(target, http).storage
+        self._bucket = self._storage.from_(target.bucket)
+        self._answered: httpx.Response | None = None
+
+    def perform(self, step: Step) -> Outcome:
+        """Do one step.
+
+        Raises:
+            StorageError: Storage refused, could not be reached, or answered nonsense.
+        """
+        match step:
+            case Put(path=path):
+                return self._ask(step, lambda: self._put(path)).put_outcome()
+            case Look(path=path):
+                return self._ask(step, lambda: self._bucket.info(encode_key(path))).look_outcome()
+            case CreateBucket():
+                return self._ask(step, self._create_bucket).create_outcome()
+
+    def _put(self, path: str) -> object:
+        return self._bucket.upload(
+            encode_key(path),
+            self._content,
+            {
+                "cache-control": CACHE_CONTROL,
+                "content-type": self._description.content_type,
+                "x-upsert": NO_UPSERT,
+                "metadata": self._description.metadata,
+            },
+        )
+
+    def _create_bucket(self) -> object:
+        return self._storage.create_bucket(self._target.bucket, options={"public": BUCKET_IS_PUBLIC})
+
+    def _ask(self, step: Step, request: Callable[[], object]) -> Answer:
+        action = action_of(step, self._target.bucket)
+        self._answered = None
+        cause: Exception | None = None
+        with translated(action, self._target.address):
+            try:
+                request()
+            except (StorageApiError, ValueError, LookupError, TypeError) as error:  # the latter: answers it cannot read
+                cause = error
+        if self._answered is None:
+            raise cause or AssertionError("the client asked nothing")
+        return Answer(action=action, status=self._answered.status_code, body=self._answered.content, cause=cause)
+
+    def _keep_answer(self, response: httpx.Response) -> None:
+        response.read()
+        self._answered = response
+
+
+@contextmanager
+def objects(target: Target, content: bytes, description: Description) -> Iterator[BlockingObjects]:
+    """What places one object, over a connection of its own."""
+    with _http_client(STORAGE_SECONDS) as http:
+        yield BlockingObjects(target, content, description, http)
+
+
+@contextmanager
+def table_client(target: Target) -> Iterator[Client]:
+    """A client for one table operation."""
+    with _http_client(TABLE_SECONDS) as http:
+        yield _client(target, http)
+
+
+def _http_client(seconds: float) -> httpx.Client:
+    """Without HTTP/2, the official client's default, which slices large bodies in quadratic time.
+
+    And without redirects: they would carry the key to somebody else.
+    """
+    return httpx.Client(http2=False, follow_redirects=False, timeout=seconds)
+
+
+def _client(target: Target, http: httpx.Client) -> Client:
+    return create_client(target.url, target.key, options=ClientOptions(httpx_client=http))

@@ -1,0 +1,1 @@
+"""Taps on the HTTP clients: who asked whom for what, for telemetry and for rehearsals."""

@@ -1,0 +1,130 @@
+"""Makes the requests of `httpx` and `httpx2` visible: the vendors' SDKs and the Supabase client send through them.
+
+The transports' one method is wrapped, which is where OpenTelemetry's own httpx instrumentation sits as well
+(https://opentelemetry-python-contrib.readthedocs.io/en/latest/instrumentation/httpx/httpx.html);
+it does not know `httpx2`.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from types import ModuleType
+from typing import Any
+
+import httpx
+import httpx2
+
+from tools.wire.exchanges import Exchange, answer_headers, current_log
+from tools.wire.watching import observer
+
+_MODULES: tuple[ModuleType, ...] = (httpx, httpx2)
+_INSTALLED = "_wire_tap_original"
+
+
+def install_httpx_tap() -> None:
+    """Wrap the transports of both libraries, once a process."""
+    for module in _MODULES:
+        sync_transport, async_transport = module.HTTPTransport, module.AsyncHTTPTransport
+        if hasattr(sync_transport, _INSTALLED):
+            continue
+        setattr(sync_transport, _INSTALLED, sync_transport.handle_request)
+        setattr(async_transport, _INSTALLED, async_transport.handle_async_request)
+        sync_transport.handle_request = _tapped(sync_transport.handle_request, module.SyncByteStream)
+        async_transport.handle_async_request = _tapped_async(
+            async_transport.handle_async_request, module.AsyncByteStream
+        )
+
+
+def remove_httpx_tap() -> None:
+    """Put the original transports back."""
+    for module in _MODULES:
+        sync_transport, async_transport = module.HTTPTransport, module.AsyncHTTPTransport
+        if hasattr(sync_transport, _INSTALLED):
+            sync_transport.handle_request = getattr(sync_transport, _INSTALLED)
+            async_transport.handle_async_request = getattr(async_transport, _INSTALLED)
+            delattr(sync_transport, _INSTALLED)
+            delattr(async_transport, _INSTALLED)
+
+
+class _Tap:
+    """Watches one request from its start to the head of its answer."""
+
+    def __init__(self, request: Any) -> None:
+        self.observation = observer().request_started(method=request.method, url=str(request.url.copy_with(query=None)))
+        self.exchange: Exchange | None = None
+        log = current_log()
+        if log is not None:
+            self.exchange = Exchange(method=request.method, url=str(request.url))
+            log.add(self.exchange)
+
+    def failed(self, error: BaseException) -> None:
+        self.observation.finished(status=None, error=error)
+
+    def answered(self, response: Any, noting_stream: Callable[[Any, Exchange], Any]) -> Any:
+        self.observation.finished(status=response.status_code, error=None)
+        if self.exchange is not None:
+            self.exchange.status = response.status_code
+            self.exchange.headers = answer_headers(response.headers)
+            response.stream = noting_stream(response.stream, self.exchange)
+        return response
+
+
+def _tapped(handle: Callable[[Any, Any], Any], stream_type: type) -> Callable[[Any, Any], Any]:
+    class NotingStream(stream_type):  # type: ignore[misc]  # each library has its own base class
+        """Notes an answer's body while it is read."""
+
+        def __init__(self, stream: Any, exchange: Exchange) -> None:
+            self._stream = stream
+            self._exchange = exchange
+
+        def __iter__(self) -> Iterator[bytes]:
+            for piece in self._stream:
+                self._exchange.add_body(piece)
+                yield piece
+
+        def close(self) -> None:
+            self._stream.close()
+
+    @functools.wraps(handle)
+    def handle_request(transport: Any, request: Any) -> Any:
+        tap = _Tap(request)
+        try:
+            response = handle(transport, request)
+        except BaseException as error:
+            tap.failed(error)
+            raise
+        return tap.answered(response, NotingStream)
+
+    return handle_request
+
+
+def _tapped_async(
+    handle: Callable[[Any, Any], Awaitable[Any]], stream_type: type
+) -> Callable[[Any, Any], Awaitable[Any]]:
+    class NotingAsyncStream(stream_type):  # type: ignore[misc]  # each library has its own base class
+        """Notes an answer's body while it is read."""
+
+        def __init__(self, stream: Any, exchange: Exchange) -> None:
+            self._stream = stream
+            self._exchange = exchange
+
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            async for piece in self._stream:
+                self._exchange.add_body(piece)
+                yield piece
+
+        async def aclose(self) -> None:
+            await self._stream.aclose()
+
+    @functools.wraps(handle)
+    async def handle_async_request(transport: Any, request: Any) -> Any:
+        tap = _Tap(request)
+        try:
+            response = await handle(transport, request)
+        except BaseException as error:
+            tap.failed(error)
+            raise
+        return tap.answered(response, NotingAsyncStream)
+
+    return handle_async_request
