@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from migration import Migration, Outcome, Side, result_as_facts
@@ -53,6 +53,10 @@ def test_equal_results_have_no_difference(value: object) -> None:
     assert differences(facts(value), facts(value)) == ()
 
 
+@example({"a": 1}, {"a": True})
+@example({"a.b": 1}, {"a": {"b": 1}})
+@example({"a[0]": 1}, {"a": [1]})
+@example({"0": 1, 0: 2}, {"0": 3, 0: 2})
 @given(st.dictionaries(keys, results, max_size=3), st.dictionaries(keys, results, max_size=3))
 def test_a_difference_is_found_exactly_if_there_is_one(left: dict[object, object], right: dict[object, object]) -> None:
     """No two different results are taken for the same, whatever their keys look like, nor the other way round."""

@@ -168,6 +168,28 @@ def test_closing_waits_for_calls_under_way(held: Held, runtime: Runtime) -> None
     assert call.result(10) == "new"
 
 
+def test_a_call_under_way_may_still_await_another_while_closing(runtime: Runtime, router: FixedRouter) -> None:
+    """The candidate that is being waited for is not sent to legacy in the middle of its work."""
+    started = threading.Event()
+
+    async def inner_new() -> str:
+        return "inner new"
+
+    async def outer_new() -> str:
+        started.set()
+        while not runtime.loop.closed:  # noqa: ASYNC110  # closing begins on another thread
+            await asyncio.sleep(0.005)
+        return await inner.aio()
+
+    inner = migrate(Migration(name="m", candidate=inner_new), runtime=runtime)(lambda: "inner old")
+    outer = migrate(Migration(name="m", candidate=outer_new), runtime=runtime)(lambda: "outer old")
+    router.serve = Side.CANDIDATE
+    call = in_thread(outer)
+    assert started.wait(10)
+    runtime.close()
+    assert call.result(10) == "inner new"
+
+
 @pytest.mark.parametrize("awaiting", [False, True])
 def test_a_call_cut_off_by_closing_says_that_its_outcome_is_unknown(
     held: Held, runtime: Runtime, *, awaiting: bool

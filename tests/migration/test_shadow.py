@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -392,11 +393,31 @@ def test_closing_reports_every_shadow(router: FixedRouter, observer: RecordingOb
     assert [found.detail for found in observer.comparisons] == ["the process is ending"] * 6
     shim()
     assert "is closed" in observer.comparisons[-1].detail
+    assert runtime.shadows.pending == 0
     gate.opened.set()
     runtime.close()
 
 
 # In a rehearsal
+
+
+request: ContextVar[str] = ContextVar("request", default="nobody's")
+
+
+def test_a_shadow_belongs_to_no_caller(bench: Bench) -> None:
+    """Context variables of the caller (a span, a deadline, a transaction) do not reach its shadow."""
+    seen: list[str] = []
+
+    def note() -> object:
+        if rehearsing():
+            seen.append(request.get())
+        return {"id": "1"}
+
+    bench.old = bench.new = note
+    token = request.set("the caller's")
+    assert bench.verdict().verdict is Verdict.IDENTICAL
+    request.reset(token)
+    assert seen == ["nobody's"] * 2
 
 
 @pytest.mark.parametrize("serve", Side)

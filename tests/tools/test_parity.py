@@ -152,7 +152,7 @@ def folder() -> Iterator[Path]:
 
 @pytest.fixture(params=["embedded", "supabase"])
 def storage(request: pytest.FixtureRequest, sandbox: RunningSandbox, folder: Path) -> Iterator[UploadStorage]:
-    supabase = {"supabase_url": sandbox.supabase_url, "supabase_service_role_key": "sb_secret_test"}
+    supabase: dict[str, Any] = {"supabase_url": sandbox.supabase_url, "supabase_service_role_key": "sb_secret_test"}
     settings = Settings(
         kimi_api_url=sandbox.kimi_url,
         glm_api_url=sandbox.glm_url,

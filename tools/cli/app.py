@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -199,11 +200,11 @@ def flags_off(
     return flags.turn_off(name, reason=because, as_json=json)
 
 
-def main() -> int:
-    """Run the command line. Every error is one line on standard error and an exit code."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line, that of the process by default. Every error is one line on standard error and a code."""
     command = typer.main.get_command(app)
     try:
-        code = int(command.main(prog_name="shim", standalone_mode=False) or ExitCode.OK)
+        code = int(command.main(arguments, prog_name="shim", standalone_mode=False) or ExitCode.OK)
     except TyperException as wrong:
         context = getattr(wrong, "ctx", None)
         path = context.command_path if context else "shim"

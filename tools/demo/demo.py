@@ -195,7 +195,7 @@ class _Show:
             failures=sum(receipt.error is not None for receipt in receipts),
             served={side: _totals(served, side) for side in Side},
             seconds=seconds,
-            verdicts=Counter(each.verdict for each in compared),
+            verdicts=dict(Counter(each.verdict for each in compared)),
         )
         self.reporter.staged(stage)
         return stage

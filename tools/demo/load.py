@@ -88,8 +88,8 @@ def steady_load(jobs: Sequence[Job], storage: UploadStorage, *, threads: int) ->
             turn += threads
 
     pool = ThreadPoolExecutor(threads, thread_name_prefix="monolith")
-    futures = [pool.submit(copy_context().run, work, first) for first in range(threads)]
     try:
+        futures = [pool.submit(copy_context().run, work, first) for first in range(threads)]
         yield receipts
     finally:
         stop.set()

@@ -47,7 +47,7 @@ async def upload_files(
     Raises:
         ValueError, OSError, RuntimeError: as `upload_through_gateway` does, for the first file that fails.
     """
-    items, refusal = await _examine(file_paths, limit=provider.max_bytes_of(get_settings()))
+    items, refusal = await _examine(file_paths, limit=provider.gateway.limit(get_settings()))
     batch = _Batch(
         provider=provider, storage=storage, purpose=purpose, pace=pace, window=get_settings().upload_concurrency
     )
@@ -126,7 +126,7 @@ class _Batch:
         known = await self._known_upload(item.sha256)
         if known is None:
             result = await upload_through_gateway(self.provider, item.path, self.storage, self.purpose, pace=self.pace)
-            file_id = result[self.provider.id_key]
+            file_id = result[self.provider.gateway.id_key]
         else:
             file_id = known.provider_file_id
         return {

@@ -8,7 +8,7 @@ from __future__ import annotations
 from http import HTTPStatus
 from pathlib import Path
 
-from tools.errors import ToolsError
+from tools.errors import NothingSentError, ToolsError
 
 
 class EngineError(ToolsError):
@@ -64,7 +64,7 @@ class AnswerTooLargeError(TransportError):
     """The answer was longer than any sensible one."""
 
 
-class ConnectionNotMadeError(TransportError):
+class ConnectionNotMadeError(TransportError, NothingSentError):
     """No connection came about, so it is certain that nothing was sent."""
 
     def __init__(self, where: str, *, timed_out: bool = False) -> None:

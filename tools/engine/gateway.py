@@ -13,17 +13,10 @@ from tools.engine.providers import Provider
 from tools.engine.reading import FileSource, measure, read_file
 from tools.engine.threads import run_in_thread
 from tools.engine.throttle import get_upload_semaphore
-from tools.providers.gateway import (
-    FILE_TYPE,
-    UPLOAD_METHOD,
-    guessed_mime_type,
-    provider_failure,
-    storage_failure,
-)
+from tools.providers.gateway import FILE_TYPE, guessed_mime_type, storage_failure
 from tools.providers.validation import validate_upload
 from tools.settings import get_settings
 from tools.storage.errors import StorageUnreachableError
-from tools.storage.port import UploadRow
 
 logger = logging.getLogger(__name__)
 
@@ -66,17 +59,12 @@ async def upload_through_gateway(
             only if it is certain that nothing was sent anywhere.
     """
     async with await get_upload_semaphore():
-        source = await run_in_thread(checked_source, file_path, limit=provider.max_bytes_of(get_settings()))
+        source = await run_in_thread(checked_source, file_path, limit=provider.gateway.limit(get_settings()))
         supabase_file_id = await _store(storage, provider, source)
         provider_file_id = await _deliver(provider, source, purpose, pace)
-        await _record(storage, provider, source, provider_file_id, supabase_file_id)
-    return {
-        provider.id_key: provider_file_id,
-        "supabase_file_id": supabase_file_id,
-        "filename": source.name,
-        "size_bytes": source.size,
-        "upload_method": UPLOAD_METHOD,
-    }
+        ids = {"provider_file_id": provider_file_id, "supabase_file_id": supabase_file_id}
+        await _record(storage, provider, source, ids)
+    return provider.gateway.result(source, **ids)
 
 
 def checked_source(file_path: str | os.PathLike[str], *, limit: int) -> FileSource:
@@ -94,7 +82,7 @@ def checked_source(file_path: str | os.PathLike[str], *, limit: int) -> FileSour
 
 
 async def _store(storage: BlockingStorage | StreamingStorage, provider: Provider, source: FileSource) -> str:
-    path = f"{provider.name}-gateway/{source.name}"
+    path = provider.gateway.storage_path(source)
     mime_type = guessed_mime_type(source.name)
     try:
         if isinstance(storage, StreamingStorage):
@@ -126,30 +114,17 @@ async def _deliver(provider: Provider, source: FileSource, purpose: str, pace: P
         cause = ConnectionLostError("no connection to the provider, after the copy was stored")
         cause.__cause__ = error.__cause__
     except Exception as error:
-        raise _provider_failure(provider, provider.wording(error)) from error
-    raise _provider_failure(provider, symptom) from cause
+        raise provider.gateway.failure(provider.wording(error)) from error
+    raise provider.gateway.failure(symptom) from cause
 
 
-def _provider_failure(provider: Provider, text: str) -> RuntimeError:
-    return provider_failure(provider.label, RuntimeError(text))
-
-
-async def _record(storage: Any, provider: Provider, source: FileSource, provider_file_id: str, stored_id: str) -> None:
+async def _record(storage: Any, provider: Provider, source: FileSource, ids: dict[str, str]) -> None:
     """Write the row. The upload stands even if that fails."""
-    row = UploadRow(
-        provider=provider.name,
-        provider_file_id=provider_file_id,
-        supabase_file_id=stored_id,
-        sha256=source.sha256,
-        filename=source.name,
-        file_size_bytes=source.size,
-        upload_status="completed",
-        upload_method=UPLOAD_METHOD,
-    )
+    row = provider.gateway.row(source, **ids, sha256=source.sha256)
     try:
         if hasattr(storage, "record_upload_async"):
             await storage.record_upload_async(row)
         else:
             await run_in_thread(storage.record_upload, row)
     except Exception:
-        logger.exception("%s took the file as %s, but its row could not be written", provider.label, provider_file_id)
+        logger.exception(provider.gateway.unrecorded(row.provider_file_id))

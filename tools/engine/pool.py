@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import ssl
 from functools import cache
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 import certifi
+from yarl import URL
 
 from tools.engine.loops import PerLoop
 from tools.engine.threads import run_in_thread
@@ -42,6 +44,18 @@ async def cleanup_http_session() -> None:
 def _open_session() -> aiohttp.ClientSession | None:
     session = _sessions.get()
     return None if session is None or session.closed else session
+
+
+def proxy_for(url: URL) -> str | None:
+    """The proxy that the environment names for an address (`HTTPS_PROXY`, `NO_PROXY`, ...): legacy's clients obey it.
+
+    aiohttp's own `trust_env` would also read `.netrc` and send what it finds there instead of the provider's key.
+    """
+    proxies = getproxies()
+    proxy = proxies.get(url.scheme) or proxies.get("all")
+    if not proxy or url.host is None or proxy_bypass(url.host):
+        return None
+    return proxy if "://" in proxy else f"http://{proxy}"
 
 
 def _new_session(tls: ssl.SSLContext) -> aiohttp.ClientSession:

@@ -18,7 +18,9 @@ from pydantic import SecretStr
 
 from tools.engine.errors import HttpStatusError, TransportError, UnusableAnswerError
 from tools.engine.transport import Answer
+from tools.providers import gateway
 from tools.providers.answers import file_id_of
+from tools.providers.gateway import Gateway
 from tools.providers.keys import required_key
 from tools.settings import Settings
 from tools.storage.port import ProviderName
@@ -29,9 +31,7 @@ class Provider:
     """A provider of a files API.
 
     Attributes:
-        name: as in rows and ids.
-        label: as in messages.
-        id_key: key of the provider's file id in results.
+        gateway: its names, its limit, and what results and rows look like.
         retries: how often the SDK sends again.
         first_delay: seconds that it waits before the first time, doubled with every further one.
         longest_advised_delay: longest `Retry-After` that it follows, in seconds; 0: it ignores the header.
@@ -39,15 +39,12 @@ class Provider:
         address_of: base address of the API.
         secret_of: the configured key.
         key_variable: the environment variable that holds the key.
-        max_bytes_of: largest file that is accepted, in bytes.
         status_text: how the SDK words an HTTP error.
         takes_for_json: whether the SDK insists on JSON for this content type.
         extra_headers: headers that change the answers.
     """
 
-    name: ProviderName
-    label: str
-    id_key: str
+    gateway: Gateway
     retries: int
     first_delay: float
     longest_advised_delay: float
@@ -55,10 +52,19 @@ class Provider:
     address_of: Callable[[Settings], str] = field(repr=False)
     secret_of: Callable[[Settings], SecretStr | None] = field(repr=False)
     key_variable: str
-    max_bytes_of: Callable[[Settings], int] = field(repr=False)
     status_text: Callable[[HttpStatusError], str] = field(repr=False)
     takes_for_json: Callable[[str], bool] = field(repr=False)
     extra_headers: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def name(self) -> ProviderName:
+        """As in rows and ids."""
+        return self.gateway.name
+
+    @property
+    def label(self) -> str:
+        """As in messages."""
+        return self.gateway.label
 
     def files_address(self, settings: Settings) -> str:
         """Where files are posted and listed."""
@@ -145,9 +151,7 @@ def _advised_delay(headers: Mapping[str, str]) -> float | None:
 
 
 KIMI = Provider(
-    name="kimi",
-    label="Kimi",
-    id_key="kimi_file_id",
+    gateway=gateway.KIMI,
     retries=2,
     first_delay=0.5,
     longest_advised_delay=120.0,
@@ -155,15 +159,12 @@ KIMI = Provider(
     address_of=lambda settings: settings.kimi_api_url,
     secret_of=lambda settings: settings.kimi_api_key,
     key_variable="KIMI_API_KEY",
-    max_bytes_of=lambda settings: settings.kimi_max_bytes,
     status_text=_openai_status_text,
     takes_for_json=lambda content_type: content_type.endswith("json"),
 )
 
 GLM = Provider(
-    name="glm",
-    label="GLM",
-    id_key="glm_file_id",
+    gateway=gateway.GLM,
     retries=3,
     first_delay=1.0,
     longest_advised_delay=0.0,
@@ -171,7 +172,6 @@ GLM = Provider(
     address_of=lambda settings: settings.glm_api_url,
     secret_of=lambda settings: settings.glm_api_key,
     key_variable="GLM_API_KEY",
-    max_bytes_of=lambda settings: settings.glm_max_bytes,
     status_text=_zai_status_text,
     takes_for_json=lambda content_type: content_type == "application/json",
     extra_headers={"Accept-Language": "en-US,en"},  # the language of its messages

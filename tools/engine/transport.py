@@ -20,8 +20,9 @@ from tools.engine.errors import (
     RequestTimedOutError,
     TransportError,
 )
-from tools.engine.multipart import FilePayload
-from tools.engine.pool import get_http_session
+from tools.engine.form import FileForm
+from tools.engine.multipart import upload_form
+from tools.engine.pool import get_http_session, proxy_for
 from tools.engine.reading import FileContent
 from tools.settings import MEGABYTE, Settings, get_settings
 from tools.wire.aiohttp_tap import read_bounded
@@ -78,7 +79,7 @@ async def post_file(
         InvalidAddressError: `address` is no http(s) address.
     """
     settings = get_settings()
-    payload = FilePayload(
+    payload = upload_form(
         content,
         purpose=purpose,
         chunk_bytes=chunk_bytes or settings.upload_chunk_bytes,
@@ -109,7 +110,7 @@ async def _request(
     headers: Mapping[str, str],
     limit: int,
     query: Mapping[str, str] | None = None,
-    body: FilePayload | None = None,
+    body: FileForm | None = None,
 ) -> Answer:
     session = await get_http_session()
     url = _url(address)
@@ -123,6 +124,7 @@ async def _request(
             headers=headers,
             data=body,
             allow_redirects=False,  # a redirect would carry the file and the key to somebody else
+            proxy=proxy_for(url),
             timeout=_timeouts(get_settings()),
         ) as response,
     ):

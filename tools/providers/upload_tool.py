@@ -96,7 +96,7 @@ class UploadTool(ABC):
 
     def _known_upload(self, data: bytes, storage: UploadStorage) -> UploadRow | None:
         try:
-            return storage.find_upload(sha256=hashlib.sha256(data).hexdigest(), provider=self.gateway.provider)
+            return storage.find_upload(sha256=hashlib.sha256(data).hexdigest(), provider=self.gateway.name)
         except StorageError:
             logger.exception("cannot tell whether %s has the file already, so it is uploaded", self.gateway.label)
             return None

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from tools.replay.answers import AnswerBook
 from tools.replay.services import Target
@@ -21,6 +21,15 @@ LOCAL = "storage"
 """The service name of the embedded storage, whose operations are noted like requests."""
 
 
+@runtime_checkable
+class Movable(Protocol):
+    """A storage that is reached over HTTP, and can be reached elsewhere instead."""
+
+    def at(self, url: str) -> UploadStorage:
+        """The same storage at another address."""
+        ...
+
+
 class NotRecordedError(StorageError):
     """The rehearsed side asked the storage for something that the primary never asked."""
 
@@ -31,8 +40,9 @@ def rehearsal_storage(
     """A stand-in for `storage` that has no effect; None for a kind that nobody knows how to stand in for."""
     if isinstance(storage, LocalStorage):
         return RehearsalStorage(answers, seen)
-    elsewhere = getattr(storage, "at", None)  # Supabase: the same storage at another address
-    return elsewhere(f"{recorder}/supabase") if callable(elsewhere) else None
+    if isinstance(storage, Movable):
+        return storage.at(f"{recorder}/supabase")
+    return None
 
 
 class RehearsalStorage:

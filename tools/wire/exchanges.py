@@ -6,7 +6,7 @@ Noting is off unless `noting()` is open in the current context, so an ordinary c
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import asdict, dataclass, field
@@ -89,10 +89,9 @@ ANSWER_HEADERS = frozenset(
 """Headers of an answer that the clients act upon, and that a rehearsal must therefore repeat."""
 
 
-def answer_headers(headers: object) -> dict[str, str]:
+def answer_headers(headers: Mapping[str, str]) -> dict[str, str]:
     """The headers of an answer worth keeping, names in lower case."""
-    items = headers.items() if hasattr(headers, "items") else ()
-    return {name.lower(): value for name, value in items if name.lower() in ANSWER_HEADERS}
+    return {name.lower(): value for name, value in headers.items() if name.lower() in ANSWER_HEADERS}
 
 
 class OperationNote:

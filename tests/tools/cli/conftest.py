@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from flags import FileFlagAdmin
+from tests.support.monolith import PREFIXES
+from tools.cli import main
+from tools.migrations import NAMES
 from tools.sandbox import RunningSandbox
+from tools.settings import reload_settings
 
 _REPOSITORY = Path(__file__).parents[3]
 _SECONDS = 120
@@ -62,6 +69,7 @@ class CommandLine:
 
 
 MakeCommandLine = Callable[..., CommandLine]
+RunHere = Callable[..., Finished]
 
 
 @pytest.fixture
@@ -79,6 +87,41 @@ def command_line(tmp_path: Path) -> MakeCommandLine:
 
 
 @pytest.fixture
+def run_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[RunHere]:
+    """Runs commands in this process, which is quicker; with the same home, and with the variables given."""
+    for name in os.environ:
+        if name.startswith(PREFIXES):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("SHIM_HOME", str(tmp_path / "home"))
+
+    def run(*arguments: object, **variables: str) -> Finished:
+        with monkeypatch.context() as patch:
+            for name, value in variables.items():
+                patch.setenv(name, value)
+            reload_settings()
+            with _logging_as_it_was():
+                code = main([str(argument) for argument in arguments])
+        out, err = capsys.readouterr()
+        return Finished(code=code, out=out, err=err)
+
+    yield run
+    reload_settings()
+
+
+@contextmanager
+def _logging_as_it_was() -> Iterator[None]:
+    root, flags_logger = logging.getLogger(), logging.getLogger("flags")
+    before = root.handlers[:], root.level, flags_logger.level
+    root.handlers = []
+    try:
+        yield
+    finally:
+        logging.captureWarnings(capture=False)
+        root.handlers, root.level = before[0], before[1]
+        flags_logger.setLevel(before[2])
+
+
+@pytest.fixture
 def shim(command_line: MakeCommandLine) -> CommandLine:
     """The command line with nothing configured."""
     return command_line()
@@ -93,6 +136,16 @@ def shim_with_keys(command_line: MakeCommandLine, sandbox: RunningSandbox) -> Co
         GLM_API_KEY=sandbox.key,
         GLM_API_URL=sandbox.glm_url,
     )
+
+
+@pytest.fixture
+def flags(tmp_path: Path) -> FileFlagAdmin:
+    """The flags file of the command lines, with the flags of all migrations."""
+    admin = FileFlagAdmin(tmp_path / "home" / "flags.json")
+    for name in NAMES:
+        admin.ensure(name)
+        admin.ensure(f"{name}.shadow")
+    return admin
 
 
 @pytest.fixture

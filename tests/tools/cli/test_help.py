@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from tests.tools.cli.conftest import CommandLine
+from tests.tools.cli.conftest import CommandLine, RunHere
 from tools.cli.exits import MEANINGS, ExitCode
 
 
@@ -32,11 +32,10 @@ def test_help_names_commands_and_exit_codes(shim: CommandLine) -> None:
         (["flags", "set", "async-upload-kimi", "101"], "101"),
     ],
 )
-def test_wrong_usage_is_one_line(shim: CommandLine, arguments: list[str], hint: str) -> None:
+@pytest.mark.usefixtures("flags")
+def test_wrong_usage_is_one_line(run_here: RunHere, arguments: list[str], hint: str) -> None:
     """Wrong usage says in one line what is wrong, prints no result, and ends with 2."""
-    if "flags" in arguments:
-        shim("flags", "create")
-    finished = shim(*arguments)
+    finished = run_here(*arguments)
     assert finished.code == ExitCode.USAGE
     assert finished.out == ""
     [line] = finished.err.splitlines()
@@ -52,11 +51,10 @@ def test_help_loads_nothing_heavy() -> None:
     assert loaded.strip() == "[]"
 
 
-def test_a_wrong_variable_is_named(shim: CommandLine) -> None:
+def test_a_wrong_variable_is_named(run_here: RunHere) -> None:
     """A variable with a wrong value is named in one line, and its value is not shown."""
-    wrong = CommandLine(folder=shim.folder, environment=shim.environment | {"KIMI_API_URL": "secret-place"})
     for command in (["status"], ["upload", "a.txt"], ["ask", "a.txt", "why?"], ["flags", "list"], ["demo"]):
-        finished = wrong(*command)
+        finished = run_here(*command, KIMI_API_URL="secret-place")
         assert finished.code == ExitCode.CONFIGURATION
         [line] = finished.err.splitlines()
         assert "KIMI_API_URL" in line

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from flags import FileFlagAdmin
 from tests.tools.cli.conftest import CommandLine
 from tools.cli.exits import ExitCode
 from tools.sandbox import FaultKind, RunningSandbox, ServiceName
@@ -47,12 +48,13 @@ def test_one_failure_hides_no_success(shim_with_keys: CommandLine, documents: li
     assert "Traceback" not in finished.err
 
 
-def test_uploads_are_routed_and_status_shows_it(shim_with_keys: CommandLine, documents: list[Path]) -> None:
+def test_uploads_are_routed_and_status_shows_it(
+    shim_with_keys: CommandLine, documents: list[Path], flags: FileFlagAdmin
+) -> None:
     """Uploads take the side that the flags say, and `shim status` counts them by side with their comparisons."""
-    shim_with_keys("flags", "create")
     shim_with_keys("upload", *documents)
-    shim_with_keys("flags", "set", KIMI, 100)
-    shim_with_keys("flags", "set", f"{KIMI}.shadow", 100)
+    flags.set_percentage(KIMI, 100)
+    flags.set_percentage(f"{KIMI}.shadow", 100)
     shim_with_keys("upload", *documents[:2], "missing.txt")
 
     finished = shim_with_keys("status", "--json")
@@ -88,12 +90,11 @@ def test_without_a_key_the_sandbox_is_used(shim: CommandLine, documents: list[Pa
 
 @pytest.mark.parametrize("percentage", [0, 100])
 def test_an_interrupt_leaves_nothing_half_done(
-    shim_with_keys: CommandLine, sandbox: RunningSandbox, documents: list[Path], percentage: int
+    shim_with_keys: CommandLine, sandbox: RunningSandbox, documents: list[Path], flags: FileFlagAdmin, percentage: int
 ) -> None:
     """Ctrl-C begins no other file, brings those under way to their end, says what was done, and ends with 130."""
-    shim_with_keys("flags", "create")
-    shim_with_keys("flags", "set", KIMI, percentage)
-    sandbox.inject(FaultKind.LATENCY, ServiceName.KIMI, "files.create", seconds=2.0, times=None)
+    flags.set_percentage(KIMI, percentage)
+    sandbox.inject(FaultKind.LATENCY, ServiceName.KIMI, "files.create", seconds=1.0, times=None)
     with shim_with_keys.start("upload", *documents, "--concurrency", 1, "--json") as process:
         sandbox.wait_for_requests("kimi", "files.create", at_least=1)
         os.killpg(process.pid, signal.SIGINT)
@@ -107,11 +108,10 @@ def test_an_interrupt_leaves_nothing_half_done(
 
 
 def test_a_second_interrupt_gives_up(
-    shim_with_keys: CommandLine, sandbox: RunningSandbox, documents: list[Path]
+    shim_with_keys: CommandLine, sandbox: RunningSandbox, documents: list[Path], flags: FileFlagAdmin
 ) -> None:
     """Ctrl-C again stops waiting for the asynchronous side; the file is reported as given up."""
-    shim_with_keys("flags", "create")
-    shim_with_keys("flags", "set", KIMI, 100)
+    flags.set_percentage(KIMI, 100)
     sandbox.inject(FaultKind.HANG, ServiceName.KIMI, "files.create", times=None)
     with shim_with_keys.start("upload", *documents, "--concurrency", 1, "--json") as process:
         sandbox.wait_for_requests("kimi", "files.create", at_least=1)

@@ -332,7 +332,7 @@ async def test_a_dropped_answer_leaves_one_file_in_the_sandbox(
         provider, path, storage, "agent" if provider is GLM else "file-extract", pace=waits.pace
     )
     [file] = sandbox.state()[provider.name]["files"]
-    assert result[provider.id_key] == file["id"]
+    assert result[provider.gateway.id_key] == file["id"]
     assert len(sandbox.requests(provider.name, "files.create")) == 1
 
 

@@ -7,7 +7,7 @@ import dataclasses
 import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -15,7 +15,7 @@ from migration import Comparison, Migration, Runtime, Shim, Side, Verdict
 from migration.testing import FixedRouter, RecordingObserver
 from tools.async_file_upload_refactored import cleanup_http_session, upload_via_supabase_gateway_kimi_async
 from tools.composition import open_ledger
-from tools.engine.multipart import FilePayload
+from tools.engine.form import FileForm
 from tools.migrations import MIGRATIONS
 from tools.providers.kimi.kimi_files import upload_via_supabase_gateway_kimi
 from tools.sandbox import FaultKind, RunningSandbox, ServiceName
@@ -59,7 +59,7 @@ def tap() -> Iterator[None]:
 
 @pytest.fixture(params=["embedded", "supabase"])
 def storage(request: pytest.FixtureRequest, sandbox: RunningSandbox, tmp_path: Path) -> Iterator[UploadStorage]:
-    supabase = {"supabase_url": sandbox.supabase_url, "supabase_service_role_key": "sb_secret_planted"}
+    supabase: dict[str, Any] = {"supabase_url": sandbox.supabase_url, "supabase_service_role_key": "sb_secret_planted"}
     settings = Settings(
         kimi_api_url=sandbox.kimi_url,
         kimi_api_key="planted-kimi-key",
@@ -126,7 +126,12 @@ def test_failures_are_compared_as_well(
 def test_a_changed_file_is_not_a_mismatch(bench: Callable[..., Bench], storage: UploadStorage, tmp_path: Path) -> None:
     """A file that somebody rewrites or deletes after the call gives `stale_input`."""
     path = document(tmp_path)
-    one = bench(dataclasses.replace(DECLARED, facts=lambda result: path.unlink() or result))
+
+    def delete_then_tell(result: Any) -> Any:
+        path.unlink()
+        return result
+
+    one = bench(dataclasses.replace(DECLARED, facts=delete_then_tell))
     assert one.compare(path, storage).verdict is Verdict.STALE_INPUT
 
 
@@ -198,7 +203,7 @@ def test_one_changed_byte_is_seen(
     bench: Callable[..., Bench], storage: UploadStorage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A single byte that is different on the wire differs in the digest of the file's part."""
-    write = FilePayload.write
+    write = FileForm.write
 
     class Flipping:
         def __init__(self, writer: Any) -> None:
@@ -214,7 +219,7 @@ def test_one_changed_byte_is_seen(
                 data = bytes(data).replace(b"some text", b"some texT", 1)
             await self._writer.write(data)
 
-    monkeypatch.setattr(FilePayload, "write", lambda self, writer: write(self, Flipping(writer)))
+    monkeypatch.setattr(FileForm, "write", lambda self, writer: write(self, cast("Any", Flipping(writer))))
     comparison = bench().compare(document(tmp_path), storage)
     assert comparison.verdict is Verdict.DIFFERENT
     assert {difference.field.rpartition(".")[2] for difference in comparison.differences} == {"sha256"}

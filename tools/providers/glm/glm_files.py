@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from tools.providers.gateway import Gateway, upload_through
+from tools.providers.blocking import upload_through
+from tools.providers.gateway import GLM
 from tools.providers.glm.glm_client import send_file
 from tools.providers.upload_tool import UploadTool
 from tools.storage.port import UploadStorage
 
 DEFAULT_PURPOSE = "agent"
-
-GLM = Gateway(provider="glm", label="GLM", limit=lambda settings: settings.glm_max_bytes, send=send_file)
 
 
 def upload_via_supabase_gateway_glm(
@@ -30,7 +29,7 @@ def upload_via_supabase_gateway_glm(
         OSError: the file cannot be read; nothing was sent.
         RuntimeError: "Failed to upload to Supabase: ..." or "Failed to upload to GLM via SDK: ...".
     """
-    return upload_through(GLM, file_path, storage, purpose)
+    return upload_through(GLM, send_file, file_path, storage, purpose)
 
 
 class GLMUploadFileTool(UploadTool):

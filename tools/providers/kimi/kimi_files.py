@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from tools.providers.gateway import Gateway, upload_through
+from tools.providers.blocking import upload_through
+from tools.providers.gateway import KIMI
 from tools.providers.kimi.kimi_client import send_file
 from tools.providers.upload_tool import UploadTool
 from tools.storage.port import UploadStorage
 
 DEFAULT_PURPOSE = "file-extract"
-
-KIMI = Gateway(provider="kimi", label="Kimi", limit=lambda settings: settings.kimi_max_bytes, send=send_file)
 
 
 def upload_via_supabase_gateway_kimi(
@@ -30,7 +29,7 @@ def upload_via_supabase_gateway_kimi(
         OSError: the file cannot be read; nothing was sent.
         RuntimeError: "Failed to upload to Supabase: ..." or "Failed to upload to Kimi via SDK: ...".
     """
-    return upload_through(KIMI, file_path, storage, purpose)
+    return upload_through(KIMI, send_file, file_path, storage, purpose)
 
 
 class KimiUploadFilesTool(UploadTool):

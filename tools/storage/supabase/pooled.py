@@ -11,14 +11,16 @@ import httpx
 from supabase import AsyncClient, AsyncClientOptions
 from yarl import URL
 
-from tools.engine.pool import get_http_session
+from tools.engine.errors import RequestTimedOutError
+from tools.engine.form import FileForm
+from tools.engine.pool import get_http_session, proxy_for
 from tools.settings import MEGABYTE, get_settings
-from tools.storage.errors import StorageAnswerError, StorageError
+from tools.storage.errors import StorageAnswerError, StorageError, StorageTimeoutError
 from tools.storage.keys import encode_key
 from tools.storage.placement import CreateBucket, Look, Outcome, Put, Step
 from tools.storage.supabase.answers import Answer
 from tools.storage.supabase.failures import translated
-from tools.storage.supabase.form import ObjectForm
+from tools.storage.supabase.form import object_form
 from tools.storage.supabase.terms import (
     BUCKET_IS_PUBLIC,
     NO_UPSERT,
@@ -70,13 +72,16 @@ class PooledObjects:
 
     async def _put(self, step: Step, path: str) -> Answer:
         key = encode_key(path).split("/")
-        form = ObjectForm(self._source, filename=key[-1], description=self._description)
+        form = object_form(self._source, filename=key[-1], description=self._description)
         try:
             return await self._ask(
                 step, "POST", ("object", self._target.bucket, *key), headers={"x-upsert": NO_UPSERT}, data=form
             )
         except BaseException as symptom:
             await form.give_up()
+            if isinstance(form.failure, RequestTimedOutError):
+                action = action_of(step, self._target.bucket)
+                raise StorageTimeoutError(action=action, address=self._target.address) from symptom
             if form.failure is not None and isinstance(symptom, StorageError):
                 raise form.failure from symptom
             raise
@@ -89,18 +94,20 @@ class PooledObjects:
         *,
         headers: Mapping[str, str] | None = None,
         json: object = None,
-        data: ObjectForm | None = None,
+        data: FileForm | None = None,
     ) -> Answer:
         action = action_of(step, self._target.bucket)
         session = await get_http_session()
+        url = URL(self._target.url).joinpath("storage", "v1", *parts)
         with translated(action, self._target.address):
             async with session.request(
                 method,
-                URL(self._target.url).joinpath("storage", "v1", *parts),
+                url,
                 headers=self._credentials() | dict(headers or {}),
                 json=json,
                 data=data,
                 allow_redirects=False,  # a redirect would carry the key to somebody else
+                proxy=proxy_for(url),
                 timeout=_timeouts(STORAGE_SECONDS),
             ) as response:
                 body = await read_bounded(response, MAX_ANSWER_BYTES)
@@ -132,14 +139,16 @@ class PoolTransport(httpx.AsyncBaseTransport):
             httpx.TransportError: as httpx's own transports do; the client retries reading requests.
         """
         session = await get_http_session()
+        url = URL(str(request.url), encoded=True)
         headers = [(name, value) for name, value in request.headers.multi_items() if name not in _HOP_HEADERS]
         with _httpx_failures(request):
             async with session.request(
                 request.method,
-                URL(str(request.url), encoded=True),
+                url,
                 headers=headers,
                 data=await request.aread() or None,
                 allow_redirects=False,
+                proxy=proxy_for(url),
                 timeout=_timeouts(self._read_seconds),
             ) as response:
                 body = await read_bounded(response, MAX_ANSWER_BYTES)
