@@ -3,6 +3,7 @@
 Knows no vendor: who decides (`Router`), who watches (`Observer`) and how a write is rehearsed (`Replay`) are ports.
 """
 
+from migration._bound import BoundShim
 from migration._callsites import calling_site
 from migration._declaration import Migration, result_as_facts
 from migration._errors import (
@@ -36,7 +37,7 @@ from migration._model import (
 )
 from migration._ports import Observer, Rehearsal, Replay, Router, Witness
 from migration._runtime import AlwaysLegacy, Runtime, configure, current_runtime, use_runtime
-from migration._shim import BoundShim, Shim
+from migration._shim import Shim
 
 __all__ = [
     "AlwaysLegacy",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import time
 from collections.abc import Callable, Coroutine
 from operator import attrgetter
 from typing import Any, Generic, ParamSpec, TypeVar
@@ -13,14 +14,20 @@ from migration._errors import CandidateUnavailableError
 P = ParamSpec("P")
 R = TypeVar("R")
 
+RETRY_SECONDS = 30.0
+"""After a failed import calls are spared another one for so long: it can be slow, and is the caller's time."""
+
 
 class Candidate(Generic[P, R]):
-    """The new implementation, imported on first use; a failed import is tried again at the next call."""
+    """The new implementation, imported on first use; a failed import is tried again after a while."""
 
-    def __init__(self, target: str | Callable[..., Any]) -> None:
+    def __init__(self, target: str | Callable[..., Any], *, now: Callable[[], float] = time.monotonic) -> None:
         self._name = target if isinstance(target, str) else f"{target.__module__}:{target.__qualname__}"
         self._target = target
         self._function: Callable[P, Coroutine[Any, Any, R]] | None = None
+        self._now = now
+        self._failure: CandidateUnavailableError | None = None
+        self._retry_at = 0.0
 
     def __str__(self) -> str:
         return self._name
@@ -38,6 +45,8 @@ class Candidate(Generic[P, R]):
         """
         if self._function is not None:
             return
+        if self._failure is not None and self._now() < self._retry_at:
+            raise CandidateUnavailableError(self._name, self._failure.reason)
         try:
             function = _import(self._target) if isinstance(self._target, str) else self._target
             if not inspect.iscoroutinefunction(function):
@@ -45,7 +54,9 @@ class Candidate(Generic[P, R]):
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # a module may even end the process (`sys.exit`) when imported
-            raise CandidateUnavailableError(self._name, error) from error
+            self._failure = CandidateUnavailableError(self._name, error)
+            self._retry_at = self._now() + RETRY_SECONDS
+            raise self._failure from error
         self._function = function
 
     def start(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]:

@@ -26,6 +26,7 @@ class CandidateUnavailableError(MigrationError):
 
     def __init__(self, candidate: str, cause: BaseException) -> None:
         self.candidate = candidate
+        self.reason = cause
         super().__init__(f"candidate {candidate!r} is unavailable: {type(cause).__name__}: {cause}")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
@@ -13,6 +14,11 @@ from migration._ports import Observer
 
 _logger = logging.getLogger("migration")
 
+MAX_DIFFERENT_NOTICES = 1000
+"""Messages that are counted one by one."""
+
+_MILESTONES = frozenset(10**power for power in range(19))
+
 
 class Observers:
     """All observers as one that never raises. `failures` counts what they raised, by observer and exception type."""
@@ -20,6 +26,8 @@ class Observers:
     def __init__(self, observers: Iterable[Observer] = ()) -> None:
         self._observers = tuple(observers)
         self.failures: Counter[str] = Counter()
+        self._notices: Counter[str] = Counter()
+        self._counting = threading.Lock()
 
     def operation(self, operation: Operation) -> AbstractContextManager[None]:
         """Surround an operation with every observer."""
@@ -31,8 +39,10 @@ class Observers:
             self.contain(observer, observer.compared, comparison)
 
     def noticed(self, notice: Notice) -> None:
-        """Tell every observer, and the log, of a message for operators."""
-        _logger.warning("%s: %s", notice.migration, notice.text)
+        """Tell every observer of a message for operators; the log, the 1st, 10th, 100th, ... time that it comes."""
+        times = self._count(notice)
+        if times in _MILESTONES:
+            _logger.warning("%s: %s%s", notice.migration, notice.text, f" ({times} times)" if times > 1 else "")
         for observer in self._observers:
             self.contain(observer, observer.noticed, notice)
 
@@ -47,6 +57,14 @@ class Observers:
                 _logger.warning("an observer failed (%s); calls are unaffected, further failures are counted", failure)
             return False
         return True
+
+    def _count(self, notice: Notice) -> int:
+        """How often this message has come; beyond a thousand different ones, how often this kind."""
+        with self._counting:
+            known = notice.text in self._notices or len(self._notices) < MAX_DIFFERENT_NOTICES
+            key = notice.text if known else notice.kind
+            self._notices[key] += 1
+            return self._notices[key]
 
     def __iter__(self) -> Iterator[Observer]:
         return iter(self._observers)

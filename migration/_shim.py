@@ -7,9 +7,10 @@ import functools
 import inspect
 import time
 from collections.abc import Callable, Coroutine, Generator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, cast, overload
 
+from migration._bound import BoundShim
 from migration._callsites import calling_site
 from migration._candidate import Candidate
 from migration._compare import outcome_facts
@@ -28,6 +29,7 @@ from migration._ports import Witness
 from migration._run import run_candidate, run_legacy
 from migration._runtime import Runtime, current_runtime
 from migration._shadow import Shadow
+from migration._witness import ContainedWitness
 
 P = ParamSpec("P")
 Q = ParamSpec("Q")
@@ -170,7 +172,7 @@ class Shim(Generic[P, R]):
         replay = self.migration.replay
         if not decision.shadow or replay is None:
             return nullcontext(None)
-        return _ContainedWitness(self.runtime, lambda: replay.witness(call))
+        return ContainedWitness(self.runtime.observers, lambda: replay.witness(call))
 
     def _may_fall_back(self, outcome: Outcome[R]) -> bool:
         """Whether the candidate failed in a way that proves that it has sent nothing, so that legacy may serve."""
@@ -240,66 +242,6 @@ class Shim(Generic[P, R]):
 
     def __repr__(self) -> str:
         return f"<{self._function} behind migration {self.migration.name!r}>"
-
-
-class BoundShim(Generic[Q, R]):
-    """A shim bound to an instance, as a method is."""
-
-    def __init__(self, shim: Shim[Concatenate[Any, Q], R], instance: object) -> None:
-        self.__func__ = shim
-        self.__self__ = instance
-        self.__wrapped__ = shim.legacy.__get__(instance)
-        self.__module__, self.__doc__ = shim.legacy.__module__, shim.legacy.__doc__
-
-    def __call__(self, *args: Q.args, **kwargs: Q.kwargs) -> R:
-        """Call as the legacy method is called."""
-        return self.__func__(self.__self__, *args, **kwargs)
-
-    def aio(self, *args: Q.args, **kwargs: Q.kwargs) -> Coroutine[Any, Any, R]:
-        """Call without blocking the running event loop."""
-        return self.__func__.aio(self.__self__, *args, **kwargs)
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, BoundShim):
-            return NotImplemented
-        return self.__func__ is other.__func__ and self.__self__ is other.__self__
-
-    def __hash__(self) -> int:
-        return hash((id(self.__func__), id(self.__self__)))
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle by name, as a method does."""
-        return getattr, (self.__self__, self.__func__.legacy.__name__)
-
-    def __repr__(self) -> str:
-        return f"<bound {self.__func__!r} of {self.__self__!r}>"
-
-    def __getattr__(self, name: str) -> Any:
-        """What else a method has (`__name__`, `__doc__`, ...)."""
-        return getattr(self.__wrapped__, name)
-
-
-class _ContainedWitness:
-    """A witness whose failure costs the comparison, not the call."""
-
-    def __init__(self, runtime: Runtime, make: Callable[[], AbstractContextManager[Witness]]) -> None:
-        self._observers = runtime.observers
-        self._make = make
-        self._manager: AbstractContextManager[Witness] | None = None
-        self._witness: Witness | None = None
-
-    def __enter__(self) -> Witness | None:
-        self._observers.contain(self, self._enter)
-        return self._witness
-
-    def _enter(self) -> None:
-        manager = self._make()
-        self._witness = manager.__enter__()
-        self._manager = manager
-
-    def __exit__(self, *error: object) -> None:
-        if self._manager is not None:
-            self._observers.contain(self, cast("Callable[..., object]", self._manager.__exit__), *error)
 
 
 def _is_being_cancelled() -> bool:

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import hypothesis
 import pytest
+
+# time is no property of the code: a busy machine must not fail a test
+hypothesis.settings.register_profile("project", deadline=None)
+hypothesis.settings.load_profile("project")
 
 pytest_plugins = ("tests.support.monolith", "tests.support.sandbox", "tests.support.unleash")
 

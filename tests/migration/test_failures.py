@@ -30,6 +30,7 @@ from migration import (
     Reason,
     Runtime,
     Side,
+    _candidate,
     migrate,
 )
 from migration.testing import FixedRouter, RecordingObserver
@@ -221,13 +222,18 @@ def test_the_candidate_is_imported_on_first_use_only(
 def test_a_mended_module_is_used_without_a_restart(
     runtime: Runtime, router: FixedRouter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A failed import is not remembered for ever."""
+    """A failed import is not remembered for ever, but calls are spared another one for a while."""
     monkeypatch.syspath_prepend(tmp_path)
     f = migrate(Migration(name="m", candidate="late_module:f"), runtime=runtime)(lambda: "old")
+    now = 0.0
+    f.candidate._now = lambda: now
     router.serve = Side.CANDIDATE
     assert f() == "old"
     (tmp_path / "late_module.py").write_text("async def f(): return 'new'")
     importlib.invalidate_caches()
+    now = _candidate.RETRY_SECONDS - 1
+    assert f() == "old"
+    now = _candidate.RETRY_SECONDS
     assert f() == "new"
     del sys.modules["late_module"]
 

@@ -157,6 +157,7 @@ for _ in range(10):
     print(process.exitcode, flush=True)
     process.kill()
 stop.set()
+[thread.join() for thread in threads]  # or they would be served by legacy, rightly, while the process ends
 """,
         __file__,
     )

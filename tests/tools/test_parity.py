@@ -26,7 +26,7 @@ from tools.migrations import MIGRATIONS
 from tools.providers.glm import glm_files
 from tools.providers.kimi import kimi_files
 from tools.sandbox import RunningSandbox
-from tools.settings import Settings, use_settings
+from tools.settings import Settings, get_settings, use_settings
 from tools.storage import get_storage
 from tools.storage.port import UploadStorage
 
@@ -260,6 +260,51 @@ def test_a_file_that_may_not_be_read(provider: Provider, storage: UploadStorage,
         candidate = outcome_of(lambda: run_new(provider, str(path), storage, provider.purpose))
     assert legacy[0] is PermissionError
     assert candidate == legacy
+
+
+class Meddling:
+    """A storage that does something to the file just after it has taken its copy."""
+
+    def __init__(self, storage: UploadStorage, meddle: Callable[[], None]) -> None:
+        self._storage = storage
+        self._meddle = meddle
+
+    def upload_file(self, *args: Any, **kwargs: Any) -> str:
+        stored = self._storage.upload_file(*args, **kwargs)
+        self._meddle()
+        return stored
+
+    async def upload_file_streaming(self, *args: Any, **kwargs: Any) -> str:
+        stored = await self._storage.upload_file_streaming(*args, **kwargs)
+        self._meddle()
+        return stored
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._storage, name)
+
+
+@pytest.mark.parametrize("size", [1000, 300_000], ids=["short", "long"])
+@pytest.mark.parametrize("meddling", ["vanishing", "growing"])
+@pytest.mark.parametrize("provider", PROVIDERS, ids=lambda provider: provider.name)
+def test_a_file_that_changes_meanwhile(
+    provider: Provider, meddling: str, size: int, storage: UploadStorage, folder: Path
+) -> None:
+    """A file that vanishes or grows between the copy and the upload ends the same for the caller."""
+    path = folder / "restless.txt"
+
+    def meddle() -> None:
+        if meddling == "vanishing":
+            path.unlink()
+        else:
+            with path.open("ab") as file:
+                file.write(b"more")
+
+    outcomes = []
+    with use_settings(get_settings().model_copy(update={"kimi_max_bytes": 10**6, "glm_max_bytes": 10**6})):
+        for run in (provider.legacy, lambda *args: run_new(provider, *args)):
+            path.write_bytes(content(size))
+            outcomes.append(outcome_of(lambda run=run: run(path, Meddling(storage, meddle), provider.purpose)))  # type: ignore[misc]  # bound at once
+    assert outcomes[0] == outcomes[1]
 
 
 @contextmanager

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -24,14 +25,12 @@ app = typer.Typer(
     help="Uploads files to Kimi and GLM through a migration that can be watched, steered and taken back.\n\n"
     "Nothing needs to be configured: without the providers' keys a sandbox on this machine stands in for them.",
     epilog=exit_codes_help(),
-    no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 flags_app = typer.Typer(
     help="Show and change who serves: the flags in the local file, or on the Unleash server that is configured.",
-    no_args_is_help=True,
     rich_markup_mode=None,
 )
 app.add_typer(flags_app, name="flags")
@@ -55,12 +54,14 @@ class UploadProvider(StrEnum):
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Print the result as JSON, one document on one line, and nothing else.")
 ]
-Files = Annotated[list[Path], typer.Argument(metavar="FILE...", help="Files to upload.")]
+Files = Annotated[list[Path], typer.Argument(metavar="FILE", help="Files to upload.")]
 FlagName = Annotated[str, typer.Argument(metavar="NAME", help="Name of the flag.")]
 
 
 @app.callback()
-def root(*, debug: Annotated[bool, typer.Option("--debug", help="Show the log and tracebacks.")] = False) -> None:
+def root(
+    *, debug: Annotated[bool, typer.Option("--debug", help="Show the program's own log, and tracebacks.")] = False
+) -> None:
     """Set up what all commands share."""
     configure_logging(debug=debug)
 
@@ -109,11 +110,11 @@ def status(
 @app.command()
 def demo(
     files: Annotated[
-        list[Path] | None, typer.Argument(metavar="[FILE...]", help="Default: documents of this repository.")
+        list[Path] | None, typer.Argument(metavar="FILE", help="Default: documents of this repository.")
     ] = None,
     *,
     uploads: Annotated[int, typer.Option(min=1, max=5000, help="Uploads at each percentage.")] = 120,
-    big_megabytes: Annotated[int, typer.Option(min=1, max=200, help="Size of the one large file.")] = 50,
+    big_megabytes: Annotated[int, typer.Option(min=1, max=100, help="Size of the one large file.")] = 50,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show each comparison.")] = False,
     json: JsonOption = False,
 ) -> int:
@@ -155,7 +156,7 @@ def flags_show(name: FlagName, *, json: JsonOption = False) -> int:
 @flags_app.command("create")
 def flags_create(
     name: Annotated[
-        str | None, typer.Argument(metavar="[NAME]", help="Default: those of all migrations and of their shadows.")
+        str | None, typer.Argument(metavar="NAME", help="Default: those of all migrations and of their shadows.")
     ] = None,
     *,
     json: JsonOption = False,
@@ -204,7 +205,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line, that of the process by default. Every error is one line on standard error and a code."""
     command = typer.main.get_command(app)
     try:
-        code = int(command.main(arguments, prog_name="shim", standalone_mode=False) or ExitCode.OK)
+        given = sys.argv[1:] if arguments is None else list(arguments)
+        code = int(command.main(given or ["--help"], prog_name="shim", standalone_mode=False) or ExitCode.OK)
     except TyperException as wrong:
         context = getattr(wrong, "ctx", None)
         path = context.command_path if context else "shim"

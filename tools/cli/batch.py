@@ -112,9 +112,12 @@ class Batch:
 
         loop.add_signal_handler(signal.SIGINT, interrupt)
         try:
-            await asyncio.gather(*workers, return_exceptions=True)
+            await asyncio.wait(workers)
         finally:
             loop.remove_signal_handler(signal.SIGINT)
+        for worker in workers:
+            if not worker.cancelled():
+                worker.result()
 
     async def _work(self) -> None:
         while self._waiting:
@@ -131,7 +134,7 @@ class Batch:
                     file_id=str(answer[f"{self._provider}_file_id"]),
                     answer=answer,
                 )
-            except (ValueError, OSError, RuntimeError) as error:
+            except Exception as error:  # noqa: BLE001  # whatever one file meets is its result; the others go on
                 seconds = time.perf_counter() - started
                 result = FileResult(file=str(file), status=FileStatus.FAILED, seconds=seconds, error=str(error))
             finally:

@@ -43,9 +43,8 @@ def show(name: str, *, as_json: bool) -> int:
 def create(name: str | None, *, as_json: bool) -> int:
     """Create one flag, or those of all migrations and their shadows."""
     admin = flag_admin(get_settings())
-    if name is not None:
-        return _report(admin.ensure(name), as_json=as_json)
-    flags = [admin.ensure(flag) for migration in NAMES for flag in (migration, migration + SHADOW_SUFFIX)]
+    wanted = [name] if name else [flag for migration in NAMES for flag in (migration, migration + SHADOW_SUFFIX)]
+    flags = [admin.ensure(flag) for flag in wanted]
     if as_json:
         print_json([asdict(flag) for flag in flags])
     else:

@@ -7,6 +7,8 @@ import logging
 import sys
 from typing import Any
 
+OWN_PACKAGES = ("tools", "migration", "flags", "observability")
+
 
 def say(text: str) -> None:
     """Print a line of the result."""
@@ -37,10 +39,13 @@ class _OneLine(logging.Formatter):
 
 
 def configure_logging(*, debug: bool) -> None:
-    """Let warnings of the program appear as one line each on standard error, or with `debug` everything in full."""
+    """Let warnings appear as one line each on standard error; with `debug` this program's whole log, in full."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("shim: %(name)s: %(message)s") if debug else _OneLine())
-    logging.basicConfig(level=logging.DEBUG if debug else logging.WARNING, handlers=[handler], force=True)
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     logging.captureWarnings(capture=True)
-    if not debug:
+    if debug:  # not those of the vendors' clients, which log what they send
+        for package in OWN_PACKAGES:
+            logging.getLogger(package).setLevel(logging.DEBUG)
+    else:
         logging.getLogger("flags").setLevel(logging.ERROR)  # the commands themselves say what is wrong with the flags

@@ -107,4 +107,5 @@ def _missing_keys(settings: Settings, provider: str) -> list[str]:
 def _say_if_flags_are_unknown(installation: Installation) -> None:
     status = installation.router.status()
     if status.error is not None:
-        note(f"{status.error}; legacy serves every upload until there are flags (`shim flags create` makes them)")
+        advice = "" if installation.settings.unleash_url else " (`shim flags create` makes them)"
+        note(f"{status.error}; legacy serves every upload until there are flags{advice}")

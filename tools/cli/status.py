@@ -65,7 +65,7 @@ def _rendered(found: Report) -> RenderableType:
 def _health(found: Report) -> Text:
     flags = found["flags"]
     if flags["error"]:
-        return Text(f"flags: {flags['error']}; legacy serves everything that they do not decide", "yellow")
+        return Text(f"flags: {flags['error']}; legacy serves what they do not decide", "yellow")
     age = "never confirmed" if flags["age_seconds"] is None else f"confirmed {flags['age_seconds']:.1f} s ago"
     return Text(f"flags: {flags['location']}, {age}", "green" if flags["healthy"] else "yellow")
 

@@ -46,7 +46,7 @@ def run(files: Sequence[Path], *, provider: str, concurrency: int, as_json: bool
 
 
 class _View:
-    """A bar over all files in bytes that have arrived, and a line for each file that has ended."""
+    """A bar over all files, in bytes of those that have ended, and a line for each of these."""
 
     def __init__(self, files: Sequence[Path], console: Console, *, lines: bool) -> None:
         self._lines = lines

@@ -94,7 +94,6 @@ def _settings(configured: Settings, sandbox: RunningSandbox, home: Path, samples
             "shim_allowed_roots": tuple({sample.path.parent for sample in samples}),
             "unleash_flags_file": None,
             "unleash_url": configured.unleash_url if server else None,
-            "kimi_max_bytes": max(configured.kimi_max_bytes, _STAGE_BYTES),
             "shadow_queue": _SHADOW_QUEUE,
         }
     )

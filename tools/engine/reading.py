@@ -77,6 +77,14 @@ class FileContent:
                     raise FileChangedError(self.path)
                 yield piece
 
+    async def still_there(self) -> None:
+        """Find out whether the file can still be opened, even if its bytes are held.
+
+        Raises:
+            OSError: it cannot; with the text that opening it gives.
+        """
+        await run_in_thread(lambda: self.path.open("rb", buffering=0).close())
+
     def _is_intact(self, descriptor: int) -> bool:
         return _Fingerprint.of(descriptor) == self._fingerprint
 

@@ -18,6 +18,7 @@ import pytest
 from flags import FileFlagAdmin
 from tests.support.monolith import PREFIXES
 from tools.cli import main
+from tools.cli.output import OWN_PACKAGES
 from tools.migrations import NAMES
 from tools.sandbox import RunningSandbox
 from tools.settings import reload_settings
@@ -110,15 +111,17 @@ def run_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
 
 @contextmanager
 def _logging_as_it_was() -> Iterator[None]:
-    root, flags_logger = logging.getLogger(), logging.getLogger("flags")
-    before = root.handlers[:], root.level, flags_logger.level
+    root = logging.getLogger()
+    changed = [root, *map(logging.getLogger, OWN_PACKAGES)]
+    handlers, levels = root.handlers, [logger.level for logger in changed]
     root.handlers = []
     try:
         yield
     finally:
         logging.captureWarnings(capture=False)
-        root.handlers, root.level = before[0], before[1]
-        flags_logger.setLevel(before[2])
+        root.handlers = handlers
+        for logger, level in zip(changed, levels, strict=True):
+            logger.setLevel(level)
 
 
 @pytest.fixture

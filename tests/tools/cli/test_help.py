@@ -25,6 +25,7 @@ def test_help_names_commands_and_exit_codes(shim: CommandLine) -> None:
     ("arguments", "hint"),
     [
         (["fly"], "fly"),
+        (["flags"], "command"),
         (["upload"], "FILE"),
         (["ask", "file.txt"], "QUESTION"),
         (["upload", "--concurrency", "0", "file.txt"], "--concurrency"),
@@ -41,6 +42,17 @@ def test_wrong_usage_is_one_line(run_here: RunHere, arguments: list[str], hint: 
     [line] = finished.err.splitlines()
     assert line.startswith("shim: ")
     assert hint in line
+
+
+def test_without_a_command_there_is_help(run_here: RunHere) -> None:
+    """`shim` alone shows the help."""
+    assert run_here() == run_here("--help")
+
+
+def test_a_traceback_is_shown_on_demand_only(run_here: RunHere) -> None:
+    """With `--debug` the place of an error can be found; without it there is one line."""
+    assert "Traceback" in run_here("--debug", "flags", "show", "nothing").err
+    assert len(run_here("flags", "show", "nothing").err.splitlines()) == 1
 
 
 def test_help_loads_nothing_heavy() -> None:
