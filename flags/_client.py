@@ -66,9 +66,10 @@ class _DaemonExecutor(BaseExecutor):  # type: ignore[misc]  # its base ships no 
 
 def _demote(record: logging.LogRecord) -> bool:
     """Turn the client's traceback at each failed poll into a debug message: the source reports an outage once."""
-    if record.threadName in {STARTING_THREAD, _POLLING_THREAD}:
-        record.levelno, record.levelname = logging.DEBUG, "DEBUG"
-    return True
+    if record.threadName not in {STARTING_THREAD, _POLLING_THREAD}:
+        return True
+    record.levelno, record.levelname = logging.DEBUG, "DEBUG"
+    return LOGGER.isEnabledFor(logging.DEBUG)  # asked for the level of before when the record was made
 
 
 LOGGER.addFilter(_demote)

@@ -248,7 +248,6 @@ def test_signatures_are_the_same(provider: Provider) -> None:
 
 
 @pytest.mark.parametrize("provider", PROVIDERS, ids=lambda provider: provider.name)
-@pytest.mark.skipif(sys.platform == "win32", reason="effective user ids are POSIX")
 def test_a_file_that_may_not_be_read(provider: Provider, storage: UploadStorage, folder: Path) -> None:
     """Without the permission to read, both raise the same, and nothing is sent."""
     path = folder / "secret.txt"

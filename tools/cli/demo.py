@@ -13,8 +13,9 @@ from rich.text import Text
 
 from migration import Side, Verdict
 from tools.cli.exits import ExitCode
-from tools.cli.output import print_json
-from tools.demo import MEGABYTE, Answer, BigUpload, Compared, DemoResult, Flip, Plan, SideServed, Stage, run_demo
+from tools.cli.output import print_json, printable
+from tools.demo import Answer, BigUpload, Compared, DemoResult, Flip, Plan, SideServed, Stage, run_demo
+from tools.settings import MEGABYTE
 
 _COLUMNS = "{:>6}  {:>7}  {:>6}  {:<19}  {:<19}  {:<}"
 _LABELS = {Side.LEGACY: "legacy", Side.CANDIDATE: "async"}
@@ -149,7 +150,7 @@ class _View:
         self._print(title, "bold")
 
     def _print(self, text: str, style: str = "") -> None:
-        self._console.print(Text(text, style))
+        self._console.print(Text(printable(text, keep="\n"), style))
 
 
 def _served(served: SideServed) -> str:

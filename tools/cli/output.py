@@ -9,21 +9,31 @@ from typing import Any
 
 OWN_PACKAGES = ("tools", "migration", "flags", "observability")
 
+_LAYOUT = "\n\t"
+
+
+def printable(text: str, *, keep: str = "") -> str:
+    """The text with everything unprintable as an escape, but for `keep`: a file's name must not steer the terminal."""
+    return "".join(
+        character if character.isprintable() or character in keep else character.encode("unicode_escape").decode()
+        for character in text
+    )
+
 
 def say(text: str) -> None:
-    """Print a line of the result."""
-    sys.stdout.write(f"{text}\n")
+    """Print a result, which may have several lines."""
+    sys.stdout.write(f"{printable(text, keep=_LAYOUT)}\n")
     sys.stdout.flush()
 
 
 def print_json(document: object) -> None:
-    """Print one JSON document on one line."""
-    say(json.dumps(document, ensure_ascii=False))
+    """Print one JSON document on one line, in ASCII: a file's name need not be text that can be encoded."""
+    say(json.dumps(document))
 
 
 def note(text: str) -> None:
     """Tell the person at the terminal something that is not the result."""
-    sys.stderr.write(f"shim: {text}\n")
+    sys.stderr.write(f"shim: {printable(text)}\n")
     sys.stderr.flush()
 
 

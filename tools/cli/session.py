@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 from tools.cli.errors import CommandError
 from tools.cli.exits import ExitCode
@@ -44,7 +45,7 @@ def session(provider: str) -> Iterator[Session]:
     Raises:
         ConfigurationError: a variable has a wrong value.
         SandboxError: the sandbox does not start.
-        CommandError: another command keeps using the sandbox.
+        CommandError: another command keeps using the sandbox, or its state cannot be kept.
     """
     settings = get_settings()
     missing = _missing_keys(settings, provider)
@@ -77,11 +78,10 @@ def sandbox_lock(home: Path, *, wait_seconds: float = 0.0) -> Iterator[None]:
     """Keep the sandbox's state to one process: a second one would take the first one's arriving files for left-overs.
 
     Raises:
-        CommandError: another process still has it after `wait_seconds`.
+        CommandError: another process still has it after `wait_seconds`, or it cannot be kept there.
     """
-    home.mkdir(parents=True, exist_ok=True)
     deadline = time.monotonic() + wait_seconds
-    with (home / "lock").open("w") as lock:
+    with _lock_file(home) as lock:
         while True:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -95,6 +95,18 @@ def sandbox_lock(home: Path, *, wait_seconds: float = 0.0) -> Iterator[None]:
                     ) from None
                 time.sleep(_LOCK_POLL_SECONDS)
         yield
+
+
+def _lock_file(home: Path) -> TextIO:
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        return (home / "lock").open("w")
+    except OSError as error:
+        raise CommandError(
+            f"the sandbox cannot keep its state in {home}: {error.strerror}; set SHIM_HOME to a folder that can be "
+            "written",
+            ExitCode.SANDBOX,
+        ) from error
 
 
 def _missing_keys(settings: Settings, provider: str) -> list[str]:

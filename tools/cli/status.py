@@ -19,6 +19,7 @@ from tools.composition import UnleashRouter, open_ledger, open_router
 from tools.settings import get_settings
 
 _WATCH_SECONDS = 1.0
+_LABELS = {"legacy": "legacy", "candidate": "async"}
 
 
 def run(*, watch: bool, as_json: bool) -> int:
@@ -54,8 +55,8 @@ def _rendered(found: Report) -> RenderableType:
     table = Table("", *(each["migration"] for each in migrations), box=None, header_style="bold")
     table.add_row("async share", *(_share(each["percentage"], each) for each in migrations))
     table.add_row("compared share", *(_share(each["shadow_percentage"], each) for each in migrations))
-    for side, label in (("legacy", "legacy served"), ("candidate", "async served")):
-        table.add_row(label, *(_side(each, side) for each in migrations))
+    for side, label in _LABELS.items():
+        table.add_row(f"{label} served", *(_side(each, side) for each in migrations))
     table.add_row("verdicts", *(_counts(each["verdicts"]) for each in migrations))
     table.add_row("last decision", *(_decision(each) for each in migrations))
     table.add_row("notices", *(_counts(each["notices"]) for each in migrations))
@@ -92,4 +93,4 @@ def _decision(migration: MigrationReport) -> str:
     if decision is None:
         return "-"
     error = f", {decision['error']}" if decision["error"] else ""
-    return f"{decision['serve']} ({decision['reason']}{error}), {decision['age_seconds']:.0f} s ago"
+    return f"{_LABELS[decision['serve']]} ({decision['reason']}{error}), {decision['age_seconds']:.0f} s ago"

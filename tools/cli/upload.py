@@ -14,11 +14,11 @@ from rich.text import Text
 
 from tools.cli.batch import Batch, FileResult, FileStatus
 from tools.cli.exits import ExitCode
-from tools.cli.output import note, print_json
+from tools.cli.output import note, print_json, printable
 from tools.cli.session import session
+from tools.settings import MEGABYTE
 from tools.storage import get_storage
 
-_MEGABYTE = 1024 * 1024
 _STYLES = {FileStatus.UPLOADED: "green", FileStatus.FAILED: "red"}
 
 
@@ -77,19 +77,19 @@ class _View:
 
 def _line(result: FileResult) -> Text:
     line = Text(f"{result.status:<9} ", _STYLES.get(result.status, "yellow"))
-    line.append(result.file, "default")
+    line.append(printable(result.file), "default")
     if result.answer is not None:
         size = int(result.answer["size_bytes"])
         line.append(f"  {size} bytes  {result.seconds:.2f} s  {result.file_id}", "default")
     if result.error is not None:
-        line.append(f"  {result.error}", "default")
+        line.append(f"  {printable(result.error)}", "default")
     return line
 
 
 def _last_line(batch: Batch, seconds: float) -> str:
     counts = ", ".join(f"{batch.count(status)} {status}" for status in FileStatus if batch.count(status))
     sent = batch.bytes_uploaded()
-    return f"{counts}: {sent / _MEGABYTE:.1f} MB in {seconds:.1f} s ({sent / _MEGABYTE / seconds:.1f} MB/s)"
+    return f"{counts}: {sent / MEGABYTE:.1f} MB in {seconds:.1f} s ({sent / MEGABYTE / seconds:.1f} MB/s)"
 
 
 def _summary(batch: Batch, *, provider: str, sandbox: bool, seconds: float) -> dict[str, object]:

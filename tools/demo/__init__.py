@@ -12,10 +12,9 @@ from tools.demo.results import (
     SideServed,
     Stage,
 )
-from tools.demo.samples import MEGABYTE, DemoError
+from tools.demo.samples import DemoError
 
 __all__ = [
-    "MEGABYTE",
     "Account",
     "Answer",
     "BigUpload",

@@ -6,13 +6,18 @@ from collections.abc import Sequence
 
 from tools.demo.load import Receipt
 from tools.demo.results import Account
-from tools.sandbox import RunningSandbox
+from tools.sandbox import PARSER_PURPOSE, RunningSandbox
 
 
 def settle(sandbox: RunningSandbox, receipts: Sequence[Receipt]) -> Account:
     """Compare ids and digests, one by one. An id that was answered twice makes one of the two uploads a lost one."""
     state = sandbox.state()
-    held = {(provider, file["id"]): file["sha256"] for provider in ("kimi", "glm") for file in state[provider]["files"]}
+    held = {
+        (provider, file["id"]): file["sha256"]
+        for provider in ("kimi", "glm")
+        for file in state[provider]["files"]
+        if file["purpose"] != PARSER_PURPOSE  # given to be read for a question, not uploaded
+    }
     unclaimed = dict(held)
     answered = [receipt for receipt in receipts if receipt.file_id is not None]
     lost = [

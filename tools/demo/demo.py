@@ -18,13 +18,13 @@ from tools.demo.load import Job, Receipt, make_jobs, steady_load, upload, upload
 from tools.demo.memory import PeakMemory
 from tools.demo.reporter import Reporter
 from tools.demo.results import Answer, BigUpload, Compared, DemoResult, Flip, SideServed, Stage
-from tools.demo.samples import MEGABYTE, DemoError, Sample, choose_samples, make_big_sample
+from tools.demo.samples import DemoError, Sample, choose_samples, make_big_sample
 from tools.demo.steering import Steering, comes_true, create_flags, wait_until
 from tools.demo.tracing import TraceLines
 from tools.demo.watching import Served, Watcher
 from tools.sandbox import RunningSandbox, running_sandbox
 from tools.sandboxed import sandboxed
-from tools.settings import Settings, get_settings, use_settings
+from tools.settings import MEGABYTE, Settings, get_settings, use_settings
 from tools.smart_file_query import SmartFileQueryTool
 from tools.storage import get_storage
 from tools.storage.port import UploadStorage
@@ -33,6 +33,7 @@ PERCENTAGES = (0, 1, 10, 50, 100)
 
 _STAGE_BYTES = 200 * MEGABYTE
 _BIG_UPLOADS = 2
+_SMALL_SHARE, _SMALL_SHARE_FACTOR = 5, 2.5  # one percent of a few uploads is often none
 _CALLS_BEFORE_FLIP = 20
 _CALLS_AFTER_FLIP = 20
 _SHADOW_SECONDS = 120.0
@@ -179,7 +180,8 @@ class _Show:
         return result
 
     def _stage(self, percentage: int) -> Stage:
-        jobs = make_jobs(self.samples, self._uploads())
+        longer = _SMALL_SHARE_FACTOR if 0 < percentage < _SMALL_SHARE else 1
+        jobs = make_jobs(self.samples, int(self._uploads() * longer))
         self.reporter.began(f"{percentage} % asynchronous", len(jobs))
         self.watcher.take_served()
         started = time.perf_counter()

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tools.errors import ToolsError
-
-MEGABYTE = 1024 * 1024
+from tools.settings import MEGABYTE
 
 _DOCUMENTS = Path(__file__).parent / "documents"
 _REPOSITORY = Path(__file__).parents[2]

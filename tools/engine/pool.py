@@ -14,6 +14,7 @@ from tools.engine.loops import PerLoop
 from tools.engine.threads import run_in_thread
 from tools.settings import get_settings
 from tools.wire.aiohttp_tap import trace_config
+from tools.wire.confinement import is_confined
 from tools.wire.watching import observer
 
 _DNS_CACHE_SECONDS = 60
@@ -49,8 +50,12 @@ def _open_session() -> aiohttp.ClientSession | None:
 def proxy_for(url: URL) -> str | None:
     """The proxy that the environment names for an address (`HTTPS_PROXY`, `NO_PROXY`, ...): legacy's clients obey it.
 
+    In a rehearsal there is none, for nothing may leave the machine.
+
     aiohttp's own `trust_env` would also read `.netrc` and send what it finds there instead of the provider's key.
     """
+    if is_confined():
+        return None
     proxies = getproxies()
     proxy = proxies.get(url.scheme) or proxies.get("all")
     if not proxy or url.host is None or proxy_bypass(url.host):

@@ -16,6 +16,7 @@ from tools.replay.services import Target, bent_to, known_credentials, target_of
 from tools.replay.storage import LOCAL, rehearsal_storage
 from tools.settings import Settings, get_settings, use_settings
 from tools.storage.port import UploadStorage
+from tools.wire.confinement import confined_to
 from tools.wire.exchanges import Exchange, ExchangeLog, noting
 from tools.wire.watching import hidden
 
@@ -40,13 +41,20 @@ class UploadReplay:
 
     @contextmanager
     def witness(self, call: Call) -> Iterator[UploadWitness]:
-        """Note what the primary is answered. Costs a stat a file and a copy of each (short) answer."""
+        """Note what the primary is answered. Costs a stat a file and a copy of each (short) answer.
+
+        Raises:
+            TypeError: the files can be gone through only once, which is for the call itself to do.
+        """
+        files = self.files(*call.args, **call.kwargs)
+        if isinstance(files, Iterator):
+            raise TypeError("an iterator of files cannot be gone through a second time")
         witness = UploadWitness(
             replay=self,
             call=call,
             settings=get_settings(),
             storage=self.storage(*call.args, **call.kwargs),
-            inputs=[(Path(path), _fingerprint(path)) for path in self.files(*call.args, **call.kwargs)],
+            inputs=[(Path(path), _fingerprint(path)) for path in files],
         )
         with noting(witness.log):
             yield witness
@@ -87,7 +95,7 @@ class UploadWitness:
                 storage = rehearsal_storage(self.storage, recorder.address, answers, recorder.seen)
                 assert storage is not None  # noqa: S101  # `refusal` was asked before
                 args, kwargs = self.replay.with_storage(storage, self.call.args, self.call.kwargs)
-                with use_settings(bent_to(self.settings, recorder.address)):
+                with use_settings(bent_to(self.settings, recorder.address)), confined_to(recorder.address):
                     yield UploadRehearsal(args, kwargs, recorder.seen, ordered=self.replay.ordered)
 
     def _answers(self) -> Iterator[tuple[Target, Exchange]]:

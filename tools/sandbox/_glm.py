@@ -16,7 +16,9 @@ from tools.sandbox._text import as_json
 
 PURPOSES = frozenset({"agent", "batch", "code-interpreter", "file-extract"})
 TOOL_TYPES = frozenset({"lite", "expert", "prime"})
-_PARSER_TASK = "parser"  # the purpose under which a parser's file is kept, out of sight of the listing
+PARSER_PURPOSE = "parser"
+"""Under it a file is kept that was given to the parser, out of sight of the listing."""
+
 _DEFAULT_PAGE, _LARGEST_PAGE = 20, 100
 _FILE_TOO_LARGE = 435
 _BAD_PARAMETER = "1214"
@@ -54,7 +56,7 @@ class Glm(Service):
         form = await self._form(exchange, field="tool_type", values=TOOL_TYPES)
         if not form.fields.get("file_type"):
             return _error(400, "1213", "The file_type parameter was not received properly")
-        task = self._keep(form, _PARSER_TASK, exchange)
+        task = self._keep(form, PARSER_PURPOSE, exchange)
         return json_response({"task_id": task.id, "message": "success", "success": True})
 
     async def _parsed(self, exchange: Exchange) -> web.Response:
@@ -91,7 +93,9 @@ class Glm(Service):
     async def _list(self, exchange: Exchange) -> web.Response:
         query = exchange.request.query
         purpose, after = query.get("purpose"), query.get("after")
-        files = [file for file in self._files.all() if file.purpose != _PARSER_TASK and purpose in (None, file.purpose)]
+        files = [
+            file for file in self._files.all() if file.purpose != PARSER_PURPOSE and purpose in (None, file.purpose)
+        ]
         if query.get("order", "created_at") != "created_at":
             return _error(400, _BAD_PARAMETER, "Invalid order parameter. Please check the documentation")
         if after is not None:
@@ -128,7 +132,7 @@ class Glm(Service):
     def _find(self, exchange: Exchange, *, parser: bool) -> ProviderFile:
         identity = exchange.request.match_info["id"]
         file = self._files.find(identity)
-        if file is None or (file.purpose == _PARSER_TASK) is not parser:
+        if file is None or (file.purpose == PARSER_PURPOSE) is not parser:
             raise Refusal(_error(404, _BAD_PARAMETER, f"{identity} does not exist"))
         return file
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import select
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from tools.sandbox._errors import SandboxStartError
 _START_SECONDS = 30.0
 _STOP_SECONDS = 10.0
 _LOG_TAIL = 2000
+_LOOPBACK = "127.0.0.1"
 _ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -23,7 +25,8 @@ _ROOT = Path(__file__).resolve().parents[2]
 def running_sandbox(home: Path, *, port: int = 0, keys: Collection[str] = ()) -> Iterator[RunningSandbox]:
     """Run the sandbox in a subprocess for the length of a `with` block.
 
-    The process also ends when this one dies, however it dies: it watches its standard input.
+    The process also ends when this one dies, however it dies: it watches its standard input. Meanwhile the clients of
+    this process ask the loopback directly: a proxy that the environment names must not see what is for the sandbox.
 
     Args:
         home: folder of the state, created if need be.
@@ -40,6 +43,7 @@ def running_sandbox(home: Path, *, port: int = 0, keys: Collection[str] = ()) ->
     for key in keys:
         command += ["--key", key]
     with (
+        _loopback_asked_directly(),
         log.open("wb") as errors,
         subprocess.Popen(  # noqa: S603 - our own interpreter and module
             command,
@@ -55,6 +59,22 @@ def running_sandbox(home: Path, *, port: int = 0, keys: Collection[str] = ()) ->
             yield RunningSandbox(**json.loads(urls), key=next(iter(keys), "sandbox-key"), home=home, pid=process.pid)
         finally:
             _end(process)
+
+
+@contextmanager
+def _loopback_asked_directly() -> Iterator[None]:
+    """Add the loopback to what is asked without a proxy. The name in lower case is the one that all clients prefer."""
+    before = os.environ.get("no_proxy")
+    others = before or os.environ.get("NO_PROXY", "")
+    if others != "*":
+        os.environ["no_proxy"] = f"{others},{_LOOPBACK}" if others else _LOOPBACK
+    try:
+        yield
+    finally:
+        if before is None:
+            os.environ.pop("no_proxy", None)
+        else:
+            os.environ["no_proxy"] = before
 
 
 def _first_line(process: subprocess.Popen[bytes], log: Path) -> bytes:

@@ -8,6 +8,7 @@ from weakref import WeakKeyDictionary
 
 import aiohttp
 
+from tools.wire.confinement import REFUSAL, may_ask
 from tools.wire.exchanges import Exchange, answer_headers, current_log
 from tools.wire.watching import observer
 
@@ -53,8 +54,12 @@ async def _request_started(
 ) -> None:
     request.watcher = observer()
     request.connected = False
-    request.observation = request.watcher.request_started(method=params.method, url=str(params.url.with_query(None)))
+    request.observation = request.watcher.request_started(
+        method=params.method, url=str(params.url.with_query(None).with_user(None))
+    )
     request.exchange = None
+    if not may_ask(str(params.url)):
+        raise aiohttp.ClientConnectionError(REFUSAL)
     log = current_log()
     if log is not None:
         request.exchange = Exchange(method=params.method, url=str(params.url))

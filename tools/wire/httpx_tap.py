@@ -15,6 +15,7 @@ from typing import Any
 import httpx
 import httpx2
 
+from tools.wire.confinement import REFUSAL, is_confined, may_ask
 from tools.wire.exchanges import Exchange, answer_headers, current_log
 from tools.wire.watching import observer
 
@@ -30,10 +31,8 @@ def install_httpx_tap() -> None:
             continue
         setattr(sync_transport, _INSTALLED, sync_transport.handle_request)
         setattr(async_transport, _INSTALLED, async_transport.handle_async_request)
-        sync_transport.handle_request = _tapped(sync_transport.handle_request, module.SyncByteStream)
-        async_transport.handle_async_request = _tapped_async(
-            async_transport.handle_async_request, module.AsyncByteStream
-        )
+        sync_transport.handle_request = _tapped(sync_transport.handle_request, module)
+        async_transport.handle_async_request = _tapped_async(async_transport.handle_async_request, module)
 
 
 def remove_httpx_tap() -> None:
@@ -51,7 +50,7 @@ class _Tap:
     """Watches one request from its start to the head of its answer."""
 
     def __init__(self, request: Any) -> None:
-        self.observation = observer().request_started(method=request.method, url=str(request.url.copy_with(query=None)))
+        self.observation = observer().request_started(method=request.method, url=_public(request.url))
         self.exchange: Exchange | None = None
         log = current_log()
         if log is not None:
@@ -70,8 +69,13 @@ class _Tap:
         return response
 
 
-def _tapped(handle: Callable[[Any, Any], Any], stream_type: type) -> Callable[[Any, Any], Any]:
-    class NotingStream(stream_type):  # type: ignore[misc]  # each library has its own base class
+def _public(url: Any) -> str:
+    """An address without what an observer must not see."""
+    return str(url.copy_with(query=None, userinfo=b""))
+
+
+def _tapped(handle: Callable[[Any, Any], Any], module: ModuleType) -> Callable[[Any, Any], Any]:
+    class NotingStream(module.SyncByteStream):  # type: ignore[misc,name-defined]  # each library has its own base class
         """Notes an answer's body while it is read."""
 
         def __init__(self, stream: Any, exchange: Exchange) -> None:
@@ -86,8 +90,16 @@ def _tapped(handle: Callable[[Any, Any], Any], stream_type: type) -> Callable[[A
         def close(self) -> None:
             self._stream.close()
 
+    def ask_directly(request: Any) -> Any:
+        _check(request, module)
+        with module.HTTPTransport(verify=False) as direct:  # the loopback is not encrypted
+            response = handle(direct, request)
+            return _read(response, b"".join(response.stream), module)
+
     @functools.wraps(handle)
     def handle_request(transport: Any, request: Any) -> Any:
+        if is_confined():
+            return ask_directly(request)
         tap = _Tap(request)
         try:
             response = handle(transport, request)
@@ -100,9 +112,9 @@ def _tapped(handle: Callable[[Any, Any], Any], stream_type: type) -> Callable[[A
 
 
 def _tapped_async(
-    handle: Callable[[Any, Any], Awaitable[Any]], stream_type: type
+    handle: Callable[[Any, Any], Awaitable[Any]], module: ModuleType
 ) -> Callable[[Any, Any], Awaitable[Any]]:
-    class NotingAsyncStream(stream_type):  # type: ignore[misc]  # each library has its own base class
+    class NotingAsyncStream(module.AsyncByteStream):  # type: ignore[misc,name-defined]  # as above
         """Notes an answer's body while it is read."""
 
         def __init__(self, stream: Any, exchange: Exchange) -> None:
@@ -117,8 +129,16 @@ def _tapped_async(
         async def aclose(self) -> None:
             await self._stream.aclose()
 
+    async def ask_directly(request: Any) -> Any:
+        _check(request, module)
+        async with module.AsyncHTTPTransport(verify=False) as direct:
+            response = await handle(direct, request)
+            return _read(response, b"".join([piece async for piece in response.stream]), module)
+
     @functools.wraps(handle)
     async def handle_async_request(transport: Any, request: Any) -> Any:
+        if is_confined():
+            return await ask_directly(request)
         tap = _Tap(request)
         try:
             response = await handle(transport, request)
@@ -128,3 +148,19 @@ def _tapped_async(
         return tap.answered(response, NotingAsyncStream)
 
     return handle_async_request
+
+
+# In a rehearsal the client's own transport is not used: it may be the one that its client chose for a proxy.
+
+
+def _check(request: Any, module: ModuleType) -> None:
+    if not may_ask(str(request.url)):
+        raise module.ConnectError(REFUSAL, request=request)
+
+
+def _read(response: Any, body: bytes, module: ModuleType) -> Any:
+    """The same answer, free of its connection. Answers of a rehearsal are short."""
+    told = {name: value for name, value in response.extensions.items() if name in {"http_version", "reason_phrase"}}
+    return module.Response(
+        response.status_code, headers=response.headers, stream=module.ByteStream(body), extensions=told
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 from flags import FileFlagAdmin
@@ -77,8 +78,12 @@ def test_flags_of_a_real_server(run_here: RunHere, unleash_server: UnleashServer
     run_here("flags", "set", KIMI, 37, **server)
     try:
         assert unleash_server.admin.get(KIMI).percentage == 37
-        status = run_here("status", "--json", **server).document
-        assert status["flags"]["source"] == "unleash"
-        assert next(each for each in status["migrations"] if each["migration"] == KIMI)["percentage"] == 37
+        deadline = time.monotonic() + 20  # the server tells its clients of a change after a second or so
+        percentage = None
+        while percentage != 37 and time.monotonic() < deadline:
+            status = run_here("status", "--json", **server).document
+            assert status["flags"]["source"] == "unleash"
+            percentage = next(each for each in status["migrations"] if each["migration"] == KIMI)["percentage"]
+        assert percentage == 37
     finally:
         unleash_server.admin.set_percentage(KIMI, 0)

@@ -7,7 +7,7 @@ import os
 import signal
 from pathlib import Path
 
-from tests.tools.cli.conftest import CommandLine
+from tests.tools.cli.conftest import CommandLine, MakeCommandLine
 from tools.cli.exits import ExitCode
 
 
@@ -43,3 +43,14 @@ def test_a_port_that_is_taken_is_reported(shim: CommandLine, tmp_path: Path) -> 
         process.terminate()
         process.communicate(timeout=60)
     assert process.returncode == ExitCode.OK
+
+
+def test_a_home_that_cannot_be_written_is_reported(command_line: MakeCommandLine, tmp_path: Path) -> None:
+    """Where no state can be kept, the command ends with 5 and one line that names the variable to set."""
+    occupied = tmp_path / "a-file"
+    occupied.touch()
+    finished = command_line(SHIM_HOME=str(occupied))("sandbox")
+    assert finished.code == ExitCode.SANDBOX
+    [line] = finished.err.splitlines()
+    assert str(occupied) in line
+    assert "SHIM_HOME" in line

@@ -48,6 +48,21 @@ def test_one_failure_hides_no_success(shim_with_keys: CommandLine, documents: li
     assert "Traceback" not in finished.err
 
 
+@pytest.mark.parametrize("name", ["line\nbreak.txt", "escape\x1b[31m.txt", os.fsdecode(b"bad\xff.txt")])
+def test_hostile_names_are_shown_escaped(shim_with_keys: CommandLine, documents: list[Path], name: str) -> None:
+    """A name with control characters, or that is no text, neither steers the terminal nor hides another's result."""
+    (shim_with_keys.folder / name).write_text("x")
+    finished = shim_with_keys("upload", name, documents[0])
+    lines = finished.out.splitlines()
+    escaped = name.encode("unicode_escape").decode()
+    assert any(escaped in line for line in lines)
+    assert any(line.startswith("uploaded  ") and documents[0].name in line for line in lines)
+    assert len(lines) == 3
+    assert "unexpected" not in finished.err
+    results = shim_with_keys("upload", "--json", name).document["files"]
+    assert [result["file"] for result in results] == [name]
+
+
 def test_uploads_are_routed_and_status_shows_it(
     shim_with_keys: CommandLine, documents: list[Path], flags: FileFlagAdmin
 ) -> None:

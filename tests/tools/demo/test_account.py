@@ -14,6 +14,7 @@ from tools.demo.account import settle
 from tools.demo.load import Job, Receipt, make_jobs, upload
 from tools.demo.results import Account, Answer, Flip
 from tools.demo.samples import Sample, sample_of
+from tools.providers.glm import glm_client
 from tools.sandbox import RunningSandbox
 from tools.sandboxed import sandboxed
 from tools.settings import Settings, use_settings
@@ -39,6 +40,14 @@ def receipts(sandbox: RunningSandbox, samples: list[Sample]) -> Iterator[list[Re
 def test_an_honest_account(sandbox: RunningSandbox, receipts: list[Receipt]) -> None:
     """When every upload is answered with what the provider holds, nothing is lost and nothing doubled."""
     assert settle(sandbox, receipts) == Account(answered=4, held=4, lost=(), doubled=())
+
+
+def test_reading_a_document_is_no_upload(sandbox: RunningSandbox, samples: list[Sample]) -> None:
+    """GLM is given a file once more to read it for a question; that is neither an upload nor a second one."""
+    with use_settings(sandboxed(Settings(), sandbox)):
+        receipt = upload(Job(sample=samples[0], provider="glm"), get_storage())
+        glm_client.extract_text(samples[0].path, str(receipt.file_id), timeout=10)
+    assert settle(sandbox, [receipt]) == Account(answered=1, held=1, lost=(), doubled=())
 
 
 def test_an_upload_nobody_knows_of_is_doubled(sandbox: RunningSandbox, receipts: list[Receipt]) -> None:

@@ -43,6 +43,27 @@ def _headers(key: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {key}", "Tus-Resumable": "1.0.0"}
 
 
+@pytest.mark.parametrize(
+    ("excepted", "meanwhile"),
+    [(None, "127.0.0.1"), ("inside.example", "inside.example,127.0.0.1"), ("*", "*")],
+    ids=["none", "one", "all"],
+)
+def test_a_proxy_of_the_environment_sees_nothing(
+    excepted: str | None, meanwhile: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is for the sandbox stays on the machine, and afterwards the environment is what it was."""
+    for name in ("http_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")  # where nobody listens
+    if excepted is not None:
+        monkeypatch.setenv("NO_PROXY", excepted)
+    with running_sandbox(tmp_path) as sandbox:
+        _upload(sandbox.kimi_url)
+        assert os.environ.get("no_proxy", excepted) == meanwhile
+    assert "no_proxy" not in os.environ
+
+
 def test_state_survives_a_restart(tmp_path: Path) -> None:
     """Files, objects, rows and half-done uploads are there again, and numbers go on; stray bodies are swept away."""
     with running_sandbox(tmp_path) as first:
