@@ -36,7 +36,7 @@ from migration._model import (
     Verdict,
 )
 from migration._ports import Observer, Rehearsal, Replay, Router, Witness
-from migration._runtime import AlwaysLegacy, Runtime, configure, current_runtime, use_runtime
+from migration._runtime import AlwaysLegacy, Runtime, current_runtime, use_runtime
 from migration._shim import Shim
 
 __all__ = [
@@ -77,7 +77,6 @@ __all__ = [
     "Verdict",
     "Witness",
     "calling_site",
-    "configure",
     "current_runtime",
     "install",
     "migrate",

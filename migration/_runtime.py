@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import uuid
 from collections.abc import Callable, Iterable
-from typing import Any
 
 from migration._callsites import OncePerSite
 from migration._loop import BackgroundLoop
@@ -96,11 +95,6 @@ class Runtime:
 
 _lock = threading.Lock()
 _current: Runtime | None = None
-
-
-def configure(**options: Any) -> Runtime:
-    """Put a `Runtime` made from these options in force for this process, and close the one before it."""
-    return use_runtime(Runtime(**options))
 
 
 def use_runtime(runtime: Runtime) -> Runtime:

@@ -9,6 +9,7 @@ from contextvars import ContextVar
 from functools import cache
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -21,6 +22,8 @@ MEGABYTE = 1024 * 1024
 def _web_address(value: str) -> str:
     if not value.startswith(("http://", "https://")):
         raise ValueError("must start with http:// or https://")
+    if "@" in urlsplit(value).netloc:
+        raise ValueError("must not hold a user or password: addresses are shown, keys have variables of their own")
     return value.rstrip("/")
 
 
@@ -74,6 +77,7 @@ class Settings(BaseSettings):
     query_timeout: float = Field(default=300.0, gt=0)
 
     shadow_queue: int = Field(default=64, ge=1, le=10_000)
+    shadow_max_bytes: int = Field(default=64 * MEGABYTE, gt=0)
     shadow_timeout: float = Field(default=60.0, gt=0)
     drain_timeout: float = Field(default=10.0, ge=0)
 

@@ -19,7 +19,6 @@ from migration import (
     Runtime,
     Shim,
     Side,
-    configure,
     current_runtime,
     migrate,
     use_runtime,
@@ -229,10 +228,10 @@ def test_an_unconfigured_process_is_served_by_legacy() -> None:
 
 def test_use_runtime_replaces_and_closes_the_one_before() -> None:
     """A shim without a runtime of its own follows the process's; a replaced runtime takes no more work."""
-    first = configure(router=FixedRouter(serve=Side.LEGACY))
+    first = use_runtime(Runtime(router=FixedRouter(serve=Side.LEGACY)))
     f = migrate(Migration(name="m", candidate=new))(old)
     assert f(1)[0] == "old"
-    second = configure(router=FixedRouter(serve=Side.CANDIDATE))
+    second = use_runtime(Runtime(router=FixedRouter(serve=Side.CANDIDATE)))
     assert current_runtime() is second
     assert first.loop.closed
     assert f(1)[0] == "new"

@@ -16,6 +16,8 @@ from tools.providers.glm import glm_files
 from tools.providers.kimi import kimi_files
 from tools.storage.port import UploadStorage
 
+_ENDING = (signal.SIGINT, signal.SIGTERM)
+
 
 class FileStatus(StrEnum):
     """How it ended for one file."""
@@ -110,11 +112,13 @@ class Batch:
                 self._waiting.clear()
                 on_interrupt(self._under_way)
 
-        loop.add_signal_handler(signal.SIGINT, interrupt)
+        for number in _ENDING:
+            loop.add_signal_handler(number, interrupt)
         try:
             await asyncio.wait(workers)
         finally:
-            loop.remove_signal_handler(signal.SIGINT)
+            for number in _ENDING:
+                loop.remove_signal_handler(number)
         for worker in workers:
             if not worker.cancelled():
                 worker.result()

@@ -133,6 +133,8 @@ class _View:
         account, verdicts = result.account, Counter(each.verdict for each in result.compared)
         self._head("Account")
         self._print(f"  {account.answered} uploads answered, {account.held} files held by the providers")
+        if result.failed:
+            self._print(f"  {result.failed} uploads failed, as their callers were told", "yellow")
         self._print(f"  {len(result.compared)} calls compared: {_counts(verdicts) or 'none was sampled'}")
         for name, ids in (("lost", account.lost), ("doubled", account.doubled)):
             for each in ids:

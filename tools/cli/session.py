@@ -81,6 +81,7 @@ def sandbox_lock(home: Path, *, wait_seconds: float = 0.0) -> Iterator[None]:
         CommandError: another process still has it after `wait_seconds`, or it cannot be kept there.
     """
     deadline = time.monotonic() + wait_seconds
+    said = False
     with _lock_file(home) as lock:
         while True:
             try:
@@ -93,6 +94,9 @@ def sandbox_lock(home: Path, *, wait_seconds: float = 0.0) -> Iterator[None]:
                         "addresses that `shim sandbox` printed",
                         ExitCode.SANDBOX,
                     ) from None
+                if not said:
+                    said = True
+                    note(f"waiting for another command that is using the sandbox in {home}")
                 time.sleep(_LOCK_POLL_SECONDS)
         yield
 

@@ -130,6 +130,11 @@ class DemoResult:
     seconds: float
 
     @property
+    def failed(self) -> int:
+        """Uploads that raised an error, on either side."""
+        return sum(stage.failures for stage in self.stages) + self.flip.failures
+
+    @property
     def disagreements(self) -> tuple[Compared, ...]:
         """Comparisons that do not say that both sides do the same."""
         return tuple(each for each in self.compared if each.verdict not in AGREEING)

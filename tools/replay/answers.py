@@ -19,22 +19,23 @@ class AnswerBook:
             self._answers[target].append(exchange)
 
     def take(self, target: Target, *, filename: str | None = None, size: int | None = None) -> Exchange | None:
-        """The next answer for `target`, preferably the one about this file; None if the primary never asked (so often).
+        """The next answer for `target`; None if the primary never asked (so often).
 
-        Several files that are uploaded at once may arrive in any order, and a provider's answer names the file.
+        Several files that are uploaded at once may arrive in any order. A provider's answer names its file, so answers
+        that name another one are kept for that; but providers write names in their own way, so one is always given.
         """
         answers = self._answers[target]
         if not answers:
             return None
-        about_it = (index for index, answer in enumerate(answers) if _is_about(answer, filename, size))
-        return answers.pop(next(about_it, 0))
+        fitting = (index for index, answer in enumerate(answers) if not _is_about_another(answer, filename, size))
+        return answers.pop(next(fitting, 0))
 
 
-def _is_about(answer: Exchange, filename: str | None, size: int | None) -> bool:
+def _is_about_another(answer: Exchange, filename: str | None, size: int | None) -> bool:
     if filename is None:
-        return True
+        return False
     try:
         body = json.loads(answer.body)
     except ValueError:
         return False
-    return isinstance(body, dict) and body.get("filename") == filename and body.get("bytes") == size
+    return isinstance(body, dict) and "filename" in body and (body["filename"], body.get("bytes")) != (filename, size)

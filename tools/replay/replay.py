@@ -77,6 +77,9 @@ class UploadWitness:
             return "the call's exchanges were too many or too long to be noted"
         if any(exchange.status is None for exchange in self.log.exchanges):
             return "a request was never answered, so there is no answer to give again"
+        limit = self.settings.shadow_max_bytes
+        if sum(_size(path) for path, _ in self.inputs) > limit:
+            return f"more than {limit} bytes (SHADOW_MAX_BYTES): legacy would hold all of them in memory again"
         if rehearsal_storage(self.storage, "", AnswerBook(()), []) is None:
             return f"nothing is known that could stand in for a {type(self.storage).__name__}"
         return None
@@ -122,6 +125,13 @@ class UploadRehearsal:
     def seen(self) -> Sequence[Mapping[str, object]]:
         """What was asked of the services, in order (or, where order means nothing, sorted)."""
         return list(self._seen) if self._ordered else sorted(self._seen, key=repr)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except (OSError, ValueError):  # a file that cannot be looked at is refused by both sides, which is compared as well
+        return 0
 
 
 def _fingerprint(path: str | os.PathLike[str]) -> object:

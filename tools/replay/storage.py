@@ -25,7 +25,7 @@ LOCAL = "storage"
 class Movable(Protocol):
     """A storage that is reached over HTTP, and can be reached elsewhere instead."""
 
-    def at(self, url: str) -> UploadStorage:
+    def moved_to(self, url: str) -> UploadStorage:
         """The same storage at another address."""
         ...
 
@@ -41,7 +41,7 @@ def rehearsal_storage(
     if isinstance(storage, LocalStorage):
         return RehearsalStorage(answers, seen)
     if isinstance(storage, Movable):
-        return storage.at(f"{recorder}/supabase")
+        return storage.moved_to(f"{recorder}/supabase")
     return None
 
 

@@ -18,8 +18,8 @@ from tools.composition import open_ledger
 from tools.engine.form import FileForm
 from tools.migrations import MIGRATIONS
 from tools.providers.kimi.kimi_files import upload_via_supabase_gateway_kimi
-from tools.sandbox import FaultKind, RunningSandbox, ServiceName
-from tools.settings import Settings, use_settings
+from tools.sandbox import Fault, FaultKind, RunningSandbox, ServiceName
+from tools.settings import Settings, get_settings, use_settings
 from tools.storage import get_storage
 from tools.storage.port import UploadStorage
 from tools.wire.httpx_tap import install_httpx_tap, remove_httpx_tap
@@ -68,6 +68,20 @@ def storage(request: pytest.FixtureRequest, sandbox: RunningSandbox, tmp_path: P
     )
     with use_settings(settings):
         yield get_storage()
+
+
+@dataclasses.dataclass
+class World:
+    """Where an upload goes, and where its files are."""
+
+    storage: UploadStorage
+    sandbox: RunningSandbox
+    folder: Path
+
+
+@pytest.fixture
+def world(storage: UploadStorage, sandbox: RunningSandbox, tmp_path: Path) -> World:
+    return World(storage, sandbox, tmp_path)
 
 
 @pytest.fixture
@@ -235,3 +249,33 @@ def test_no_key_and_no_content_is_recorded(bench: Callable[..., Bench], storage:
     assert "wrong" in dump or "image" in dump
     for secret in ("planted-kimi-key", "sb_secret_planted", "confidential"):
         assert secret not in dump
+
+
+@pytest.mark.parametrize("serve", Side)
+@pytest.mark.parametrize(
+    ("fault", "verdict"),
+    [
+        (Fault(kind=FaultKind.SERVER_ERROR, service=ServiceName.KIMI, operation="files.create"), Verdict.IDENTICAL),
+        (Fault(kind=FaultKind.RATE_LIMITED, service=ServiceName.KIMI, operation="files.create"), Verdict.IDENTICAL),
+        (
+            Fault(kind=FaultKind.SERVER_ERROR, service=ServiceName.KIMI, operation="files.create", times=None),
+            Verdict.SAME_ERROR,
+        ),
+    ],
+    ids=["error once", "limited once", "error always"],
+)
+def test_errors_of_the_provider_are_no_mismatch(
+    fault: Fault, verdict: Verdict, serve: Side, bench: Callable[..., Bench], world: World
+) -> None:
+    """Through an error and through an outage both sides do the same, although only one looks before it sends again."""
+    world.sandbox.set_faults([fault])
+    comparison = bench().compare(document(world.folder), world.storage, serve=serve)
+    assert comparison.verdict is verdict, (comparison.detail, comparison.differences)
+
+
+def test_a_large_file_is_not_compared(bench: Callable[..., Bench], storage: UploadStorage, tmp_path: Path) -> None:
+    """Legacy holds files in memory, so beyond a bound the comparison is dropped and says why."""
+    with use_settings(get_settings().model_copy(update={"shadow_max_bytes": 100})):
+        comparison = bench().compare(document(tmp_path, b"x" * 101), storage)
+    assert comparison.verdict is Verdict.DROPPED
+    assert "SHADOW_MAX_BYTES" in comparison.detail

@@ -253,7 +253,7 @@ async def test_a_file_that_changes_is_not_blamed_on_the_storage(supabase: Supaba
 async def test_a_storage_can_be_looked_for_elsewhere(sandbox: RunningSandbox, store: Store) -> None:
     """The same bucket and key at another address."""
     storage = SupabaseStorage(url="http://127.0.0.1:9", key=sandbox.key, bucket="user-files")
-    assert await store(storage.at(sandbox.supabase_url), PATH, b"one")
+    assert await store(storage.moved_to(sandbox.supabase_url), PATH, b"one")
 
 
 async def test_a_redirect_is_not_followed(tmp_path: Path) -> None:

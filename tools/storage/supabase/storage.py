@@ -33,7 +33,7 @@ class SupabaseStorage:
     def __init__(self, *, url: str, key: str, bucket: str) -> None:
         self._target = Target(url=url, key=key, bucket=bucket)
 
-    def at(self, url: str) -> SupabaseStorage:
+    def moved_to(self, url: str) -> SupabaseStorage:
         """The same storage at another address."""
         return SupabaseStorage(url=url, key=self._target.key, bucket=self._target.bucket)
 
