@@ -11,6 +11,7 @@ from typing import Any
 
 from migration import Call, Side
 from tools.replay.answers import AnswerBook
+from tools.replay.quiet import quiet
 from tools.replay.recorder import Recorder
 from tools.replay.services import Target, bent_to, known_credentials, target_of
 from tools.replay.storage import LOCAL, rehearsal_storage
@@ -93,7 +94,7 @@ class UploadWitness:
         """A world in which every service is the recorder."""
         answers = AnswerBook(self._answers())
         recorder = Recorder(answers, known_credentials(self.settings))
-        with hidden(), noting(None):
+        with hidden(), noting(None), quiet():
             async with recorder.serving():
                 storage = rehearsal_storage(self.storage, recorder.address, answers, recorder.seen)
                 assert storage is not None  # noqa: S101  # `refusal` was asked before

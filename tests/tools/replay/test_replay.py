@@ -279,3 +279,14 @@ def test_a_large_file_is_not_compared(bench: Callable[..., Bench], storage: Uplo
         comparison = bench().compare(document(tmp_path, b"x" * 101), storage)
     assert comparison.verdict is Verdict.DROPPED
     assert "SHADOW_MAX_BYTES" in comparison.detail
+
+
+def test_a_rehearsal_logs_nothing(bench: Callable[..., Bench], world: World, caplog: pytest.LogCaptureFixture) -> None:
+    """A row that could not be written is in the log once, for the call, and not again for its comparison."""
+    world.sandbox.inject(FaultKind.SERVER_ERROR, ServiceName.SUPABASE, "table.insert", times=None)
+    (world.folder / "state" / "storage" / "uploads.db").mkdir(parents=True)  # so that the embedded table fails as well
+    for serve in Side:
+        caplog.clear()
+        comparison = bench().compare(document(world.folder), world.storage, serve=serve)
+        assert comparison.verdict is Verdict.IDENTICAL, comparison
+        assert sum("row could not be written" in record.getMessage() for record in caplog.records) == 1
