@@ -13,7 +13,6 @@ from migration._errors import (
     LedgerError,
     LoopClosedError,
     MigrationError,
-    MismatchError,
     TargetNotFoundError,
 )
 from migration._install import BypassWarning, install, migrate, uninstall
@@ -57,7 +56,6 @@ __all__ = [
     "LoopClosedError",
     "Migration",
     "MigrationError",
-    "MismatchError",
     "Notice",
     "NoticeKind",
     "Observer",

@@ -49,7 +49,3 @@ class LedgerError(MigrationError):
 
     def __init__(self, path: object, problem: str) -> None:
         super().__init__(f"the ledger {path} cannot be used: {problem}")
-
-
-class MismatchError(MigrationError, AssertionError):
-    """Both sides of a migration differ; raised only where a test asked for it."""

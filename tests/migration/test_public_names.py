@@ -31,5 +31,5 @@ def test_public_names_are_documented() -> None:
 def test_errors_are_one_tree() -> None:
     """Whoever catches `MigrationError` catches everything that the package raises."""
     errors = [thing for name in migration.__all__ if name.endswith("Error") and (thing := getattr(migration, name))]
-    assert len(errors) >= 8
+    assert {migration.DeclarationError, migration.LedgerError} < set(errors)  # they were found at all
     assert all(issubclass(error, MigrationError) for error in errors)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from openai import AsyncOpenAI
 
 from tests.support.monolith import SetEnvironment
 from tools.providers.glm import glm_files
@@ -219,9 +220,8 @@ async def test_a_file_that_the_provider_lost_is_uploaded_again(
     """A tracked upload that is gone does not stand in the way, however often that happens."""
     for _ in range(times):
         first = await ask(document)
-        from tools.providers.kimi.kimi_client import delete_file  # noqa: PLC0415  # the vendor's client, for this test
-
-        assert await asyncio.to_thread(delete_file, first["metadata"]["file_id"])
+        async with AsyncOpenAI(api_key=sandbox.key, base_url=sandbox.kimi_url) as provider:
+            assert (await provider.files.delete(first["metadata"]["file_id"])).deleted
         again = await ask(document)
         assert again["status"] == "success"
         assert again["metadata"]["deduplicated"] is False

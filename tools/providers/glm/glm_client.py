@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from zai import ZaiClient
-from zai.core import ZAI_DEFAULT_TIMEOUT, APIStatusError, APITimeoutError
+from zai.core import ZAI_DEFAULT_TIMEOUT, APITimeoutError
 
 from tools.providers.answers import (
     NoAnswerError,
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from zai.types.chat.chat_completion import Completion
 
 _POLL_SECONDS = 0.2
-_NOT_FOUND = 404
 
 
 def _client(*, timeout: float | None = None) -> ZaiClient:
@@ -106,21 +105,6 @@ def ask(question: str, text: str, *, model: str, timeout: float) -> str:
 def default_model() -> str:
     """The model that is asked unless another is named."""
     return get_settings().glm_model
-
-
-def delete_file(file_id: str) -> bool:
-    """Delete a file; False when GLM does not have it.
-
-    Raises:
-        zai.core.ZaiError: GLM refused, or could not be reached.
-    """
-    with _client() as client:
-        try:
-            return bool(client.files.delete(file_id).deleted)
-        except APIStatusError as error:
-            if error.status_code == _NOT_FOUND:
-                return False
-            raise
 
 
 def _parser_task(client: ZaiClient, path: Path) -> str:

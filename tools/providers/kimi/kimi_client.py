@@ -98,19 +98,6 @@ def default_model() -> str:
     return get_settings().kimi_model
 
 
-def delete_file(file_id: str) -> bool:
-    """Delete a file; False when Kimi does not have it.
-
-    Raises:
-        openai.OpenAIError: Kimi refused, or could not be reached.
-    """
-    with _client() as client:
-        try:
-            return client.files.delete(file_id).deleted
-        except NotFoundError:
-            return False
-
-
 def _status(client: OpenAI, file_id: str) -> str:
     try:
         return client.files.retrieve(file_id).status
