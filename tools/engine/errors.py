@@ -10,6 +10,13 @@ from pathlib import Path
 
 from tools.errors import NothingSentError, ToolsError
 
+_MB = 1_000_000
+
+
+def progress(sent: int, size: int) -> str:
+    """How far an upload got, in words."""
+    return f"{sent / _MB:.1f} of {size / _MB:.1f} MB had been sent"
+
 
 class EngineError(ToolsError):
     """Base of the engine's errors."""
@@ -58,6 +65,22 @@ class RequestTimedOutError(TransportError):
     """The server took no data, or sent no answer, for too long."""
 
     timed_out = True
+
+
+class StalledError(RequestTimedOutError):
+    """The server stopped taking data in the middle of an upload.
+
+    Attributes:
+        seconds: how long it took none.
+        sent: bytes that had been sent.
+        size: bytes that were to be sent.
+    """
+
+    def __init__(self, *, seconds: float, sent: int, size: int) -> None:
+        self.seconds = seconds
+        self.sent = sent
+        self.size = size
+        super().__init__(f"no data was taken for {seconds:g} s; {progress(sent, size)}")
 
 
 class AnswerTooLargeError(TransportError):

@@ -9,18 +9,26 @@ from __future__ import annotations
 import mimetypes
 import os
 
-from tools.engine.form import FileForm
+from tools.engine.body import FileBody
 from tools.engine.reading import FileContent
 
 _ESC = 0x1B
 _ESCAPES = {code: f"%{code:02X}" for code in range(0x20) if code != _ESC} | {ord('"'): "%22", ord("\\"): "\\\\"}
 
 
-def upload_form(content: FileContent, *, purpose: str, chunk_bytes: int, stall_seconds: float) -> FileForm:
+def upload_form(
+    content: FileContent, *, purpose: str, stall_seconds: float, chunk_bytes: int | None = None
+) -> FileBody:
     """The form `purpose`, `file`."""
     boundary = os.urandom(16).hex()
-    preamble = _preamble(boundary, purpose=purpose, filename=content.name)
-    return FileForm(content, boundary=boundary, preamble=preamble, chunk_bytes=chunk_bytes, stall_seconds=stall_seconds)
+    return FileBody(
+        content,
+        content_type=f"multipart/form-data; boundary={boundary}",
+        preamble=_preamble(boundary, purpose=purpose, filename=content.name),
+        epilogue=f"\r\n--{boundary}--\r\n".encode(),
+        stall_seconds=stall_seconds,
+        chunk_bytes=chunk_bytes,
+    )
 
 
 def _preamble(boundary: str, *, purpose: str, filename: str) -> bytes:

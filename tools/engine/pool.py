@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import ssl
+import os
+import sys
 from functools import cache
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
-import certifi
 from yarl import URL
 
 from tools.engine.loops import PerLoop
+from tools.engine.sockets import new_socket
 from tools.engine.threads import run_in_thread
+from tools.engine.tls import ResumingContext, client_context
 from tools.settings import get_settings
 from tools.wire.aiohttp_tap import trace_config
 from tools.wire.confinement import is_confined
@@ -19,14 +21,23 @@ from tools.wire.watching import observer
 
 _DNS_CACHE_SECONDS = 60
 
+_KEEP_ALIVE_SECONDS = 15.0
+"""How long an idle connection is kept: shorter than servers keep it, for who sends into one that is being closed cannot
+know what became of the request."""
+
+_PROXY_VARIABLES = tuple(
+    write(f"{scheme}_proxy") for scheme in ("http", "https", "all") for write in (str.lower, str.upper)
+)
+
 _sessions: PerLoop[aiohttp.ClientSession] = PerLoop()
 
 
 async def get_http_session() -> aiohttp.ClientSession:
     """The running loop's session: made on first use, shared by everyone, made anew if it was closed.
 
-    It holds as many connections as uploads may run at once; further requests wait for a free one. Cookies are neither
-    kept nor sent. Time-outs are given with each request. Whoever ends a loop calls `cleanup_http_session` before.
+    It holds as many connections as uploads to all providers may need; further requests wait for a free one. Cookies are
+    neither kept nor sent. Time-outs are given with each request. Whoever ends a loop calls `cleanup_http_session`
+    before.
     """
     session = _open_session()
     if session is None:
@@ -54,7 +65,7 @@ def proxy_for(url: URL) -> str | None:
 
     aiohttp's own `trust_env` would also read `.netrc` and send what it finds there instead of the provider's key.
     """
-    if is_confined():
+    if is_confined() or not _may_name_proxies():
         return None
     proxies = getproxies()
     proxy = proxies.get(url.scheme) or proxies.get("all")
@@ -63,19 +74,27 @@ def proxy_for(url: URL) -> str | None:
     return proxy if "://" in proxy else f"http://{proxy}"
 
 
-def _new_session(tls: ssl.SSLContext) -> aiohttp.ClientSession:
-    connections = get_settings().upload_concurrency
+def _may_name_proxies() -> bool:
+    """Whether it is worth the time to look for proxies closely: that takes as long as a tenth of a short upload."""
+    return sys.platform in {"darwin", "win32"} or any(name in os.environ for name in _PROXY_VARIABLES)
+
+
+def _new_session(tls: ResumingContext) -> aiohttp.ClientSession:
+    connections = get_settings().upload_connections
     observer().pool_limit(connections=connections)
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=connections, ttl_dns_cache=_DNS_CACHE_SECONDS, ssl=tls),
+        connector=aiohttp.TCPConnector(
+            limit=connections,
+            ttl_dns_cache=_DNS_CACHE_SECONDS,
+            keepalive_timeout=_KEEP_ALIVE_SECONDS,
+            socket_factory=new_socket,
+            ssl=tls,
+        ),
         cookie_jar=aiohttp.DummyCookieJar(),
         trace_configs=[trace_config()],
     )
 
 
 @cache
-def _tls_context() -> ssl.SSLContext:
-    """Trust the system's authorities (`SSL_CERT_FILE` included) and certifi's, as the vendors' clients do."""
-    context = ssl.create_default_context()
-    context.load_verify_locations(cafile=certifi.where())
-    return context
+def _tls_context() -> ResumingContext:
+    return client_context()

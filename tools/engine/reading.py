@@ -8,20 +8,19 @@ import stat
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from io import FileIO
 from pathlib import Path
-from typing import BinaryIO
 
 import aiofiles
 from aiofiles.threadpool.binary import AsyncFileIO
 
+from tools.engine.buffers import BUFFERS
 from tools.engine.errors import FileChangedError, NotAFileError
 from tools.engine.threads import run_in_thread, to_its_end
-from tools.settings import MEGABYTE, get_settings
+from tools.settings import MEGABYTE
 
 SHORT_FILE_BYTES = 256 * 1024
 """Up to this size a file is read at once and held: switching to a thread costs more than reading."""
-
-_HASHED_AT_ONCE = MEGABYTE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,8 +33,8 @@ class _Fingerprint:
     modified_ns: int
 
     @classmethod
-    def of(cls, file: BinaryIO | int) -> _Fingerprint:
-        status = os.fstat(file if isinstance(file, int) else file.fileno())
+    def of(cls, descriptor: int) -> _Fingerprint:
+        status = os.fstat(descriptor)
         return cls(device=status.st_dev, inode=status.st_ino, size=status.st_size, modified_ns=status.st_mtime_ns)
 
 
@@ -56,24 +55,26 @@ class FileContent:
     held: bytes | None = field(repr=False)
     _fingerprint: _Fingerprint = field(repr=False)
 
-    async def chunks(self, chunk_size: int | None = None) -> AsyncGenerator[bytes, None]:
-        """Its bytes, `chunk_size` (default: as configured) of them at a time, `size` in all.
+    async def chunks(
+        self, chunk_size: int = MEGABYTE, *, start: int = 0, length: int | None = None
+    ) -> AsyncGenerator[bytes, None]:
+        """Its bytes from `start` on, `chunk_size` of them at a time, `length` (by default all) in all.
 
         Raises:
             FileChangedError: the file is not what it was; raised before the last piece is handed out.
             OSError: it can no longer be read.
         """
-        chunk_size = chunk_size or get_settings().upload_chunk_bytes
+        left = self.size - start if length is None else length
         if self.held is not None:
-            for start in range(0, self.size, chunk_size):
-                yield self.held[start : start + chunk_size]
+            for place in range(start, start + left, chunk_size):
+                yield self.held[place : min(place + chunk_size, start + left)]
             return
-        left = self.size
         async with _opened(self.path) as file:
+            await run_in_thread(os.lseek, file.fileno(), start, os.SEEK_SET)
             while left:
                 piece = await to_its_end(file.read(min(chunk_size, left)))
                 left -= len(piece)
-                if not piece or (left == 0 and not await run_in_thread(self._is_intact, file.fileno())):
+                if not piece or (left == 0 and not await run_in_thread(self.is_intact, file.fileno())):
                     raise FileChangedError(self.path)
                 yield piece
 
@@ -85,7 +86,8 @@ class FileContent:
         """
         await run_in_thread(lambda: self.path.open("rb", buffering=0).close())
 
-    def _is_intact(self, descriptor: int) -> bool:
+    def is_intact(self, descriptor: int) -> bool:
+        """Whether the file opened as `descriptor` is what this was made from. May block."""
         return _Fingerprint.of(descriptor) == self._fingerprint
 
 
@@ -101,13 +103,72 @@ class FileSource(FileContent):
 
     sha256: str
 
-    def _is_intact(self, descriptor: int) -> bool:
+    def is_intact(self, descriptor: int) -> bool:
+        """Whether the file opened as `descriptor` is what this was made from. May block."""
         now = _Fingerprint.of(descriptor)
         was = self._fingerprint
         if now == was:
             return True
         grew = (now.device, now.inode) == (was.device, was.inode) and now.size >= was.size
-        return grew and _sha256(self.path, self.size) == self.sha256
+        return grew and _sha256(descriptor, self) == self.sha256
+
+
+class RangeReader:
+    """Reads bytes of a file piece by piece, into memory that it is given. Blocks, so it belongs into a thread.
+
+    It opens the file for the first piece; before it hands out the last one it makes sure that the file is what it was.
+
+    Attributes:
+        place: offset of the next byte.
+        left: how many bytes are still to be read.
+    """
+
+    def __init__(self, content: FileContent, *, start: int, length: int) -> None:
+        self.place = start
+        self.left = length
+        self._content = content
+        self._file: FileIO | None = None
+
+    def open(self) -> int:
+        """Open the file unless it is open, and return its descriptor, which stays this reader's.
+
+        Raises:
+            OSError: it cannot be opened.
+        """
+        if self._file is None:
+            self._file = FileIO(os.fspath(self._content.path))
+        return self._file.fileno()
+
+    def read_into(self, view: memoryview) -> int:
+        """Fill `view`, or as much of it as there are bytes left.
+
+        Returns:
+            How many bytes were read.
+
+        Raises:
+            FileChangedError: the file is not what it was.
+            OSError: it cannot be read.
+        """
+        descriptor = self.open()
+        wanted = min(len(view), self.left)
+        _fill(view[:wanted], descriptor, self.place, self._content.path)
+        self.skip(wanted)
+        if not self.left:
+            if not self._content.is_intact(descriptor):
+                raise FileChangedError(self._content.path)
+            self.close()
+        return wanted
+
+    def skip(self, count: int) -> None:
+        """Leave out bytes that went another way."""
+        self.place += count
+        self.left -= count
+
+    def close(self) -> None:
+        """Close the file, if it is open."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
 
 
 async def open_content(path: Path) -> FileContent:
@@ -149,18 +210,6 @@ async def _opened(path: Path) -> AsyncGenerator[AsyncFileIO, None]:
         await to_its_end(file.close())
 
 
-def _open_content(path: Path) -> FileContent:
-    if not stat.S_ISREG(path.stat().st_mode):  # before opening: opening a pipe waits for its writer
-        raise NotAFileError(path)
-    with path.open("rb", buffering=0) as file:
-        fingerprint = _Fingerprint.of(file.fileno())
-        held = file.read(SHORT_FILE_BYTES + 1) if fingerprint.size <= SHORT_FILE_BYTES else None
-        if held is not None and len(held) > SHORT_FILE_BYTES:  # it is growing past the limit
-            held = held[: fingerprint.size]
-        size = fingerprint.size if held is None else len(held)
-        return FileContent(path=path, name=path.name, size=size, held=held, _fingerprint=fingerprint)
-
-
 def measure(path: Path) -> FileSource:
     """Look at a file and hash it, in one pass; keep its bytes if it is short. Blocks.
 
@@ -169,8 +218,9 @@ def measure(path: Path) -> FileSource:
         FileChangedError: it shrank meanwhile.
         OSError: it cannot be read.
     """
-    content = _open_content(path)
-    digest = _sha256(path, content.size) if content.held is None else hashlib.sha256(content.held).hexdigest()
+    with _opened_now(path) as file:
+        content = _look_at(path, file)
+        digest = _sha256(file.fileno(), content) if content.held is None else hashlib.sha256(content.held).hexdigest()
     return FileSource(
         path=content.path,
         name=content.name,
@@ -181,17 +231,42 @@ def measure(path: Path) -> FileSource:
     )
 
 
-def _sha256(path: Path, size: int) -> str:
-    """Hash of the first `size` bytes."""
+def _open_content(path: Path) -> FileContent:
+    with _opened_now(path) as file:
+        return _look_at(path, file)
+
+
+def _opened_now(path: Path) -> FileIO:
+    if not stat.S_ISREG(path.stat().st_mode):  # before opening: opening a pipe waits for its writer
+        raise NotAFileError(path)
+    return FileIO(os.fspath(path))
+
+
+def _look_at(path: Path, file: FileIO) -> FileContent:
+    fingerprint = _Fingerprint.of(file.fileno())
+    held = file.read(SHORT_FILE_BYTES + 1) if fingerprint.size <= SHORT_FILE_BYTES else None
+    if held is not None and len(held) > SHORT_FILE_BYTES:  # it is growing past the limit
+        held = held[: fingerprint.size]
+    size = fingerprint.size if held is None else len(held)
+    return FileContent(path=path, name=path.name, size=size, held=held, _fingerprint=fingerprint)
+
+
+def _sha256(descriptor: int, content: FileContent) -> str:
+    """Hash of the first `content.size` bytes."""
     digest = hashlib.sha256()
-    buffer = bytearray(_HASHED_AT_ONCE)
-    view = memoryview(buffer)
-    left = size
-    with path.open("rb", buffering=0) as file:
-        while left:
-            count = file.readinto(view[: min(left, len(view))])
-            if not count:
-                raise FileChangedError(path)
-            digest.update(view[:count])
-            left -= count
+    with BUFFERS.lend() as buffer:
+        for place in range(0, content.size, len(buffer)):
+            piece = buffer[: content.size - place]
+            _fill(piece, descriptor, place, content.path)
+            digest.update(piece)
     return digest.hexdigest()
+
+
+def _fill(view: memoryview, descriptor: int, place: int, path: Path) -> None:
+    """Read exactly as many bytes as `view` holds."""
+    done = 0
+    while done < len(view):
+        count = os.preadv(descriptor, [view[done:]], place + done)
+        if not count:
+            raise FileChangedError(path)
+        done += count

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from contextvars import copy_context
+from functools import partial
 from typing import ParamSpec, TypeVar
 
 P = ParamSpec("P")
@@ -13,7 +15,8 @@ R = TypeVar("R")
 
 async def run_in_thread(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
     """Run a blocking function in a thread, to its end even if the caller is cancelled."""
-    return await to_its_end(asyncio.to_thread(function, *args, **kwargs))
+    call = partial(copy_context().run, function, *args, **kwargs)
+    return await to_its_end(asyncio.get_running_loop().run_in_executor(None, call))
 
 
 async def to_its_end(work: Awaitable[R], *, unwanted: Callable[[R], Awaitable[object]] | None = None) -> R:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from http import HTTPMethod, HTTPStatus
 import aiohttp
 from yarl import URL
 
+from tools.engine.body import FileBody
 from tools.engine.errors import (
     AnswerTooLargeError,
     ConnectionLostError,
@@ -19,19 +21,26 @@ from tools.engine.errors import (
     InvalidAddressError,
     RequestTimedOutError,
     TransportError,
+    progress,
 )
-from tools.engine.form import FileForm
 from tools.engine.multipart import upload_form
 from tools.engine.pool import get_http_session, proxy_for
 from tools.engine.reading import FileContent
+from tools.engine.turns import turns
 from tools.settings import MEGABYTE, Settings, get_settings
 from tools.wire.aiohttp_tap import read_bounded
 
 MAX_ANSWER_BYTES = MEGABYTE
 """A longer answer to an upload is not read."""
 
-_STALL_SECONDS = 60.0
-"""A server that takes no data for so long has hung."""
+STALL_SECONDS = 15.0
+"""A server that takes not a byte for so long has hung."""
+
+ANSWER_SECONDS = 300.0
+"""How long an answer may take once everything has been sent: providers read a document before they answer."""
+
+SLOWEST_BYTES_PER_SECOND = 64 * 1024
+"""An upload that is slower than this in the long run is given up."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,8 +91,8 @@ async def post_file(
     payload = upload_form(
         content,
         purpose=purpose,
-        chunk_bytes=chunk_bytes or settings.upload_chunk_bytes,
-        stall_seconds=min(_STALL_SECONDS, settings.upload_timeout),
+        chunk_bytes=chunk_bytes,
+        stall_seconds=min(STALL_SECONDS, settings.upload_timeout),
     )
     try:
         return await _request(HTTPMethod.POST, address, headers=headers, body=payload, limit=MAX_ANSWER_BYTES)
@@ -110,13 +119,14 @@ async def _request(
     headers: Mapping[str, str],
     limit: int,
     query: Mapping[str, str] | None = None,
-    body: FileForm | None = None,
+    body: FileBody | None = None,
 ) -> Answer:
     session = await get_http_session()
     url = _url(address)
     where = f"{method} {_public(url)}"
+    await turns().take()  # a hundred requests that begin, and connect, at once would hold up the loop
     async with (
-        _translated(where),
+        _translated(where, body),
         session.request(
             method,
             url,
@@ -125,7 +135,7 @@ async def _request(
             data=body,
             allow_redirects=False,  # a redirect would carry the file and the key to somebody else
             proxy=proxy_for(url),
-            timeout=_timeouts(get_settings()),
+            timeout=_timeouts(get_settings(), size=0 if body is None else body.size),
         ) as response,
     ):
         answer = await read_bounded(response, limit)
@@ -140,7 +150,7 @@ async def _request(
 
 
 @asynccontextmanager
-async def _translated(where: str) -> AsyncIterator[None]:
+async def _translated(where: str, body: FileBody | None) -> AsyncIterator[None]:
     try:
         yield
     except aiohttp.InvalidURL as invalid:
@@ -150,15 +160,26 @@ async def _translated(where: str) -> AsyncIterator[None]:
     except aiohttp.ConnectionTimeoutError as error:
         raise ConnectionNotMadeError(where, timed_out=True) from error
     except TimeoutError as error:
-        raise RequestTimedOutError(f"{where}: no answer in time") from error
+        raise RequestTimedOutError(f"{where}: no answer in time{_unsent(body)}") from error
     except (aiohttp.ClientError, OSError) as error:
-        raise ConnectionLostError(f"{where}: the connection broke ({type(error).__name__})") from error
+        if isinstance(error, OSError) and error.errno == errno.ETIMEDOUT:
+            raise RequestTimedOutError(f"{where}: the server has gone{_unsent(body)}") from error
+        raise ConnectionLostError(f"{where}: the connection broke ({type(error).__name__}){_unsent(body)}") from error
 
 
-def _timeouts(settings: Settings) -> aiohttp.ClientTimeout:
+def _unsent(body: FileBody | None) -> str:
+    """How far the upload got, unless everything was sent."""
+    return "" if body is None or body.sent == body.size else f"; {progress(body.sent, body.size)}"
+
+
+def _timeouts(settings: Settings, *, size: int) -> aiohttp.ClientTimeout:
     """Waiting for a free connection is bounded by the total; the answer may take as long as the provider parses."""
+    total = settings.upload_connect_timeout + size / SLOWEST_BYTES_PER_SECOND + ANSWER_SECONDS
     return aiohttp.ClientTimeout(
-        total=settings.upload_timeout, connect=None, sock_connect=settings.upload_connect_timeout, sock_read=None
+        total=min(total, settings.upload_timeout),
+        connect=None,
+        sock_connect=settings.upload_connect_timeout,
+        sock_read=None,
     )
 
 

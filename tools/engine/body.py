@@ -1,0 +1,168 @@
+"""A range of a file as a request body of known length: never whole in memory, never in chunked encoding."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import closing
+from typing import ParamSpec, TypeVar, cast
+
+import aiohttp
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.http import StreamWriter
+
+from tools.engine.buffers import BUFFERS
+from tools.engine.errors import StalledError
+from tools.engine.line import Line
+from tools.engine.reading import FileContent, RangeReader
+from tools.engine.threads import run_in_thread
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+COPIED_BYTES = 512 * 1024
+"""How much of the end is copied when the kernel moves the rest.
+
+The kernel sends a file as it is when a byte leaves the machine. So the last bytes wait until that has happened to all
+that it moved; then the file is checked, and only if it is still the same does the body end.
+"""
+
+_LAST_BYTES = 4 * 1024
+
+
+class FileBody(aiohttp.Payload):
+    """A preamble, bytes of the file, and an epilogue. A short file goes out in one write, a longer one piece by piece.
+
+    Args:
+        content: the file.
+        content_type: of the whole body.
+        preamble: what stands before the file's bytes.
+        epilogue: what stands behind them.
+        start: first byte of the file to send.
+        length: how many of its bytes to send; by default all from `start` on.
+        stall_seconds: how long a server may take no data.
+        chunk_bytes: the most to read at once; by default whatever is fastest.
+
+    Attributes:
+        failure: why the body could not be written, as long as that is not the connection's fault: aiohttp itself
+            reports it as a broken connection.
+
+    Raises:
+        ValueError: the range is not within the file.
+    """
+
+    def __init__(
+        self,
+        content: FileContent,
+        *,
+        content_type: str,
+        preamble: bytes = b"",
+        epilogue: bytes = b"",
+        start: int = 0,
+        length: int | None = None,
+        stall_seconds: float,
+        chunk_bytes: int | None = None,
+    ) -> None:
+        super().__init__(content, content_type=content_type)
+        self._content = content
+        self._preamble = preamble
+        self._epilogue = epilogue
+        self._start = start
+        self._length = content.size - start if length is None else length
+        if not 0 <= start <= start + self._length <= content.size:
+            raise ValueError(f"{content.name}: no {self._length} bytes from {start} on in {content.size}")
+        self._whole = len(preamble) + self._length + len(epilogue)
+        self._stall_seconds = stall_seconds
+        self._chunk_bytes = chunk_bytes
+        self._at_rest = asyncio.Event()
+        self._at_rest.set()
+        self._line: Line | None = None
+        self.failure: Exception | None = None
+
+    @property
+    def size(self) -> int:
+        """Length of the body in bytes."""
+        return self._whole
+
+    @property
+    def sent(self) -> int:
+        """Bytes of the body that the connection has taken so far."""
+        return 0 if self._line is None else self._line.sent
+
+    async def write(self, writer: AbstractStreamWriter) -> None:
+        """Write the body.
+
+        Raises:
+            RequestTimedOutError: the server takes no more data.
+            FileChangedError: the file changed meanwhile; the body was left incomplete.
+            OSError: the file cannot be read, or the connection broke.
+        """
+        line = self._line = Line(cast("StreamWriter", writer), stall_seconds=self._stall_seconds)
+        self._at_rest.clear()
+        try:
+            async with line:
+                await self._write_to(line)
+        except TimeoutError:
+            if not line.stalled:
+                raise
+            self.failure = StalledError(seconds=self._stall_seconds, sent=line.sent, size=self._whole)
+            raise self.failure from None
+        finally:
+            self._at_rest.set()
+
+    async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
+        """Write the body; its length is fixed anyway."""
+        del content_length
+        await self.write(writer)
+
+    async def give_up(self) -> None:
+        """Cut the connection, and wait until nothing is being read or written any more."""
+        if self._line is not None:
+            self._line.abort()
+        await self._at_rest.wait()
+
+    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:  # noqa: ARG002  # the base class's signature
+        """Not possible: the body is not in memory.
+
+        Raises:
+            TypeError: always.
+        """
+        raise TypeError("a streamed body cannot be decoded")
+
+    async def _write_to(self, line: Line) -> None:
+        held = self._content.held
+        if held is not None:
+            await line.write(b"".join((self._preamble, held[self._start : self._start + self._length], self._epilogue)))
+            return
+        line.keep_nothing()
+        await line.write(self._preamble)
+        with closing(RangeReader(self._content, start=self._start, length=self._length)) as reader:
+            if reader.left > COPIED_BYTES and line.takes_files:
+                await self._let_kernel_send(reader, line)
+            await self._copy(reader, line, reader.left)
+        await line.write(self._epilogue)
+
+    async def _let_kernel_send(self, reader: RangeReader, line: Line) -> None:
+        """Send nearly all without touching it."""
+        descriptor = await self._reading(reader.open)
+        moved = await line.send_file(descriptor, reader.place, reader.left - COPIED_BYTES)
+        if moved:
+            reader.skip(moved)
+            end_of_moved = line.sent
+            await self._copy(reader, line, reader.left - _LAST_BYTES)
+            await line.confirmed(end_of_moved)
+
+    async def _copy(self, reader: RangeReader, line: Line, length: int) -> None:
+        end = reader.place + length
+        while reader.place < end:
+            with BUFFERS.lend() as buffer:
+                piece = buffer[: min(self._chunk_bytes or len(buffer), end - reader.place)]
+                count = await self._reading(reader.read_into, piece)
+                await line.write_view(piece[:count])
+
+    async def _reading(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return await run_in_thread(function, *args, **kwargs)
+        except Exception as failure:
+            self.failure = failure
+            raise
