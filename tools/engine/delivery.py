@@ -1,11 +1,13 @@
 """Brings a file to a provider once: as persistent as the vendor's SDK, but never twice.
 
 The SDKs send again after any failure, and so make a second file whenever only the answer was lost. Here a failure that
-leaves the outcome open is followed by a look at what the provider has.
+leaves the outcome open is followed by a look at what the provider has. A refusal that no patience will change is not
+followed by anything. What each request teaches about the provider goes to the throttle.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 
@@ -18,11 +20,15 @@ from tools.engine.errors import (
     ServerFailedError,
     TransportError,
 )
+from tools.engine.gate import Place
 from tools.engine.listing import find_upload
 from tools.engine.pace import REAL_PACE, Pace
-from tools.engine.providers import Provider
+from tools.engine.providers import Provider, advised_delay
 from tools.engine.reading import FileSource
+from tools.engine.throttle import LONGEST_HOLD_SECONDS, request_place
 from tools.engine.transport import post_file
+from tools.providers.answers import NoFileIdError
+from tools.providers.refusals import refuses_for_good, refuses_in_success
 from tools.settings import get_settings
 
 _SECOND_LOOK_SECONDS = 1.0
@@ -38,12 +44,14 @@ class _Failure:
     Attributes:
         error: what went wrong.
         open_outcome: the file may have been made all the same.
-        retry: the SDK would send again.
+        retry: the SDK would send again, and that can help.
+        busy: the provider is asked too much, and will not be later.
     """
 
-    error: TransportError | HttpStatusError
+    error: TransportError | HttpStatusError | NoFileIdError
     open_outcome: bool
     retry: bool
+    busy: bool = False
 
     @property
     def headers(self) -> dict[str, str]:
@@ -64,9 +72,11 @@ async def deliver(provider: Provider, source: FileSource, *, purpose: str, pace:
     likeness = Likeness(provider=provider.name, filename=listed_name(source.name), size=source.size, purpose=purpose)
     began = pace.clock()
     sent = False
-    retry = 0
+    retry = refusals = 0
     while True:
-        outcome = await _attempt(provider, source, likeness)
+        async with request_place(provider, source.size, refusals=refusals, pace=pace) as place:
+            outcome = await _attempt(provider, source, likeness)
+            _report(place, outcome, shortest_delay=provider.retry_delay(retry, {}, jitter=1.0) or 0.0)
         if isinstance(outcome, str):
             return outcome
         sent = sent or not isinstance(outcome.error, ConnectionNotMadeError)
@@ -80,6 +90,7 @@ async def deliver(provider: Provider, source: FileSource, *, purpose: str, pace:
             raise error
         await pace.sleep(delay)
         retry += 1
+        refusals += outcome.busy
 
 
 async def _attempt(provider: Provider, source: FileSource, likeness: Likeness) -> str | _Failure:
@@ -99,19 +110,43 @@ async def _attempt(provider: Provider, source: FileSource, likeness: Likeness) -
             return _Failure(error=error, open_outcome=True, retry=True)
         except HttpStatusError as error:
             return _judged(error)
-        file_id = provider.file_id(answer)
+        try:
+            file_id = provider.file_id(answer)
+        except NoFileIdError as error:
+            return _Failure(error=error, open_outcome=False, retry=False, busy=refuses_in_success(answer.body))
         claim(provider.name, file_id)
         return file_id
 
 
+def _report(place: Place, outcome: str | _Failure, *, shortest_delay: float) -> None:
+    """Tell the throttle. Who refuses is left alone for as long as it asks for, else about as long as the SDK waits."""
+    if isinstance(outcome, str):
+        place.succeeded()
+    elif outcome.busy:
+        advice = _advice(outcome.headers)
+        place.refused(min(advice or shortest_delay, LONGEST_HOLD_SECONDS), advised=advice is not None)
+
+
+def _advice(headers: Mapping[str, str]) -> float | None:
+    """For how many seconds a provider wants to be left alone, if it says so. Kimi has `x-retry-after` as well."""
+    for name in ("retry-after", "x-retry-after"):
+        delay = advised_delay({**headers, "retry-after": headers.get(name, "")})
+        if delay is not None and delay > 0:
+            return delay
+    return None
+
+
 def _judged(error: HttpStatusError) -> _Failure:
-    """Both SDKs obey `x-should-retry`, else they send again after 408, 409, 429 and 5xx."""
+    """Both SDKs obey `x-should-retry`, else they send again after 408, 409, 429 and 5xx, whatever is in it."""
     wish = error.headers.get("x-should-retry")
     retry = error.status in _SENT_AGAIN or isinstance(error, ServerFailedError)
     if wish in {"true", "false"}:
         retry = wish == "true"
+    elif refuses_for_good(error.status, error.text):
+        retry = False
     open_outcome = isinstance(error, ServerFailedError) or error.status == HTTPStatus.REQUEST_TIMEOUT
-    return _Failure(error=error, retry=retry, open_outcome=open_outcome)
+    busy = retry and error.status == HTTPStatus.TOO_MANY_REQUESTS
+    return _Failure(error=error, retry=retry, open_outcome=open_outcome, busy=busy)
 
 
 async def _look_for(
@@ -129,7 +164,7 @@ async def _look_for(
     return found
 
 
-def _as_seen_from_outside(error: TransportError | HttpStatusError, *, sent: bool) -> TransportError | HttpStatusError:
+def _as_seen_from_outside(error: Exception, *, sent: bool) -> Exception:
     """After an attempt that sent something, one that sent nothing proves nothing."""
     if sent and isinstance(error, ConnectionNotMadeError):
         lost = ConnectionLostError("no connection for another attempt")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from tools.engine.delivery import deliver
@@ -12,7 +13,7 @@ from tools.engine.pace import REAL_PACE, Pace
 from tools.engine.providers import Provider
 from tools.engine.reading import FileSource, measure, read_file
 from tools.engine.threads import run_in_thread
-from tools.engine.throttle import get_upload_semaphore
+from tools.engine.throttle import upload_place
 from tools.providers.gateway import FILE_TYPE, guessed_mime_type, storage_failure
 from tools.providers.validation import validate_upload
 from tools.settings import get_settings
@@ -58,13 +59,21 @@ async def upload_through_gateway(
         RuntimeError: the storage or the provider failed; the text says which. Its cause is a `ConnectionNotMadeError`
             only if it is certain that nothing was sent anywhere.
     """
-    async with await get_upload_semaphore():
+    async with upload_place(provider, _size_at(file_path)):
         source = await run_in_thread(checked_source, file_path, limit=provider.gateway.limit(get_settings()))
         supabase_file_id = await _store(storage, provider, source)
         provider_file_id = await _deliver(provider, source, purpose, pace)
         ids = {"provider_file_id": provider_file_id, "supabase_file_id": supabase_file_id}
         await _record(storage, provider, source, ids)
     return provider.gateway.result(source, **ids)
+
+
+def _size_at(file_path: str | os.PathLike[str]) -> int:
+    """Bytes of a file for its turn; 0 for what cannot be looked at, and is refused when its turn has come."""
+    try:
+        return Path(file_path).stat().st_size
+    except (OSError, ValueError, TypeError):
+        return 0
 
 
 def checked_source(file_path: str | os.PathLike[str], *, limit: int) -> FileSource:

@@ -111,7 +111,7 @@ class Provider:
         `jitter` is a random number in [0, 1).
         """
         if self.longest_advised_delay:
-            advised = _advised_delay(headers)
+            advised = advised_delay(headers)
             if advised is not None and advised > self.longest_advised_delay:
                 return None
             if advised is not None and advised > 0:
@@ -138,7 +138,7 @@ def _zai_status_text(error: HttpStatusError) -> str:
     return f"Error code: {error.status}, with error text {error.text.strip()}"
 
 
-def _advised_delay(headers: Mapping[str, str]) -> float | None:
+def advised_delay(headers: Mapping[str, str]) -> float | None:
     """The delay that a server asks for in seconds: `retry-after-ms`, or `Retry-After` as a number or a date."""
     for name, divisor in (("retry-after-ms", 1000), ("retry-after", 1)):
         try:

@@ -1,20 +1,124 @@
-"""How many uploads run at once on an event loop."""
+"""How many uploads run at once.
+
+Each provider has a lane with two gates:
+
+- `places` surrounds a whole upload: reading, copy, provider, row. It is as wide as the configuration says and bounds
+  memory, open files and connections, whatever the provider does.
+- `requests` surrounds one request to the provider. It is as wide as the provider turns out to allow, and is closed
+  while the provider wants to be left alone.
+
+So an upload that waits before it tries again is in nobody's way, and copies are made while the provider is busy. Lanes
+belong to the process, not to an event loop: providers count per account, and shadows run on a loop of their own.
+A rehearsal asks no provider, so it passes freely.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
 
+from tools.engine.aimd import AdaptiveLimit
+from tools.engine.gate import Gate, GateStatus, Place
+from tools.engine.limiter import Limiter, Priority
 from tools.engine.loops import PerLoop
+from tools.engine.pace import REAL_PACE, Pace
+from tools.engine.providers import Provider
 from tools.settings import get_settings
+from tools.wire.confinement import is_confined
 
+MAX_LANES = 16
+"""There is one a provider; other addresses or widths (in tests) make further ones, and the idle ones make room."""
+
+LONGEST_HOLD_SECONDS = 60.0
+"""For so long at most a provider is left alone on its own advice: its limits are counted by the minute."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaneStatus:
+    """A provider's lane as it stands.
+
+    Attributes:
+        provider: whose it is.
+        places: uploads as a whole.
+        requests: requests to the provider; its `limit` is the one that adapts.
+    """
+
+    provider: str
+    places: GateStatus
+    requests: GateStatus
+
+
+class _Lane:
+    def __init__(self, width: int) -> None:
+        self.places = Gate(Limiter(AdaptiveLimit(ceiling=width, first=width)))
+        self.requests = Gate(Limiter(AdaptiveLimit(ceiling=width)))
+
+    @property
+    def idle(self) -> bool:
+        gates = (self.places.status(now=0.0), self.requests.status(now=0.0))
+        return not any(gate.inside or gate.waiting for gate in gates)
+
+    def status(self, provider: str, *, now: float) -> LaneStatus:
+        return LaneStatus(provider=provider, places=self.places.status(now=now), requests=self.requests.status(now=now))
+
+
+_lanes: dict[tuple[str, str, int], _Lane] = {}
+_lock = threading.Lock()
+_priority: ContextVar[Priority] = ContextVar("upload_priority", default=Priority.USER)
 _semaphores: PerLoop[dict[int, asyncio.Semaphore]] = PerLoop()
 
 
-async def get_upload_semaphore(max_concurrent: int | None = None) -> asyncio.Semaphore:
-    """The running loop's throttle that lets `max_concurrent` uploads run at once.
+def upload_place(provider: Provider, size: int) -> Place:
+    """A place for a whole upload of so many bytes, to be entered with `async with`."""
+    return _lane_of(provider).places.place(size, _priority.get())
 
-    Everyone who asks for the same number on the same loop shares one throttle. None means the configured
-    `upload_concurrency`, which is what the gateways use.
+
+def request_place(provider: Provider, size: int, *, refusals: int = 0, pace: Pace = REAL_PACE) -> Place:
+    """A place for one request that uploads so many bytes to a provider, to be entered with `async with`.
+
+    `refusals`: how often the provider refused the same before because it was asked too much.
+    """
+    return _lane_of(provider).requests.place(size, _priority.get(), refusals=refusals, pace=pace)
+
+
+@contextmanager
+def uploads_as(priority: Priority) -> Iterator[None]:
+    """Say on whose behalf the uploads of this context are made; otherwise on the users'."""
+    token = _priority.set(priority)
+    try:
+        yield
+    finally:
+        _priority.reset(token)
+
+
+def snapshot() -> tuple[LaneStatus, ...]:
+    """The lanes of this process as they stand. From any thread."""
+    with _lock:
+        lanes = tuple(_lanes.items())
+    now = REAL_PACE.clock()
+    return tuple(lane.status(provider, now=now) for (provider, _, _), lane in lanes)
+
+
+def forget_lanes() -> None:
+    """Begin with nothing known of any provider: for a test, and for a process that was forked."""
+    global _lock  # noqa: PLW0603  # a thread that the fork did not take along may have held it
+    _lock = threading.Lock()
+    _lanes.clear()
+
+
+os.register_at_fork(after_in_child=forget_lanes)
+
+
+async def get_upload_semaphore(max_concurrent: int | None = None) -> asyncio.Semaphore:
+    """A throttle that lets `max_concurrent` run at once on the running loop, whatever they do.
+
+    Everyone who asks for the same number on the same loop shares one. None means the configured `upload_concurrency`.
+    The gateways have their own, which knows the providers.
 
     Raises:
         ValueError: `max_concurrent` is below 1.
@@ -26,3 +130,24 @@ async def get_upload_semaphore(max_concurrent: int | None = None) -> asyncio.Sem
     if semaphores is None:
         semaphores = _semaphores.set({})
     return semaphores.setdefault(limit, asyncio.Semaphore(limit))
+
+
+def _lane_of(provider: Provider) -> _Lane:
+    settings = get_settings()
+    width = settings.upload_concurrency
+    if is_confined():
+        return _Lane(width)
+    key = (provider.name, provider.files_address(settings), width)
+    with _lock:
+        lane = _lanes.get(key)
+        if lane is None:
+            if len(_lanes) >= MAX_LANES:
+                _forget_idle_lanes()
+            lane = _lanes[key] = _Lane(width)
+        return lane
+
+
+def _forget_idle_lanes() -> None:
+    for key, lane in tuple(_lanes.items()):
+        if lane.idle:
+            del _lanes[key]

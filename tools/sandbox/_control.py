@@ -128,6 +128,7 @@ class Control:
         self._world.limits = self._first_limits
         self._world.store.clear()
         self._world.journal.clear()
+        self._world.traffic.clear()
         self.create_buckets()
         return web.Response(status=204)
 

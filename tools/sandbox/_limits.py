@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 
+from tools.sandbox._faults import ServiceName
+
 MEGABYTE = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """The vendors' limits, in bytes and in numbers of files.
+    """The vendors' limits, in bytes and in numbers of files and uploads.
 
     Attributes:
         kimi_max_bytes: largest file; whether the documented 100 MB is decimal or binary is not said.
@@ -18,6 +20,8 @@ class Limits:
         glm_max_bytes: largest file; z.ai documents 100 MB for `agent`, its sibling service 20 MB.
         glm_max_files: files one account can keep.
         storage_max_bytes: largest object; a bucket can set less.
+        kimi_max_at_once, glm_max_at_once: uploads under way at once, further ones are answered 429; 0 is no limit.
+        kimi_max_a_minute, glm_max_a_minute: uploads begun in any minute, likewise, with a `Retry-After`.
         tus_chunk_bytes: what every resumable piece but the last must measure; 0 accepts any.
     """
 
@@ -25,6 +29,10 @@ class Limits:
     kimi_max_files: int = 1000
     glm_max_bytes: int = 100 * MEGABYTE
     glm_max_files: int = 100
+    kimi_max_at_once: int = 0
+    kimi_max_a_minute: int = 0
+    glm_max_at_once: int = 0
+    glm_max_a_minute: int = 0
     storage_max_bytes: int = 5 * 1024 * MEGABYTE
     tus_chunk_bytes: int = 6 * MEGABYTE
 
@@ -41,6 +49,16 @@ class Limits:
             if not isinstance(value, int) or isinstance(value, bool) or value < 0:
                 raise ValueError(f"{name} must be a whole number of at least 0")
         return replace(self, **values)  # type: ignore[arg-type]  # names and values were checked above
+
+    def traffic(self, service: ServiceName) -> tuple[int, int]:
+        """How many uploads a service takes at once, and how many a minute; 0 is no limit."""
+        match service:
+            case ServiceName.KIMI:
+                return self.kimi_max_at_once, self.kimi_max_a_minute
+            case ServiceName.GLM:
+                return self.glm_max_at_once, self.glm_max_a_minute
+            case _:
+                return 0, 0
 
     def to_json(self) -> dict[str, int]:
         """The limits by name."""

@@ -70,7 +70,7 @@ class Resumable(Service):
             "length": length,
             "received": 0,
             "content_type": content_type,
-            "cache_control": f"max-age={metadata.get('cacheControl', '3600')}",
+            "cache_control": _cache_control(metadata.get("cacheControl", "")),
             "metadata": _user_metadata(metadata.get("metadata")),
             "upsert": _upserts(exchange),
             "body": self._empty_body(exchange),
@@ -184,7 +184,7 @@ class Resumable(Service):
             case FaultKind.RATE_LIMITED:
                 return _text(429, "Too many connections issued to the database")
             case FaultKind.OVERLOADED:
-                return _text(503, "SlowDown")
+                return _text(503, "Please reduce your request rate")
             case _:
                 return _text(fault.status, "Internal Server Error")
 
@@ -213,6 +213,11 @@ def _tus_metadata(header: str) -> Mapping[str, str]:
     if not (metadata.get("contentType", "") + metadata.get("cacheControl", "")).isprintable():
         raise Refusal(_text(400, "contentType and cacheControl must be printable"))
     return metadata
+
+
+def _cache_control(value: str) -> str:
+    """Storage takes a number of seconds and nothing else."""
+    return f"max-age={value}" if value.removeprefix("-").isdigit() else "no-cache"
 
 
 def _user_metadata(text: str | None) -> str:

@@ -21,6 +21,7 @@ from tools.sandbox._serving import Service, World
 from tools.sandbox._storage import Storage
 from tools.sandbox._store import Store
 from tools.sandbox._tables import Tables
+from tools.sandbox._traffic import Traffic
 
 DEFAULT_BUCKET = "user-files"
 SUPABASE_PREFIX = "/supabase"
@@ -72,7 +73,12 @@ class SandboxServer:
             OSError: the folder or the port cannot be used.
         """
         world = World(
-            store=Store(self._home), faults=self.faults, limits=self._limits, keys=self._keys, clock=self._clock
+            store=Store(self._home),
+            faults=self.faults,
+            limits=self._limits,
+            keys=self._keys,
+            clock=self._clock,
+            traffic=Traffic(self._clock),
         )
         control = Control(world, buckets=self._buckets)
         control.create_buckets()

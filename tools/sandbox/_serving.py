@@ -7,7 +7,8 @@ import logging
 import socket
 import struct
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -18,6 +19,7 @@ from tools.sandbox._intake import ConnectionCut, Exchange, UnusableBodyError, dr
 from tools.sandbox._journal import Entry, Journal
 from tools.sandbox._limits import Limits
 from tools.sandbox._store import Store
+from tools.sandbox._traffic import Traffic
 
 _log = logging.getLogger(__name__)
 _LINGER_OFF = struct.pack("ii", 1, 0)  # on, with a timeout of 0 seconds: closing sends RST
@@ -41,6 +43,7 @@ class World:
     limits: Limits
     keys: frozenset[str] | None
     clock: Callable[[], float]
+    traffic: Traffic
     journal: Journal = field(default_factory=Journal)
     release: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -110,10 +113,29 @@ class Service(ABC):
         entry = self._begin(request)
         await self.world.journal.announce()
         authorized = self._authorized(request)
-        plan = self.world.faults.draw(self.name, entry.operation) if authorized else Plan()
-        entry.faults = plan.kinds
-        exchange = Exchange(request, plan, entry, self.world.store, self.world.release)
-        request[EXCHANGE] = exchange
+        with self._planned(entry.operation, authorized=authorized) as plan:
+            entry.faults = plan.kinds
+            exchange = Exchange(request, plan, entry, self.world.store, self.world.release)
+            request[EXCHANGE] = exchange
+            return await self._respond(exchange, handler, authorized=authorized)
+
+    @contextmanager
+    def _planned(self, operation: str, *, authorized: bool) -> Iterator[Plan]:
+        """What befalls a request: what the account's limits say, else what the switches do."""
+        if not authorized:
+            yield Plan()
+            return
+        with self.world.traffic.admitted(self.name, operation, self.world.limits) as refusal:
+            yield Plan([refusal]) if refusal else self.world.faults.draw(self.name, operation)
+
+    async def _respond(
+        self,
+        exchange: Exchange,
+        handler: Callable[[web.Request], Awaitable[web.StreamResponse]],
+        *,
+        authorized: bool,
+    ) -> web.StreamResponse:
+        request, plan, entry = exchange.request, exchange.plan, exchange.entry
         try:
             response = await (self._carry_out(exchange, handler) if authorized else self._turn_away(exchange))
             if FaultKind.LATENCY in plan and FaultKind.DROP_AFTER_COMMIT not in plan:

@@ -87,7 +87,7 @@ class Storage(Service):
             form = await read_form(exchange, max_bytes=limit, file_field=None)
             file, fields = form.file, form.fields
             metadata = _json_metadata(fields.get("metadata"))
-            cache_control = f"max-age={fields.get('cacheControl', '3600')}"
+            cache_control = f"max-age={fields['cacheControl']}" if fields.get("cacheControl") else "no-cache"
         else:
             file = await read_raw(exchange, max_bytes=limit)
             metadata = _json_metadata(_decoded(exchange.request.headers.get("x-metadata")))

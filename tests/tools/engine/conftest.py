@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
+import trustme
 from pydantic import SecretStr
 
+from tests.tools.engine.serving import server_context
 from tests.tools.engine.support import KEY, Waits, WireServer
-from tools.engine import claims
+from tools.engine import claims, pool, throttle
 from tools.engine.pool import cleanup_http_session
 from tools.sandbox import RunningSandbox
 from tools.settings import Settings, use_settings
@@ -49,6 +52,12 @@ async def wire() -> AsyncIterator[WireServer]:
 def _no_claims(monkeypatch: pytest.MonkeyPatch) -> None:
     """No file of an earlier test counts as taken."""
     monkeypatch.setattr(claims, "_taken", OrderedDict())
+
+
+@pytest.fixture(autouse=True)
+def _no_lanes() -> None:
+    """Nothing that an earlier test met is known of a provider."""
+    throttle.forget_lanes()
 
 
 @pytest.fixture
@@ -113,3 +122,19 @@ def make_file(tmp_path: Path) -> Callable[[str, bytes], Path]:
         return path
 
     return make
+
+
+@pytest.fixture(params=[pytest.param(False, id="plain"), pytest.param(True, id="tls")])
+def tls(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[ssl.SSLContext | None]:
+    """A server's context that clients trust, or none."""
+    if not request.param:
+        yield None
+        return
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "authority.pem")
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "authority.pem"))
+    pool._tls_context.cache_clear()
+    yield server_context(authority)
+    pool._tls_context.cache_clear()

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import time
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from tools.engine.pace import Pace
+from tools.engine.throttle import LaneStatus, snapshot
+
+T = TypeVar("T")
 
 KEY = "planted-key-7f3a"
 
@@ -101,7 +106,7 @@ class Waits:
 
     @property
     def pace(self) -> Pace:
-        return Pace(sleep=self.sleep, jitter=lambda: 0.0)
+        return Pace(sleep=self.sleep, jitter=lambda: 0.0, clock=lambda: time.monotonic() + sum(self.seconds))
 
 
 def chain_of(error: BaseException) -> list[BaseException]:
@@ -114,3 +119,20 @@ def chain_of(error: BaseException) -> list[BaseException]:
             chain.append(link)
             todo += [link.__cause__, link.__context__]
     return chain
+
+
+def lane_of(provider: str) -> LaneStatus:
+    """The one lane of a provider, as it stands."""
+    [lane] = [lane for lane in snapshot() if lane.provider == provider]
+    return lane
+
+
+async def all_of(uploads: Iterable[Awaitable[T]]) -> list[T]:
+    """Await all at once; the first failure is raised."""
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(_awaited(upload)) for upload in uploads]
+    return [task.result() for task in tasks]
+
+
+async def _awaited(upload: Awaitable[T]) -> T:
+    return await upload

@@ -31,6 +31,7 @@ from tools.engine.errors import (
     ServerFailedError,
 )
 from tools.engine.pool import _sessions
+from tools.engine.throttle import snapshot
 from tools.sandbox import RunningSandbox
 from tools.settings import MEGABYTE, Settings, get_settings, use_settings
 from tools.storage.local import LocalStorage
@@ -65,10 +66,10 @@ async def test_no_more_uploads_run_than_configured(
     wire.hold = asyncio.Event()
     paths = [make_file(f"{number}.txt", b"x") for number in range(6)]
     with use_settings(wire_settings.model_copy(update={"upload_concurrency": 2})):
-        semaphore = await get_upload_semaphore()
         uploads = [asyncio.create_task(upload_via_supabase_gateway_kimi_async(str(path), storage)) for path in paths]
         await wire.arrived.wait()
-        assert semaphore.locked()
+        [lane] = snapshot()
+        assert (lane.places.inside, lane.places.waiting) == (2, 4)
         assert not any(upload.done() for upload in uploads)
         assert len(list((tmp_path / "storage").rglob("*.txt"))) <= 2
         wire.hold.set()
@@ -92,8 +93,8 @@ async def test_a_cancelled_upload_leaves_nothing_behind(
     with pytest.raises(asyncio.CancelledError):
         await upload
     assert _tasks_of_the_engine() == []
-    semaphore = await get_upload_semaphore()
-    assert semaphore._value == get_settings().upload_concurrency
+    [lane] = snapshot()
+    assert lane.places.inside == lane.requests.inside == 0
     connector = (await get_http_session()).connector
     assert connector is not None
     assert not connector._acquired
@@ -201,7 +202,7 @@ async def test_the_session_is_one_for_its_loop_and_renewed_when_closed() -> None
     assert not second.closed
     connector = second.connector
     assert isinstance(connector, aiohttp.TCPConnector)
-    assert connector.limit == get_settings().upload_concurrency
+    assert connector.limit == get_settings().upload_connections == 2 * get_settings().upload_concurrency
     await cleanup_http_session()
     await cleanup_http_session()
     assert second.closed

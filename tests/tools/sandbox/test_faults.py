@@ -198,7 +198,7 @@ def test_switches_combine(kimi: OpenAI, sandbox: RunningSandbox) -> None:
 
 def test_chance_is_as_stated() -> None:
     """A switch with a probability hits that share of the requests."""
-    board = FaultBoard(Random(7))  # noqa: S311 - no secret
+    board = FaultBoard(Random(7))
     board.add(Fault(kind=FaultKind.SERVER_ERROR, service=KIMI, times=None, probability=0.25))
     hits = sum(board.draw(KIMI, CREATE).refusal is not None for _ in range(4000))
     assert 900 < hits < 1100

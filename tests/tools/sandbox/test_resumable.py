@@ -97,6 +97,14 @@ def test_conflicts_are_told_with_true_statuses(tus: Tus, supabase: Client) -> No
     assert tus.create(5, "taken.bin", **{"x-upsert": "true"}).status_code == 201
 
 
+@pytest.mark.parametrize(("given", "kept"), [("60", "max-age=60"), ("max-age=60", "no-cache")])
+def test_only_seconds_are_a_cache_control(tus: Tus, supabase: Client, given: str, kept: str) -> None:
+    """An announcement gives a number; Storage makes the header of it."""
+    metadata = _metadata(bucketName=BUCKET, objectName="empty.bin", cacheControl=given)
+    tus.create(0, **{"Upload-Metadata": metadata})
+    assert supabase.storage.from_(BUCKET).info("empty.bin")["cache_control"] == kept
+
+
 def test_upload_can_be_given_up(tus: Tus, sandbox: RunningSandbox) -> None:
     """DELETE ends an upload and removes what had arrived."""
     location = tus.create(len(CONTENT)).headers["Location"]
