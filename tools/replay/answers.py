@@ -6,12 +6,16 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable
 
+from tools.replay.repeats import is_final
 from tools.replay.services import Target
 from tools.wire.exchanges import Exchange
 
 
 class AnswerBook:
-    """The answers by what they were for; each is given once, in the order in which the primary got them."""
+    """The answers by what they were for; each is given once, in the order in which the primary got them.
+
+    If the last one is a refusal for good, it is given for ever.
+    """
 
     def __init__(self, exchanges: Iterable[tuple[Target, Exchange]]) -> None:
         self._answers: defaultdict[Target, list[Exchange]] = defaultdict(list)
@@ -28,7 +32,8 @@ class AnswerBook:
         if not answers:
             return None
         fitting = (index for index, answer in enumerate(answers) if not _is_about_another(answer, filename, size))
-        return answers.pop(next(fitting, 0))
+        index = next(fitting, 0)
+        return answers[index] if len(answers) == 1 and is_final(answers[index]) else answers.pop(index)
 
 
 def _is_about_another(answer: Exchange, filename: str | None, size: int | None) -> bool:

@@ -18,6 +18,9 @@ PIECE_BYTES = 64 * 1024
 MAX_JSON_BYTES = 64 * 1024
 """A longer JSON body is compared by its digest, like any other body."""
 
+MAX_FIELD_BYTES = 64 * 1024
+"""A longer field of a form is compared by its digest."""
+
 COMPARED_HEADERS = (
     "accept-profile",
     "apikey",
@@ -67,8 +70,7 @@ def _headers(headers: Mapping[str, str], credentials: Mapping[str, str]) -> dict
         if value is None:
             continue
         if name in {"apikey", "authorization"}:
-            scheme, _, credential = value.rpartition(" ")
-            found[name] = f"{scheme} {credentials.get(credential, '<another credential>')}".strip()
+            found[name] = _labelled(value, credentials)
         elif name == "x-metadata":
             found[name] = _metadata(value)
         elif name == "prefer":
@@ -76,6 +78,16 @@ def _headers(headers: Mapping[str, str], credentials: Mapping[str, str]) -> dict
         else:
             found[name] = value
     return found
+
+
+def credential_labels(headers: Mapping[str, str], credentials: Mapping[str, str]) -> dict[str, str]:
+    """With which credentials a request to Supabase comes, by the names under which they may be shown."""
+    return {name: _labelled(headers[name], credentials) for name in ("apikey", "authorization") if name in headers}
+
+
+def _labelled(value: str, credentials: Mapping[str, str]) -> str:
+    scheme, _, credential = value.rpartition(" ")
+    return f"{scheme} {credentials.get(credential, '<another credential>')}".strip()
 
 
 def _metadata(value: str) -> object:
@@ -96,9 +108,9 @@ async def _read_parts(request: web.Request, seen: RequestFacts) -> None:
             continue
         facts: dict[str, object] = {f"header.{name.lower()}": value for name, value in sorted(part.headers.items())}
         if part.filename is None:
-            facts["value"] = (await part.read()).decode(errors="replace")[:1000]
+            facts["value"] = await read_field(part)
         else:
-            length, digest = await _digest(part.read_chunk)
+            length, digest = await digest_of(part.read_chunk)
             facts |= {"length": length, "sha256": digest}
             seen.filename, seen.size = part.filename, length
         parts.append(facts)
@@ -111,12 +123,24 @@ async def _read_body(request: web.Request) -> object:
             return json.loads(raw)
         except ValueError:
             return {"length": len(raw), "sha256": hashlib.sha256(raw).hexdigest()}
-    length, digest = await _digest(request.content.read)
+    length, digest = await digest_of(request.content.read)
     return {"length": length, "sha256": digest}
 
 
-async def _digest(read: Callable[[int], Any]) -> tuple[int, str]:
-    hasher, length = hashlib.sha256(), 0
+async def read_field(part: BodyPartReader) -> str:
+    """The text of a form's field; of a long one its length and digest."""
+    text = bytearray()
+    while piece := await part.read_chunk(PIECE_BYTES):
+        text += piece
+        if len(text) > MAX_FIELD_BYTES:
+            length, digest = await digest_of(part.read_chunk, begun=bytes(text))
+            return f"({length} bytes with the sha256 {digest})"
+    return text.decode(errors="replace")
+
+
+async def digest_of(read: Callable[[int], Any], *, begun: bytes = b"") -> tuple[int, str]:
+    """Length and sha256 of what `read` gives, after what was read of it before."""
+    hasher, length = hashlib.sha256(begun), len(begun)
     while piece := await read(PIECE_BYTES):
         hasher.update(piece)
         length += len(piece)

@@ -7,7 +7,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-_SPEAKERS = ("tools.engine.batch", "tools.engine.gateway", "tools.providers.blocking", "tools.providers.upload_tool")
+_SPEAKERS = (
+    "tools.engine.batch",
+    "tools.engine.gateway",
+    "tools.providers.blocking",
+    "tools.providers.upload_tool",
+    "tools.storage.supabase.tus",
+)
 """The loggers of both implementations."""
 
 _rehearsing: ContextVar[bool] = ContextVar("rehearsing", default=False)

@@ -10,7 +10,10 @@ from aiohttp import web
 
 from tools.replay.answers import AnswerBook
 from tools.replay.facts import RequestFacts, read_request
+from tools.replay.repeats import REFUSED, is_final
+from tools.replay.replies import repeated
 from tools.replay.services import Target
+from tools.replay.storing import RehearsedStorage
 
 _silent = logging.getLogger(__name__)
 _silent.disabled = True
@@ -19,17 +22,19 @@ _silent.disabled = True
 _LISTINGS = frozenset(Target(service, "GET", "/files") for service in ("kimi", "glm"))
 """Looking changes nothing and is not compared: one side looks where the other sends again on a guess."""
 
-_NOT_RECORDED = {"error": {"type": "not_recorded", "message": "the call that is rehearsed did not make this request"}}
-
 
 class Recorder:
-    """Serves one rehearsal. `seen` holds the requests in the order in which they began."""
+    """Serves one rehearsal.
+
+    `seen` holds the requests in the order in which they began, and a stored object where it became complete.
+    """
 
     def __init__(self, answers: AnswerBook, credentials: Mapping[str, str]) -> None:
         self._answers = answers
         self._credentials = credentials
         self.address = ""
         self.seen: list[dict[str, object]] = []
+        self._storage = RehearsedStorage(answers, credentials, self.seen)
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[None]:
@@ -53,6 +58,8 @@ class Recorder:
         if target in _LISTINGS:
             # After an error the new path looks before it sends again; what the provider refused is not in its list.
             return web.json_response({"object": "list", "data": [], "has_more": False})
+        if (answered := await self._storage.answer(request, target)) is not None:
+            return answered
         arrived: dict[str, object] = {
             "service": service,
             "method": target.method,
@@ -65,13 +72,6 @@ class Recorder:
         answer = self._answers.take(target, filename=found.filename, size=found.size)
         if answer is None or answer.status is None:
             arrived["recorded"] = False
-            return web.json_response(_NOT_RECORDED, status=501)
-        return web.Response(status=answer.status, headers=_sendable(answer.headers), body=answer.body)
-
-
-def _sendable(headers: Mapping[str, str]) -> dict[str, str]:
-    """The noted headers, without a wait that a rehearsal need not sit through."""
-    sendable = dict(headers)
-    if "retry-after" in sendable:
-        sendable |= {"retry-after": "0.01", "retry-after-ms": "10"}
-    return sendable
+        if is_final(answer):
+            arrived[REFUSED] = "for good"
+        return repeated(answer)

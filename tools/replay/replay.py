@@ -7,12 +7,13 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from migration import Call, Side
 from tools.replay.answers import AnswerBook
 from tools.replay.quiet import quiet
 from tools.replay.recorder import Recorder
+from tools.replay.repeats import counted_once
 from tools.replay.services import Target, bent_to, known_credentials, target_of
 from tools.replay.storage import LOCAL, rehearsal_storage
 from tools.settings import Settings, get_settings, use_settings
@@ -55,10 +56,19 @@ class UploadReplay:
             call=call,
             settings=get_settings(),
             storage=self.storage(*call.args, **call.kwargs),
-            inputs=[(Path(path), _fingerprint(path)) for path in files],
+            inputs=[(Path(path), fingerprint(path)) for path in files],
         )
         with noting(witness.log):
             yield witness
+
+
+class Fingerprint(NamedTuple):
+    """What tells a file from another one, and from itself after a change."""
+
+    device: int
+    inode: int
+    size: int
+    modified: int
 
 
 @dataclass(slots=True, kw_only=True)
@@ -69,7 +79,7 @@ class UploadWitness:
     call: Call
     settings: Settings
     storage: UploadStorage
-    inputs: list[tuple[Path, object]]
+    inputs: list[tuple[Path, Fingerprint | None]]
     log: ExchangeLog = field(default_factory=ExchangeLog)
 
     def refusal(self) -> str | None:
@@ -85,9 +95,13 @@ class UploadWitness:
             return f"nothing is known that could stand in for a {type(self.storage).__name__}"
         return None
 
+    def size(self) -> int:
+        """Bytes of the files, as they were before the primary read them."""
+        return sum(before.size for _, before in self.inputs if before is not None)
+
     def stale(self) -> bool:
         """Whether a file is not what it was before the primary read it."""
-        return any(_fingerprint(path) != before for path, before in self.inputs)
+        return any(fingerprint(path) != before for path, before in self.inputs)
 
     @asynccontextmanager
     async def rehearse(self, side: Side) -> AsyncIterator[UploadRehearsal]:  # noqa: ARG002  # both see the same world
@@ -125,7 +139,8 @@ class UploadRehearsal:
 
     def seen(self) -> Sequence[Mapping[str, object]]:
         """What was asked of the services, in order (or, where order means nothing, sorted)."""
-        return list(self._seen) if self._ordered else sorted(self._seen, key=repr)
+        seen = counted_once(self._seen)
+        return seen if self._ordered else sorted(seen, key=repr)
 
 
 def _size(path: Path) -> int:
@@ -135,9 +150,10 @@ def _size(path: Path) -> int:
         return 0
 
 
-def _fingerprint(path: str | os.PathLike[str]) -> object:
+def fingerprint(path: str | os.PathLike[str]) -> Fingerprint | None:
+    """What the file is at this moment; None if it cannot be looked at."""
     try:
         found = Path(path).stat()
-    except (OSError, ValueError) as error:
-        return type(error).__name__
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+    except (OSError, ValueError):
+        return None
+    return Fingerprint(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)

@@ -2,105 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
-from migration import Comparison, Migration, Runtime, Shim, Side, Verdict
-from migration.testing import FixedRouter, RecordingObserver
-from tools.async_file_upload_refactored import cleanup_http_session, upload_via_supabase_gateway_kimi_async
+from migration import Side, Verdict
+from tests.tools.replay.bench import DECLARED, Bench, World, document
+from tools.async_file_upload_refactored import upload_via_supabase_gateway_kimi_async
 from tools.composition import open_ledger
-from tools.engine.form import FileForm
-from tools.migrations import MIGRATIONS
-from tools.providers.kimi.kimi_files import upload_via_supabase_gateway_kimi
+from tools.engine.body import FileBody
 from tools.sandbox import Fault, FaultKind, RunningSandbox, ServiceName
 from tools.settings import Settings, get_settings, use_settings
-from tools.storage import get_storage
 from tools.storage.port import UploadStorage
-from tools.wire.httpx_tap import install_httpx_tap, remove_httpx_tap
-
-DECLARED = MIGRATIONS["tools.providers.kimi.kimi_files:upload_via_supabase_gateway_kimi"]
-SECONDS = 60.0
-
-
-class Bench:
-    """The migrated Kimi upload, with every call compared."""
-
-    def __init__(self, migration: Migration = DECLARED, *extra: Any) -> None:
-        self.router = FixedRouter(shadow=True)
-        self.observer = RecordingObserver()
-        self.runtime = Runtime(router=self.router, observers=[self.observer, *extra])
-        self.upload = Shim(migration, upload_via_supabase_gateway_kimi, self.runtime)
-        for loop in (self.runtime.loop, self.runtime.shadows.loop):
-            loop.on_close(cleanup_http_session)
-
-    def compare(self, *args: Any, serve: Side = Side.LEGACY) -> Comparison:
-        """Upload once and wait for the verdict."""
-        self.router.serve = serve
-        before = len(self.observer.comparisons)
-        with contextlib.suppress(ValueError, OSError, RuntimeError):  # a failed upload is compared as well
-            self.upload(*args)
-        assert self.runtime.shadows.drain(SECONDS)
-        [comparison] = self.observer.comparisons[before:]
-        return comparison
-
-
-@pytest.fixture(autouse=True)
-def tap() -> Iterator[None]:
-    install_httpx_tap()
-    yield
-    remove_httpx_tap()
-
-
-@pytest.fixture(params=["embedded", "supabase"])
-def storage(request: pytest.FixtureRequest, sandbox: RunningSandbox, tmp_path: Path) -> Iterator[UploadStorage]:
-    supabase: dict[str, Any] = {"supabase_url": sandbox.supabase_url, "supabase_service_role_key": "sb_secret_planted"}
-    settings = Settings(
-        kimi_api_url=sandbox.kimi_url,
-        kimi_api_key="planted-kimi-key",
-        shim_home=tmp_path / "state",
-        **(supabase if request.param == "supabase" else {}),
-    )
-    with use_settings(settings):
-        yield get_storage()
-
-
-@dataclasses.dataclass
-class World:
-    """Where an upload goes, and where its files are."""
-
-    storage: UploadStorage
-    sandbox: RunningSandbox
-    folder: Path
-
-
-@pytest.fixture
-def world(storage: UploadStorage, sandbox: RunningSandbox, tmp_path: Path) -> World:
-    return World(storage, sandbox, tmp_path)
-
-
-@pytest.fixture
-def bench() -> Iterator[Callable[..., Bench]]:
-    made: list[Bench] = []
-
-    def make(*args: Any) -> Bench:
-        made.append(Bench(*args))
-        return made[-1]
-
-    yield make
-    for one in made:
-        one.runtime.close()
-
-
-def document(folder: Path, data: bytes = b"some text\n" * 5000, name: str = "document.txt") -> Path:
-    path = folder / name
-    path.write_bytes(data)
-    return path
 
 
 @pytest.mark.parametrize("serve", Side)
@@ -217,7 +134,7 @@ def test_one_changed_byte_is_seen(
     bench: Callable[..., Bench], storage: UploadStorage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A single byte that is different on the wire differs in the digest of the file's part."""
-    write = FileForm.write
+    write = FileBody.write
 
     class Flipping:
         def __init__(self, writer: Any) -> None:
@@ -233,7 +150,7 @@ def test_one_changed_byte_is_seen(
                 data = bytes(data).replace(b"some text", b"some texT", 1)
             await self._writer.write(data)
 
-    monkeypatch.setattr(FileForm, "write", lambda self, writer: write(self, cast("Any", Flipping(writer))))
+    monkeypatch.setattr(FileBody, "write", lambda self, writer: write(self, cast("Any", Flipping(writer))))
     comparison = bench().compare(document(tmp_path), storage)
     assert comparison.verdict is Verdict.DIFFERENT
     assert {difference.field.rpartition(".")[2] for difference in comparison.differences} == {"sha256"}

@@ -8,6 +8,7 @@ from uuid import uuid4
 
 import pytest
 
+from tools.engine.pace import Pace
 from tools.engine.pool import cleanup_http_session
 from tools.engine.reading import open_source
 from tools.sandbox import RunningSandbox
@@ -26,8 +27,22 @@ async def pool() -> AsyncIterator[None]:
 
 
 @pytest.fixture
-def supabase(sandbox: RunningSandbox) -> SupabaseStorage:
-    return SupabaseStorage(url=sandbox.supabase_url, key=sandbox.key, bucket="user-files")
+def waits() -> list[float]:
+    """The pauses that the asynchronous side made, in seconds; none of them takes any time."""
+    return []
+
+
+@pytest.fixture
+def quick(waits: list[float]) -> Pace:
+    async def wait(seconds: float) -> None:
+        waits.append(seconds)
+
+    return Pace(sleep=wait, jitter=lambda: 0.0)
+
+
+@pytest.fixture
+def supabase(sandbox: RunningSandbox, quick: Pace) -> SupabaseStorage:
+    return SupabaseStorage(url=sandbox.supabase_url, key=sandbox.key, bucket="user-files", pace=quick)
 
 
 @pytest.fixture

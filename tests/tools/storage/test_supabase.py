@@ -14,7 +14,7 @@ from aiohttp.test_utils import TestServer
 from tests.tools.storage.rows import ROW
 from tools.engine.errors import FileChangedError
 from tools.engine.reading import open_source
-from tools.sandbox import FaultKind, RunningSandbox, ServiceName
+from tools.sandbox import Fault, FaultKind, RunningSandbox, ServiceName
 from tools.storage import UploadStorage
 from tools.storage.errors import (
     StorageConnectionLostError,
@@ -23,23 +23,28 @@ from tools.storage.errors import (
     StorageTimeoutError,
     StorageUnreachableError,
 )
-from tools.storage.supabase import SupabaseStorage, blocking, form, pooled, terms
+from tools.storage.supabase import SupabaseStorage, asking, blocking, pooled, terms, tus
 
 Store = Callable[..., Awaitable[str]]
 
 PATH = 'kimi-gateway/a "b" ü+%41?.txt'
-HEADERS_THAT_MATTER = {"x-upsert", "content-length", "prefer", "accept-profile", "content-profile"}
+RAW, LARGE = 6_000_000, 20_000_000
+HEADERS_THAT_MATTER = {"x-upsert", "prefer", "accept-profile", "content-profile"}
 
 
 def essence(request: dict[str, Any]) -> dict[str, Any]:
-    """What a request means to the server."""
+    """What a request means to the server; how an object is wrapped, in a form or not at all, is left out."""
     headers = {name.lower(): value for name, value in request["headers"]}
-    return {
-        **{name: request[name] for name in ("method", "path", "query", "parts", "body_bytes", "body_sha256")},
+    seen = {
+        **{name: request[name] for name in ("method", "path", "query")},
         "headers": {name: value for name, value in headers.items() if name in HEADERS_THAT_MATTER},
-        "content_type": headers.get("content-type", "").partition(";")[0],
         "credentials": {"apikey", "authorization"} <= headers.keys(),
     }
+    if request["operation"] == "object.upload":
+        in_form = [part["sha256"] for part in request["parts"] if part["filename"]]
+        return seen | {"sha256": in_form or [request["body_sha256"]]}
+    content_type = headers.get("content-type", "").partition(";")[0]
+    return seen | {"body": (request["body_bytes"], request["body_sha256"]), "content_type": content_type}
 
 
 async def asked(sandbox: RunningSandbox, *actions: Callable[[], Awaitable[object]]) -> list[dict[str, Any]]:
@@ -192,6 +197,7 @@ async def test_an_unreachable_storage_reads_the_same_on_both_sides(tmp_path: Pat
     assert str(blocking.value) == str(pooled_error.value)
 
 
+@pytest.mark.parametrize("size", [RAW, LARGE], ids=["raw", "resumable"])
 @pytest.mark.parametrize("kind", [FaultKind.HANG, FaultKind.STALL_MID_BODY])
 async def test_a_storage_that_hangs_is_given_up(
     supabase: SupabaseStorage,
@@ -200,12 +206,16 @@ async def test_a_storage_that_hangs_is_given_up(
     monkeypatch: pytest.MonkeyPatch,
     *,
     kind: FaultKind,
+    size: int,
 ) -> None:
     """Neither side waits for ever, be it for an answer or for the server to take more."""
-    for module in (blocking, pooled, form):
+    for module in (blocking, asking, pooled, tus):
         monkeypatch.setattr(module, "STORAGE_SECONDS", 0.3)
     one, other = await both_errors(
-        supabase, tmp_path, lambda: sandbox.inject(kind, ServiceName.SUPABASE), size=20_000_000
+        supabase,
+        tmp_path,
+        lambda: sandbox.set_faults([Fault(kind=kind, service=ServiceName.SUPABASE, times=None)]),
+        size=size,
     )
     assert type(one) is type(other) is StorageTimeoutError
     assert str(one) == str(other)
@@ -223,21 +233,25 @@ async def test_a_refused_row_reads_the_same_on_both_sides(supabase: SupabaseStor
     assert str(one.value).startswith(f"{terms.RECORD_ACTION}: ")
 
 
+@pytest.mark.parametrize(
+    ("size", "operation"), [(RAW, "object.upload"), (LARGE, "tus.patch")], ids=["raw", "resumable"]
+)
 async def test_a_cancelled_upload_is_cut_off(
-    supabase: SupabaseStorage, sandbox: RunningSandbox, tmp_path: Path
+    supabase: SupabaseStorage, sandbox: RunningSandbox, tmp_path: Path, size: int, operation: str
 ) -> None:
     """Cancelling ends the request at once, even if the server takes nothing more, and stores nothing."""
     file = tmp_path / "source"
-    file.write_bytes(os.urandom(20_000_000))
+    file.write_bytes(os.urandom(size))
     source = await open_source(file)
-    sandbox.inject(FaultKind.STALL_MID_BODY, ServiceName.SUPABASE)
+    sandbox.inject(FaultKind.STALL_MID_BODY, ServiceName.SUPABASE, operation)
     upload = asyncio.create_task(supabase.upload_file_streaming(PATH, source, "a.txt", None, "user_upload"))
-    await asyncio.to_thread(sandbox.wait_for_requests, "supabase", "object.upload")
+    await asyncio.to_thread(sandbox.wait_for_requests, "supabase", operation)
     upload.cancel()
     with pytest.raises(asyncio.CancelledError):
         await upload
     assert len(asyncio.all_tasks()) == 1
-    assert sandbox.state()["supabase"]["objects"] == []
+    state = sandbox.state()["supabase"]
+    assert (state["objects"], state["resumable"]) == ([], [])
 
 
 async def test_a_file_that_changes_is_not_blamed_on_the_storage(supabase: SupabaseStorage, tmp_path: Path) -> None:

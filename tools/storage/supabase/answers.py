@@ -25,17 +25,19 @@ class Answer:
         action: what was asked, for error texts.
         status: HTTP status.
         body: the body.
+        headers: the headers; their names are found in any case.
         cause: what the client made of it, if it raised.
     """
 
     action: str
     status: int
     body: bytes = field(repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     cause: Exception | None = None
 
     def put_outcome(self) -> Outcome:
         """What came of storing an object."""
-        if self._succeeded:
+        if self.succeeded:
             return Stored(object_id=_text(self._document(), "Id"))
         problem = self._problem()
         if problem.status == HTTPStatus.CONFLICT or problem.code == "Duplicate":
@@ -46,7 +48,7 @@ class Answer:
 
     def look_outcome(self) -> Outcome:
         """What is stored where it was asked."""
-        if self._succeeded:
+        if self.succeeded:
             return self._found()
         problem = self._problem()
         if problem.status == HTTPStatus.NOT_FOUND:
@@ -55,7 +57,7 @@ class Answer:
 
     def create_outcome(self) -> Outcome:
         """What came of creating the bucket. That somebody else was quicker is as good."""
-        if self._succeeded:
+        if self.succeeded:
             return Done()
         problem = self._problem()
         if problem.status == HTTPStatus.CONFLICT:
@@ -63,7 +65,8 @@ class Answer:
         raise problem from self.cause
 
     @property
-    def _succeeded(self) -> bool:
+    def succeeded(self) -> bool:
+        """Whether Storage did what it was asked."""
         return HTTPStatus.OK <= self.status < HTTPStatus.MULTIPLE_CHOICES
 
     def _found(self) -> Found:

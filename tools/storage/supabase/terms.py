@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
@@ -9,9 +10,14 @@ from postgrest.constants import DEFAULT_POSTGREST_CLIENT_TIMEOUT
 from storage3.constants import DEFAULT_TIMEOUT
 from yarl import URL
 
+from tools.settings import MEGABYTE
 from tools.storage.errors import StorageAnswerError
 from tools.storage.placement import CreateBucket, Look, Put, Step
 from tools.storage.port import ROW_KEY, TABLE, ProviderName, UploadRow
+
+RAW_MAX_BYTES: Final = 6 * MEGABYTE
+"""A longer file is sent as a resumable upload, which Supabase advises above 6 MB
+(https://supabase.com/docs/guides/storage/uploads/resumable-uploads)."""
 
 CACHE_CONTROL: Final = "3600"
 """Seconds. The official client's own default, named here because the asynchronous side sends it too."""
@@ -64,6 +70,11 @@ class Description:
 
     content_type: str
     metadata: dict[str, str]
+
+    @property
+    def metadata_json(self) -> str:
+        """The metadata as Storage takes them, in ASCII."""
+        return json.dumps(self.metadata)
 
 
 def describe(*, original_name: str, mime_type: str | None, file_type: str, sha256: str) -> Description:

@@ -1,0 +1,32 @@
+"""The bytes of a call are known before it is rehearsed, so that what waits can be bounded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from migration import Call, CallSite
+from tools.migrations import FUNCTION_REPLAY, MANY_REPLAY
+from tools.providers.kimi.kimi_files import KimiUploadFilesTool
+from tools.settings import Settings, use_settings
+from tools.storage import get_storage
+
+
+def a_call(*args: object) -> Call:
+    site = CallSite(function="f", file="f.py", line=1)
+    return Call(migration="m", function="m:f", unit="u", args=args, kwargs={}, site=site)
+
+
+def test_a_witness_knows_the_size_of_its_files(tmp_path: Path) -> None:
+    """It is that of all files before the call, however they changed meanwhile; a missing one counts nothing."""
+    first, second = tmp_path / "a.txt", tmp_path / "b.txt"
+    first.write_bytes(b"x" * 100)
+    second.write_bytes(b"x" * 20)
+    with use_settings(Settings(shim_home=tmp_path)):
+        storage = get_storage()
+        with FUNCTION_REPLAY.witness(a_call(first, storage)) as witness:
+            first.write_bytes(b"x" * 1000)
+        assert witness.size() == 100
+        tool = KimiUploadFilesTool(storage)
+        with MANY_REPLAY.witness(a_call(tool, [str(first), str(second), "missing"])) as witness:
+            pass
+        assert witness.size() == 1020

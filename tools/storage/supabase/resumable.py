@@ -1,0 +1,221 @@
+"""A resumable upload, free of any input or output: which requests it takes, and what to do when one fails.
+
+The protocol is TUS 1.0.0 (https://tus.io/protocols/resumable-upload), with Storage's rules: every piece but the last
+measures 6 MiB, and what was stored is told by `object/info`, for the protocol knows no ids.
+
+The upload is a generator like the placement's plan: it yields what is to be asked and is sent the answer; a
+`StorageError` that comes of asking is thrown into it, and so is whatever ends it from outside.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any, Final, TypeVar
+from urllib.parse import unquote
+
+from tools.settings import MEGABYTE
+from tools.storage.errors import (
+    StorageAnswerError,
+    StorageConnectionLostError,
+    StorageError,
+    StorageTimeoutError,
+    StorageUnreachableError,
+)
+from tools.storage.placement import Found
+from tools.storage.supabase.answers import Answer
+from tools.storage.supabase.patience import GONE, Patience, RefusedForGoodError, passes
+from tools.storage.supabase.wording import is_about_the_bucket
+
+T = TypeVar("T")
+
+PIECE_BYTES: Final = 6 * MEGABYTE
+"""What every piece but the last must measure."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Create:
+    """Announce the object."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Append:
+    """Send `length` bytes from `offset` on to the upload with this id."""
+
+    upload: str
+    offset: int
+    length: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FindOffset:
+    """Ask how much of this upload has arrived."""
+
+    upload: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remove:
+    """Have this unfinished upload forgotten. That it cannot be is no error: Storage forgets it by itself in time."""
+
+    upload: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identify:
+    """Ask what is stored where the object belongs."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pause:
+    """Wait so many seconds."""
+
+    seconds: float
+
+
+Step = Create | Append | FindOffset | Remove | Identify | Pause
+Asking = Generator[Step, Any, T]
+"""`Remove` and `Pause` are answered with None, every other step with an `Answer`."""
+
+_NOT_OFFERED = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.NOT_IMPLEMENTED})
+
+
+@dataclass(slots=True)
+class _Upload:
+    """An upload that Storage has agreed to.
+
+    Attributes:
+        id: Storage's name for it.
+        may_be_complete: the last piece was sent, and nobody knows whether it arrived. Such an upload is never removed,
+            for older servers take the stored object's bytes along.
+    """
+
+    id: str
+    may_be_complete: bool = False
+
+
+def upload_resumably(*, size: int, key: str, action: str, jitter: Callable[[], float]) -> Asking[Answer | None]:
+    """Upload `size` bytes. Returns what an upload in one request would have been answered.
+
+    None: the server knows no resumable uploads, and nothing was created. `key` is bucket and path, `action` is for
+    error texts, `jitter` gives random numbers in [0, 1).
+
+    Raises:
+        StorageUnreachableError: nothing was sent.
+        StorageError: Storage failed for too long.
+        Exception: what was thrown in; an unfinished upload is removed before.
+    """
+    patience = Patience(jitter)
+    try:
+        while True:
+            upload = yield from _begun(action, patience)
+            if upload is None:
+                return None
+            if (yield from _sent(upload, size, action, patience)):
+                found = yield from _identified(action, patience)
+                return Answer(
+                    action=action, status=HTTPStatus.OK, body=json.dumps({"Key": key, "Id": found.object_id}).encode()
+                )
+            # Either Storage has lost the upload, or the object is there: then it refuses to begin it once more.
+    except RefusedForGoodError as refused:
+        return refused.answer
+
+
+def _begun(action: str, patience: Patience) -> Asking[_Upload | None]:
+    """Announce the object; None when there are no resumable uploads here."""
+    answer = yield from _asked(Create(), patience)
+    if answer.status in _NOT_OFFERED and not is_about_the_bucket(answer.status, answer.body.decode(errors="replace")):
+        return None
+    if not answer.succeeded:
+        raise RefusedForGoodError(answer)
+    # Only the name is taken, so neither key nor file can be led elsewhere.
+    name = unquote(answer.headers.get("Location", "").rstrip("/").rpartition("/")[2])
+    if not name:
+        raise StorageAnswerError(action=action, problem="the upload was begun, but the answer does not say where")
+    return _Upload(name)
+
+
+def _sent(upload: _Upload, size: int, action: str, patience: Patience) -> Asking[bool]:
+    """Send all pieces; False when Storage no longer knows the upload, or never said that it made an object of it."""
+    try:
+        return (yield from _all_pieces(upload, size, action, patience))
+    except BaseException as error:
+        file_failed = isinstance(error, Exception) and not isinstance(error, StorageError | RefusedForGoodError)
+        if file_failed or not upload.may_be_complete:
+            yield Remove(upload=upload.id)
+        raise
+
+
+def _all_pieces(upload: _Upload, size: int, action: str, patience: Patience) -> Asking[bool]:
+    offset = 0
+    while offset < size:
+        length = min(PIECE_BYTES, size - offset)
+        upload.may_be_complete = offset + length == size
+        outcome = yield from _tried(Append(upload=upload.id, offset=offset, length=length))
+        if isinstance(outcome, Answer) and outcome.succeeded:
+            arrived = _offset_in(outcome, size)
+            if arrived <= offset:
+                nothing_kept = StorageAnswerError(action=action, problem="Storage takes pieces and keeps nothing")
+                yield Pause(seconds=patience.delay_after(nothing_kept))
+        else:
+            found = yield from _looked_after(outcome, upload, offset, size, patience)
+            if found is None or found == size:
+                return False
+            arrived = found
+        upload.may_be_complete = False
+        patience.note(arrived)
+        offset = arrived
+    return True
+
+
+def _looked_after(
+    outcome: Answer | StorageError, upload: _Upload, offset: int, size: int, patience: Patience
+) -> Asking[int | None]:
+    """How much has arrived when a piece failed; None when Storage does not know the upload (any more)."""
+    yield Pause(seconds=patience.delay_after(outcome))
+    head = yield from _asked(FindOffset(upload=upload.id), patience)
+    if head.status in GONE:
+        return None
+    if not head.succeeded:
+        raise RefusedForGoodError(head)
+    arrived = _offset_in(head, size)
+    if isinstance(outcome, Answer) and outcome.status == HTTPStatus.CONFLICT and arrived == offset:
+        raise RefusedForGoodError(outcome)  # not the offset is in conflict, but the object
+    return arrived
+
+
+def _identified(action: str, patience: Patience) -> Asking[Found]:
+    """What is known of the object that was just completed. A listing that lags behind is given time."""
+    while True:
+        found = (yield from _asked(Identify(), patience)).look_outcome()
+        if isinstance(found, Found):
+            return found
+        missing = StorageAnswerError(action=action, problem="Storage has taken the object, but does not know it")
+        yield Pause(seconds=patience.delay_after(missing))
+
+
+def _asked(step: Step, patience: Patience) -> Asking[Answer]:
+    """Ask until the answer is one that waiting will not change."""
+    while True:
+        outcome = yield from _tried(step)
+        if isinstance(outcome, Answer) and not passes(outcome.status):
+            patience.sent = True
+            return outcome
+        yield Pause(seconds=patience.delay_after(outcome))
+
+
+def _tried(step: Step) -> Asking[Answer | StorageError]:
+    try:
+        answer: Answer = yield step
+    except (StorageConnectionLostError, StorageTimeoutError, StorageUnreachableError) as failure:
+        return failure
+    return answer
+
+
+def _offset_in(answer: Answer, size: int) -> int:
+    text = answer.headers.get("Upload-Offset", "")
+    if not (text.isascii() and text.isdigit() and int(text) <= size):
+        raise StorageAnswerError(action=answer.action, problem="the answer does not say how much has arrived")
+    return int(text)
