@@ -1,4 +1,4 @@
-"""Fakes for tests of code that uses this package. They are small, real implementations of the ports."""
+"""Small, real implementations of the ports."""
 
 from __future__ import annotations
 

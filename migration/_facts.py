@@ -1,0 +1,168 @@
+"""Takes a result apart into flat facts: exact about types, and bounded in number and depth."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import re
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from enum import Enum
+from uuid import UUID
+
+MAX_FIELDS = 10_000
+"""Facts of one result; a larger result is compared up to here and is never called identical."""
+
+MAX_DEPTH = 32
+"""Containers inside containers; likewise."""
+
+INCOMPLETE = "(incomplete)"
+"""The fact that says that, and where, taking a result apart ended early."""
+
+_MAX_NAME = 100
+_PLAIN_NAME = re.compile(r"[A-Za-z_][\w-]{0,99}")
+_LISTS = (list, tuple, deque)
+
+Facts = Mapping[str, object]
+"""Compared fields by their path, flat: `result.filename`, `requests[0].path`, `requests[0].query.'a.b'`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Digest:
+    """Stands for bytes that their owner may change."""
+
+    length: int
+    sha256: str
+
+    def __str__(self) -> str:
+        return f"{self.length} bytes, sha256 {self.sha256[:16]}"
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """Stands for a container inside itself, named by the path under which it came first."""
+
+    path: str
+
+    def __str__(self) -> str:
+        return f"(the same as {self.path})"
+
+
+def flatten(path: str, value: object) -> dict[str, object]:
+    """The facts of `value`, by their paths below `path`.
+
+    Taken apart are mappings, lists, tuples, deques, dataclasses (but for fields with `compare=False`), models of
+    pydantic (by their `model_fields`) and exceptions (type and text). Of every container that is no plain dict or list
+    the type is a fact of its own, `PATH.(type)`. Everything else is one fact. What its owner may change later is
+    copied.
+    """
+    found: dict[str, object] = {}
+    times: Counter[str] = Counter()
+    try:
+        for field, fact in _walk(path, value, {}):
+            if len(found) == MAX_FIELDS:
+                raise _EndedEarlyError(f"more than {MAX_FIELDS} fields; the next is {field}")  # noqa: TRY301  # one place says so
+            times[field] += 1
+            found[field if times[field] == 1 else f"{field}#{times[field]}"] = fact  # two keys can read the same
+    except _EndedEarlyError as ended:
+        found[INCOMPLETE] = str(ended)
+    return found
+
+
+class _EndedEarlyError(Exception):
+    """Something is too large or too deep to be taken apart."""
+
+
+def _walk(path: str, value: object, above: dict[int, str]) -> Iterator[tuple[str, object]]:
+    items = _items(path, value)
+    if items is None:
+        if isinstance(value, bytearray | memoryview | set | frozenset):
+            yield f"{path}.(type)", _type_name(value)
+        yield path, _snapshot(path, value)
+        return
+    if id(value) in above:
+        yield path, Again(above[id(value)])
+        return
+    if len(above) == MAX_DEPTH:
+        raise _EndedEarlyError(f"more than {MAX_DEPTH} containers inside each other at {path}")
+    if type(value) not in (dict, list):
+        yield f"{path}.(type)", _type_name(value)
+    above[id(value)] = path
+    empty = True
+    for inner_path, inner in items:
+        empty = False
+        yield from _walk(inner_path, inner, above)
+    if empty:
+        yield path, [] if isinstance(value, _LISTS) else {}
+    del above[id(value)]
+
+
+def _items(path: str, value: object) -> Iterable[tuple[str, object]] | None:
+    """What a container holds, by path; None if it is none."""
+    if isinstance(value, Mapping):
+        return ((f"{path}.{_name(key)}", inner) for key, inner in value.items())
+    if isinstance(value, _LISTS):
+        return ((f"{path}[{index}]", inner) for index, inner in enumerate(value))
+    names = _declared_fields(value)
+    if names is not None:
+        return ((f"{path}.{_name(name)}", getattr(value, name)) for name in names)
+    if isinstance(value, BaseException):
+        return [(f"{path}.text", str(value))]
+    return None
+
+
+def _declared_fields(value: object) -> Iterable[str] | None:
+    kind = type(value)
+    if dataclasses.is_dataclass(kind):
+        return [field.name for field in dataclasses.fields(kind) if field.compare]
+    fields = getattr(kind, "model_fields", None)
+    if isinstance(fields, Mapping):
+        return [*fields, *(getattr(value, "model_extra", None) or ())]
+    return None
+
+
+def _snapshot(path: str, value: object) -> object:
+    if isinstance(value, bytearray | memoryview):
+        raw = bytes(value)
+        return Digest(length=len(raw), sha256=hashlib.sha256(raw).hexdigest())
+    if not isinstance(value, set | frozenset):
+        return value
+    if len(value) > MAX_FIELDS:
+        raise _EndedEarlyError(f"more than {MAX_FIELDS} members in the set at {path}")
+    return _typed(value)
+
+
+def _typed(value: object) -> object:
+    """A set's contents with their types, because 1, 1.0 and True are one to a set."""
+    if isinstance(value, set | frozenset):
+        return frozenset(map(_typed, value))
+    if isinstance(value, tuple):
+        return type(value), tuple(map(_typed, value))
+    return type(value), value
+
+
+def _type_name(value: object) -> str:
+    kind = type(value)
+    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _name(key: object) -> str:
+    """A key as a part of a path: quoted where it could be mistaken for a path or for another key, and never long."""
+    if isinstance(key, str) and _PLAIN_NAME.fullmatch(key):
+        return key
+    if isinstance(key, Enum):
+        text = str(key)
+    elif isinstance(key, tuple):
+        text = f"({', '.join(map(_name, key))})"
+    elif isinstance(key, bytes):
+        text = f"({len(key)} bytes, sha256 {hashlib.sha256(key).hexdigest()[:16]})"
+    elif key is None or isinstance(key, str | int | float | complex | Decimal | UUID | date):
+        text = repr(key)
+    else:
+        text = f"(a {type(key).__qualname__})"
+    if len(text) <= _MAX_NAME:
+        return text
+    return f"{text[:_MAX_NAME]}...{hashlib.sha256(text.encode(errors='backslashreplace')).hexdigest()[:16]}"

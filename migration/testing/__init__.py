@@ -1,0 +1,9 @@
+"""For tests of code that uses this package: fakes of the ports, and calls that are compared while a test runs.
+
+The pytest plugin is `migration.testing.plugin`; nothing here needs pytest.
+"""
+
+from migration.testing._at_once import Compared, MismatchError, comparing
+from migration.testing._fakes import FixedRouter, RecordingObserver
+
+__all__ = ["Compared", "FixedRouter", "MismatchError", "RecordingObserver", "comparing"]
