@@ -1,0 +1,235 @@
+"""The shim around a function that does nothing, and the parts of such a call, each alone."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import os
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+
+from opentelemetry import trace
+from UnleashClient.clients.unleash_client import UnleashClient
+from UnleashClient.constants import FEATURES_URL
+from UnleashClient.utils import InstanceAllowType
+
+from bench.harness import Job, Repeated, Work
+from bench.routing_telemetry import (
+    CALL,
+    CALL_ATTRIBUTES,
+    RUN_ATTRIBUTES,
+    SPAN_ATTRIBUTES,
+    discarded_telemetry,
+    duration_of,
+    tracer_of,
+)
+from flags import SHADOW_SUFFIX, UnleashRouter
+from flags._client import MemoryCache
+from migration import Ledger, Migration, Observer, Runtime, Shim, migrate
+from observability import Telemetry
+
+_NOBODY, _EVERYBODY = 0, 100
+_WARM_UP_CALLS = 300
+
+
+class Threads:
+    """Calls from several threads at once, which share them out."""
+
+    def __init__(self, call: Callable[[], object], *, times: int, threads: int) -> None:
+        self._each = Repeated(call, times=times // threads)
+        self._threads = threads
+
+    def warm_up(self) -> None:
+        """Call a few times."""
+        self._each.warm_up()
+
+    def run(self) -> None:
+        """Call as often as told."""
+        threads = [threading.Thread(target=self._each.run) for _ in range(self._threads)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+
+def calls_of(job: Job, call: Callable[[], object]) -> Work:
+    """The work of a row: calls of `call`, on as many threads as the row says."""
+    times, threads = job.options["calls"], job.options.get("threads", 1)
+    return Repeated(call, times=times) if threads == 1 else Threads(call, times=times, threads=threads)
+
+
+def names_of(job: Job) -> Sequence[str]:
+    """The migrations of a row, by name."""
+    return [CALL, *(f"{CALL}-{number}" for number in range(2, job.options.get("migrations", 1) + 1))]
+
+
+@contextmanager
+def shim(job: Job) -> Iterator[Work]:
+    """Two flags of a file decide; the call and the run are spans; the duration is recorded."""
+    with _runtime(job, share=_NOBODY) as runtime:
+        turn = itertools.cycle(_shims(job, runtime))
+        yield calls_of(job, lambda: next(turn)())  # noqa: PLW0108  # another one each time
+
+
+class Awaited:
+    """Calls that are awaited one after the other."""
+
+    def __init__(self, shim: Shim[[], None], *, times: int) -> None:
+        self._shim = shim
+        self._times = times
+
+    async def warm_up(self) -> None:
+        """Call a few times."""
+        await self._repeat(_WARM_UP_CALLS)
+
+    async def run(self) -> None:
+        """Call as often as told."""
+        await self._repeat(self._times)
+
+    async def _repeat(self, times: int) -> None:
+        for _ in range(times):
+            await self._shim.aio()
+
+
+@asynccontextmanager
+async def shim_awaited(job: Job) -> AsyncIterator[Awaited]:
+    """As `shim`, with the flag at 100 %: the candidate runs on the background loop, the caller awaits on its own."""
+    with _runtime(job, share=_EVERYBODY) as runtime:
+        (routed,) = _shims(job, runtime)
+        yield Awaited(routed, times=job.options["calls"])
+
+
+@contextmanager
+def evaluations(job: Job) -> Iterator[Work]:
+    """Both flags, asked as everybody asks them."""
+    client = offline_client(_flags(names_of(job), _NOBODY))
+
+    def ask() -> None:
+        context = {"sessionId": os.urandom(16).hex(), "properties": {}}
+        client.is_enabled(CALL, context)
+        client.is_enabled(CALL + SHADOW_SUFFIX, context)
+
+    yield calls_of(job, ask)
+    client.destroy()
+
+
+@contextmanager
+def spans(job: Job) -> Iterator[Work]:
+    """The span of the call and, inside, that of the run."""
+    with discarded_telemetry() as handle:
+        tracer = tracer_of(handle)
+
+        def make() -> None:
+            with (
+                tracer.start_as_current_span(CALL, attributes=CALL_ATTRIBUTES),
+                tracer.start_as_current_span(f"{CALL} legacy", attributes=SPAN_ATTRIBUTES),
+            ):
+                pass
+
+        yield calls_of(job, make)
+
+
+@contextmanager
+def metrics(job: Job) -> Iterator[Work]:
+    """The duration of the run, recorded inside a span, as it is in a call: it may become an exemplar."""
+    with discarded_telemetry() as handle, trace.use_span(tracer_of(handle).start_span(CALL)):
+        duration = duration_of(handle)
+        yield calls_of(job, lambda: duration.record(1e-6, RUN_ATTRIBUTES))
+
+
+class Hops:
+    """A coroutine that does nothing, run on another loop and awaited on this one."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, *, times: int) -> None:
+        self._loop = loop
+        self._times = times
+
+    async def warm_up(self) -> None:
+        """Go there a few times."""
+        await self._repeat(_WARM_UP_CALLS)
+
+    async def run(self) -> None:
+        """Go there as often as told."""
+        await self._repeat(self._times)
+
+    async def _repeat(self, times: int) -> None:
+        for _ in range(times):
+            await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(_candidate(), self._loop))
+
+
+@asynccontextmanager
+async def hop(job: Job) -> AsyncIterator[Hops]:
+    """The way to another loop as the standard library has it."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    yield Hops(loop, times=job.options["calls"])
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join()
+    loop.close()
+
+
+def offline_client(definitions: str) -> UnleashClient:
+    """Unleash's own client, which evaluates these definitions and asks nobody."""
+    cache = MemoryCache()
+    cache.set(FEATURES_URL, definitions)
+    cache.bootstrapped = True
+    return UnleashClient(
+        url="http://offline.invalid",
+        app_name="bench",
+        cache=cache,
+        disable_metrics=True,
+        disable_registration=True,
+        multiple_instance_mode=InstanceAllowType.SILENTLY_ALLOW,
+    )
+
+
+def one_flag() -> str:
+    """The definitions with the one flag that says who serves."""
+    return json.dumps({"version": 2, "features": [_flag(CALL, _NOBODY)]})
+
+
+async def _candidate() -> None:
+    """Do nothing."""
+
+
+def _legacy() -> None:
+    """Do nothing."""
+
+
+@contextmanager
+def _runtime(job: Job, *, share: int) -> Iterator[Runtime]:
+    file = job.folder / "flags.json"
+    file.write_text(_flags(names_of(job), share), encoding="utf-8")
+    router = UnleashRouter.from_file(file)
+    with discarded_telemetry() as handle:
+        runtime = Runtime(router=router, observers=[Telemetry(handle), *_ledgers(job)])
+        yield runtime
+        runtime.close()
+        router.close()
+
+
+def _ledgers(job: Job) -> Sequence[Observer]:
+    return [Ledger(Path(job.folder) / "ledger.db")] if job.options.get("ledger") else []
+
+
+def _shims(job: Job, runtime: Runtime) -> Sequence[Shim[[], None]]:
+    return [migrate(Migration(name=name, candidate=_candidate), runtime=runtime)(_legacy) for name in names_of(job)]
+
+
+def _flags(names: Sequence[str], share: int) -> str:
+    flags = [flag for name in names for flag in (_flag(name, share), _flag(name + SHADOW_SUFFIX, _NOBODY))]
+    return json.dumps({"version": 2, "features": flags})
+
+
+def _flag(name: str, share: int) -> dict[str, object]:
+    parameters = {"rollout": str(share), "stickiness": "sessionId", "groupId": name}
+    return {
+        "name": name,
+        "type": "release",
+        "enabled": True,
+        "strategies": [{"name": "flexibleRollout", "parameters": parameters, "constraints": []}],
+    }

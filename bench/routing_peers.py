@@ -1,0 +1,92 @@
+"""The peers of a routed call: LaunchDarkly's Migrator and GitHub's laboratory, with the same telemetry around them.
+
+Flags are evaluated from memory, the call is a span, its duration is recorded inside it, the function does nothing.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from typing import Any
+
+from bench.harness import Job, Work
+from bench.routing_own import calls_of, names_of, offline_client, one_flag
+from bench.routing_telemetry import (
+    CALL,
+    CALL_ATTRIBUTES,
+    RUN_ATTRIBUTES,
+    SPAN_ATTRIBUTES,
+    discarded_telemetry,
+    duration_of,
+    tracer_of,
+)
+
+_STAGES = ("off", "dualwrite", "shadow", "live", "rampdown", "complete")
+"""The variations that a flag of a migration has there."""
+
+
+@contextmanager
+def launchdarkly(job: Job) -> Iterator[Work]:
+    """Its Migrator with its tracing hook; flags are its test data, latencies and errors are tracked as by default.
+
+    The hook notes the evaluation as an event on the span of the call; with `spans`, it also makes a span of it.
+    """
+    # by name, because they are installed in the benchmark's environment only
+    sdk, migrations, tracing = (import_module(name) for name in ("ldclient", "ldclient.migrations", "ldotel.tracing"))
+    test_data = import_module("ldclient.integrations.test_data")
+
+    def do_nothing(_payload: object) -> object:
+        return sdk.Result.success(None)
+
+    with discarded_telemetry() as handle:
+        source = test_data.TestData.data_source()
+        for name in names_of(job):
+            source.update(source.flag(name).variations(*_STAGES).variation_for_all(0))
+        hook = tracing.Hook(tracing.HookOptions(add_spans=job.options.get("spans", False)))
+        client = sdk.LDClient(sdk.Config("sdk-key", update_processor_class=source, send_events=False, hooks=[hook]))
+        migrator = migrations.MigratorBuilder(client).read(do_nothing, do_nothing).write(do_nothing, do_nothing).build()
+        tracer, duration, turn = tracer_of(handle), duration_of(handle), itertools.cycle(names_of(job))
+
+        def call() -> None:
+            began = time.perf_counter()
+            with tracer.start_as_current_span(CALL, attributes=CALL_ATTRIBUTES):
+                migrator.write(next(turn), sdk.Context.create(os.urandom(16).hex()), migrations.Stage.OFF)
+                duration.record(time.perf_counter() - began, RUN_ATTRIBUTES)
+
+        yield calls_of(job, call)
+        client.close()
+
+
+@contextmanager
+def laboratory(job: Job) -> Iterator[Work]:
+    """An experiment whose candidate runs if a flag says so; it publishes the spans and the duration of the control.
+
+    One flag is asked, in UnleashClient: laboratory always compares, so there is no second one to ask.
+    """
+    experiments = import_module("laboratory")
+    client = offline_client(one_flag())
+    with discarded_telemetry() as handle:
+        tracer, duration = tracer_of(handle), duration_of(handle)
+
+        class Published(experiments.Experiment):  # type: ignore[name-defined,misc]  # found by name
+            def publish(self, result: Any) -> None:
+                with tracer.start_as_current_span(f"{CALL} legacy", attributes=SPAN_ATTRIBUTES):
+                    duration.record(result.control.duration.total_seconds(), RUN_ATTRIBUTES)
+
+        def do_nothing() -> None:
+            """Do nothing."""
+
+        def call() -> None:
+            with tracer.start_as_current_span(CALL, attributes=CALL_ATTRIBUTES):
+                experiment = Published(name=CALL)
+                experiment.control(do_nothing)
+                if client.is_enabled(CALL, {"sessionId": os.urandom(16).hex(), "properties": {}}):
+                    experiment.candidate(do_nothing)
+                experiment.conduct()
+
+        yield calls_of(job, call)
+    client.destroy()
