@@ -1,0 +1,123 @@
+"""Judges one migration, call by call. No clock, no input, no output: the same calls lead to the same rulings."""
+
+from __future__ import annotations
+
+from migration._taxonomy import ErrorKind
+from migration.guard._baseline import LatencyBaseline
+from migration.guard._evidence import ROLLBACK_AT, Evidence
+from migration.guard._model import Action, BadCall, FinishedCall, Policy, Rule, Ruling, Signal
+from migration.guard._rates import Rates, is_higher
+from migration.guard._sentences import sentence_for
+from migration.guard._trail import Trail
+
+
+class Judge:
+    """Takes in what happens and rules when a rule is met. A rule that has frozen promotion does so once.
+
+    Args:
+        migration: whose calls they are.
+        policy: what each rule calls for.
+        start: evidence of the same rollout from before.
+    """
+
+    def __init__(self, migration: str, *, policy: Policy | None = None, start: Evidence | None = None) -> None:
+        self.migration = migration
+        self.policy = policy or Policy()
+        self.trail = Trail(start)
+        self.rates = Rates()
+        self._baseline = LatencyBaseline()
+        self._ruled: set[Rule] = set()
+
+    @property
+    def evidence(self) -> Evidence:
+        """The evidence so far."""
+        return self.trail.evidence
+
+    def finished(self, call: FinishedCall) -> Ruling | None:
+        """Take in a call that is over; the gravest ruling that follows from it, if one does."""
+        bad = self._labelled(call)
+        self.rates.add(call, timed_out=bad is not None and Signal.TIMEOUT in bad.signals)
+        if not call.on_candidate and call.kind is None:
+            self._baseline.add_legacy(call.seconds, call.size)
+        if bad is None:
+            return None
+        met = self.taken_in(bad)
+        if is_higher(self.rates.errors):
+            met.append(Rule.ERROR_RATE)
+        if is_higher(self.rates.timeouts):
+            met.append(Rule.TIMEOUT_RATE)
+        return self.ruling(met, at=call.at, last=bad)
+
+    def taken_in(self, bad: BadCall) -> list[Rule]:
+        """Take in a bad call of this process or of another; the rules that its evidence meets."""
+        stranger = self.trail.add(bad)
+        met = []
+        if bad.on_candidate and bad.kind == ErrorKind.INTEGRITY:
+            met.append(Rule.INTEGRITY)
+        if stranger:
+            met.append(Rule.NEW_KIND)
+        if self.evidence.total >= ROLLBACK_AT:
+            met.append(Rule.EVIDENCE)
+        elif self.evidence.action is Action.FREEZE:
+            met.append(Rule.SUSPICION)
+        return met
+
+    def ruling(self, met: list[Rule], *, at: float, last: BadCall | None = None) -> Ruling | None:
+        """The gravest ruling that these rules call for and that has not been made."""
+        fresh = [rule for rule in met if rule not in self._ruled and self.policy.action_for(rule) is not Action.NONE]
+        if not fresh:
+            return None
+        self._ruled.update(fresh)
+        rule = max(fresh, key=self.policy.action_for)
+        numbers = self._numbers()
+        return Ruling(
+            at=at,
+            migration=self.migration,
+            rule=rule,
+            action=self.policy.action_for(rule),
+            sentence=sentence_for(self.migration, rule, self.policy.action_for(rule), numbers, last),
+            numbers=numbers,
+            flag_version=last.flag_version if last else None,
+            start=self.trail.start,
+            calls=self.trail.calls,
+        )
+
+    def _labelled(self, call: FinishedCall) -> BadCall | None:
+        """The call as evidence, if it went badly in any way."""
+        signals = set()
+        if call.kind is not None:
+            signals.add(Signal.ERROR)
+        if call.kind == ErrorKind.TIMEOUT:
+            signals.add(Signal.TIMEOUT)
+        if self._baseline.is_slow(call.seconds, call.size):
+            signals.add(Signal.LATENCY)
+        if not signals:
+            return None
+        return BadCall(
+            at=call.at,
+            signals=frozenset(signals),
+            on_candidate=call.on_candidate,
+            probability=call.probability,
+            kind=call.kind,
+            seconds=call.seconds,
+            trace=call.trace,
+            flag_version=call.flag_version,
+        )
+
+    def _numbers(self) -> dict[str, float | int | str]:
+        """The figures of this moment."""
+        legacy, candidate = self.rates.errors
+        slow_legacy, slow_candidate = self.rates.timeouts
+        return {
+            "evidence": self.evidence.total,
+            **{f"evidence.{signal}": value for signal, value in self.evidence.by_signal().items()},
+            "strongest": self.evidence.strongest(),
+            "bad_calls": self.evidence.calls,
+            "share": self.rates.probability or 0.0,
+            "legacy.calls": legacy.calls,
+            "legacy.errors": legacy.bad,
+            "legacy.timeouts": slow_legacy.bad,
+            "candidate.calls": candidate.calls,
+            "candidate.errors": candidate.bad,
+            "candidate.timeouts": slow_candidate.bad,
+        }

@@ -1,0 +1,96 @@
+"""Evidence from labels: of the calls that went badly, are more on the candidate than its share?
+
+With no regression, a bad call was on the candidate with exactly the probability that was fixed before the call. So the
+likelihood ratio of "the candidate is r times as likely to go badly" against "it is not" is, for each bad call,
+`r^A / (p r + 1 - p)`, where `p` is that probability and `A` says whether it was the candidate. Products of such ratios,
+and weighted means of those, are e-processes: with no regression, one ever reaches `1/alpha` in at most a share `alpha`
+of all rollouts, however often somebody looks, and whatever hits both sides alike cancels out.
+
+Source: M. Lindon and A. Malek, Anytime-Valid Inference for Multinomial Count Data, NeurIPS 2022, arXiv 2011.03567.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+RELATIVE_RISKS = (1.5, 2.0, 3.0, 5.0, 10.0, 30.0, 100.0)
+"""How many times as likely to go badly the candidate may be; each gets the same weight."""
+
+MAX_KINDS = 100
+"""Kinds of failure that are watched one by one; a further new kind is evidence of nothing."""
+
+
+def log_mean(logs: Sequence[float], weights: Sequence[float]) -> float:
+    """Logarithm of the weighted mean of numbers that are given by their logarithms."""
+    top = max(logs)
+    if top == -math.inf:
+        return -math.inf
+    return top + math.log(sum(weight * math.exp(log - top) for log, weight in zip(logs, weights, strict=True)))
+
+
+@dataclass(slots=True)
+class LabelProcess:
+    """The e-process of one signal, as logarithms of its value for each relative risk.
+
+    Attributes:
+        logs: one logarithm for each of `RELATIVE_RISKS`.
+    """
+
+    logs: list[float] = field(default_factory=lambda: [0.0] * len(RELATIVE_RISKS))
+
+    def add(self, *, on_candidate: bool, probability: float) -> None:
+        """Take in one bad call.
+
+        Args:
+            on_candidate: which side it was.
+            probability: of being on the candidate, fixed before the call. 0 and 1 leave nothing to learn.
+        """
+        if not 0.0 < probability < 1.0:
+            return
+        for index, risk in enumerate(RELATIVE_RISKS):
+            drift = math.log1p(probability * (risk - 1.0))
+            self.logs[index] += (math.log(risk) - drift) if on_candidate else -drift
+
+    @property
+    def log(self) -> float:
+        """Logarithm of the evidence; 0 is none."""
+        return log_mean(self.logs, [1 / len(self.logs)] * len(self.logs))
+
+
+@dataclass(slots=True)
+class StrangerProcess:
+    """The e-process of failures of kinds that legacy never shows.
+
+    For one kind, as long as only the candidate shows it, the evidence is the product of `1/p`; it is void from the
+    moment legacy shows it. The j-th new kind has the weight `1 / (j (j + 1))`, so all weights sum to at most 1.
+
+    Attributes:
+        known: kinds that legacy has shown.
+        found: logarithm of the evidence of each kind found on the candidate alone, in the order of their finding.
+    """
+
+    known: set[str] = field(default_factory=set)
+    found: dict[str, float] = field(default_factory=dict)
+
+    def add(self, kind: str, *, on_candidate: bool, probability: float) -> bool:
+        """Take in one failure; whether it is the first of a kind that legacy has never shown."""
+        if not on_candidate:
+            if len(self.known) < MAX_KINDS:
+                self.known.add(kind)
+            if kind in self.found:
+                self.found[kind] = -math.inf
+            return False
+        if kind in self.known or (kind not in self.found and len(self.found) >= MAX_KINDS):
+            return False
+        first = kind not in self.found
+        gain = -math.log(probability) if 0.0 < probability < 1.0 else 0.0
+        self.found[kind] = self.found.get(kind, 0.0) + gain
+        return first
+
+    @property
+    def log(self) -> float:
+        """Logarithm of the evidence; 0 is none."""
+        weights = [1 / (number * (number + 1)) for number in range(1, len(self.found) + 1)]
+        return log_mean([0.0, *self.found.values()], [1 - sum(weights), *weights])

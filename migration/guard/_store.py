@@ -1,0 +1,248 @@
+"""Keeps what must outlive a process, and what the processes of a machine must know of each other: one SQLite file."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from migration._errors import GuardStoreError
+from migration.guard._evidence import Evidence
+from migration.guard._model import BadCall, Signal
+from migration.guard._records import Record, call_as_data
+from migration.guard._schema import ADD_BAD_CALL, ADD_RECORD, HOLD, RELEASE, SCHEMA
+
+KEEP_CALLS = 10_000
+"""Bad calls of a migration that are kept one by one; what older ones said is kept as a sum."""
+
+KEEP_RECORDS = 10_000
+"""Decisions that are kept; the oldest go first."""
+
+_FOLD_AT = KEEP_CALLS + 1_000
+_LOCKED_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuardStanding:
+    """What holds for one migration on this machine.
+
+    Attributes:
+        migration: its name.
+        epoch: how often it was resumed; evidence of an earlier epoch no longer counts.
+        latched_by: id of the record that rolled it back; None while nothing has.
+        frozen_by: id of the record that stopped its promotion; None while nothing has.
+        carried_out: whether the flag has been changed as decided.
+    """
+
+    migration: str
+    epoch: int = 0
+    latched_by: int | None = None
+    frozen_by: int | None = None
+    carried_out: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class StoredCall:
+    """A bad call of some process of this machine."""
+
+    id: int
+    process: str
+    call: BadCall
+
+
+class GuardStore:
+    """The file. Every method opens it anew, so a process may fork; every method raises `GuardStoreError`.
+
+    Args:
+        path: made, with its folder, when something is first written (0600 in 0700).
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def standings(self) -> dict[str, GuardStanding]:
+        """What holds, by migration."""
+        with self._open() as database:
+            rows = database.execute("SELECT * FROM standings").fetchall() if database else []
+        return {row["migration"]: GuardStanding(**{**row, "carried_out": bool(row["carried_out"])}) for row in rows}
+
+    def add_calls(self, calls: Iterable[tuple[str, int, BadCall]], *, process: str) -> None:
+        """Keep bad calls, each with its migration and epoch."""
+        rows = [
+            (
+                migration, epoch, process, call.at, ",".join(sorted(call.signals)), call.on_candidate,
+                call.probability, call.kind, call.seconds, call.trace, call.flag_version,
+            )
+            for migration, epoch, call in calls
+        ]  # fmt: skip
+        if rows:
+            with self._writing() as database:
+                database.executemany(ADD_BAD_CALL, rows)
+                for migration, epoch in {(row[0], row[1]) for row in rows}:
+                    _fold(database, migration, epoch)
+
+    def calls_after(self, last: int, *, migration: str, epoch: int) -> list[StoredCall]:
+        """Bad calls of all processes with an id above `last`, oldest first."""
+        with self._open() as database:
+            rows = database.execute(_CALLS_AFTER, (migration, epoch, last)).fetchall() if database else []
+        return [StoredCall(row["id"], row["process"], _call_of(row)) for row in rows]
+
+    def sum(self, *, migration: str, epoch: int) -> tuple[Evidence, int]:
+        """The evidence of the bad calls that are no longer kept one by one, and the id of the last of these."""
+        with self._open() as database:
+            return _sum(database, migration, epoch) if database else (Evidence(), 0)
+
+    def decide(self, record: Record, *, due: bool) -> int:
+        """Keep a decision, let it hold, and return its id.
+
+        Args:
+            record: the decision; `freeze` stops promotion, `rollback` does that and routes every call to legacy.
+            due: whether the flag is still to be changed.
+        """
+        with self._writing() as database:
+            number = _insert(database, record)
+            if record.action in {"freeze", "rollback"}:
+                latched = number if record.action == "rollback" else None
+                database.execute(HOLD, (record.migration, latched, number, not due))
+            return number
+
+    def release(self, record: Record) -> int:
+        """Keep the decision to go on: nothing holds any more, and evidence is gathered anew."""
+        with self._writing() as database:
+            database.execute(RELEASE, (record.migration,))
+            return _insert(database, record)
+
+    def carried_out(self, number: int, *, at: float, flag_after: str | None) -> None:
+        """Note that the flag has been changed as decided."""
+        with self._writing() as database:
+            database.execute(
+                "UPDATE records SET carried_out_at = ?, flag_after = ?, problem = NULL WHERE id = ?",
+                (at, flag_after, number),
+            )
+            database.execute("UPDATE standings SET carried_out = 1 WHERE latched_by = ?", (number,))
+
+    def not_carried_out(self, number: int, problem: str) -> None:
+        """Note why the flag could not be changed."""
+        with self._writing() as database:
+            database.execute("UPDATE records SET problem = ? WHERE id = ?", (problem, number))
+
+    def records(self, migration: str | None = None, *, limit: int = 50) -> list[Record]:
+        """Decisions, newest first."""
+        with self._open() as database:
+            rows = database.execute(_RECORDS, (migration, migration, limit)).fetchall() if database else []
+        return [Record.of_row(dict(row)) for row in rows]
+
+    def record(self, number: int) -> Record | None:
+        """One decision."""
+        with self._open() as database:
+            row = database.execute("SELECT * FROM records WHERE id = ?", (number,)).fetchone() if database else None
+        return None if row is None else Record.of_row(dict(row))
+
+    @contextmanager
+    def _open(self) -> Iterator[sqlite3.Connection | None]:
+        if not self.path.exists():
+            yield None
+            return
+        with self._connected() as database:
+            yield database if _has_tables(database) else None
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        try:
+            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))
+        except OSError as error:
+            raise GuardStoreError(self.path, str(error)) from error
+        with self._connected() as database, database:
+            _make_tables(database)
+            database.execute("BEGIN IMMEDIATE")
+            yield database
+            database.execute(
+                "DELETE FROM records WHERE id <= (SELECT max(id) FROM records) - ?"
+                " AND id NOT IN (SELECT latched_by FROM standings WHERE latched_by IS NOT NULL)",
+                (KEEP_RECORDS,),
+            )
+
+    @contextmanager
+    def _connected(self) -> Iterator[sqlite3.Connection]:
+        try:
+            with closing(sqlite3.connect(self.path, timeout=_LOCKED_SECONDS)) as database:
+                database.row_factory = sqlite3.Row
+                yield database
+        except sqlite3.Error as error:
+            raise GuardStoreError(self.path, str(error)) from error
+
+
+_HAS_TABLES = "SELECT 1 FROM sqlite_master WHERE name = 'records_by_migration'"
+_CALLS_AFTER = "SELECT * FROM bad_calls WHERE migration = ? AND epoch = ? AND id > ? ORDER BY id"
+_RECORDS = "SELECT * FROM records WHERE ? IS NULL OR migration = ? ORDER BY id DESC LIMIT ?"
+
+
+def _has_tables(database: sqlite3.Connection) -> bool:
+    return database.execute(_HAS_TABLES).fetchone() is not None
+
+
+def _make_tables(database: sqlite3.Connection) -> None:
+    """Make the tables unless they are there. SQLite does not wait while somebody else changes the journal's mode."""
+    deadline = time.monotonic() + _LOCKED_SECONDS
+    while not _has_tables(database):
+        try:
+            database.executescript(SCHEMA)
+        except sqlite3.OperationalError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+
+
+def _insert(database: sqlite3.Connection, record: Record) -> int:
+    values = (
+        record.at, record.migration, record.action, record.rule, record.by, record.sentence,
+        json.dumps(dict(record.numbers)), record.flag_before,
+        None if record.start is None else json.dumps(dict(record.start)),
+        json.dumps([call_as_data(call) for call in record.calls]), record.carried_out_at,
+    )  # fmt: skip
+    number = database.execute(ADD_RECORD, values).lastrowid
+    assert number is not None  # noqa: S101  # a row was inserted
+    return number
+
+
+def _fold(database: sqlite3.Connection, migration: str, epoch: int) -> None:
+    """Turn the oldest bad calls into a sum when there are too many, and forget those of earlier epochs."""
+    database.execute("DELETE FROM bad_calls WHERE migration = ? AND epoch < ?", (migration, epoch))
+    counted = database.execute(
+        "SELECT count(*) FROM bad_calls WHERE migration = ? AND epoch = ?", (migration, epoch)
+    ).fetchone()[0]
+    if counted < _FOLD_AT:
+        return
+    evidence, last = _sum(database, migration, epoch)
+    for row in database.execute(f"{_CALLS_AFTER} LIMIT ?", (migration, epoch, last, counted - KEEP_CALLS)).fetchall():
+        evidence.add(_call_of(row))
+        last = row["id"]
+    database.execute(
+        "INSERT OR REPLACE INTO sums VALUES (?, ?, ?, ?)", (migration, epoch, last, json.dumps(evidence.state()))
+    )
+    database.execute("DELETE FROM bad_calls WHERE migration = ? AND epoch = ? AND id <= ?", (migration, epoch, last))
+
+
+def _sum(database: sqlite3.Connection, migration: str, epoch: int) -> tuple[Evidence, int]:
+    row = database.execute("SELECT * FROM sums WHERE migration = ? AND epoch = ?", (migration, epoch)).fetchone()
+    return (Evidence(), 0) if row is None else (Evidence.restored(json.loads(row["state"])), row["up_to"])
+
+
+def _call_of(row: Any) -> BadCall:
+    return BadCall(
+        at=row["at"],
+        signals=frozenset(Signal(name) for name in row["signals"].split(",")),
+        on_candidate=bool(row["on_candidate"]),
+        probability=row["probability"],
+        kind=row["kind"],
+        seconds=row["seconds"],
+        trace=row["trace"],
+        flag_version=row["flag_version"],
+    )
