@@ -4,24 +4,44 @@ from __future__ import annotations
 
 import sys
 import threading
-from types import FrameType
+from types import CodeType, FrameType
 
 from migration._model import CallSite
 
 MAX_REPORTED_SITES = 1000
 """Beyond this many call sites no further ones are reported as blocking a loop."""
 
+MAX_KNOWN_SITES = 1000
+"""Call sites that are remembered; beyond, all are forgotten and found anew."""
+
 _PACKAGE = __name__.partition(".")[0]
+_INSIDE = f"{_PACKAGE}."
+
+
+_sites: dict[tuple[int, int], tuple[CodeType, CallSite]] = {}
+"""By the identity of the code, which is kept beside it so that it stays the only one, and the place in it."""
 
 
 def calling_site() -> CallSite:
     """The innermost frame outside this package."""
     frame: FrameType | None = sys._getframe(1)  # noqa: SLF001  # inspect.stack() reads source files: milliseconds
-    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] == _PACKAGE:
+    while frame is not None:
+        module = frame.f_globals.get("__name__", "")
+        if module != _PACKAGE and not module.startswith(_INSIDE):
+            known = _sites.get((id(frame.f_code), frame.f_lasti))
+            return known[1] if known else _found(frame)
         frame = frame.f_back
-    if frame is None:
-        return CallSite(function="?", file="?", line=0)
-    return CallSite(function=frame.f_code.co_qualname, file=frame.f_code.co_filename, line=frame.f_lineno)
+    return CallSite(function="?", file="?", line=0)
+
+
+def _found(frame: FrameType) -> CallSite:
+    """The site of a frame seen for the first time; a line's number takes long to find in a long function."""
+    code = frame.f_code
+    site = CallSite(function=code.co_qualname, file=code.co_filename, line=frame.f_lineno)
+    if len(_sites) >= MAX_KNOWN_SITES:
+        _sites.clear()
+    _sites[id(code), frame.f_lasti] = code, site
+    return site
 
 
 class OncePerSite:

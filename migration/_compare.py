@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import math
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, time, timedelta
 from decimal import Decimal
 from enum import Enum
@@ -15,7 +13,8 @@ from types import NoneType
 from typing import Any
 from uuid import UUID
 
-from migration._declaration import Migration
+from migration._declaration import Migration, as_is
+from migration._facts import Again, Digest, Facts, flatten
 from migration._model import Difference, Outcome
 
 MAX_DIFFERENCES = 50
@@ -26,28 +25,39 @@ MAX_SHOWN = 200
 
 _ABSENT = object()
 
-_PLAIN_KEY = re.compile(r"[A-Za-z_][\w-]*")
+_MAX_SHOWN_BITS = 10_000
+"""Python itself refuses to write out much longer numbers."""
+
+_TELLING = (float, complex, Decimal, date, time)
+"""Types of which equal values can look different (1.0 and 1.00, -0.0 and 0.0, one moment in two zones)."""
 
 _SHOWN_TYPES = (str, int, float, complex, NoneType, Decimal, Enum, date, time, timedelta, PurePath, UUID)
 
-Facts = Mapping[str, object]
-"""Compared fields by their path, flat: `result.filename`, `requests[0].path`, `requests[0].query.'a.b'`."""
+Cleaner = Callable[[str, object], object]
+"""Makes of a field and its value what a report may show."""
 
 
 def outcome_facts(migration: Migration, outcome: Outcome[Any]) -> Facts:
-    """What of an outcome is compared: the declared facts of a result, or type and text of an exception."""
-    if outcome.error is not None:
-        return {"error.type": type(outcome.error).__name__, "error.text": str(outcome.error)}
-    return dict(_flatten("result", migration.facts(outcome.value)))
+    """What of an outcome is compared: the declared facts of a result, or type, text and kind of an exception."""
+    error = outcome.error
+    if error is None:
+        return flatten("result", migration.facts(outcome.value))
+    return {
+        "error.type": type(error).__name__,
+        "error.text": str(error),
+        "error.kind": str(migration.taxonomy.kind_of(error)),
+    }
 
 
 def request_facts(seen: Sequence[Mapping[str, object]]) -> Facts:
     """What of the requests of a rehearsal is compared."""
-    return {"requests.count": len(seen), **dict(_flatten("requests", list(seen)))}
+    return {"requests.count": len(seen), **flatten("requests", list(seen))}
 
 
-def differences(legacy: Facts, candidate: Facts, masked: Iterable[str] = ()) -> tuple[Difference, ...]:
-    """The fields that differ, masked ones left out."""
+def differences(
+    legacy: Facts, candidate: Facts, masked: Iterable[str] = (), clean: Cleaner = as_is
+) -> tuple[Difference, ...]:
+    """The fields that differ, masked ones left out; their values as `clean` lets them be shown."""
     patterns = tuple(masked)
     found: list[Difference] = []
     for field in [*legacy, *(field for field in candidate if field not in legacy)]:
@@ -57,7 +67,9 @@ def differences(legacy: Facts, candidate: Facts, masked: Iterable[str] = ()) -> 
         if len(found) == MAX_DIFFERENCES:
             found.append(Difference(field="...", legacy="more fields differ", candidate="more fields differ"))
             break
-        found.append(Difference(field=field, legacy=shown(left), candidate=shown(right)))
+        found.append(
+            Difference(field=field, legacy=_cleaned(clean, field, left), candidate=_cleaned(clean, field, right))
+        )
     return tuple(found)
 
 
@@ -67,16 +79,40 @@ def masked_fields(facts: Facts, masked: Iterable[str]) -> tuple[str, ...]:
     return tuple(field for field in facts if _matches(field, patterns))
 
 
+def unused_masks(facts: Facts, masked: Iterable[str]) -> tuple[str, ...]:
+    """The masks that name no field: a mistake, or a field that is gone."""
+    return tuple(pattern for pattern in masked if not any(_matches(field, [pattern]) for field in facts))
+
+
 def shown(value: object) -> str:
     """A value as a report shows it: short, of bytes nothing but length and digest, of unknown types only the name."""
     if value is _ABSENT:
         return "(absent)"
-    if isinstance(value, bytes | bytearray | memoryview):
-        return f"{len(value)} bytes, sha256 {hashlib.sha256(value).hexdigest()[:16]}"
+    if isinstance(value, bytes):
+        value = Digest(length=len(value), sha256=hashlib.sha256(value).hexdigest())
+    if isinstance(value, Digest | Again):
+        return str(value)
+    if isinstance(value, int) and value.bit_length() > _MAX_SHOWN_BITS:
+        return f"(a number of {value.bit_length()} bits)"
     if not isinstance(value, _SHOWN_TYPES) and not (isinstance(value, dict | list) and not value):
         return f"(a {type(value).__name__})"  # what its text would reveal is not known
+    return _shortened(value)
+
+
+def _shortened(value: object) -> str:
+    if isinstance(value, str) and len(value) > MAX_SHOWN:
+        return f"{value[:MAX_SHOWN]!r}... ({len(value)} characters)"
     text = repr(value)
     return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}... ({len(text)} characters)"
+
+
+def _cleaned(clean: Cleaner, field: str, value: object) -> str:
+    if value is _ABSENT:
+        return shown(value)
+    try:
+        return shown(clean(field, value))
+    except Exception as error:  # noqa: BLE001  # a declared function may fail in any way; then nothing is shown
+        return f"(not shown: cleaning it failed with {type(error).__name__})"
 
 
 def _matches(field: str, patterns: Iterable[str]) -> bool:
@@ -84,28 +120,8 @@ def _matches(field: str, patterns: Iterable[str]) -> bool:
 
 
 def _same(left: object, right: object) -> bool:
-    if isinstance(left, float) and isinstance(right, float) and math.isnan(left) and math.isnan(right):
-        return True
-    return type(left) is type(right) and left == right
-
-
-def _flatten(path: str, value: object) -> Iterable[tuple[str, object]]:
-    if isinstance(value, Mapping):
-        if not value:
-            yield path, {}
-        for key, inner in value.items():
-            yield from _flatten(f"{path}.{_name(key)}", inner)
-    elif isinstance(value, list | tuple):
-        if not value:
-            yield path, []
-        for index, inner in enumerate(value):
-            yield from _flatten(f"{path}[{index}]", inner)
-    elif isinstance(value, set | bytearray | memoryview):
-        yield path, frozenset(value) if isinstance(value, set) else bytes(value)  # the caller may change the original
-    else:
-        yield path, value
-
-
-def _name(key: object) -> str:
-    """A key as a part of a path: quoted where it could be mistaken for a path or for another key."""
-    return key if isinstance(key, str) and _PLAIN_KEY.fullmatch(key) else repr(key)
+    if type(left) is not type(right):
+        return False
+    if isinstance(left, _TELLING):
+        return str(left) == str(right)
+    return bool(left == right)

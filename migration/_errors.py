@@ -11,6 +11,13 @@ class DeclarationError(MigrationError):
     """A migration is declared or installed in a way that cannot work."""
 
 
+class IncompleteFactsError(MigrationError):
+    """A result is too large to be compared in full, and what was compared of it is the same."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(f"{problem}; declare `facts=` that say what of the result has to be the same")
+
+
 class TargetNotFoundError(DeclarationError):
     """The function that a migration is to be put in front of does not exist."""
 
@@ -44,8 +51,26 @@ class CandidateCancelledError(MigrationError):
         super().__init__(f"{migration}: the candidate was cancelled, as when a process ends; its outcome is unknown")
 
 
+class TrialRefusedError(MigrationError):
+    """The other side of a call must not be run for real; the text says why."""
+
+
+class UndoJournalError(MigrationError):
+    """The journal of what shadows have made cannot be read or written."""
+
+    def __init__(self, path: object, problem: str) -> None:
+        super().__init__(f"the journal {path} cannot be used: {problem}")
+
+
 class LedgerError(MigrationError):
     """The ledger cannot be read or written."""
 
     def __init__(self, path: object, problem: str) -> None:
         super().__init__(f"the ledger {path} cannot be used: {problem}")
+
+
+class GuardStoreError(MigrationError):
+    """The guard's memory cannot be read or written."""
+
+    def __init__(self, path: object, problem: str) -> None:
+        super().__init__(f"the guard's file {path} cannot be used: {problem}")

@@ -52,7 +52,7 @@ def install(target: str, migration: Migration, *, runtime: Runtime | None = None
     Warns:
         BypassWarning: a module holds the bare function under a name of its own; its calls are not routed.
     """
-    owner, name = _owner(target)
+    owner, name = owner_of(target)
     legacy, static = _legacy_at(target, owner, name)
     shim: Shim[..., Any] = Shim(migration, legacy, runtime)
     _put(owner, name, shim, static=static)
@@ -67,7 +67,7 @@ def uninstall(target: str) -> None:
     Raises:
         TargetNotFoundError: there is no migration at `target`.
     """
-    owner, name = _owner(target)
+    owner, name = owner_of(target)
     found = vars(owner).get(name)
     if not isinstance(getattr(found, "__func__", found), Shim):
         raise TargetNotFoundError(target, "no migration is installed there")
@@ -107,7 +107,12 @@ def _put(owner: Any, name: str, function: Callable[..., Any], *, static: bool) -
     setattr(owner, name, staticmethod(function) if static else function)
 
 
-def _owner(target: str) -> tuple[Any, str]:
+def owner_of(target: str) -> tuple[Any, str]:
+    """The module or class that holds a target, and the target's name there.
+
+    Raises:
+        TargetNotFoundError: there is no such module or class.
+    """
     module_name, colon, path = target.partition(":")
     if not (module_name and colon and path):
         raise TargetNotFoundError(target, "it has not two parts")

@@ -2,57 +2,36 @@
 
 Written by a thread of its own from a bounded queue, so that recording costs a caller microseconds and a full disk
 costs it nothing. What does not fit is counted as lost, never waited for.
+
+Of a call it keeps what the declaration shows of it (provider, number and size of the files). It keeps no contents, no
+keys, no arguments, and no name of a file: a name may be personal. Only where both sides differ are their values kept,
+shortened, because nobody could judge the difference without them; a name stands there if it is what differs.
 """
 
 from __future__ import annotations
 
-import atexit
 import json
-import logging
-import os
-import queue
-import sqlite3
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
-from migration._errors import LedgerError
+from migration._ledger_causes import generalised
 from migration._ledger_read import LedgerReader
-from migration._ledger_schema import SCHEMA
-from migration._model import Comparison, Notice, Operation
+from migration._ledger_retention import KEEP_DAYS
+from migration._ledger_schema import ADD_COMPARISON, ADD_NOTICE, COUNT_RUN, REMEMBER_DECISION
+from migration._ledger_writer import GATHER_SECONDS, LedgerWriter
+from migration._model import Comparison, Decision, Notice, Operation
 
-_logger = logging.getLogger("migration")
+MAX_TEXT = 1000
+"""Characters that are kept of a detail, a notice, or a fact of a call."""
 
-QUEUE_SIZE = 10_000
-"""Records waiting to be written; further ones are lost and counted."""
+MAX_FIELD = 200
+"""Characters that are kept of a field's path."""
 
-KEEP_ROWS = 10_000
-"""Comparisons and notices that are kept; the oldest go first."""
-
-_Write = tuple[str, tuple[Any, ...]]
-
-_COUNT = """
-INSERT INTO runs (migration, side, role, result, calls, seconds, bytes, last_at) VALUES (?, ?, ?, ?, 1, ?, ?, ?)
-ON CONFLICT (migration, side, role, result) DO UPDATE SET
-  calls = calls + 1, seconds = seconds + excluded.seconds, bytes = bytes + excluded.bytes, last_at = excluded.last_at
-"""
-_DECIDE = """
-INSERT INTO decisions
-  (migration, at, serve, shadow, probability, shadow_probability, reason, source, flag_version, error)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-ON CONFLICT (migration) DO UPDATE SET at = excluded.at, serve = excluded.serve, shadow = excluded.shadow,
-  probability = excluded.probability, shadow_probability = excluded.shadow_probability, reason = excluded.reason,
-  source = excluded.source, flag_version = excluded.flag_version, error = excluded.error
-"""
-_COMPARE = """
-INSERT INTO comparisons (at, migration, function, verdict, differences, masked, detail, attributes, flag_version,
-  primary_side, primary_seconds, shadow_seconds, primary_trace, shadow_trace)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-"""
-_NOTICE = "INSERT INTO notices (at, kind, migration, text) VALUES (?, ?, ?, ?)"
+MAX_FIELDS = 60
+"""Fields that are kept of one comparison: of those that differ, are masked (indexes left out), or are noise."""
 
 
 class Ledger(LedgerReader):
@@ -60,62 +39,20 @@ class Ledger(LedgerReader):
 
     Args:
         path: the SQLite file; made, with its folder, when the first record is written (0600 in 0700).
+        keep_days: how long comparisons and notices are kept.
         now: the clock, in seconds since the epoch.
     """
 
-    def __init__(self, path: Path, *, now: Callable[[], float] = time.time) -> None:
+    def __init__(self, path: Path, *, keep_days: float = KEEP_DAYS, now: Callable[[], float] = time.time) -> None:
         super().__init__(path)
         self._now = now
-        self.lost = 0
-        self._start()
-        os.register_at_fork(after_in_child=self._start)
+        self._writer = LedgerWriter(path, days=keep_days, now=now)
+        self._decisions: dict[str, tuple[Decision, float]] = {}
 
-    def _start(self) -> None:
-        """Begin with an empty queue; a fork does not carry the writing thread over."""
-        self._queue: queue.Queue[_Write | threading.Event] = queue.Queue(QUEUE_SIZE)
-        self._writer: threading.Thread | None = None
-        self._lock = threading.Lock()
-
-    # As an observer
-
-    @contextmanager
-    def operation(self, operation: Operation) -> Iterator[None]:
-        """Count a run when it has ended, and remember the decision of a call."""
-        yield
-        if operation.outcome is None:
-            return
-        call, decision, outcome = operation.call, operation.decision, operation.outcome
-        if operation.side is None:
-            self._write(
-                _DECIDE,
-                call.migration, self._now(), decision.serve, decision.shadow, decision.probability,
-                decision.shadow_probability, decision.reason, decision.source, decision.flag_version, decision.error,
-            )  # fmt: skip
-            return
-        size = call.attributes.get("file.size", 0) if outcome.error is None else 0
-        self._write(
-            _COUNT,
-            call.migration, operation.side, operation.role, outcome.error_type or "ok",
-            outcome.seconds, size, self._now(),
-        )  # fmt: skip
-
-    def compared(self, comparison: Comparison) -> None:
-        """Add one row."""
-        call = comparison.call
-        found = [[item.field, item.legacy, item.candidate] for item in comparison.differences]
-        self._write(
-            _COMPARE,
-            self._now(), call.migration, call.function, comparison.verdict, json.dumps(found),
-            json.dumps(comparison.masked), comparison.detail, json.dumps(dict(call.attributes)),
-            comparison.decision.flag_version, comparison.decision.serve, comparison.primary_seconds,
-            comparison.shadow_seconds, comparison.primary_trace, comparison.shadow_trace,
-        )  # fmt: skip
-
-    def noticed(self, notice: Notice) -> None:
-        """Add one row."""
-        self._write(_NOTICE, self._now(), notice.kind, notice.migration, notice.text)
-
-    # Writing
+    @property
+    def lost(self) -> int:
+        """Records of this process that could not be written."""
+        return self._writer.lost
 
     def flush(self, timeout: float = 5.0) -> bool:
         """Wait until everything recorded so far is in the file or counted as lost, at most `timeout` seconds.
@@ -123,74 +60,83 @@ class Ledger(LedgerReader):
         Returns:
             Whether the writer came that far in time.
         """
-        if self._writer is None:
-            return True
-        written = threading.Event()
-        try:
-            self._queue.put(written, timeout=timeout)
-        except queue.Full:
-            return False
-        return written.wait(timeout)
+        return self._writer.flush(timeout)
 
-    def _write(self, statement: str, *values: Any) -> None:
-        try:
-            self._queue.put_nowait((statement, values))
-        except queue.Full:
-            self.lost += 1
-        if self._writer is None:
-            with self._lock:
-                if self._writer is None:
-                    self._writer = threading.Thread(target=self._run, name="migration-ledger", daemon=True)
-                    self._writer.start()
-                    atexit.register(self.flush)
+    # As an observer
 
-    def _run(self) -> None:
-        while True:
-            batch = [self._queue.get()]
-            while len(batch) < 1000 and not self._queue.empty():  # noqa: PLR2004  # one transaction's worth
-                batch.append(self._queue.get_nowait())
-            writes = [item for item in batch if not isinstance(item, threading.Event)]
-            try:
-                self._commit(writes)
-            except (LedgerError, OSError) as error:
-                if not self.lost:
-                    _logger.warning("%s; records are lost until it can, calls are unaffected", error)
-                self.lost += len(writes)
-            for item in batch:
-                if isinstance(item, threading.Event):
-                    item.set()
+    def operation(self, operation: Operation) -> AbstractContextManager[None]:
+        """Count a run when it has ended, and remember the decision of a call."""
+        return _Recorded(self._ended, operation)
 
-    def _commit(self, writes: list[_Write]) -> None:
-        if not writes:
+    def _ended(self, operation: Operation) -> None:
+        if operation.outcome is None:
             return
-        self._make_file()
-        try:
-            with closing(sqlite3.connect(self.path, timeout=5.0)) as database, database:
-                database.executescript(SCHEMA)
-                for statement, values in writes:
-                    self._store(database, statement, values)
-                for table in ("comparisons", "notices"):
-                    database.execute(
-                        f"DELETE FROM {table} WHERE id <= (SELECT max(id) FROM {table}) - ?",  # noqa: S608  # own names
-                        (KEEP_ROWS,),
-                    )
-        except sqlite3.Error as error:
-            raise LedgerError(self.path, str(error)) from error
+        call, outcome, at = operation.call, operation.outcome, self._now()
+        if operation.side is None:
+            self._decided(call.migration, operation.decision, at)
+            return
+        size = call.attributes.get("file.size", 0) if outcome.error is None else 0
+        self._writer.put(
+            COUNT_RUN,
+            call.migration, operation.side, operation.role, outcome.error_type or "ok", 1, outcome.seconds, size, at,
+        )  # fmt: skip
 
-    def _store(self, database: sqlite3.Connection, statement: str, values: tuple[Any, ...]) -> None:
-        """Write one record; one that SQLite cannot take is lost alone."""
-        try:
-            database.execute(statement, [_storable(value) for value in values])
-        except (sqlite3.ProgrammingError, sqlite3.InterfaceError, OverflowError) as error:
-            _logger.warning("a record cannot be written to the ledger and is lost: %s", type(error).__name__)
-            self.lost += 1
+    def _decided(self, migration: str, decision: Decision, at: float) -> None:
+        """Remember the last decision; one that has just been written down need not be written again."""
+        last, noted = self._decisions.get(migration, (None, 0.0))
+        if last is decision and 0 <= at - noted < GATHER_SECONDS:
+            return
+        self._decisions[migration] = decision, at
+        self._writer.put(
+            REMEMBER_DECISION,
+            migration, at, decision.serve, decision.shadow, decision.probability, decision.shadow_probability,
+            decision.reason, decision.source, decision.flag_version, decision.error,
+        )  # fmt: skip
 
-    def _make_file(self) -> None:
-        if not self.path.exists():
-            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self.path.touch(mode=0o600)
+    def compared(self, comparison: Comparison) -> None:
+        """Add one row."""
+        call, decision = comparison.call, comparison.decision
+        found = [asdict(each) | {"field": _short(each.field)} for each in comparison.differences]
+        noise = comparison.noise and {side: _all_short(fields) for side, fields in asdict(comparison.noise).items()}
+        masked = dict.fromkeys(map(generalised, comparison.masked))
+        self._writer.put(
+            ADD_COMPARISON,
+            self._now(), call.migration, call.function, call.unit, comparison.mode, comparison.verdict,
+            json.dumps(found), json.dumps(_all_short(comparison.noisy)), noise and json.dumps(noise),
+            json.dumps(_all_short(masked)), json.dumps(_all_short(comparison.unused_masks)),
+            comparison.detail[:MAX_TEXT], json.dumps(_shown(call.attributes)), decision.flag_version, decision.serve,
+            comparison.primary_seconds, comparison.shadow_seconds, comparison.primary_trace, comparison.shadow_trace,
+        )  # fmt: skip
+
+    def noticed(self, notice: Notice) -> None:
+        """Add one row."""
+        self._writer.put(ADD_NOTICE, self._now(), notice.kind, notice.migration, notice.text[:MAX_TEXT])
 
 
-def _storable(value: Any) -> Any:
-    """Text may hold half characters, as names of files in a foreign encoding do; SQLite wants whole ones."""
-    return value.encode(errors="backslashreplace").decode() if isinstance(value, str) else value
+class _Recorded(AbstractContextManager[None]):
+    """Surrounds an operation; a generator would cost each call three times as much."""
+
+    __slots__ = ("_ended", "_operation")
+
+    def __init__(self, ended: Callable[[Operation], None], operation: Operation) -> None:
+        self._ended = ended
+        self._operation = operation
+
+    def __enter__(self) -> None:
+        """Nothing is to be recorded before the end."""
+
+    def __exit__(self, *error: object) -> None:
+        if error[0] is None:
+            self._ended(self._operation)
+
+
+def _short(field: str) -> str:
+    return field[:MAX_FIELD]
+
+
+def _all_short(fields: Iterable[str]) -> list[str]:
+    return [_short(field) for field in fields][:MAX_FIELDS]
+
+
+def _shown(attributes: Mapping[str, str | int]) -> dict[str, str | int]:
+    return {name: value[:MAX_TEXT] if isinstance(value, str) else value for name, value in attributes.items()}

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from migration._errors import LedgerError
-from migration._model import Role, Side
+from migration._ledger_row import COLUMNS, RecordedComparison, read_row, read_sample
+from migration._ledger_schema import has_tables, unusable
+from migration._model import NoiseSample, Role, Side
+
+_LOCKED_SECONDS = 5.0
+_VERDICTS = """
+SELECT verdict, count(*) AS n FROM comparisons WHERE (? IS NULL OR migration = ?) AND at >= ?
+GROUP BY verdict ORDER BY n DESC
+"""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -46,8 +53,12 @@ class Standing:
     notices: dict[str, int] = field(default_factory=dict)
 
 
-_HAS_TABLES = "SELECT 1 FROM sqlite_master WHERE name = 'notices'"
-"""The last table that is made; without it the first process to write is still making them."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Losses:
+    """Records of all processes that could not be written; `last_at` is in seconds since the epoch."""
+
+    records: int
+    last_at: float
 
 
 class LedgerReader:
@@ -77,11 +88,7 @@ class LedgerReader:
                 if row["result"] != "ok":
                     totals.errors[row["result"]] = row["calls"]
             standing.verdicts = {
-                row["verdict"]: row["n"]
-                for row in database.execute(
-                    "SELECT verdict, count(*) AS n FROM comparisons WHERE migration = ? GROUP BY 1 ORDER BY 2 DESC",
-                    (migration,),
-                )
+                row["verdict"]: row["n"] for row in database.execute(_VERDICTS, (migration, migration, 0.0))
             }
             standing.notices = {
                 row["kind"]: row["n"]
@@ -93,8 +100,80 @@ class LedgerReader:
             standing.decision = dict(decided) if decided else None
         return standing
 
-    def comparisons(self, migration: str | None = None, *, limit: int = 50) -> list[dict[str, object]]:
-        """The newest comparisons, newest first, by column name.
+    def losses(self) -> Losses | None:
+        """How many records are missing, as far as it could be written down; None if none are.
+
+        Raises:
+            LedgerError: the file cannot be read.
+        """
+        with self._reading() as database:
+            found = database and database.execute("SELECT records, last_at FROM losses").fetchone()
+        return Losses(**found) if found else None
+
+    def verdicts(self, migration: str | None = None, *, since: float = 0.0) -> dict[str, int]:
+        """How many comparisons ended how.
+
+        Args:
+            migration: of which migration; all by default.
+            since: not those before this time, in seconds since the epoch.
+
+        Raises:
+            LedgerError: the file cannot be read.
+        """
+        with self._reading() as database:
+            if database is None:
+                return {}
+            rows = database.execute(_VERDICTS, (migration, migration, since))
+            return {row["verdict"]: row["n"] for row in rows}
+
+    def comparisons(
+        self,
+        migration: str | None = None,
+        *,
+        verdicts: Collection[str] = (),
+        since: float = 0.0,
+        limit: int | None = None,
+    ) -> list[RecordedComparison]:
+        """Comparisons, newest first.
+
+        Args:
+            migration: of which migration; all by default.
+            verdicts: with which verdicts; all by default.
+            since: not those before this time, in seconds since the epoch.
+            limit: at most so many; all by default.
+
+        Raises:
+            LedgerError: the file cannot be read.
+        """
+        wanted = ", ".join("?" for _ in verdicts)
+        return self._recorded(
+            f"(? IS NULL OR migration = ?) AND at >= ? {f'AND verdict IN ({wanted})' if wanted else ''} "
+            "ORDER BY id DESC LIMIT ?",
+            (migration, migration, since, *verdicts, -1 if limit is None else limit),
+        )
+
+    def comparison(self, number: int) -> RecordedComparison | None:
+        """The comparison with this number; None if there is none, or none any more.
+
+        Raises:
+            LedgerError: the file cannot be read.
+        """
+        return next(iter(self._recorded("id = ?", (number,))), None)
+
+    def migrations(self) -> list[str]:
+        """The migrations of which comparisons are recorded.
+
+        Raises:
+            LedgerError: the file cannot be read.
+        """
+        with self._reading() as database:
+            if database is None:
+                return []
+            rows = database.execute("SELECT DISTINCT migration FROM comparisons ORDER BY migration")
+            return [row["migration"] for row in rows]
+
+    def noise_samples(self, migration: str) -> list[tuple[str, NoiseSample]]:
+        """What was learned about noise, oldest first, each with the function that was called.
 
         Raises:
             LedgerError: the file cannot be read.
@@ -103,22 +182,37 @@ class LedgerReader:
             if database is None:
                 return []
             rows = database.execute(
-                "SELECT * FROM comparisons WHERE ? IS NULL OR migration = ? ORDER BY id DESC LIMIT ?",
-                (migration, migration, limit),
+                "SELECT function, noise FROM comparisons WHERE migration = ? AND noise IS NOT NULL ORDER BY id",
+                (migration,),
             )
-            return [
-                {**row, **{name: json.loads(row[name]) for name in ("differences", "masked", "attributes")}}
-                for row in map(dict, rows)
-            ]
+            with self._well_formed():
+                return [(row["function"], read_sample(row["noise"])) for row in rows]
+
+    def _recorded(self, condition: str, values: tuple[object, ...]) -> list[RecordedComparison]:
+        with self._reading() as database:
+            if database is None:
+                return []
+            rows = database.execute(f"SELECT {COLUMNS} FROM comparisons WHERE {condition}", values)  # noqa: S608  # own
+            with self._well_formed():
+                return [read_row(row) for row in rows]
+
+    @contextmanager
+    def _well_formed(self) -> Iterator[None]:
+        try:
+            yield
+        except (ValueError, TypeError) as error:
+            raise LedgerError(self.path, f"it holds a row that this program did not write ({error})") from error
 
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection | None]:
-        if not self.path.exists() or self.path.stat().st_size == 0:
-            yield None
-            return
         try:
-            with closing(sqlite3.connect(self.path, timeout=5.0)) as database:
+            if not self.path.exists() or self.path.stat().st_size == 0:
+                yield None
+                return
+            with closing(sqlite3.connect(self.path, timeout=_LOCKED_SECONDS)) as database:
                 database.row_factory = sqlite3.Row
-                yield database if database.execute(_HAS_TABLES).fetchone() else None
+                yield database if has_tables(database, self.path) else None
         except sqlite3.Error as error:
-            raise LedgerError(self.path, str(error)) from error
+            raise unusable(self.path, error) from error
+        except OSError as error:
+            raise LedgerError(self.path, error.strerror or type(error).__name__) from error

@@ -1,6 +1,16 @@
-"""The ledger's tables."""
+"""The ledger's tables, and the version of them that a file has."""
 
-SCHEMA = """
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+from migration._errors import LedgerError
+
+VERSION = 1
+"""Of the tables below; raised with every change to them. A file says its own in `PRAGMA user_version`."""
+
+_CREATE = f"""
 PRAGMA journal_mode = WAL;
 BEGIN IMMEDIATE;
 CREATE TABLE IF NOT EXISTS runs (
@@ -13,13 +23,79 @@ CREATE TABLE IF NOT EXISTS decisions (
   reason TEXT, source TEXT, flag_version TEXT, error TEXT
 );
 CREATE TABLE IF NOT EXISTS comparisons (
-  id INTEGER PRIMARY KEY AUTOINCREMENT, at REAL, migration TEXT, function TEXT, verdict TEXT, differences TEXT,
-  masked TEXT, detail TEXT, attributes TEXT, flag_version TEXT, primary_side TEXT, primary_seconds REAL,
-  shadow_seconds REAL, primary_trace TEXT, shadow_trace TEXT
+  id INTEGER PRIMARY KEY AUTOINCREMENT, at REAL, migration TEXT, function TEXT, unit TEXT, mode TEXT, verdict TEXT,
+  differences TEXT, noisy TEXT, noise TEXT, masked TEXT, unused_masks TEXT, detail TEXT, attributes TEXT,
+  flag_version TEXT, primary_side TEXT, primary_seconds REAL, shadow_seconds REAL, primary_trace TEXT, shadow_trace TEXT
 );
 CREATE INDEX IF NOT EXISTS comparisons_by_verdict ON comparisons (migration, verdict);
+CREATE INDEX IF NOT EXISTS comparisons_by_time ON comparisons (at);
 CREATE TABLE IF NOT EXISTS notices (
   id INTEGER PRIMARY KEY AUTOINCREMENT, at REAL, kind TEXT, migration TEXT, text TEXT
 );
+CREATE INDEX IF NOT EXISTS notices_by_time ON notices (at);
+CREATE TABLE IF NOT EXISTS losses (id INTEGER PRIMARY KEY CHECK (id = 1), records INTEGER, last_at REAL);
+PRAGMA user_version = {VERSION};
 COMMIT;
 """
+
+COUNT_RUN = """
+INSERT INTO runs (migration, side, role, result, calls, seconds, bytes, last_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (migration, side, role, result) DO UPDATE SET
+  calls = calls + excluded.calls, seconds = seconds + excluded.seconds, bytes = bytes + excluded.bytes,
+  last_at = excluded.last_at
+"""
+REMEMBER_DECISION = """
+INSERT INTO decisions
+  (migration, at, serve, shadow, probability, shadow_probability, reason, source, flag_version, error)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (migration) DO UPDATE SET at = excluded.at, serve = excluded.serve, shadow = excluded.shadow,
+  probability = excluded.probability, shadow_probability = excluded.shadow_probability, reason = excluded.reason,
+  source = excluded.source, flag_version = excluded.flag_version, error = excluded.error
+"""
+ADD_COMPARISON = """
+INSERT INTO comparisons (at, migration, function, unit, mode, verdict, differences, noisy, noise, masked, unused_masks,
+  detail, attributes, flag_version, primary_side, primary_seconds, shadow_seconds, primary_trace, shadow_trace)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+"""
+ADD_NOTICE = "INSERT INTO notices (at, kind, migration, text) VALUES (?, ?, ?, ?)"
+COUNT_LOSSES = """
+INSERT INTO losses (id, records, last_at) VALUES (1, ?, ?)
+ON CONFLICT (id) DO UPDATE SET records = records + excluded.records, last_at = excluded.last_at
+"""
+
+
+def make_tables(database: sqlite3.Connection, path: Path) -> None:
+    """Make the tables in a file that has none. Several processes may do so at once.
+
+    Raises:
+        LedgerError: its tables are those of another version.
+        sqlite3.Error: the file cannot be used.
+    """
+    if not has_tables(database, path):
+        database.executescript(_CREATE)
+
+
+def has_tables(database: sqlite3.Connection, path: Path) -> bool:
+    """Whether the file has its tables; without them, the first process to write is still making them.
+
+    Raises:
+        LedgerError: its tables are those of another version.
+        sqlite3.Error: the file cannot be used.
+    """
+    # in this order: tables and version appear in one transaction, which may come between the two questions
+    made = database.execute("SELECT count(*) FROM sqlite_master WHERE type = 'table'").fetchone()[0] > 0
+    [version] = database.execute("PRAGMA user_version").fetchone()
+    if version == VERSION:
+        return True
+    if made or version:
+        raise LedgerError(
+            path,
+            f"its tables have version {version} and this program's have {VERSION}; move it away, a new one is made",
+        )
+    return False
+
+
+def unusable(path: Path, error: sqlite3.Error) -> LedgerError:
+    """The error that says what SQLite said, and what to do about it where that is known."""
+    damaged = type(error) is sqlite3.DatabaseError  # the other kinds are subclasses: locked, full, no permission, ...
+    return LedgerError(path, f"{error}; move it away, a new one is made" if damaged else str(error))

@@ -80,10 +80,18 @@ class BackgroundLoop:
     Args:
         name: name of the thread.
         drain_seconds: at exit, how long jobs under way may go on before they are cancelled.
+        new_loop: makes the event loop.
     """
 
-    def __init__(self, name: str, *, drain_seconds: float = 10.0) -> None:
+    def __init__(
+        self,
+        name: str,
+        *,
+        drain_seconds: float = 10.0,
+        new_loop: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop,
+    ) -> None:
         self._name = name
+        self._new_loop = new_loop
         self._drain_seconds = drain_seconds
         self._starters: list[Callable[[], object]] = []
         self._closers: list[Callable[[], Awaitable[None]]] = []
@@ -223,7 +231,7 @@ class BackgroundLoop:
             except RuntimeError as error:  # the main thread has ended already
                 self._closed = True
                 raise LoopClosedError(self._name) from error
-            self._loop = asyncio.new_event_loop()
+            self._loop = self._new_loop()
             self._loop.set_default_executor(
                 ThreadPoolExecutor(
                     thread_name_prefix=f"{self._name}-worker",

@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Generic, TypeVar
 
+from migration._stages import ShadowMode
+from migration._taxonomy import ErrorKind
+
 R = TypeVar("R")
 
 
@@ -52,6 +55,8 @@ class Verdict(StrEnum):
     CANDIDATE_ERROR = "candidate_error"  # only the candidate failed
     LEGACY_ERROR = "legacy_error"  # only legacy failed
     SAME_ERROR = "same_error"  # both failed, in the same way
+    NOISY = "noisy"  # differs only in fields that are known to be noise: legacy differs from itself there as well
+    IGNORED = "ignored"  # a mismatch that a declared rule excuses; `detail` names the rule
     STALE_INPUT = "stale_input"  # the input changed after the caller was answered
     DROPPED = "dropped"  # not compared; the comparison's `detail` says why
 
@@ -64,6 +69,9 @@ class NoticeKind(StrEnum):
     BLOCKED_EVENT_LOOP = "blocked_event_loop"
     BYPASSED = "bypassed"
     OBSERVER_FAILED = "observer_failed"
+    GUARD = "guard"
+    DECLARATION_FAILED = "declaration_failed"  # a function of a declaration raised
+    SHADOW_LEFT = "shadow_left"  # what a live shadow made could not be removed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,13 +135,19 @@ class Decision:
 class Outcome(Generic[R]):
     """How one run of one side ended: with a value or with an exception.
 
-    `seconds` is the time the run took.
+    Attributes:
+        side: the side that ran.
+        seconds: the time that the run took.
+        value: what it returned.
+        error: what it raised.
+        error_kind: the kind of `error` in the migration's taxonomy, once it is known.
     """
 
     side: Side
     seconds: float
     value: R | None = field(default=None, repr=False)
     error: BaseException | None = None
+    error_kind: ErrorKind | None = None
 
     @property
     def error_type(self) -> str | None:
@@ -190,14 +204,41 @@ class Difference:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NoiseSample:
+    """The fields in which runs of a call differed from the first run of legacy.
+
+    Attributes:
+        candidate: those in which the candidate did.
+        legacy: those in which legacy did when it ran a second time.
+    """
+
+    candidate: tuple[str, ...]
+    legacy: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """The verdict on one shadowed call."""
+    """The verdict on one shadowed call.
+
+    Attributes:
+        mode: how the other side was run.
+        differences: the fields in which both sides differ; kept when the verdict is `IGNORED`.
+        noisy: those of the differing fields that are known to be noise.
+        noise: what was learned about noise, if legacy ran twice.
+        masked: fields that were not compared because a mask names them.
+        unused_masks: masks that named no field of this call.
+        detail: why, in words.
+    """
 
     call: Call
     decision: Decision
     verdict: Verdict
+    mode: ShadowMode = ShadowMode.REPLAY
     differences: tuple[Difference, ...] = ()
+    noisy: tuple[str, ...] = ()
+    noise: NoiseSample | None = None
     masked: tuple[str, ...] = ()
+    unused_masks: tuple[str, ...] = ()
     detail: str = ""
     primary_seconds: float | None = None
     shadow_seconds: float | None = None

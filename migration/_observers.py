@@ -51,12 +51,16 @@ class Observers:
         try:
             action(*args)
         except Exception as error:  # noqa: BLE001  # an observer may fail in any way and must not hurt the call
-            failure = f"{type(observer).__name__}: {type(error).__name__}"
-            self.failures[failure] += 1
-            if self.failures[failure] == 1:
-                _logger.warning("an observer failed (%s); calls are unaffected, further failures are counted", failure)
+            self.failed(observer, error)
             return False
         return True
+
+    def failed(self, observer: object, error: Exception) -> None:
+        """Count what an observer raised, and log it the first time."""
+        failure = f"{type(observer).__name__}: {type(error).__name__}"
+        self.failures[failure] += 1
+        if self.failures[failure] == 1:
+            _logger.warning("an observer failed (%s); calls are unaffected, further failures are counted", failure)
 
     def _count(self, notice: Notice) -> int:
         """How often this message has come; beyond a thousand different ones, how often this kind."""
@@ -70,8 +74,10 @@ class Observers:
         return iter(self._observers)
 
 
-class _Observed(AbstractContextManager[None]):
+class _Observed:
     """One operation inside all observers' managers, left in reverse order."""
+
+    __slots__ = ("_entered", "_observers", "_operation")
 
     def __init__(self, observers: Observers, operation: Operation) -> None:
         self._observers = observers
@@ -80,15 +86,19 @@ class _Observed(AbstractContextManager[None]):
 
     def __enter__(self) -> None:
         for observer in self._observers:
-            self._observers.contain(observer, self._enter, observer)
-
-    def _enter(self, observer: Observer) -> None:
-        manager = observer.operation(self._operation)
-        manager.__enter__()
-        self._entered.append((observer, manager))
+            try:
+                manager = observer.operation(self._operation)
+                manager.__enter__()
+            except Exception as error:  # noqa: BLE001  # as in `contain`, without its cost
+                self._observers.failed(observer, error)
+            else:
+                self._entered.append((observer, manager))
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         for observer, manager in reversed(self._entered):
-            self._observers.contain(observer, manager.__exit__, kind, error, trace)
+            try:
+                manager.__exit__(kind, error, trace)
+            except Exception as own:  # noqa: BLE001  # as above
+                self._observers.failed(observer, own)

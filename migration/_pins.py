@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
-from contextvars import ContextVar
+from collections.abc import Mapping
+from contextvars import ContextVar, Token
 
 from migration._model import Side
 
@@ -18,12 +17,21 @@ def pinned_side(migration: str) -> Side | None:
     return pins.get(_EVERY) or pins.get(migration)
 
 
-@contextmanager
-def pinned(side: Side, migration: str | None = None) -> Iterator[None]:
+class pinned:  # noqa: N801  # used like a function; a generator would cost each call three times as much
     """Keep nested calls of `migration` (of all, if None) on `side`, undecided, untraced and uncompared."""
-    token = _pins.set({**_pins.get(), migration or _EVERY: side})
-    try:
-        yield
-    finally:
-        with suppress(ValueError):  # an abandoned coroutine is closed in another context; the pin went with its own
-            _pins.reset(token)
+
+    __slots__ = ("_name", "_side", "_token")
+
+    def __init__(self, side: Side, migration: str | None = None) -> None:
+        self._side = side
+        self._name = migration or _EVERY
+        self._token: Token[Mapping[str, Side]]
+
+    def __enter__(self) -> None:
+        self._token = _pins.set({**_pins.get(), self._name: self._side})
+
+    def __exit__(self, *_error: object) -> None:
+        try:
+            _pins.reset(self._token)
+        except ValueError:
+            return  # an abandoned coroutine is closed in another context; the pin went with its own

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Generator
+from types import TracebackType
 from typing import Generic, TypeVar
 
 from migration._model import Outcome, Side
@@ -23,14 +23,14 @@ class Plan(Generic[R]):
         self.side: Side | None = None
         self._advance(None)
 
-    @contextmanager
-    def step(self) -> Iterator[None]:
+    def __enter__(self) -> None:
         """Run `side` inside: what interrupts it (a cancellation, Ctrl-C) passes through the policy on its way out."""
-        try:
-            yield
-        except BaseException as interrupt:
+
+    def __exit__(
+        self, kind: type[BaseException] | None, interrupt: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if interrupt is not None:
             self._policy.throw(interrupt)
-            raise
 
     def ended(self, outcome: Outcome[R]) -> None:
         """Tell the policy how `side` ended."""

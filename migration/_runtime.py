@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
-import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 
+from migration._budget import ShadowLimits
 from migration._callsites import OncePerSite
 from migration._loop import BackgroundLoop
 from migration._model import Call, CallSite, Decision, Notice, NoticeKind, Reason, Side
 from migration._observers import Observers
 from migration._ports import Observer, Router
-from migration._shadow import ShadowRunner
+from migration._shadow_runner import ShadowRunner
+from migration._under_way import UnderWay
+from migration._units import new_unit
 
 
 class AlwaysLegacy:
@@ -28,10 +32,10 @@ class Runtime:
     Args:
         router: who decides.
         observers: who watches.
-        shadow_capacity: how many shadows may wait or run at once; more are dropped and counted.
-        shadow_seconds: how long one shadow may take.
+        shadow_limits: what comparing may cost; what exceeds it is dropped and counted.
         drain_seconds: at exit, how long calls under way may go on.
-        new_unit: makes the id of a unit of work.
+        new_loop: makes the event loop on which candidates run.
+        new_unit: makes the id of a unit of work: unique, also across processes, and not to be guessed.
     """
 
     def __init__(
@@ -39,14 +43,15 @@ class Runtime:
         *,
         router: Router | None = None,
         observers: Iterable[Observer] = (),
-        shadow_capacity: int = 64,
-        shadow_seconds: float = 60.0,
+        shadow_limits: ShadowLimits | None = None,
         drain_seconds: float = 10.0,
-        new_unit: Callable[[], str] = lambda: uuid.uuid4().hex,
+        new_loop: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop,
+        new_unit: Callable[[], str] = new_unit,
     ) -> None:
         self.observers = Observers(observers)
-        self.loop = BackgroundLoop("migration-candidate", drain_seconds=drain_seconds)
-        self.shadows = ShadowRunner(observers=self.observers, capacity=shadow_capacity, seconds=shadow_seconds)
+        self.loop = BackgroundLoop("migration-candidate", drain_seconds=drain_seconds, new_loop=new_loop)
+        self.under_way = UnderWay()
+        self.shadows = ShadowRunner(observers=self.observers, limits=shadow_limits, quiet=self.under_way.none)
         self.new_unit = new_unit
         self._router = router or AlwaysLegacy()
         self._blocking_sites = OncePerSite()
@@ -105,6 +110,19 @@ def use_runtime(runtime: Runtime) -> Runtime:
     if before is not None and before is not runtime:
         before.close()
     return runtime
+
+
+@contextmanager
+def in_force(runtime: Runtime) -> Iterator[None]:
+    """Put `runtime` in force for a while, and afterwards the one before it again. Closes neither."""
+    global _current  # noqa: PLW0603  # the one runtime of the process
+    with _lock:
+        before, _current = _current, runtime
+    try:
+        yield
+    finally:
+        with _lock:
+            _current = before
 
 
 def current_runtime() -> Runtime:

@@ -8,6 +8,7 @@ import inspect
 import time
 from collections.abc import Callable, Coroutine, Generator
 from contextlib import nullcontext
+from dataclasses import replace
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, cast, overload
 
 from migration._bound import BoundShim
@@ -25,7 +26,7 @@ from migration._errors import (
 from migration._model import Call, CallSite, Decision, NoticeKind, Operation, Outcome, Side
 from migration._pins import pinned, pinned_side
 from migration._plan import Plan, Policy
-from migration._ports import Witness
+from migration._ports import Noted
 from migration._run import run_candidate, run_legacy
 from migration._runtime import Runtime, current_runtime
 from migration._shadow import Shadow
@@ -61,12 +62,12 @@ class Shim(Generic[P, R]):
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call as the legacy function is called."""
-        site = calling_site()
+        site, runtime = calling_site(), self.runtime
         if _inside_running_loop():
-            self.runtime.report_blocked_loop(self.migration.name, site)
-        plan = Plan(self._policy(site, args, kwargs, only_legacy=self.runtime.must_not_wait()))
+            runtime.report_blocked_loop(self.migration.name, site)
+        plan = Plan(self._policy(site, args, kwargs, only_legacy=runtime.must_not_wait()))
         while plan.side is not None:
-            with plan.step():
+            with plan:
                 outcome = self._run(plan.side, args, kwargs)
             plan.ended(outcome)
             del outcome  # or an exception in it and this frame would keep each other, and all frames' locals, alive
@@ -79,7 +80,7 @@ class Shim(Generic[P, R]):
     async def _aio(self, site: CallSite, args: tuple[Any, ...], kwargs: dict[str, Any]) -> R:
         plan = Plan(self._policy(site, args, kwargs))
         while plan.side is not None:
-            with plan.step():
+            with plan:
                 outcome = await self._run_async(plan.side, args, kwargs)
             plan.ended(outcome)
             del outcome  # as above
@@ -105,9 +106,9 @@ class Shim(Generic[P, R]):
             return (yield from self._nested(Side.LEGACY if only_legacy else fixed))
         runtime = self.runtime
         call = self._describe(site, args, kwargs)
-        decision = runtime.decide(call)
+        decision = self._comparable(call, runtime.decide(call))
         whole = Operation(call=call, decision=decision)
-        with runtime.observers.operation(whole):
+        with runtime.under_way, runtime.observers.operation(whole):
             with self._witness(call, decision) as witness:
                 outcome, trace = yield from self._observed(whole, Side.LEGACY if only_legacy else decision.serve)
             if self._may_fall_back(outcome):
@@ -118,6 +119,18 @@ class Shim(Generic[P, R]):
             self._shadow(call, decision, outcome, trace, witness)
         return outcome
 
+    def _comparable(self, call: Call, decision: Decision) -> Decision:
+        """The decision, without its comparison if the declaration does not let this call be compared."""
+        if not decision.shadow:
+            return decision
+        try:
+            if self.migration.run_if(*call.args, **call.kwargs):
+                return decision
+        except Exception as error:  # noqa: BLE001  # the declared function may fail in any way
+            text = f"`run_if` failed with {type(error).__name__}: the call is not compared"
+            self.runtime.notice(NoticeKind.DECLARATION_FAILED, self.migration.name, text)
+        return replace(decision, shadow=False)
+
     def _nested(self, side: Side) -> Policy[R]:
         outcome = yield side
         if self._may_fall_back(outcome):  # here: to the call around it, something of which has run, it proves nothing
@@ -127,12 +140,12 @@ class Shim(Generic[P, R]):
     def _observed(self, whole: Operation, side: Side) -> Generator[Side, Outcome[R], tuple[Outcome[R], str | None]]:
         run = Operation(call=whole.call, decision=whole.decision, side=side)
         with self.runtime.observers.operation(run), pinned(side, self.migration.name):
-            outcome = yield side
+            outcome = self.migration.classified((yield side))
             run.outcome = outcome
         return outcome, run.trace
 
     def _shadow(
-        self, call: Call, decision: Decision, outcome: Outcome[R], trace: str | None, witness: Witness | None
+        self, call: Call, decision: Decision, outcome: Outcome[R], trace: str | None, witness: Noted | None
     ) -> None:
         """Hand the answered call over. What is compared is taken now: the caller may change its result."""
         shadow = Shadow(
@@ -154,14 +167,16 @@ class Shim(Generic[P, R]):
             self.runtime.shadows.submit(shadow)
 
     def _describe(self, site: CallSite, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
+        runtime = self.runtime
         attributes: dict[str, str | int] = {}
-        self.runtime.observers.contain(
-            self.migration, lambda: attributes.update(self.migration.attributes(*args, **kwargs))
-        )
+        try:
+            attributes.update(self.migration.attributes(*args, **kwargs))
+        except Exception as error:  # noqa: BLE001  # the declared function may fail in any way
+            runtime.observers.failed(self.migration, error)
         return Call(
             migration=self.migration.name,
             function=self._function,
-            unit=self.runtime.new_unit(),
+            unit=runtime.new_unit(),
             args=args,
             kwargs=kwargs,
             site=site,
@@ -169,10 +184,10 @@ class Shim(Generic[P, R]):
         )
 
     def _witness(self, call: Call, decision: Decision) -> Any:
-        replay = self.migration.replay
-        if not decision.shadow or replay is None:
+        noting = self.migration.noting
+        if not decision.shadow or noting is None:
             return nullcontext(None)
-        return ContainedWitness(self.runtime.observers, lambda: replay.witness(call))
+        return ContainedWitness(self.runtime.observers, lambda: noting.witness(call))
 
     def _may_fall_back(self, outcome: Outcome[R]) -> bool:
         """Whether the candidate failed in a way that proves that it has sent nothing, so that legacy may serve."""

@@ -7,19 +7,19 @@ from contextlib import AbstractContextManager
 from typing import cast
 
 from migration._observers import Observers
-from migration._ports import Witness
+from migration._ports import Noted
 
 
 class ContainedWitness:
     """A witness whose failure costs the comparison, not the call."""
 
-    def __init__(self, observers: Observers, make: Callable[[], AbstractContextManager[Witness]]) -> None:
+    def __init__(self, observers: Observers, make: Callable[[], AbstractContextManager[Noted]]) -> None:
         self._observers = observers
         self._make = make
-        self._manager: AbstractContextManager[Witness] | None = None
-        self._witness: Witness | None = None
+        self._manager: AbstractContextManager[Noted] | None = None
+        self._witness: Noted | None = None
 
-    def __enter__(self) -> Witness | None:
+    def __enter__(self) -> Noted | None:
         self._observers.contain(self, self._enter)
         return self._witness
 

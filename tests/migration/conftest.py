@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from migration import Runtime
+from migration import Ledger, Runtime, Side
 from migration.testing import FixedRouter, RecordingObserver
 from tests.migration.outbox import Outbox
+from tests.migration.shadowing import Bench
 
 
 @pytest.fixture
@@ -31,3 +33,28 @@ def runtime(router: FixedRouter, observer: RecordingObserver) -> Iterator[Runtim
 @pytest.fixture
 def outbox() -> Outbox:
     return Outbox()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Where the ledger is."""
+    return tmp_path / "state" / "ledger.db"
+
+
+@pytest.fixture
+def ledger(path: Path) -> Iterator[Ledger]:
+    ledger = Ledger(path, now=lambda: 1000.0)
+    yield ledger
+    ledger.flush()
+
+
+@pytest.fixture(params=Side)
+def bench(
+    request: pytest.FixtureRequest,
+    runtime: Runtime,
+    router: FixedRouter,
+    observer: RecordingObserver,
+    outbox: Outbox,
+) -> Bench:
+    router.serve, router.shadow = request.param, True
+    return Bench(runtime, router, observer, outbox)

@@ -35,10 +35,12 @@ class OutboxReplay:
 
     Attributes:
         refusal: why no call can be rehearsed.
+        size: bytes that each call is said to have.
         stale: asked before and after the rehearsals.
     """
 
     refusal: str | None = None
+    size: Callable[[], int] = lambda: 0
     stale: Callable[[], bool] = lambda: False
     open_worlds: int = 0
 
@@ -54,6 +56,9 @@ class OutboxWitness:
 
     def refusal(self) -> str | None:
         return self.replay.refusal
+
+    def size(self) -> int:
+        return self.replay.size()
 
     def stale(self) -> bool:
         return self.replay.stale()

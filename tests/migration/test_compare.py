@@ -14,13 +14,13 @@ from migration import Migration, Outcome, Side, result_as_facts
 from migration._compare import (
     MAX_DIFFERENCES,
     MAX_SHOWN,
-    Facts,
     differences,
     masked_fields,
     outcome_facts,
     request_facts,
     shown,
 )
+from migration._facts import Facts
 
 MIGRATION = Migration(name="m", candidate="a:b")
 
@@ -119,10 +119,14 @@ def test_paths_read_like_the_data() -> None:
     assert request_facts([{"path": "/a"}]) == {"requests.count": 1, "requests[0].path": "/a"}
 
 
-def test_errors_are_compared_by_type_and_text() -> None:
-    """An exception's facts are its class name and its text."""
+def test_errors_are_compared_by_type_text_and_kind() -> None:
+    """An exception's facts are its class name, its text, and its kind in the migration's taxonomy."""
     outcome: Outcome[None] = Outcome(side=Side.CANDIDATE, seconds=0.0, error=ValueError("File not found: a.txt"))
-    assert outcome_facts(MIGRATION, outcome) == {"error.type": "ValueError", "error.text": "File not found: a.txt"}
+    assert outcome_facts(MIGRATION, outcome) == {
+        "error.type": "ValueError",
+        "error.text": "File not found: a.txt",
+        "error.kind": "bad_input",
+    }
 
 
 def test_reports_are_bounded() -> None:
@@ -132,7 +136,7 @@ def test_reports_are_bounded() -> None:
     assert (many[-1].field, many[-1].legacy) == ("...", "more fields differ")
     long = shown("x" * 1_000_000)
     assert len(long) < MAX_SHOWN + 40
-    assert "1000002 characters" in long
+    assert "1000000 characters" in long
 
 
 def test_results_that_are_no_mapping_are_one_fact() -> None:

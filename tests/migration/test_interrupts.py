@@ -238,7 +238,7 @@ def test_a_candidate_that_will_not_stop_holds_nobody(
 def make_loop() -> Any:
     loops: list[BackgroundLoop] = []
 
-    def make(**options: float) -> BackgroundLoop:
+    def make(**options: Any) -> BackgroundLoop:
         loops.append(BackgroundLoop("test-loop", **options))
         return loops[-1]
 

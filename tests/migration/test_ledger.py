@@ -1,29 +1,20 @@
-"""The ledger records what happened on this machine, and its troubles are never the caller's."""
+"""The ledger records what happened on this machine, and answers questions about it."""
 
 from __future__ import annotations
 
-import asyncio
-import sqlite3
-import stat
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from migration import (
-    Call,
-    CallSite,
     Comparison,
-    Decision,
     Difference,
     Ledger,
-    LedgerError,
     Migration,
+    NoiseSample,
     Notice,
     NoticeKind,
     Operation,
-    Outcome,
-    Reason,
     Role,
     Runtime,
     Side,
@@ -31,50 +22,7 @@ from migration import (
     migrate,
 )
 from migration.testing import FixedRouter
-from tests.migration.helpers import run_script
-
-SITE = CallSite(function="f", file="f.py", line=1)
-DECISION = Decision(
-    serve=Side.CANDIDATE,
-    probability=0.25,
-    shadow_probability=0.5,
-    reason=Reason.SPLIT,
-    source="file",
-    flag_version="v1",
-)
-
-
-def call(**attributes: str | int) -> Call:
-    return Call(
-        migration="m", function="pkg:f", unit="u", args=("SECRET",), kwargs={}, site=SITE, attributes=attributes
-    )
-
-
-def record(
-    ledger: Ledger, side: Side | None, error: Exception | None = None, *, role: Role = Role.PRIMARY, size: int = 10
-) -> None:
-    operation = Operation(call=call(**{"file.size": size}), decision=DECISION, side=side, role=role)
-    with ledger.operation(operation):
-        operation.outcome = Outcome(side=side or Side.LEGACY, seconds=0.5, error=error)
-
-
-def compare(ledger: Ledger, verdict: Verdict = Verdict.IDENTICAL, detail: str = "") -> None:
-    ledger.compared(Comparison(call=call(), decision=DECISION, verdict=verdict, detail=detail))
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "state" / "ledger.db"
-
-
-@pytest.fixture
-def ledger(path: Path) -> Iterator[Ledger]:
-    ledger = Ledger(path, now=lambda: 1000.0)
-    yield ledger
-    ledger.flush()
-
-
-# What is recorded
+from tests.migration.ledgers import DECISION, call, compare, record
 
 
 def test_runs_are_counted_by_side_and_error(ledger: Ledger) -> None:
@@ -115,7 +63,7 @@ def test_comparisons_are_kept_newest_first(ledger: Ledger) -> None:
             decision=DECISION,
             verdict=Verdict.DIFFERENT,
             differences=(Difference(field="result.id", legacy="1", candidate="2"),),
-            masked=("result.at",),
+            masked=("result[0].at", "result[1].at"),
             primary_seconds=0.1,
             shadow_seconds=0.2,
             primary_trace="a",
@@ -124,16 +72,61 @@ def test_comparisons_are_kept_newest_first(ledger: Ledger) -> None:
     )
     assert ledger.flush()
     newest, oldest = ledger.comparisons("m")
-    assert (oldest["verdict"], newest["verdict"]) == ("identical", "different")
-    assert newest["differences"] == [["result.id", "1", "2"]]
-    assert (newest["masked"], newest["attributes"]) == (["result.at"], {"provider": "kimi"})
-    assert (newest["function"], newest["primary_side"], newest["flag_version"]) == ("pkg:f", "candidate", "v1")
-    assert (newest["primary_seconds"], newest["shadow_seconds"]) == (0.1, 0.2)
-    assert (newest["primary_trace"], newest["shadow_trace"]) == ("a", "b")
+    assert (oldest.verdict, newest.verdict) == (Verdict.IDENTICAL, Verdict.DIFFERENT)
+    assert newest.differences == (Difference(field="result.id", legacy="1", candidate="2"),)
+    assert (newest.masked, newest.attributes) == (("result[*].at",), {"provider": "kimi"})
+    assert (newest.function, newest.unit, newest.primary_side) == ("pkg:f", "u", Side.CANDIDATE)
+    assert (newest.at, newest.flag_version, newest.mode) == (1000.0, "v1", "replay")
+    assert (newest.primary_seconds, newest.shadow_seconds) == (0.1, 0.2)
+    assert (newest.primary_trace, newest.shadow_trace) == ("a", "b")
     assert "SECRET" not in repr(newest)
+    assert ledger.comparison(newest.id) == newest
+    assert ledger.comparison(99) is None
+    assert ledger.verdicts() == ledger.standing("m").verdicts == {"identical": 1, "different": 1}
+
+
+def test_comparisons_can_be_chosen(path: Path) -> None:
+    """By migration, verdict, age and number."""
+    clock = iter(range(1, 1000))
+    ledger = Ledger(path, now=lambda: float(next(clock)))
+    for verdict in (Verdict.IDENTICAL, Verdict.DIFFERENT, Verdict.DROPPED, Verdict.DIFFERENT):
+        compare(ledger, verdict)
+    assert ledger.flush()
+    newest_first = [each.id for each in ledger.comparisons()]
+    assert newest_first == [4, 3, 2, 1]
     assert ledger.comparisons("another") == []
-    assert len(ledger.comparisons(limit=1)) == 1
-    assert ledger.standing("m").verdicts == {"identical": 1, "different": 1}
+    assert [each.id for each in ledger.comparisons("m", limit=1)] == [4]
+    assert [each.id for each in ledger.comparisons(verdicts=[Verdict.DIFFERENT])] == [4, 2]
+    assert [each.id for each in ledger.comparisons(verdicts=[Verdict.DIFFERENT, Verdict.DROPPED], limit=2)] == [4, 3]
+    assert [each.id for each in ledger.comparisons(since=3.0)] == [4, 3]
+    assert ledger.verdicts(since=3.0) == {"dropped": 1, "different": 1}
+    assert ledger.verdicts("another") == {}
+
+
+def test_what_was_learned_about_noise_is_kept(ledger: Ledger) -> None:
+    """Samples come back in the order in which they were taken, each with its function, for who learns from them."""
+    samples = [
+        NoiseSample(candidate=("result.a", "result.b"), legacy=()),
+        NoiseSample(candidate=(), legacy=("result.a",)),
+    ]
+    for sample in samples:
+        ledger.compared(
+            Comparison(
+                call=call(),
+                decision=DECISION,
+                verdict=Verdict.DIFFERENT,
+                noise=sample,
+                noisy=("result.a",),
+                unused_masks=("result.gone",),
+            )
+        )
+        compare(ledger)
+    assert ledger.flush()
+    assert ledger.noise_samples("m") == [("pkg:f", sample) for sample in samples]
+    assert ledger.noise_samples("another") == []
+    assert ledger.migrations() == ["m"]
+    [newest, _] = ledger.comparisons(verdicts=[Verdict.DIFFERENT])
+    assert (newest.noisy, newest.unused_masks) == (("result.a",), ("result.gone",))
 
 
 def test_notices_are_counted_by_kind(ledger: Ledger) -> None:
@@ -167,174 +160,3 @@ def test_calls_through_a_shim_are_recorded(ledger: Ledger, router: FixedRouter) 
     assert (standing.sides[Side.LEGACY].calls, standing.sides[Side.LEGACY].errors) == (1, {})
     assert standing.notices == {"candidate_unavailable": 1}
     runtime.close()
-
-
-# The file
-
-
-def test_the_file_is_private(ledger: Ledger, path: Path) -> None:
-    """Only its owner reads what was routed."""
-    record(ledger, Side.LEGACY)
-    assert ledger.flush()
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
-
-
-def test_nothing_is_made_before_the_first_record(ledger: Ledger, path: Path) -> None:
-    """Reading a ledger that does not exist finds an empty one and makes none."""
-    assert ledger.flush()
-    standing = ledger.standing("m")
-    assert (standing.decision, standing.verdicts, standing.notices) == (None, {}, {})
-    assert standing.sides[Side.LEGACY].mean_seconds is None
-    assert ledger.comparisons() == []
-    assert not path.parent.exists()
-
-
-def test_a_ledger_that_is_just_being_made_is_empty(ledger: Ledger, path: Path) -> None:
-    """A reader between the making of the file and that of its tables finds nothing, not an error."""
-    path.parent.mkdir()
-    path.touch()
-    assert ledger.comparisons() == []
-    with sqlite3.connect(path) as database:
-        database.execute("PRAGMA journal_mode = WAL")
-    database.close()
-    assert path.stat().st_size > 0
-    assert ledger.comparisons() == []
-    assert ledger.standing("m").decision is None
-
-
-def test_the_file_is_bounded(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of comparisons and notices the newest stay."""
-    monkeypatch.setattr("migration._ledger.KEEP_ROWS", 5)
-    for number in range(20):
-        compare(ledger, detail=str(number))
-        ledger.noticed(Notice(kind=NoticeKind.FELL_BACK, migration="m", text=str(number)))
-    assert ledger.flush()
-    assert [row["detail"] for row in ledger.comparisons()] == ["19", "18", "17", "16", "15"]
-    assert ledger.standing("m").notices == {"fell_back": 5}
-
-
-# Trouble
-
-
-def test_an_unwritable_place_costs_records_and_no_call(tmp_path: Path, router: FixedRouter) -> None:
-    """Below a regular file nothing can be made: calls go on, every record is counted as lost, and it can be read."""
-    (tmp_path / "file").touch()
-    ledger = Ledger(tmp_path / "file" / "ledger.db")
-    runtime = Runtime(router=router, observers=[ledger])
-    f = migrate(Migration(name="m", candidate="a:b"), runtime=runtime)(lambda: "old")
-    assert [f() for _ in range(10)] == ["old"] * 10
-    assert ledger.flush()
-    assert ledger.lost == 20
-    assert runtime.observers.failures == {}
-    assert ledger.comparisons() == []
-    runtime.close()
-
-
-def test_a_full_queue_loses_records_and_says_how_many(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """While the writer cannot keep up, recording never waits: another process holds the file."""
-    monkeypatch.setattr("migration._ledger.QUEUE_SIZE", 10)
-    ledger = Ledger(path)
-    compare(ledger)
-    assert ledger.flush()
-    holder = sqlite3.connect(path, isolation_level=None)
-    holder.execute("BEGIN IMMEDIATE")
-    for _ in range(100):
-        compare(ledger)
-    assert ledger.lost >= 100 - 10 - 10
-    assert not ledger.flush(timeout=0.05)
-    holder.execute("COMMIT")
-    holder.close()
-    assert ledger.flush()
-    assert len(ledger.comparisons(limit=1000)) == 101 - ledger.lost
-
-
-def test_a_writer_recovers(tmp_path: Path) -> None:
-    """When the trouble is over, later records are kept."""
-    obstacle = tmp_path / "state"
-    obstacle.touch()
-    ledger = Ledger(obstacle / "ledger.db")
-    compare(ledger)
-    assert ledger.flush()
-    assert ledger.lost == 1
-    obstacle.unlink()
-    compare(ledger)
-    assert ledger.flush()
-    assert len(ledger.comparisons()) == 1
-
-
-def test_a_corrupt_file_is_a_typed_error_for_readers_and_none_for_callers(ledger: Ledger, path: Path) -> None:
-    """The error names the file; recording into it is counted as lost."""
-    path.parent.mkdir()
-    path.write_bytes(b"this is not a database" * 1000)
-    for read in (ledger.comparisons, lambda: ledger.standing("m")):
-        with pytest.raises(LedgerError, match=r"ledger\.db cannot be used: file is not a database"):
-            read()
-    compare(ledger)
-    assert ledger.flush()
-    assert ledger.lost == 1
-
-
-def test_hostile_values_cost_at_most_their_own_record(ledger: Ledger) -> None:
-    """File names in a foreign encoding are kept readable; a number that SQLite cannot hold is lost alone."""
-    compare(ledger, detail="File not found: \udcff\udcfe.txt")
-    record(ledger, Side.LEGACY, size=2**70)
-    record(ledger, Side.LEGACY)
-    compare(ledger, detail="after")
-    assert ledger.flush()
-    assert [row["detail"] for row in ledger.comparisons()] == ["after", r"File not found: \udcff\udcfe.txt"]
-    assert ledger.standing("m").sides[Side.LEGACY].calls == 1
-    assert ledger.lost == 1
-
-
-# Many processes
-
-
-WRITER = """
-import pathlib, sys
-from migration import *
-from migration.testing import FixedRouter
-ledger = Ledger(pathlib.Path(sys.argv[1]))
-runtime = Runtime(router=FixedRouter(shadow=True), observers=[ledger])
-f = migrate(Migration(name="m", candidate="a:b"), runtime=runtime)(lambda: "old")
-for number in range(100):
-    f()
-    if number % 10 == 0:
-        assert ledger.flush()
-runtime.close()
-assert ledger.flush(20)
-print(ledger.lost)
-"""
-
-
-async def test_processes_share_one_file(path: Path) -> None:
-    """Six processes that begin at once, none finding the file made, lose nothing."""
-    printed = await asyncio.gather(*(asyncio.to_thread(run_script, WRITER, str(path)) for _ in range(6)))
-    assert [int(line) for line in printed] == [0] * 6
-    standing = Ledger(path).standing("m")
-    assert standing.sides[Side.LEGACY].calls == 600
-    assert standing.verdicts == {"dropped": 600}
-
-
-def test_a_forked_child_writes_as_well(path: Path) -> None:
-    """The writing thread stays with the parent; the child has its own, and neither writes the other's records."""
-    printed = run_script(
-        WRITER
-        + """
-import os, warnings
-warnings.simplefilter("ignore", DeprecationWarning)
-runtime = Runtime(router=FixedRouter(), observers=[ledger])
-f = migrate(Migration(name="m", candidate="a:b"), runtime=runtime)(lambda: "old")
-f()
-child = os.fork()
-for _ in range(10):
-    f()
-assert ledger.flush(20)
-if child == 0:
-    os._exit(ledger.lost)
-assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-print(ledger.standing("m").sides[Side.LEGACY].calls)
-""",
-        str(path),
-    )
-    assert printed.split() == ["0", "121"]

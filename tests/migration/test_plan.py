@@ -37,7 +37,7 @@ def test_a_plan_runs_each_step_and_answers_the_last(ends: list[Outcome[int]]) ->
     plan = Plan(policy())
     for end in ends:
         assert plan.side is end.side
-        with plan.step():
+        with plan:
             pass
         plan.ended(end)
     assert plan.side is None
@@ -62,7 +62,7 @@ def test_an_interrupted_step_passes_through_the_policy(interrupt: type[BaseExcep
             left.append("left")
 
     plan = Plan(policy())
-    with pytest.raises(interrupt), plan.step():
+    with pytest.raises(interrupt), plan:
         raise interrupt
     assert left == ["left"]
 

@@ -1,0 +1,69 @@
+"""What the ledger's tests record."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from migration import (
+    Call,
+    CallSite,
+    Comparison,
+    Decision,
+    Difference,
+    Ledger,
+    Operation,
+    Outcome,
+    Reason,
+    Role,
+    Side,
+    Verdict,
+)
+
+SITE = CallSite(function="f", file="f.py", line=1)
+DECISION = Decision(
+    serve=Side.CANDIDATE,
+    probability=0.25,
+    shadow_probability=0.5,
+    reason=Reason.SPLIT,
+    source="file",
+    flag_version="v1",
+)
+
+
+def call(function: str = "pkg:f", /, **attributes: str | int) -> Call:
+    """A call whose arguments are nobody's business."""
+    return Call(
+        migration="m", function=function, unit="u", args=("SECRET",), kwargs={}, site=SITE, attributes=attributes
+    )
+
+
+def record(
+    ledger: Ledger, side: Side | None, error: Exception | None = None, *, role: Role = Role.PRIMARY, size: int = 10
+) -> None:
+    """Let an operation end."""
+    operation = Operation(call=call(**{"file.size": size}), decision=DECISION, side=side, role=role)
+    with ledger.operation(operation):
+        operation.outcome = Outcome(side=side or Side.LEGACY, seconds=0.5, error=error)
+
+
+def comparison(
+    verdict: Verdict = Verdict.IDENTICAL,
+    *found: tuple[str, str, str],
+    detail: str = "",
+    function: str = "pkg:f",
+    masked: Iterable[str] = (),
+) -> Comparison:
+    """A comparison with these differences: field, legacy's value, the candidate's."""
+    return Comparison(
+        call=call(function),
+        decision=DECISION,
+        verdict=verdict,
+        detail=detail,
+        masked=tuple(masked),
+        differences=tuple(Difference(field=name, legacy=old, candidate=new) for name, old, new in found),
+    )
+
+
+def compare(ledger: Ledger, verdict: Verdict = Verdict.IDENTICAL, detail: str = "") -> None:
+    """Record a comparison without differences."""
+    ledger.compared(comparison(verdict, detail=detail))
