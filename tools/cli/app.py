@@ -9,12 +9,14 @@ import sys
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
-from tools.cli.errors import explain
+from tools.cli.choices import ComparedFault, RecordedVerdict, UploadEntrance
+from tools.cli.errors import explain as explained
 from tools.cli.exits import ExitCode, exit_codes_help
 from tools.cli.output import configure_logging, note
 
@@ -36,6 +38,22 @@ flags_app = typer.Typer(
 app.add_typer(flags_app, name="flags")
 
 
+class _ListByDefault(TyperGroup):
+    """Takes what names none of its commands for the arguments of `list`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        known = {*self.commands, *ctx.help_option_names}
+        return super().parse_args(ctx, args if args and args[0] in known else ["list", *args])
+
+
+mismatches_app = typer.Typer(
+    cls=_ListByDefault,
+    help="List where the two implementations were seen to differ (`list` may be left out), or show one comparison.",
+    rich_markup_mode=None,
+)
+app.add_typer(mismatches_app, name="mismatches")
+
+
 class AskedProvider(StrEnum):
     """Who is asked; `auto` is Kimi, then GLM."""
 
@@ -51,11 +69,28 @@ class UploadProvider(StrEnum):
     GLM = "glm"
 
 
+class MigrationStage(StrEnum):
+    """How far a migration is."""
+
+    OFF = "off"
+    DUALWRITE = "dualwrite"
+    SHADOW = "shadow"
+    LIVE = "live"
+    RAMPDOWN = "rampdown"
+    COMPLETE = "complete"
+
+
+JUnitOption = Annotated[
+    Path | None, typer.Option("--junit", metavar="FILE", help="Also write the result to FILE as JUnit XML.")
+]
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Print the result as JSON, one document on one line, and nothing else.")
 ]
 Files = Annotated[list[Path], typer.Argument(metavar="FILE", help="Files to upload.")]
 FlagName = Annotated[str, typer.Argument(metavar="NAME", help="Name of the flag.")]
+
+MigrationName = Annotated[str, typer.Argument(metavar="NAME", help="Name of the migration.")]
+Number = Annotated[int, typer.Argument(metavar="ID", help="Its number in `shim decisions`.")]
 
 
 @app.callback()
@@ -137,6 +172,142 @@ def sandbox(
     return run(port=port, home=home, as_json=json)
 
 
+@app.command()
+def compare(
+    files: Annotated[list[Path] | None, typer.Argument(metavar="FILE", help="Files, and folders with files.")] = None,
+    *,
+    provider: Annotated[
+        list[UploadProvider] | None, typer.Option(help="Uploads to this provider only; may be given several times.")
+    ] = None,
+    entrance: Annotated[
+        list[UploadEntrance] | None,
+        typer.Option(help="Through this entrance; may be given several times. Default: function."),
+    ] = None,
+    fault: Annotated[
+        ComparedFault | None, typer.Option(help="What the provider (or the storage) answers instead of taking a file.")
+    ] = None,
+    times: Annotated[
+        int | None, typer.Option(min=1, help="To how many requests of a call; default: to every one.")
+    ] = None,
+    generated: Annotated[
+        int, typer.Option(min=0, max=1000, metavar="N", help="Also N files with difficult names and sizes.")
+    ] = 0,
+    junit: JUnitOption = None,
+    json: JsonOption = False,
+) -> int:
+    """Compare both implementations on files, in a sandbox: no key, no network. Ends with 6 if they differ."""
+    from tools.cli.compare import Choice, run
+
+    choice = Choice(
+        providers=tuple(provider or UploadProvider),
+        entrances=tuple(entrance or [UploadEntrance.FUNCTION]),
+        fault=fault,
+        times=times,
+    )
+    return run(files or [], choice, generated=generated, junit=junit, as_json=json)
+
+
+@app.command()
+def bench(
+    *,
+    quick: Annotated[bool, typer.Option("--quick", help="Two minutes instead of an hour; leaves docs/ alone.")] = False,
+    only: Annotated[
+        list[str] | None, typer.Option(metavar="ROW", help="Measure this only; may be given several times.")
+    ] = None,
+    json: JsonOption = False,
+) -> int:
+    """Measure uploads and routed calls side by side with other ways; write docs/benchmarks.md. Needs the repository."""
+    from tools.cli.bench import run
+
+    return run(quick=quick, only=only or [], as_json=json)
+
+
+@app.command()
+def decisions(
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Of this migration only.")] = None,
+    *,
+    limit: Annotated[int, typer.Option(min=1, help="Show at most so many.")] = 20,
+    json: JsonOption = False,
+) -> int:
+    """List what was decided: promotions, freezes and rollbacks, with the reason in a sentence."""
+    from tools.cli.decisions import run
+
+    return run(name, limit=limit, as_json=json)
+
+
+@app.command()
+def explain(number: Number, *, json: JsonOption = False) -> int:
+    """Show one decision with its figures, the calls behind it, and the evidence over time."""
+    from tools.cli.decisions import explain as run
+
+    return run(number, as_json=json)
+
+
+@app.command()
+def replay(number: Number, *, json: JsonOption = False) -> int:
+    """Compute a decision anew from what was recorded. Fails if it comes out differently."""
+    from tools.cli.decisions import replay as run
+
+    return run(number, as_json=json)
+
+
+@app.command()
+def resume(
+    name: MigrationName,
+    *,
+    because: Annotated[str, typer.Option(metavar="REASON", help="Why it is safe to go on.")],
+    json: JsonOption = False,
+) -> int:
+    """Let the flags decide again about a migration that the guard has rolled back or frozen."""
+    from tools.cli.decisions import resume as run
+
+    return run(name, because=because, as_json=json)
+
+
+@mismatches_app.command("list")
+def mismatches_list(
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Of this migration only.")] = None,
+    *,
+    since: Annotated[str | None, typer.Option(metavar="TIME", help="Not older than 90s, 15m, 2h, 3d, ...")] = None,
+    verdict: Annotated[
+        list[RecordedVerdict] | None, typer.Option(help="With this verdict; may be given several times.")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, help="Show at most so many.")] = 20,
+    each: Annotated[bool, typer.Option("--each", help="List every comparison, not grouped by cause.")] = False,
+    noise: Annotated[
+        bool, typer.Option("--noise", help="Instead, show in which fields legacy differs from itself.")
+    ] = False,
+    check: Annotated[bool, typer.Option("--check", help="End with 6 if anything is listed.")] = False,
+    junit: JUnitOption = None,
+    json: JsonOption = False,
+) -> int:
+    """List where the two implementations were seen to differ, grouped by cause."""
+    from tools.cli.mismatches import run, show_noise
+
+    if noise:
+        return show_noise(name, as_json=json)
+    return run(
+        name,
+        since=since,
+        verdicts=[one.value for one in verdict or []],
+        limit=limit,
+        each=each,
+        check=check,
+        junit=junit,
+        as_json=json,
+    )
+
+
+@mismatches_app.command("show")
+def mismatches_show(
+    number: Annotated[int, typer.Argument(metavar="ID", help="Its number in the list.")], *, json: JsonOption = False
+) -> int:
+    """Show one comparison, both sides next to each other."""
+    from tools.cli.mismatches import show
+
+    return show(number, as_json=json)
+
+
 @flags_app.command("list")
 def flags_list(*, json: JsonOption = False) -> int:
     """Show all flags."""
@@ -180,6 +351,22 @@ def flags_set(
     return flags.set_percentage(name, percent, as_json=json)
 
 
+@flags_app.command("stage")
+def flags_stage(
+    name: FlagName,
+    stage: MigrationStage,
+    *,
+    percent: Annotated[
+        int, typer.Option(min=1, max=100, help="Calls that take the step: are compared, or from `live` on answered.")
+    ] = 100,
+    json: JsonOption = False,
+) -> int:
+    """Set both flags of a migration as a stage needs them: NAME and NAME.shadow."""
+    from tools.cli import flags
+
+    return flags.set_stage(name, stage.value, percent=percent, as_json=json)
+
+
 @flags_app.command("on")
 def flags_on(name: FlagName, *, json: JsonOption = False) -> int:
     """Turn a flag on, with the percentage that it has."""
@@ -214,9 +401,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return wrong.exit_code
     except Exception as error:  # the outermost place: every error becomes one line
         _logger.debug("the command failed", exc_info=True)
-        explained = explain(error)
-        note(str(explained))
-        return explained.code
+        problem = explained(error)
+        note(str(problem))
+        return problem.code
     if code == ExitCode.INTERRUPTED:
         note("interrupted")
     return code

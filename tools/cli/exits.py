@@ -14,6 +14,7 @@ class ExitCode(IntEnum):
     CONFIGURATION = 3
     FLAGS = 4
     SANDBOX = 5
+    DIFFERENT = 6
     INTERRUPTED = 130
 
 
@@ -24,6 +25,7 @@ MEANINGS = {
     ExitCode.CONFIGURATION: "an environment variable has a wrong value or is missing",
     ExitCode.FLAGS: "the flags cannot be reached, read or written",
     ExitCode.SANDBOX: "the local sandbox cannot be used",
+    ExitCode.DIFFERENT: "the two implementations differ (`compare`, `mismatches --check`)",
     ExitCode.INTERRUPTED: "interrupted",
 }
 

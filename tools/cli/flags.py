@@ -11,11 +11,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from migration import Stage, StageFlags, flags_of, stage_of
 from tools.cli.errors import CommandError
 from tools.cli.exits import ExitCode
 from tools.cli.output import print_json
 from tools.composition import SHADOW_SUFFIX, Flag, FlagAdmin, FlagError, FlagNotFoundError, flag_admin
-from tools.migrations import NAMES
+from tools.migrations import NAMES, migrations_with
 from tools.settings import Settings, get_settings
 
 _MOST_SUGGESTIONS = 4
@@ -58,6 +59,26 @@ def set_percentage(name: str, percentage: int, *, as_json: bool) -> int:
         return _report(admin.set_percentage(name, percentage), as_json=as_json)
 
 
+def set_stage(name: str, stage: str, *, percent: int, as_json: bool) -> int:
+    """Set both flags of a migration as a stage needs them; who serves first, so that a step back is quick.
+
+    Raises:
+        CommandError: no such migration is declared, it is not declared in a way that allows this stage, or `percent`
+            does not suit the stage.
+    """
+    wanted = _stage_flags(name, Stage(stage), percent)
+    admin = flag_admin(get_settings())
+    percentages = {name: wanted.serve, name + SHADOW_SUFFIX: wanted.shadow}
+    for flag_name in percentages:
+        admin.ensure(flag_name)
+    flags = [_set(admin, flag_name, percentage) for flag_name, percentage in percentages.items()]
+    if as_json:
+        print_json({"stage": stage, "flags": [asdict(flag) for flag in flags]})
+    else:
+        _print_table(flags)
+    return ExitCode.OK
+
+
 def turn_on(name: str, *, as_json: bool) -> int:
     """Turn a flag on."""
     with _admin_for(name) as admin:
@@ -68,6 +89,30 @@ def turn_off(name: str, *, reason: str, as_json: bool) -> int:
     """Turn a flag off."""
     with _admin_for(name) as admin:
         return _report(admin.turn_off(name, reason), as_json=as_json)
+
+
+def _set(admin: FlagAdmin, name: str, percentage: int) -> Flag:
+    """Set a percentage, and turn the flag on if that is to have an effect."""
+    flag = admin.set_percentage(name, percentage)
+    return admin.turn_on(name) if percentage and not flag.enabled else flag
+
+
+def _stage_flags(name: str, stage: Stage, percent: int) -> StageFlags:
+    declared = migrations_with(get_settings().shadow_mode).values()
+    modes = {migration.mode for migration in declared if migration.name == name}
+    if not modes:
+        raise CommandError(f"no migration {name!r} is declared; there are {', '.join(NAMES)}")
+    try:
+        wanted = flags_of(stage, percent)
+    except ValueError as unsuitable:
+        raise CommandError(str(unsuitable)) from None
+    for mode in modes:
+        if stage_of(wanted.serve / 100, wanted.shadow / 100, mode) is not stage:
+            raise CommandError(
+                f"{name} cannot be in stage {stage}: its shadows are declared as {mode!s} (SHADOW_MODE), and the stage "
+                + ("needs them kept" if stage.keeps else "needs them compared and not kept")
+            )
+    return wanted
 
 
 @contextmanager

@@ -55,10 +55,18 @@ class FlagsReport(TypedDict):
     error: str | None
 
 
+class LossesReport(TypedDict):
+    """Records of calls and comparisons that could not be written, of all processes."""
+
+    records: int
+    age_seconds: float
+
+
 class Report(TypedDict):
     """Everything that `shim status` shows."""
 
     flags: FlagsReport
+    lost: LossesReport | None
     migrations: list[MigrationReport]
 
 
@@ -69,7 +77,12 @@ def report(router: UnleashRouter, ledger: Ledger) -> Report:
         LedgerError: the ledger cannot be read.
     """
     migrations = [_migration(router, ledger, name) for name in NAMES]
-    return {"flags": _flags(router), "migrations": migrations}
+    return {"flags": _flags(router), "lost": _losses(ledger), "migrations": migrations}
+
+
+def _losses(ledger: Ledger) -> LossesReport | None:
+    losses = ledger.losses()
+    return None if losses is None else {"records": losses.records, "age_seconds": time.time() - losses.last_at}
 
 
 def _flags(router: UnleashRouter) -> FlagsReport:

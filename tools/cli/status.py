@@ -60,7 +60,7 @@ def _rendered(found: Report) -> RenderableType:
     table.add_row("verdicts", *(_counts(each["verdicts"]) for each in migrations))
     table.add_row("last decision", *(_decision(each) for each in migrations))
     table.add_row("notices", *(_counts(each["notices"]) for each in migrations))
-    return Group(_health(found), table)
+    return Group(_health(found), *_losses(found), table)
 
 
 def _health(found: Report) -> Text:
@@ -69,6 +69,13 @@ def _health(found: Report) -> Text:
         return Text(f"flags: {flags['error']}; legacy serves what they do not decide", "yellow")
     age = "never confirmed" if flags["age_seconds"] is None else f"confirmed {flags['age_seconds']:.1f} s ago"
     return Text(f"flags: {flags['location']}, {age}", "green" if flags["healthy"] else "yellow")
+
+
+def _losses(found: Report) -> list[Text]:
+    lost = found["lost"]
+    if lost is None:
+        return []
+    return [Text(f"ledger: {lost['records']} records were lost, the last {lost['age_seconds']:.0f} s ago", "yellow")]
 
 
 def _share(percentage: float, migration: MigrationReport) -> str:

@@ -15,7 +15,7 @@ def test_help_names_commands_and_exit_codes(shim: CommandLine) -> None:
     """`shim --help` shows every command and what every exit code means."""
     finished = shim("--help")
     assert finished.code == ExitCode.OK
-    for command in ("ask", "upload", "status", "flags", "sandbox", "demo"):
+    for command in ("ask", "upload", "status", "mismatches", "compare", "flags", "sandbox", "demo"):
         assert f"\n  {command} " in finished.out
     for code in ExitCode:
         assert f"{code.value}  {MEANINGS[code]}" in finished.out
