@@ -11,9 +11,7 @@ from typing import Any
 from apscheduler.executors.base import BaseExecutor, run_job  # type: ignore[import-untyped]  # ships no types
 from apscheduler.schedulers.background import BackgroundScheduler  # type: ignore[import-untyped]  # ships no types
 from UnleashClient.cache import BaseCache
-from UnleashClient.clients.unleash_client import UnleashClient
-from UnleashClient.constants import FEATURES_URL
-from UnleashClient.utils import LOGGER, InstanceAllowType
+from UnleashClient.utils import LOGGER
 
 STARTING_THREAD = "flags-start"
 _POLLING_THREAD = "flags-poll"
@@ -22,11 +20,8 @@ _POLLING_THREAD = "flags-poll"
 class MemoryCache(BaseCache):
     """Keeps the client's state in memory: no folder to be unwritable, no pickles, nothing shared between clients."""
 
-    def __init__(self, payload: str | None = None) -> None:
+    def __init__(self) -> None:
         self._data: dict[str, Any] = {}
-        if payload is not None:
-            self._data[FEATURES_URL] = payload
-            self.bootstrapped = True
 
     def set(self, key: str, value: Any) -> None:
         """Store one value."""
@@ -81,15 +76,3 @@ def make_scheduler() -> dict[str, Any]:
         "scheduler": BackgroundScheduler(executors={"daemon": _DaemonExecutor()}, daemon=True),
         "scheduler_executor": "daemon",
     }
-
-
-def make_offline_client(payload: str, app_name: str) -> UnleashClient:
-    """Make a client that evaluates this payload, starts no thread and asks nobody."""
-    return UnleashClient(
-        url="http://offline.invalid",
-        app_name=app_name,
-        cache=MemoryCache(payload),
-        disable_metrics=True,
-        disable_registration=True,
-        multiple_instance_mode=InstanceAllowType.SILENTLY_ALLOW,
-    )

@@ -105,6 +105,15 @@ class FlagsStaleError(FlagError):
         super().__init__(f"the flag definitions were last confirmed {age:.0f} s ago")
 
 
+class FlagEvaluationError(FlagError):
+    """The Unleash engine did not answer whether a flag is on."""
+
+    def __init__(self, flag: str, status: str) -> None:
+        self.flag = flag
+        self.status = status
+        super().__init__(f"the Unleash engine could not evaluate flag {flag!r}: {status}")
+
+
 class RouterClosedError(FlagError):
     """The router was closed and decides nothing any more."""
 

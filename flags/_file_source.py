@@ -10,7 +10,7 @@ from threading import Event, Thread
 
 from flags._definitions import MAX_BYTES
 from flags._errors import FlagDefinitionsError, FlagFileError
-from flags._source import Freshness, Source, View
+from flags._source import Freshness, Source
 
 
 class FileSource(Source):
@@ -40,6 +40,9 @@ class FileSource(Source):
         self._stopping.set()
         self._thread.join(timeout)
 
+    def count(self, name: str, *, enabled: bool) -> None:
+        """Nobody wants to know."""
+
     def _watch(self) -> None:
         self._refresh()
         while not self._stopping.wait(self._interval):
@@ -61,7 +64,7 @@ class FileSource(Source):
             snapshot = self._read(text)
         except FlagDefinitionsError as broken:
             raise FlagFileError(self._path, broken.problem) from broken
-        self._publish(View(snapshot, snapshot.client))
+        self._publish(snapshot)
         self._text = text
 
 

@@ -8,39 +8,43 @@ users looks at is part of "everything else", so a call that is targeted by name 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import lru_cache
 from itertools import count
-from typing import Any, TypeAlias
+from typing import Any
 
 from UnleashClient.utils import normalized_hash
 
 from flags._definitions import Rollout, Rule
-
-Context: TypeAlias = Mapping[str, Any]
+from flags._engine import Context, Engine
 
 _BUCKETS = 100  # Unleash takes shares in whole percent: hash % 100 + 1 <= rollout
 _SAMPLES = 400  # where buckets cannot be walked; the standard error is at most 2.5 points
 _CACHED = 1024
+_DEFAULT_FIELDS = ("userId", "sessionId")  # what `default` stickiness looks for, in this order
 
 
 class Odds:
     """The probabilities of one flag's definition, remembered for each context that makes a difference."""
 
-    def __init__(self, rule: Rule, is_enabled: Callable[[str, Context], bool]) -> None:
+    def __init__(self, rule: Rule, engine: Engine) -> None:
         self._rule = rule
-        self._is_enabled = is_enabled
+        self._name = rule.name.encode()
+        self._engine = engine
+        self._sticks_to = tuple(dict.fromkeys(field for rollout in rule.rollouts for field in _candidates(rollout)))
         self._known: dict[tuple[object, ...], float] = {}
 
     def of(self, context: Context) -> float:
         """The probability (0..1) of the flag being on for this context."""
-        rollouts = tuple(filter(None, (self._drawn(rollout, context) for rollout in self._rule.rollouts)))
         if "currentTime" in self._rule.reads:
-            return self._find(rollouts, context)
-        key = (rollouts, *(_value(context, field) for field in self._rule.reads))
+            return self._find(context)
+        key = (
+            *[_place(context, field) for field in self._sticks_to],
+            *[_value(context, field) for field in self._rule.reads],
+        )
         probability = self._known.get(key)
         if probability is None:
-            probability = self._find(rollouts, context)
+            probability = self._find(context)
             if len(self._known) >= _CACHED:
                 self._known.clear()
             self._known[key] = probability
@@ -50,20 +54,24 @@ class Odds:
         """The rollout with its field resolved as Unleash does, or None if the call's own value is to be kept."""
         field = rollout.field
         if field == "default":
-            field = next((name for name in ("userId", "sessionId") if name in context), "random")
+            field = next((name for name in _DEFAULT_FIELDS if name in context), "random")
         if field == "random":
             return Rollout(field=field, group="")
         if field in self._rule.reads or _value(context, field) is None:
             return None
         return Rollout(field=field, group=rollout.group)
 
-    def _find(self, rollouts: tuple[Rollout, ...], context: Context) -> float:
+    def _find(self, context: Context) -> float:
+        rollouts = tuple(filter(None, (self._drawn(rollout, context) for rollout in self._rule.rollouts)))
         distinct = set(rollouts)
         if not distinct:
-            return float(self._is_enabled(self._rule.name, context))
+            return float(self._is_enabled(context))
         if len(distinct) == 1 and not self._rule.has_parents and rollouts[0].field != "random":
             return self._walk_buckets(rollouts[0], context)
         return self._sample(rollouts, context)
+
+    def _is_enabled(self, context: Context) -> bool:
+        return self._engine.is_enabled(self._name, self._engine.write(context))
 
     def _walk_buckets(self, rollout: Rollout, context: Context) -> float:
         """Exact: with one hash the flag is on up to some bucket and off above it. Bisect for that bucket."""
@@ -71,7 +79,7 @@ class Odds:
         on, off = 0, _BUCKETS + 1
         while off - on > 1:
             bucket = (on + off) // 2
-            if self._is_enabled(self._rule.name, _with(context, {rollout.field: values[bucket - 1]})):
+            if self._is_enabled(_with(context, {rollout.field: values[bucket - 1]})):
                 on = bucket
             else:
                 off = bucket
@@ -81,7 +89,7 @@ class Odds:
         """An estimate: draw all fields anew many times. The first hash of each field is spread evenly, hence exact."""
         drawn = {rollout.field: _shuffled(rollout) for rollout in reversed(rollouts)}
         hits = sum(
-            self._is_enabled(self._rule.name, _with(context, dict(zip(drawn, values, strict=True))))
+            self._is_enabled(_with(context, dict(zip(drawn, values, strict=True))))
             for values in zip(*drawn.values(), strict=True)
         )
         return hits / _SAMPLES
@@ -107,6 +115,16 @@ def _shuffled(rollout: Rollout) -> list[str]:
     values = list(_values_by_bucket(rollout.group, each=_SAMPLES // _BUCKETS))
     random.Random(rollout.field).shuffle(values)  # noqa: S311 - reproducible on purpose
     return values
+
+
+def _candidates(rollout: Rollout) -> tuple[str, ...]:
+    """The fields that the rollout may stick to."""
+    return _DEFAULT_FIELDS if rollout.field == "default" else (rollout.field,)
+
+
+def _place(context: Context, field: str) -> int:
+    """Where the context has this field: 2, at its top; 1, among its properties; 0, nowhere."""
+    return 2 if field in context else int(field in context.get("properties", ()))
 
 
 def _value(context: Context, field: str) -> Any:

@@ -7,6 +7,7 @@ import time
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from threading import Lock
 from typing import Any, Self
@@ -20,7 +21,7 @@ from migration import Call, Decision, Reason, Side
 
 SHADOW_SUFFIX = ".shadow"
 
-_ATTEMPTS = 3  # how often a decision is taken because the definitions changed while it was taken
+_REMEMBERED = 256  # decisions that may come again
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,22 +135,13 @@ class UnleashRouter:
         except FlagError as error:
             reason = Reason.STALE if isinstance(error, FlagsStaleError) else Reason.ERROR
             return Decision(serve=Side.LEGACY, reason=reason, source=source.kind, error=type(error).__name__)
-        return Decision(
-            serve=Side.CANDIDATE if serve.enabled else Side.LEGACY,
-            shadow=shadow.enabled and serve.error is None,
-            probability=serve.probability,
-            shadow_probability=shadow.probability if serve.error is None else 0.0,
-            reason=Reason.STALE if source.is_doubtful and serve.error is None else serve.reason,
-            source=source.kind,
-            flag_version=serve.version,
-            error=serve.error or (shadow.error if shadow.version else None),
-        )
+        return _decision(serve, shadow, source.kind, doubtful=source.is_doubtful)
 
     def status(self) -> RouterStatus:
         """What the router knows at this moment."""
         source = self._source or self._running()
         try:
-            source.view()
+            source.snapshot()
             failure = source.failure
         except FlagError as error:
             failure = source.failure or error
@@ -190,15 +182,33 @@ class UnleashRouter:
 
 def _evaluate(source: Source, call: Call) -> tuple[Evaluation, Evaluation]:
     """Evaluate both flags against one and the same state of the definitions."""
+    snapshot = source.snapshot()
     context = _context(call)
-    attempts = 0
-    while True:
-        attempts += 1
-        view = source.view()
-        serve = view.snapshot.evaluate(call.migration, context, view.client)
-        shadow = view.snapshot.evaluate(call.migration + SHADOW_SUFFIX, context, view.client)
-        if source.is_current(view) or attempts == _ATTEMPTS:
-            return serve, shadow
+    written = snapshot.engine.write(context)
+    found = []
+    for name in (call.migration, call.migration + SHADOW_SUFFIX):
+        evaluation = snapshot.evaluate(name, context, written)
+        if evaluation.error is None:
+            source.count(name, enabled=evaluation.enabled)
+        found.append(evaluation)
+    serve, shadow = found
+    return serve, shadow
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _decision(serve: Evaluation, shadow: Evaluation, source: str, *, doubtful: bool) -> Decision:
+    """What follows from both evaluations; the same ones come again and again."""
+    sound = serve.error is None
+    return Decision(
+        serve=Side.CANDIDATE if serve.enabled else Side.LEGACY,
+        shadow=shadow.enabled and sound,
+        probability=serve.probability,
+        shadow_probability=shadow.probability if sound else 0.0,
+        reason=Reason.STALE if doubtful and sound else serve.reason,
+        source=source,
+        flag_version=serve.version,
+        error=serve.error or (shadow.error if shadow.version else None),
+    )
 
 
 def _context(call: Call) -> dict[str, Any]:

@@ -12,12 +12,11 @@ from typing import Any
 import requests
 from UnleashClient.clients.unleash_client import UnleashClient
 from UnleashClient.constants import FEATURES_URL
-from UnleashClient.events import BaseEvent, UnleashFetchedEvent
 from UnleashClient.utils import InstanceAllowType
 
 from flags._client import STARTING_THREAD, MemoryCache, make_scheduler
 from flags._errors import FlagDefinitionsError, FlagError, FlagServerError, FlagsNotReadyError
-from flags._source import Freshness, Source, View
+from flags._source import Freshness, Source
 
 _NO_ANSWER = "no answer, or one of 500, 502, 504"  # the client does not let these three be told apart
 
@@ -25,9 +24,8 @@ _NO_ANSWER = "no answer, or one of 500, 502, 504"  # the client does not let the
 class ServerSource(Source):
     """Polls a server. While it does not answer, the last definitions stay in force until they are too old.
 
-    A new state is published together with an offline client that evaluates it, before the polling client takes it
-    over; once that has it, the view is published again with the polling client, which counts usage for the console.
-    So a view and the client in it always hold the same state.
+    The client only fetches and reports usage. What it fetched is published as a snapshot, which evaluates it by itself
+    and never changes, so that everything about one decision is of one state.
     """
 
     kind = "unleash"
@@ -55,7 +53,6 @@ class ServerSource(Source):
             custom_headers={"Authorization": token},
             custom_options={"auth": cache.asked, "hooks": {"response": cache.answered}},
             cache=cache,
-            event_callback=self._loaded,
             multiple_instance_mode=InstanceAllowType.SILENTLY_ALLOW,  # the warning prints parts of the token
             **make_scheduler(),
         )
@@ -63,6 +60,11 @@ class ServerSource(Source):
     def start(self) -> None:
         """Register and begin to poll, on a thread: a hung server blocks both."""
         Thread(target=self._start, name=STARTING_THREAD, daemon=True).start()
+
+    def count(self, name: str, *, enabled: bool) -> None:
+        """Count for the console, in the client that reports it."""
+        # the client's own `is_enabled` would evaluate a second time, by definitions of another moment
+        self._client._engine.count_toggle(name, enabled)  # noqa: SLF001
 
     def stop(self, timeout: float) -> None:
         """Send the last usage counts and stop polling, on a thread that is not waited for too long."""
@@ -92,18 +94,12 @@ class ServerSource(Source):
         except FlagDefinitionsError as broken:
             self._fail(broken)
             return False
-        self._publish(View(snapshot, snapshot.client))
+        self._publish(snapshot)
         self._confirm()
         return True
 
-    def _loaded(self, event: BaseEvent) -> None:
-        """The polling client has loaded what it fetched: from now on it can evaluate it itself."""
-        view = self._view
-        if isinstance(event, UnleashFetchedEvent) and view and event.raw_features == view.snapshot.payload:
-            self._replace(view, View(view.snapshot, self._client))
-
     def _unchanged(self) -> None:
-        if self._view is not None:
+        if self._snapshot is not None:
             self._confirm()
 
     def _refused(self, status: int | None) -> None:

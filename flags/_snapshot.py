@@ -1,21 +1,20 @@
-"""One state of all flags: the definitions as they came, and a client that evaluates exactly these."""
+"""One state of all flags: the definitions as they came, and an engine that evaluates exactly these."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from UnleashClient.clients.unleash_client import UnleashClient
-
-from flags._client import make_offline_client
-from flags._definitions import Rule, parse_definitions, read_rule
+from flags._definitions import Json, Rule, parse_definitions, read_rule
+from flags._engine import Context, Engine
 from flags._errors import FlagDefinitionsError, FlagNotFoundError
-from flags._odds import Context, Odds
+from flags._odds import Odds
 from migration import Reason
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Evaluation:
-    """One flag, evaluated for one call.
+    """One flag, evaluated for one call. A snapshot gives the same object again for what comes out the same again.
 
     Attributes:
         enabled: whether the flag is on for this call.
@@ -32,6 +31,9 @@ class Evaluation:
     error: str | None = None
 
 
+_NOT_FOUND = Evaluation(enabled=False, probability=0.0, reason=Reason.DEFAULT, error=FlagNotFoundError.__name__)
+
+
 class Snapshot:
     """An immutable state of all flags.
 
@@ -41,15 +43,13 @@ class Snapshot:
 
     def __init__(self, payload: str, *, app_name: str) -> None:
         definitions = parse_definitions(payload)
-        self.payload = payload
         self._features = {feature["name"]: feature for feature in definitions["features"]}
-        self.client = make_offline_client(payload, app_name)
-        # One malformed flag makes the engine drop the whole payload without a word, and keep what it had before.
-        if self.client.feature_definitions().keys() != self._features.keys():
+        self.engine = Engine(payload, app_name=app_name)
+        if self.engine.names() != self._features.keys():
             raise FlagDefinitionsError("the Unleash engine refuses them; a flag in it is malformed")
         self._segments = {segment.get("id"): segment for segment in definitions.get("segments") or ()}
         self.asked: dict[str, Context] = {}
-        self._rules: dict[str, tuple[Rule, Odds]] = {}
+        self._judges: dict[str, _Judge] = {}
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -59,27 +59,61 @@ class Snapshot:
     def warm_up(self, previous: Snapshot | None) -> None:
         """Work out beforehand what the previous snapshot was asked for, so that no caller waits for it."""
         for name, context in list(previous.asked.items()) if previous else ():
-            self.evaluate(name, context, self.client)
+            self.evaluate(name, context)
 
-    def evaluate(self, name: str, context: Context, client: UnleashClient) -> Evaluation:
-        """Evaluate one flag with `client`, which must hold this very state."""
-        if name not in self._features:
-            return Evaluation(enabled=False, probability=0.0, reason=Reason.DEFAULT, error=FlagNotFoundError.__name__)
+    def evaluate(self, name: str, context: Context, written: bytes | None = None) -> Evaluation:
+        """Evaluate one flag.
+
+        Args:
+            name: the flag.
+            context: what is known of the call.
+            written: the same, as `engine.write` writes it, for a caller that asks about several flags.
+
+        Raises:
+            FlagEvaluationError: the engine cannot say.
+        """
+        judge = self._judges.get(name)
+        if judge is None:
+            if name not in self._features:
+                return _NOT_FOUND
+            judge = self._judges.setdefault(name, _Judge(self.engine, name, self._features, self._segments))
         self.asked[name] = context
-        rule, odds = self._rules.get(name) or self._read(name)
-        if rule.flaw is not None:
-            flaw = type(rule.flaw).__name__
-            return Evaluation(enabled=False, probability=0.0, reason=Reason.ERROR, version=rule.version, error=flaw)
-        enabled = client.is_enabled(name, dict(context))
-        probability = odds.of(context) if rule.enabled else 0.0
-        return Evaluation(
-            enabled=enabled, probability=probability, reason=_reason(rule, probability), version=rule.version
-        )
+        return judge.judge(context, self.engine.write(context) if written is None else written)
 
-    def _read(self, name: str) -> tuple[Rule, Odds]:
-        rule = read_rule(name, self._features, self._segments)
-        entry = (rule, Odds(rule, lambda flag, context: self.client.is_enabled(flag, dict(context))))
-        return self._rules.setdefault(name, entry)
+
+class _Judge:
+    """Evaluates one flag of a snapshot."""
+
+    def __init__(
+        self, engine: Engine, name: str, features: Mapping[str, Json], segments: Mapping[object, Json]
+    ) -> None:
+        self._engine = engine
+        self._name = name.encode()
+        self._rule = read_rule(name, features, segments)
+        self._odds = Odds(self._rule, engine)
+        self._flawed = _flawed(self._rule)
+        self._made: dict[tuple[bool, float], Evaluation] = {}
+
+    def judge(self, context: Context, written: bytes) -> Evaluation:
+        rule = self._rule
+        if self._flawed is not None:
+            return self._flawed
+        enabled = self._engine.is_enabled(self._name, written)
+        probability = self._odds.of(context) if rule.enabled else 0.0
+        made = self._made.get((enabled, probability))
+        if made is None:
+            made = self._made[enabled, probability] = Evaluation(
+                enabled=enabled, probability=probability, reason=_reason(rule, probability), version=rule.version
+            )
+        return made
+
+
+def _flawed(rule: Rule) -> Evaluation | None:
+    """What comes out of a flag whose definition has a flaw."""
+    if rule.flaw is None:
+        return None
+    flaw = type(rule.flaw).__name__
+    return Evaluation(enabled=False, probability=0.0, reason=Reason.ERROR, version=rule.version, error=flaw)
 
 
 def _reason(rule: Rule, probability: float) -> Reason:

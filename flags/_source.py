@@ -8,8 +8,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from threading import Event, Lock
 
-from UnleashClient.clients.unleash_client import UnleashClient
-
 from flags._errors import FlagDefinitionsError, FlagError, FlagsNotReadyError, FlagsStaleError, RouterClosedError
 from flags._snapshot import Snapshot
 
@@ -29,16 +27,8 @@ class Freshness:
     dead_after: float = 60.0
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class View:
-    """A state of all flags, and the client that holds exactly this state."""
-
-    snapshot: Snapshot
-    client: UnleashClient
-
-
 class Source(ABC):
-    """Keeps a view of the flags up to date in the background; reading it never blocks."""
+    """Keeps a snapshot of the flags up to date in the background; reading it never blocks."""
 
     kind: str
 
@@ -47,7 +37,7 @@ class Source(ABC):
         self._freshness = freshness
         self._clock = clock
         self._lock = Lock()
-        self._view: View | None = None
+        self._snapshot: Snapshot | None = None
         self._confirmed_at: float | None = None
         self._failure: FlagError | None = FlagsNotReadyError()
         self._answered = Event()
@@ -70,8 +60,12 @@ class Source(ABC):
         """Wait until the first fetch has succeeded or failed, at most `timeout` seconds."""
         self._answered.wait(timeout)
 
-    def view(self) -> View:
-        """The view in force.
+    @abstractmethod
+    def count(self, name: str, *, enabled: bool) -> None:
+        """Note that a flag was evaluated, for whoever wants to know how it is used."""
+
+    def snapshot(self) -> Snapshot:
+        """The state of the flags in force.
 
         Raises:
             RouterClosedError: after `close`.
@@ -80,21 +74,17 @@ class Source(ABC):
         """
         if self._closed:
             raise RouterClosedError
-        view = self._view
-        if view is None:
+        snapshot = self._snapshot
+        if snapshot is None:
             raise self._failure or FlagsNotReadyError()
         if self.age > self._freshness.dead_after:
             raise FlagsStaleError(self.age)
-        return view
+        return snapshot
 
     @property
     def is_closed(self) -> bool:
         """Whether it was closed."""
         return self._closed
-
-    def is_current(self, view: View) -> bool:
-        """Whether this is still the view in force."""
-        return self._view is view
 
     @property
     def age(self) -> float:
@@ -115,8 +105,8 @@ class Source(ABC):
     @property
     def names(self) -> tuple[str, ...]:
         """The names of all flags known, sorted."""
-        view = self._view
-        return view.snapshot.names if view else ()
+        snapshot = self._snapshot
+        return snapshot.names if snapshot else ()
 
     def _read(self, payload: str) -> Snapshot:
         """Read new definitions and work out what callers will ask.
@@ -126,22 +116,16 @@ class Source(ABC):
         """
         try:
             snapshot = Snapshot(payload, app_name=self._app_name)
-            snapshot.warm_up(self._view.snapshot if self._view else None)
+            snapshot.warm_up(self._snapshot)
         except FlagDefinitionsError:
             raise
         except Exception as error:
             raise FlagDefinitionsError(f"they make the reader fail ({type(error).__name__})") from error
         return snapshot
 
-    def _publish(self, view: View) -> None:
+    def _publish(self, snapshot: Snapshot) -> None:
         with self._lock:
-            self._view = view
-
-    def _replace(self, old: View, new: View) -> None:
-        """Publish `new`, unless something else than `old` is in force by now."""
-        with self._lock:
-            if self._view is old:
-                self._view = new
+            self._snapshot = snapshot
 
     def _confirm(self) -> None:
         """Note that the definitions in force are those of the origin at this moment."""
@@ -158,7 +142,7 @@ class Source(ABC):
             repeated = str(self._failure) == str(failure)
             self._failure = failure
             if forget:
-                self._view = None
+                self._snapshot = None
         if not repeated:
             _log.warning("flags from %s: %s", self.kind, failure)
         self._answered.set()

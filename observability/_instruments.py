@@ -10,17 +10,24 @@ from typing import Final
 import psutil
 from opentelemetry.metrics import CallbackOptions, Meter, Observation
 
+from migration import Role, Side
+from observability._attributes import run_attributes
 from observability._bounded import BoundedValues
 from observability.names import Attribute, Metric, Unit
 
 Labels = dict[str, str | int]
 """Attributes of one measurement; each value is bounded in number."""
 
+_MIGRATION: Final = Attribute.MIGRATION.value  # plain text, as in `_attributes`
+_PROVIDER: Final = Attribute.PROVIDER.value
+
 # The boundaries that the conventions give for `http.client.request.duration`; uploads of large files take longer.
 _HTTP_SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10)
 _UPLOAD_SECONDS: Final = (*_HTTP_SECONDS, 30, 60, 120, 300, 600)
 _DELAY_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 _FILE_BYTES: Final = tuple(4**power * 1024 for power in range(10))  # 1 KiB .. 256 MiB
+_REMEMBERED: Final = 1000
+"""Kinds of runs whose labels are remembered; beyond, all are forgotten and made anew."""
 
 
 class Tally:
@@ -37,8 +44,9 @@ class Tally:
 
     def add(self, change: int, labels: Labels) -> None:
         """Change the number that belongs to these labels."""
+        key = tuple(labels.items())
         with self._lock:
-            self._counts[tuple(labels.items())] += change
+            self._counts[key] += change
 
     def observe(self, _: CallbackOptions) -> Iterable[Observation]:
         """Return the numbers as they are now."""
@@ -81,10 +89,11 @@ class PoolGauge:
 class Bounds:
     """One bound for each attribute whose values come from outside."""
 
-    __slots__ = ("error_type", "migration", "provider", "server", "status")
+    __slots__ = ("error_type", "field", "migration", "provider", "server", "status")
 
     def __init__(self) -> None:
         self.error_type = BoundedValues()
+        self.field = BoundedValues()
         self.migration = BoundedValues()
         self.provider = BoundedValues()
         self.server = BoundedValues()
@@ -97,6 +106,7 @@ class Instruments:
     def __init__(self, meter: Meter) -> None:
         self.bounds = Bounds()
         self.active = Tally()
+        self._run_labels: dict[tuple[str, str | int | None, Side, Role], Labels] = {}
         self.pool = PoolGauge()
         self._process = psutil.Process()
         self.operation_duration = meter.create_histogram(
@@ -129,6 +139,9 @@ class Instruments:
         self.comparisons = meter.create_counter(
             Metric.SHADOW_COMPARISONS, Unit.COMPARISON, "Verdicts on shadowed calls."
         )
+        self.differences = meter.create_counter(
+            Metric.SHADOW_DIFFERENCES, Unit.COMPARISON, "Comparisons in which a field differs, by field."
+        )
         self.notices = meter.create_counter(
             Metric.NOTICES, Unit.NOTICE, "Messages for operators, fallbacks to the legacy side among them."
         )
@@ -154,9 +167,20 @@ class Instruments:
     def _memory(self, _: CallbackOptions) -> Iterable[Observation]:
         return [Observation(self._process.memory_info().rss)]
 
+    def run_labels(self, migration: str, provider: str | int | None, side: Side, role: Role) -> Labels:
+        """Labels of a run of a side, remembered; not to be changed."""
+        kind = migration, provider, side, role
+        labels = self._run_labels.get(kind)
+        if labels is None:
+            labels = self.call_labels(migration, provider) | run_attributes(side, role)
+            if len(self._run_labels) >= _REMEMBERED:
+                self._run_labels.clear()
+            self._run_labels[kind] = labels
+        return labels
+
     def call_labels(self, migration: str, provider: str | int | None) -> Labels:
         """Labels that every measurement of a call has."""
-        labels: Labels = {Attribute.MIGRATION: self.bounds.migration(migration)}
+        labels: Labels = {_MIGRATION: self.bounds.migration(migration)}
         if provider is not None:
-            labels[Attribute.PROVIDER] = self.bounds.provider(str(provider))
+            labels[_PROVIDER] = self.bounds.provider(str(provider))
         return labels

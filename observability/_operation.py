@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import time
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from opentelemetry import context as otel_context
 from opentelemetry.context import Context
 from opentelemetry.trace import Span, StatusCode, set_span_in_context
 
 from migration import Operation, Role, Side
-from observability._attributes import IMPLEMENTATIONS, fact_attributes, flag_attributes, site_attributes
+from observability._attributes import (
+    IMPLEMENTATION,
+    IMPLEMENTATIONS,
+    call_attributes,
+    fact_attributes,
+    flag_attributes,
+    run_attributes,
+)
 from observability._traceparent import to_links, to_traceparent
 from observability.names import Attribute, Event
 
@@ -20,6 +27,12 @@ if TYPE_CHECKING:
 
     from observability._instruments import Labels
     from observability._pipeline import Pipeline
+
+# read once, as in `_attributes`
+_EVALUATION: Final = Event.FLAG_EVALUATION.value
+_FILE_SIZE: Final = Attribute.FILE_SIZE.value
+_PROVIDER: Final = Attribute.PROVIDER.value
+_SHADOW: Final = Role.SHADOW
 
 
 class ObservedOperation:
@@ -38,9 +51,10 @@ class ObservedOperation:
 
     def __enter__(self) -> None:
         self._started = time.perf_counter()
-        self._span = self._start_span()
+        outside = otel_context.get_current()
+        self._span = self._start_span(outside)
         self._operation.trace = to_traceparent(self._span.get_span_context())
-        inside = set_span_in_context(self._span)
+        inside = set_span_in_context(self._span, outside)
         if self._operation.side is None:
             self._emit_evaluation(inside)
         else:
@@ -62,30 +76,29 @@ class ObservedOperation:
 
     # the span
 
-    def _start_span(self) -> Span:
+    def _start_span(self, outside: Context) -> Span:
         operation = self._operation
         name, side = operation.call.migration, operation.side
-        attributes = {
-            **self._facts,
-            Attribute.IMPLEMENTATION: IMPLEMENTATIONS[side or operation.decision.serve],
-            Attribute.ROLE: str(operation.role),
-        }
-        if side is None:
-            attributes |= site_attributes(operation.call)
-            attributes[Attribute.FLAG_REASON] = str(operation.decision.reason)
-        else:
+        if side is not None:
             name = f"{name} {IMPLEMENTATIONS[side]}"
-        if operation.role is Role.SHADOW:
-            return self._pipeline.tracer.start_span(
-                name, context=Context(), attributes=attributes, links=to_links(operation.link)
-            )
-        return self._pipeline.tracer.start_span(name, attributes=attributes)
+        attributes = self._span_attributes() if self._pipeline.records_spans else None
+        tracer = self._pipeline.tracer
+        if operation.role is _SHADOW:
+            return tracer.start_span(name, context=Context(), attributes=attributes, links=to_links(operation.link))
+        return tracer.start_span(name, context=outside, attributes=attributes)
+
+    def _span_attributes(self) -> dict[str, str | int]:
+        operation, side = self._operation, self._operation.side
+        if side is not None:
+            return self._facts | run_attributes(side, operation.role)
+        decision = operation.decision
+        return self._facts | run_attributes(decision.serve, operation.role) | call_attributes(operation.call, decision)
 
     def _end_span(self, error_type: str | None) -> None:
         outcome = self._operation.outcome
         if self._span.is_recording():
-            if outcome is not None:
-                self._span.set_attribute(Attribute.IMPLEMENTATION, IMPLEMENTATIONS[outcome.side])  # after a fallback
+            if outcome is not None and outcome.side is not (self._operation.side or self._operation.decision.serve):
+                self._span.set_attribute(IMPLEMENTATION, IMPLEMENTATIONS[outcome.side])  # after a fallback
             if error_type is not None:
                 self._span.set_status(StatusCode.ERROR)
                 self._span.set_attribute(Attribute.ERROR_TYPE, error_type)
@@ -104,30 +117,25 @@ class ObservedOperation:
 
     def _emit_evaluation(self, inside: Context) -> None:
         logger = self._pipeline.logger
-        if logger.enabled(event_name=Event.FLAG_EVALUATION):
+        if logger.enabled(event_name=_EVALUATION):
             attributes = flag_attributes(self._operation.call, self._operation.decision)
-            logger.emit(event_name=Event.FLAG_EVALUATION, context=inside, attributes=attributes)
+            logger.emit(event_name=_EVALUATION, context=inside, attributes=attributes)
 
     def _count_in(self, side: Side) -> None:
-        self._labels = {
-            **self._call_labels(),
-            Attribute.IMPLEMENTATION: IMPLEMENTATIONS[side],
-            Attribute.ROLE: str(self._operation.role),
-        }
-        self._pipeline.instruments.active.add(1, self._labels)
+        instruments, operation = self._pipeline.instruments, self._operation
+        provider = self._facts.get(_PROVIDER)
+        self._labels = instruments.run_labels(operation.call.migration, provider, side, operation.role)
+        instruments.active.add(1, self._labels)
 
     def _measure_run(self, error_type: str | None) -> None:
         instruments, outcome = self._pipeline.instruments, self._operation.outcome
         instruments.active.add(-1, self._labels)
         seconds = outcome.seconds if outcome else time.perf_counter() - self._started
-        failure: Labels = {Attribute.ERROR_TYPE: error_type} if error_type else {}
-        instruments.operation_duration.record(seconds, {**self._labels, **failure})
+        labels = self._labels if error_type is None else {**self._labels, Attribute.ERROR_TYPE: error_type}
+        instruments.operation_duration.record(seconds, labels)
 
     def _measure_file(self) -> None:
-        size = self._facts.get(Attribute.FILE_SIZE)
+        size = self._facts.get(_FILE_SIZE)
         if isinstance(size, int):
-            self._pipeline.instruments.file_size.record(size, self._call_labels())
-
-    def _call_labels(self) -> Labels:
-        provider = self._facts.get(Attribute.PROVIDER)
-        return self._pipeline.instruments.call_labels(self._operation.call.migration, provider)
+            instruments, provider = self._pipeline.instruments, self._facts.get(_PROVIDER)
+            instruments.file_size.record(size, instruments.call_labels(self._operation.call.migration, provider))

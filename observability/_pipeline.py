@@ -10,6 +10,7 @@ from opentelemetry.metrics import MeterProvider, NoOpMeterProvider
 from opentelemetry.sdk import trace as sdk_trace
 from opentelemetry.sdk._logs import LoggerProvider as SdkLoggerProvider
 from opentelemetry.sdk._logs.export import BatchLogRecordProcessor, SimpleLogRecordProcessor
+from opentelemetry.sdk.metrics import AlwaysOffExemplarFilter
 from opentelemetry.sdk.metrics import MeterProvider as SdkMeterProvider
 from opentelemetry.sdk.metrics.export import MetricReader, PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import Resource
@@ -50,6 +51,11 @@ class Plan:
     console: TextIO | None = None
     capture: Capture | None = None
 
+    @property
+    def records_spans(self) -> bool:
+        """Whether anybody receives spans; a span that nobody receives need not be recorded."""
+        return bool(self.environment.traces or self.console or self.capture)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pipeline:
@@ -64,6 +70,7 @@ class Pipeline:
     prometheus: PrometheusEndpoint | None
     gate: Gate
     enabled: bool
+    records_spans: bool
 
 
 def build_pipeline(plan: Plan) -> Pipeline:
@@ -74,28 +81,31 @@ def build_pipeline(plan: Plan) -> Pipeline:
     """
     gate = Gate()
     if plan.environment.disabled:
-        return _assemble(NoOpTracerProvider(), NoOpMeterProvider(), NoOpLoggerProvider(), None, gate, enabled=False)
+        nothing = NoOpTracerProvider(), NoOpMeterProvider(), NoOpLoggerProvider()
+        return _assemble(plan, *nothing, endpoint=None, gate=gate, enabled=False)
     quieten_exporters()
     endpoint = _prometheus(plan)
     resource = Resource.create({Attribute.SERVICE_NAME: plan.environment.service})
     meters = _meter_provider(plan, resource, gate, endpoint)
     return _assemble(
+        plan,
         _tracer_provider(plan, resource, gate, meters),
         meters,
         _logger_provider(plan, resource, gate, meters),
-        endpoint,
-        gate,
+        endpoint=endpoint,
+        gate=gate,
         enabled=True,
     )
 
 
 def _assemble(
+    plan: Plan,
     tracers: TracerProvider,
     meters: MeterProvider,
     loggers: LoggerProvider,
+    *,
     endpoint: PrometheusEndpoint | None,
     gate: Gate,
-    *,
     enabled: bool,
 ) -> Pipeline:
     return Pipeline(
@@ -108,6 +118,7 @@ def _assemble(
         prometheus=endpoint,
         gate=gate,
         enabled=enabled,
+        records_spans=enabled and plan.records_spans,
     )
 
 
@@ -129,7 +140,13 @@ def _meter_provider(plan: Plan, resource: Resource, gate: Gate, endpoint: Promet
         readers.append(plan.capture.new_metric_reader())
     if not readers:
         return NoOpMeterProvider()
-    return SdkMeterProvider(metric_readers=readers, resource=resource, shutdown_on_exit=False)
+    delivers_exemplars = environment.metrics or plan.capture  # Prometheus' exporter drops them
+    return SdkMeterProvider(
+        metric_readers=readers,
+        resource=resource,
+        exemplar_filter=None if delivers_exemplars else AlwaysOffExemplarFilter(),
+        shutdown_on_exit=False,
+    )
 
 
 def _tracer_provider(plan: Plan, resource: Resource, gate: Gate, meters: MeterProvider) -> TracerProvider:
@@ -148,7 +165,7 @@ def _tracer_provider(plan: Plan, resource: Resource, gate: Gate, meters: MeterPr
     if plan.capture:
         processors.append(SimpleSpanProcessor(plan.capture.span_exporter, meter_provider=NoOpMeterProvider()))
     provider = sdk_trace.TracerProvider(
-        sampler=environment.sampler if processors else ALWAYS_OFF,  # a span that nobody receives need not be recorded
+        sampler=environment.sampler if plan.records_spans else ALWAYS_OFF,
         resource=resource,
         shutdown_on_exit=False,
         span_limits=sdk_trace.SpanLimits(max_attribute_length=_MAX_ATTRIBUTE_LENGTH),
@@ -165,7 +182,7 @@ def _logger_provider(plan: Plan, resource: Resource, gate: Gate, meters: MeterPr
     if environment.logs:
         exporter = GatedLogExporter(gate, environment.logs)
         provider.add_log_record_processor(BatchLogRecordProcessor(exporter, meter_provider=meters))
-    if plan.capture:
+    if plan.capture and plan.capture.receives_events:
         provider.add_log_record_processor(
             SimpleLogRecordProcessor(plan.capture.log_exporter, meter_provider=NoOpMeterProvider())
         )

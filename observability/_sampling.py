@@ -31,9 +31,8 @@ class LinkAwareSampler(Sampler):
         trace_state: TraceState | None = None,
     ) -> SamplingResult:
         """Decide about one span that is about to start."""
-        is_root = not get_current_span(parent_context).get_span_context().is_valid
         sampler = self._base
-        if is_root and links:
+        if links and not get_current_span(parent_context).get_span_context().is_valid:
             sampler = ALWAYS_ON if any(link.context.trace_flags.sampled for link in links) else ALWAYS_OFF
         return sampler.should_sample(parent_context, trace_id, name, kind, attributes, links, trace_state)
 

@@ -7,7 +7,7 @@ from typing import Final
 
 from opentelemetry._logs import SeverityNumber
 
-from migration import Comparison, Notice, Operation, Verdict
+from migration import MISMATCHES, NOT_COMPARED, Comparison, Notice, Operation, Verdict, symptoms
 from observability._handle import TelemetryHandle
 from observability._instruments import Labels
 from observability._operation import ObservedOperation
@@ -36,7 +36,10 @@ class Telemetry:
         return ObservedOperation(pipeline, operation) if pipeline.enabled else nullcontext()
 
     def compared(self, comparison: Comparison) -> None:
-        """Count a verdict; one that needs a look is also a log event, which names the fields that differ."""
+        """Count a verdict, and the fields that differ; what needs a look is also a log event, which names them.
+
+        The event is sent for every such comparison, whichever traces the sampler keeps, and carries both trace ids.
+        """
         pipeline = self._handle.pipeline
         bounds = pipeline.instruments.bounds
         labels: Labels = {
@@ -44,14 +47,17 @@ class Telemetry:
             Attribute.VERDICT: str(comparison.verdict),
         }
         pipeline.instruments.comparisons.add(1, labels)
-        if comparison.verdict in {Verdict.IDENTICAL, Verdict.SAME_ERROR, Verdict.DROPPED}:
+        if comparison.verdict not in NOT_COMPARED:
+            for field in {symptom.field for symptom in symptoms(comparison.verdict, comparison.differences)}:
+                pipeline.instruments.differences.add(1, {**labels, Attribute.DIFFERENT_FIELD: bounds.field(field)})
+        if comparison.verdict not in {*MISMATCHES, Verdict.STALE_INPUT}:
             return
         fields = [difference.field for difference in comparison.differences]
         pipeline.logger.emit(
             event_name=Event.SHADOW_COMPARED,
             severity_number=SeverityNumber.WARN,
             context=to_context(comparison.shadow_trace or comparison.primary_trace),
-            attributes={**labels, Attribute.DIFFERENT_FIELDS: fields[:_MAX_FIELDS]},
+            attributes={**labels, **_traces(comparison), Attribute.DIFFERENT_FIELDS: fields[:_MAX_FIELDS]},
         )
 
     def noticed(self, notice: Notice) -> None:
@@ -69,3 +75,11 @@ class Telemetry:
     def loop_delayed(self, seconds: float) -> None:
         """Take note of how late an event loop woke a sleeper; for `start_loop_watch`."""
         self._handle.pipeline.instruments.loop_delay.record(seconds)
+
+
+def _traces(comparison: Comparison) -> dict[str, str]:
+    traces = {
+        Attribute.PRIMARY_TRACE: comparison.primary_trace,
+        Attribute.SHADOW_TRACE: comparison.shadow_trace,
+    }
+    return {name: trace for name, trace in traces.items() if trace is not None}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from opentelemetry.context import Context
-from opentelemetry.trace import Link, SpanContext, format_span_id, format_trace_id, get_current_span
+from opentelemetry.trace import Link, SpanContext, get_current_span
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 _PROPAGATOR: Final = TraceContextTextMapPropagator()
@@ -15,7 +15,7 @@ def to_traceparent(context: SpanContext) -> str | None:
     """Return the `traceparent` of a span, or None if it belongs to no trace."""
     if not context.is_valid:
         return None
-    return f"00-{format_trace_id(context.trace_id)}-{format_span_id(context.span_id)}-{context.trace_flags:02x}"
+    return f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"
 
 
 def to_context(traceparent: str | None) -> Context:

@@ -40,6 +40,7 @@ class Attribute(StrEnum):
     SERVICE_NAME = "service.name"
     URL_FULL = "url.full"
 
+    DIFFERENT_FIELD = "upload.shadow.field"  # one such name, indexes left out
     DIFFERENT_FIELDS = "upload.shadow.different_fields"  # names of fields only, never their values
     ERROR_LOCATION = "upload.error.location"  # `file.py:line` where the exception was raised
     IMPLEMENTATION = "upload.implementation"  # `legacy` or `async`
@@ -48,7 +49,9 @@ class Attribute(StrEnum):
     PROBABILITY = "upload.decision.probability"  # of being served by the asynchronous side, 0..1
     PROVIDER = "upload.provider"
     ROLE = "upload.role"  # `primary` or `shadow`
+    PRIMARY_TRACE = "upload.shadow.primary_trace"  # W3C traceparent of the run that answered the caller
     SHADOW_PROBABILITY = "upload.decision.shadow_probability"
+    SHADOW_TRACE = "upload.shadow.trace"  # likewise of the run for comparison
     VERDICT = "upload.shadow.verdict"
 
 
@@ -67,6 +70,7 @@ class Metric(StrEnum):
     POOL_WAIT = "upload.pool.wait.duration"
     PROCESS_MEMORY = "process.memory.usage"
     SHADOW_COMPARISONS = "upload.shadow.comparisons"
+    SHADOW_DIFFERENCES = "upload.shadow.differences"
 
 
 class Event(StrEnum):

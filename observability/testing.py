@@ -15,6 +15,8 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 class Capture:
     """Keeps everything it is given, without bound. Hand it to `setup(capture=...)`."""
 
+    receives_events = True
+
     def __init__(self) -> None:
         self.span_exporter = InMemorySpanExporter()
         self.log_exporter = InMemoryLogRecordExporter()  # type: ignore[no-untyped-call]  # the SDK does not annotate it

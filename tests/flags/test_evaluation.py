@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from UnleashClient.utils import normalized_hash
 
 from flags import FlagDefinitionsError
-from flags._odds import Context
+from flags._engine import Context
 from flags._snapshot import Evaluation, Snapshot
 from migration import Reason
 from tests.flags.helpers import NAME, Json, constraint, feature, payload, rollout
@@ -22,14 +22,17 @@ def unit(value: object, user: str | None = None, **properties: str | int) -> Con
 
 def evaluate(context: Context, *strategies: Json, **more: object) -> Evaluation:
     snapshot = Snapshot(payload(feature(*strategies), **more), app_name="tests")
-    return snapshot.evaluate(NAME, context, snapshot.client)
+    return snapshot.evaluate(NAME, context)
 
 
 def share(context_of: dict[str, str], *strategies: Json) -> float:
     """The share of many units that are really chosen."""
     snapshot = Snapshot(payload(feature(*strategies)), app_name="tests")
-    chosen = (snapshot.client.is_enabled(NAME, {"sessionId": str(n), **context_of}) for n in range(2000))
-    return sum(chosen) / 2000
+    return sum(is_on(snapshot, {"sessionId": str(n), **context_of}) for n in range(2000)) / 2000
+
+
+def is_on(snapshot: Snapshot, context: Context) -> bool:
+    return snapshot.evaluate(NAME, context).enabled
 
 
 @settings(max_examples=25, deadline=None)
@@ -38,10 +41,10 @@ def test_share_is_the_percentage(percentage: int, group: str) -> None:
     """Of the 100 buckets exactly as many are chosen as the percentage says, and the probability says the same."""
     snapshot = Snapshot(payload(feature(rollout(str(percentage), group=group))), app_name="tests")
     by_bucket = {normalized_hash(str(n), group): str(n) for n in range(3000)}
-    chosen = {bucket for bucket, value in by_bucket.items() if snapshot.client.is_enabled(NAME, {"sessionId": value})}
+    chosen = {bucket for bucket, value in by_bucket.items() if is_on(snapshot, {"sessionId": value})}
     assert len(by_bucket) == 100
     assert len(chosen) == percentage
-    assert snapshot.evaluate(NAME, unit(1), snapshot.client).probability == percentage / 100
+    assert snapshot.evaluate(NAME, unit(1)).probability == percentage / 100
 
 
 @settings(max_examples=25, deadline=None)
@@ -51,18 +54,18 @@ def test_smaller_share_is_inside_the_larger(smaller: int, larger: int) -> None:
     smaller, larger = sorted((smaller, larger))
 
     def chosen(percentage: int) -> set[int]:
-        client = Snapshot(payload(feature(rollout(str(percentage)))), app_name="tests").client
-        return {n for n in range(150) if client.is_enabled(NAME, {"sessionId": str(n)})}
+        snapshot = Snapshot(payload(feature(rollout(str(percentage)))), app_name="tests")
+        return {n for n in range(150) if is_on(snapshot, {"sessionId": str(n)})}
 
     assert chosen(smaller) <= chosen(larger)
 
 
 def test_ten_is_inside_twenty_percent() -> None:
     """The 10 % set is a proper subset of the 20 % set."""
-    ten, twenty = (Snapshot(payload(feature(rollout(p))), app_name="tests").client for p in ("10", "20"))
+    ten, twenty = (Snapshot(payload(feature(rollout(p))), app_name="tests") for p in ("10", "20"))
     units = [{"sessionId": str(n)} for n in range(1000)]
-    in_ten = [n for n, one in enumerate(units) if ten.is_enabled(NAME, one)]
-    in_twenty = [n for n, one in enumerate(units) if twenty.is_enabled(NAME, one)]
+    in_ten = [n for n, one in enumerate(units) if is_on(ten, one)]
+    in_twenty = [n for n, one in enumerate(units) if is_on(twenty, one)]
     assert set(in_ten) < set(in_twenty)
 
 
@@ -76,15 +79,16 @@ def test_plain_rollout(percentage: str, reason: Reason) -> None:
 def test_switched_off() -> None:
     """A flag that is off has probability 0, whatever its rollout says."""
     snapshot = Snapshot(payload(feature(rollout("100"), enabled=False)), app_name="tests")
-    found = snapshot.evaluate(NAME, unit(1), snapshot.client)
+    found = snapshot.evaluate(NAME, unit(1))
     assert (found.enabled, found.probability, found.reason) == (False, 0.0, Reason.DISABLED)
 
 
 def test_unknown_flag() -> None:
     """An unknown flag is off, and named as such."""
     snapshot = Snapshot(payload(), app_name="tests")
-    found = snapshot.evaluate(NAME, unit(1), snapshot.client)
-    assert found == Evaluation(enabled=False, probability=0.0, reason=Reason.DEFAULT, error="FlagNotFoundError")
+    found = snapshot.evaluate(NAME, unit(1))
+    assert (found.enabled, found.probability, found.reason) == (False, 0.0, Reason.DEFAULT)
+    assert (found.version, found.error) == (None, "FlagNotFoundError")
 
 
 def test_listed_user() -> None:
@@ -113,7 +117,7 @@ def test_constraint_on_a_number() -> None:
     """A size in bytes can be compared, and calls of different sizes are not confused."""
     small = {"contextName": "size", "operator": "NUM_LT", "value": "1000", "values": [], "inverted": False}
     snapshot = Snapshot(payload(feature(rollout("100", constraints=[small]))), app_name="tests")
-    probabilities = [snapshot.evaluate(NAME, unit(1, size=s), snapshot.client).probability for s in (10, 2000, 999)]
+    probabilities = [snapshot.evaluate(NAME, unit(1, size=s)).probability for s in (10, 2000, 999)]
     assert probabilities == [1.0, 0.0, 1.0]
 
 
@@ -142,7 +146,7 @@ def test_parent_flag() -> None:
     parent = feature(rollout("50", group="parent"), name="parent")
     child = feature(rollout("40"), dependencies=[{"feature": "parent", "enabled": True}])
     snapshot = Snapshot(payload(parent, child), app_name="tests")
-    assert snapshot.evaluate(NAME, unit(1), snapshot.client).probability == pytest.approx(0.2, abs=0.07)
+    assert snapshot.evaluate(NAME, unit(1)).probability == pytest.approx(0.2, abs=0.07)
 
 
 def test_sticky_user() -> None:
@@ -195,8 +199,8 @@ def test_enabled_without_strategy() -> None:
     nothing: list[object] = [[], None]
     for strategies in nothing:
         snapshot = Snapshot(payload({**feature(), "strategies": strategies}), app_name="tests")
-        assert snapshot.client.is_enabled(NAME, {})
-        found = snapshot.evaluate(NAME, unit(1), snapshot.client)
+        assert snapshot.engine.is_enabled(NAME.encode(), snapshot.engine.write({}))
+        found = snapshot.evaluate(NAME, unit(1))
         assert (found.enabled, found.error) == (False, "NoStrategyError")
 
 
@@ -238,7 +242,7 @@ def test_version_follows_everything_that_counts() -> None:
             feature(strategy, dependencies=[{"feature": "parent"}]),
         )
         snapshot = Snapshot(payload(*flags, segments=[segment]), app_name="tests")
-        return snapshot.evaluate(NAME, unit(1), snapshot.client).version
+        return snapshot.evaluate(NAME, unit(1)).version
 
     same, changed_other = version("1", "2", "3", "4"), version("9", "2", "3", "4")
     assert same == changed_other
@@ -248,8 +252,10 @@ def test_version_follows_everything_that_counts() -> None:
 def test_new_state_is_worked_out_before_it_is_published() -> None:
     """A state that replaces another already knows the odds of the flags that were asked for."""
     old, new = (Snapshot(payload(feature(rollout(p))), app_name="tests") for p in ("10", "20"))
-    old.evaluate(NAME, unit(1), old.client)
+    old.evaluate(NAME, unit(1))
     new.warm_up(old)
+    asked: list[bytes] = []
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(new.client, "is_enabled", None)  # any question about the odds would fail now
-        assert new.evaluate(NAME, unit(2), old.client).probability == 0.2
+        patched.setattr(new.engine, "is_enabled", lambda name, _: asked.append(name))
+        assert new.evaluate(NAME, unit(2)).probability == 0.2
+    assert asked == [NAME.encode()]  # about this call, and nothing about the odds

@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 
 from flags import Freshness, UnleashRouter
-from flags._server_source import ServerSource
 from migration import Reason, Side
 from tests.flags.helpers import (
     NAME,
@@ -207,20 +206,20 @@ def test_a_decision_is_of_one_state(
     """If the definitions change while a decision is taken, side, probability and version are still of one state."""
     router = make_router()
     source = router._running()
-    assert isinstance(source, ServerSource)
-    polling = source._client
-    eventually(lambda: source.view().client is polling)
-    is_enabled = polling.is_enabled
-    old = source.view()
+    old = source.snapshot()
+    is_enabled = old.engine.is_enabled
 
-    def late(name: str, context: dict[str, object]) -> bool:
+    def late(name: bytes, written: bytes) -> bool:
         server.body = NONE
-        eventually(lambda: source.view() is not old and source.view().client is polling)
-        return is_enabled(name, context)
+        eventually(lambda: source.snapshot() is not old)
+        return is_enabled(name, written)
 
-    monkeypatch.setattr(polling, "is_enabled", late)
+    monkeypatch.setattr(old.engine, "is_enabled", late)
     decision = router.decide(make_call())
-    assert (decision.serve, decision.probability) == (Side.LEGACY, 0.0)
+    assert (decision.serve, decision.probability) == (Side.CANDIDATE, 1.0)
+    following = router.decide(make_call())
+    assert (following.serve, following.probability) == (Side.LEGACY, 0.0)
+    assert following.flag_version != decision.flag_version
 
 
 def test_nobody_listening_means_legacy(make_router: Callable[..., UnleashRouter]) -> None:

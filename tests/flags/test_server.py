@@ -298,7 +298,7 @@ def test_the_server_counts_the_decisions(
 ) -> None:
     """The console's usage counts are the decisions taken, and not the questions asked to find the probability."""
     router = make_router()
-    eventually(lambda: router._running().view().client is router._running()._client)  # type: ignore[attr-defined]  # a ServerSource
+    eventually(lambda: router.status().healthy)
     served = [router.decide(make_call(unit, early_flag)).serve for unit in range(40)]
     router.close()
     yes, no = served.count(Side.CANDIDATE), served.count(Side.LEGACY)

@@ -89,6 +89,9 @@ class _HarmlessWitness:
     def refusal(self) -> str | None:
         return None
 
+    def size(self) -> int:
+        return 0
+
     def stale(self) -> bool:
         return False
 

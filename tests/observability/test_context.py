@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, contextmanager
 import pytest
 from opentelemetry.sdk.trace import ReadableSpan
 
-from migration import Comparison, Decision, Migration, Runtime, Shim, Side
+from migration import Comparison, Decision, Migration, Runtime, ShadowLimits, Shim, Side
 from observability import HttpTelemetry, Telemetry, TelemetryHandle, setup
 from observability.testing import Capture
 from tests.observability.making import NAME, FixedRouter, HarmlessReplay, a_decision
@@ -137,7 +137,7 @@ def test_sampled_shadows_keep_their_primaries() -> None:
         return number
 
     router = FixedRouter(a_decision(serve=Side.LEGACY, shadow=True))
-    runtime = Runtime(router=router, observers=[Noting(handle)], shadow_capacity=400)
+    runtime = Runtime(router=router, observers=[Noting(handle)], shadow_limits=ShadowLimits(waiting=400))
     shim = Shim(Migration(name=NAME, candidate=candidate, replay=HarmlessReplay()), lambda number: number, runtime)
     for number in range(400):
         shim(number)
