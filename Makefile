@@ -6,13 +6,16 @@ BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 PACKAGES := tools migration flags observability
 
-.PHONY: help demo test check format clean
+.PHONY: help demo bench test check format clean
 
 help:  ## say what there is
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
 
 demo: $(VENV)/runtime  ## real files through the shim, 0 to 100 % and back; FILES="a.pdf b.md" for your own
 	@$(BIN)/shim demo $(FILES)
+
+bench: $(VENV)/runtime  ## uploads and routed calls against other ways, to docs/benchmarks.md; QUICK=1 for two minutes
+	@$(BIN)/shim bench $(if $(QUICK),--quick) $(foreach row,$(ONLY),--only $(row))
 
 test: check $(VENV)/browser  ## all checks and tests, with a real Unleash server and a real browser
 	$(BIN)/python -m pytest $(ARGS)

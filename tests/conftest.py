@@ -11,7 +11,7 @@ import pytest
 hypothesis.settings.register_profile("project", deadline=None)
 hypothesis.settings.load_profile("project")
 
-pytest_plugins = ("tests.support.monolith", "tests.support.sandbox", "tests.support.unleash")
+pytest_plugins = ("pytester", "tests.support.monolith", "tests.support.sandbox", "tests.support.unleash")
 
 _MEASURED = pytest.StashKey[list[str]]()
 

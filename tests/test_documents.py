@@ -5,9 +5,20 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from migration import _compare, _ledger, _shadow
+from migration import (
+    _aside,
+    _compare,
+    _facts,
+    _ledger_retention,
+    _ledger_writer,
+    _noise,
+    _shadow_runner,
+    _taxonomy,
+)
 from observability.names import Event, Metric
-from tools.settings import Settings
+from tools.cli import compare_files, compare_session
+from tools.engine import aimd, throttle
+from tools.settings import MEGABYTE, Settings
 from tools.wire import exchanges
 
 ROOT = Path(__file__).parent.parent
@@ -50,10 +61,27 @@ def test_the_bounds_in_the_documents_are_the_real_ones() -> None:
         f"{settings.shadow_queue} (`SHADOW_QUEUE`)",
         f"{settings.shadow_timeout:g} s (`SHADOW_TIMEOUT`)",
         f"{settings.drain_timeout:g} s (`DRAIN_TIMEOUT`)",
-        f"| {_shadow.CONCURRENT_SHADOWS} | `migration/_shadow.py`",
+        f"{settings.upload_concurrency} (`UPLOAD_CONCURRENCY`)",
+        f"{aimd.FIRST_LIMIT} at first",
+        f"at most {throttle.LONGEST_HOLD_SECONDS:g} s on its own advice",
+        f"| lanes of the throttle | {throttle.MAX_LANES},",
+        f"| {_shadow_runner.CONCURRENT_SHADOWS} | `migration/_shadow_runner.py`",
+        f"with {settings.shadow_queue_bytes // MEGABYTE} MiB (`SHADOW_QUEUE_BYTES`)",
+        f"| {settings.shadow_hourly_bytes // (1024 * MEGABYTE)} GiB within any hour (`SHADOW_HOURLY_BYTES`)",
+        f"for {settings.shadow_patience:g} s (`SHADOW_PATIENCE`)",
+        f"will not be cancelled gets {_aside.GRACE_SECONDS:g} s more",
+        f"| shadows that hang | {_aside.MAX_STUCK};",
+        f"| {_noise.MAX_FIELDS} of a migration",
+        f"most {100 * _noise.ALPHA:g} % for each of the two claims",
         f"{_compare.MAX_DIFFERENCES}, each value {_compare.MAX_SHOWN} characters",
+        f"{_facts.MAX_FIELDS:,}, and {_facts.MAX_DEPTH} containers",
+        f"| {_taxonomy.MAX_CAUSES}, and {_taxonomy.MAX_NESTED_GROUPS} groups",
         f"{exchanges.MAX_EXCHANGES}, each answer {exchanges.MAX_ANSWER_BYTES // 1024} KiB",
-        f"{_ledger.KEEP_ROWS:,} comparisons",
+        f"{_ledger_retention.KEEP_ROWS:,} comparisons",
+        f"{_ledger_retention.KEEP_DAYS:g} days (`SHIM_LEDGER_DAYS`)",
+        f"{_ledger_retention.KEEP_BYTES // MEGABYTE} MiB",
+        f"{_ledger_writer.QUEUE_SIZE:,} records waiting",
+        f"{compare_files.MAX_FILES:,} files of one `shim compare`, {compare_session.FILES_TOGETHER} of one call",
     ):
         assert figure in page, figure
 

@@ -6,9 +6,11 @@ of it changes.
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import sys
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TextIO
@@ -29,16 +31,23 @@ from migration import (
     Call,
     Decision,
     Ledger,
+    LedgerError,
+    Migration,
     Observer,
+    Router,
     Runtime,
+    ShadowLimits,
     calling_site,
     install,
     uninstall,
     use_runtime,
 )
+from migration.guard import Guard, GuardStore
 from observability import HttpTelemetry, ObservabilityError, Telemetry, TelemetryHandle, setup, start_loop_watch
 from tools.errors import ConfigurationError
-from tools.migrations import MIGRATIONS
+from tools.guarding import FlagSwitch, ProcessMemory
+from tools.live.leftovers import clean_in_background
+from tools.migrations import MIGRATIONS, NAMES, migrations_with
 from tools.settings import Settings, get_settings
 from tools.wire.httpx_tap import install_httpx_tap, remove_httpx_tap
 from tools.wire.watching import watch
@@ -57,13 +66,18 @@ __all__ = [
     "ObservabilityError",
     "RouterStatus",
     "UnleashRouter",
+    "comparing",
     "decision_now",
     "flag_admin",
+    "open_guard_store",
     "open_ledger",
     "open_router",
     "running",
     "start",
 ]
+
+
+_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,14 +89,13 @@ class Installation:
     runtime: Runtime
     telemetry: TelemetryHandle
     ledger: Ledger
+    guard: Guard
 
     def stop(self) -> None:
         """Finish what is under way, take the migrations out, send the last telemetry. Bounded, never raises."""
-        self.runtime.close()
-        for target in MIGRATIONS:
-            uninstall(target)
-        remove_httpx_tap()
+        _take_out(self.runtime)
         watch(None)
+        self.guard.close()
         self.ledger.flush()
         self.router.close()
         self.telemetry.shutdown()
@@ -109,25 +122,27 @@ def start(
     """
     settings = settings or get_settings()
     router = open_router(settings)
+    guard = _guard(settings, router)
     telemetry = setup(prometheus_port=settings.shim_prometheus_port, console=console, capture=capture)
     observer = Telemetry(telemetry)
     ledger = open_ledger(settings)
     runtime = Runtime(
-        router=router,
-        observers=[observer, ledger, *observers],
-        shadow_capacity=settings.shadow_queue,
-        shadow_seconds=settings.shadow_timeout,
+        router=guard,
+        observers=[observer, ledger, guard, *observers],
+        shadow_limits=_shadow_limits(settings),
         drain_seconds=settings.drain_timeout,
+        new_loop=fastest_loop,
     )
+    _recall_noise(runtime, ledger)
+    guard.tell(runtime.observers.noticed)
     runtime.loop.on_start(lambda: start_loop_watch(observer.loop_delayed))
-    for loop in (runtime.loop, runtime.shadows.loop):
-        _close_pool_with(loop)
     watch(HttpTelemetry(telemetry))
-    install_httpx_tap()
-    use_runtime(runtime)
-    for target, migration in MIGRATIONS.items():
-        install(target, migration)
-    return Installation(settings=settings, router=router, runtime=runtime, telemetry=telemetry, ledger=ledger)
+    _put_in_place(runtime, migrations_with(settings.shadow_mode))
+    if settings.undo_file.exists():
+        runtime.shadows.loop.submit(lambda: clean_in_background(settings))
+    return Installation(
+        settings=settings, router=router, runtime=runtime, telemetry=telemetry, ledger=ledger, guard=guard
+    )
 
 
 @contextmanager
@@ -146,9 +161,43 @@ def running(
         installation.stop()
 
 
+@contextmanager
+def comparing(settings: Settings, router: Router, observer: Observer) -> Iterator[Runtime]:
+    """Put every migration in front of its legacy function for comparisons on demand, which are replayed.
+
+    Nobody else decides or watches: no flags, no guard, no telemetry, no ledger.
+    """
+    runtime = Runtime(
+        router=router,
+        observers=[observer],
+        shadow_limits=_shadow_limits(settings),
+        drain_seconds=settings.drain_timeout,
+        new_loop=fastest_loop,
+    )
+    _put_in_place(runtime, MIGRATIONS)
+    try:
+        yield runtime
+    finally:
+        _take_out(runtime)
+
+
+def fastest_loop() -> asyncio.AbstractEventLoop:
+    """An event loop: uvloop's where that is installed (extra `fast`), else the standard library's."""
+    try:
+        import uvloop  # noqa: PLC0415  # optional
+    except ImportError:
+        return asyncio.new_event_loop()
+    return uvloop.new_event_loop()
+
+
 def open_ledger(settings: Settings) -> Ledger:
     """The record of calls and comparisons that all processes of this machine share."""
-    return Ledger(settings.shim_home / "ledger.db")
+    return Ledger(settings.ledger_file, keep_days=settings.shim_ledger_days)
+
+
+def open_guard_store(settings: Settings) -> GuardStore:
+    """What the guard has decided, shared by all processes of this machine."""
+    return GuardStore(settings.shim_home / "guard.db")
 
 
 def flag_admin(settings: Settings) -> FlagAdmin:
@@ -191,6 +240,56 @@ def decision_now(router: UnleashRouter, migration: str) -> Decision:
     """What would be decided for a call made now; its probabilities are the shares in force."""
     call = Call(migration=migration, function=migration, unit=uuid.uuid4().hex, args=(), kwargs={}, site=calling_site())
     return router.decide(call)
+
+
+def _shadow_limits(settings: Settings) -> ShadowLimits:
+    return ShadowLimits(
+        waiting=settings.shadow_queue,
+        waiting_bytes=settings.shadow_queue_bytes,
+        hourly_bytes=settings.shadow_hourly_bytes,
+        seconds=settings.shadow_timeout,
+        patience=settings.shadow_patience,
+        noise_share=settings.shadow_noise_share,
+    )
+
+
+def _put_in_place(runtime: Runtime, migrations: Mapping[str, Migration]) -> None:
+    """Install the migrations, to be run by `runtime`, and what notes their requests."""
+    for loop in (runtime.loop, runtime.shadows.loop):
+        _close_pool_with(loop)
+    install_httpx_tap()
+    use_runtime(runtime)
+    for target, migration in migrations.items():
+        install(target, migration)
+
+
+def _take_out(runtime: Runtime) -> None:
+    """Finish what is under way, and leave the legacy functions as they were."""
+    runtime.close()
+    for target in MIGRATIONS:
+        uninstall(target)
+    remove_httpx_tap()
+
+
+def _guard(settings: Settings, router: UnleashRouter) -> Guard:
+    """The guard; on a server that it may not change, it can only make this machine's processes use legacy."""
+    may_change = settings.unleash_url is None or settings.unleash_admin_token is not None
+    return Guard(
+        router,
+        store=open_guard_store(settings),
+        switch=FlagSwitch(lambda: flag_admin(settings), shadow_suffix=SHADOW_SUFFIX) if may_change else None,
+        gauge=ProcessMemory(),
+    )
+
+
+def _recall_noise(runtime: Runtime, ledger: Ledger) -> None:
+    """Learn anew what an earlier process has learned about noise."""
+    for name in NAMES:
+        try:
+            for function, sample in ledger.noise_samples(name):
+                runtime.shadows.noise.learn(name, function, sample)
+        except LedgerError as error:
+            _logger.warning("%s; what was learned about noise is learned anew", error)
 
 
 def _close_pool_with(loop: BackgroundLoop) -> None:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationError
@@ -69,22 +69,50 @@ class Settings(BaseSettings):
     shim_home: Path = Field(default_factory=_default_home)
     shim_allowed_roots: Annotated[tuple[Path, ...], NoDecode] = ()
     shim_prometheus_port: int | None = Field(default=None, ge=0, le=65535)
+    shim_ledger_days: int = Field(default=30, ge=1, le=3650)
 
-    upload_concurrency: int = Field(default=8, ge=1, le=1000)
-    upload_chunk_bytes: int = Field(default=MEGABYTE, ge=4096, le=16 * MEGABYTE)
+    upload_concurrency: int = Field(default=32, ge=1, le=1000)
     upload_connect_timeout: float = Field(default=10.0, gt=0)
     upload_timeout: float = Field(default=600.0, gt=0)
     query_timeout: float = Field(default=300.0, gt=0)
 
     shadow_queue: int = Field(default=64, ge=1, le=10_000)
+    shadow_queue_bytes: int = Field(default=256 * MEGABYTE, gt=0)
     shadow_max_bytes: int = Field(default=64 * MEGABYTE, gt=0)
+    shadow_hourly_bytes: int = Field(default=8192 * MEGABYTE, gt=0)
     shadow_timeout: float = Field(default=60.0, gt=0)
+    shadow_patience: float = Field(default=1.0, ge=0)
+    shadow_noise_share: float = Field(default=0.1, ge=0, le=1)
+    shadow_mode: Literal["replay", "live", "kept"] = "replay"
+    shadow_live_objects: int = Field(default=20, ge=1, le=10_000)
+    shadow_live_hourly_bytes: int = Field(default=256 * MEGABYTE, gt=0)
+    shadow_live_timeout: float = Field(default=30.0, gt=0)
     drain_timeout: float = Field(default=10.0, ge=0)
+
+    @property
+    def upload_connections(self) -> int:
+        """Connections that uploads to both providers need at once: each upload uses one at a time."""
+        return 2 * self.upload_concurrency
 
     @property
     def flags_file(self) -> Path:
         """The file that flags are read from when there is no Unleash server."""
         return self.unleash_flags_file or self.shim_home / "flags.json"
+
+    @property
+    def ledger_file(self) -> Path:
+        """Where the processes of this machine record calls and comparisons."""
+        return self.shim_home / "ledger.db"
+
+    @property
+    def undo_file(self) -> Path:
+        """Where the processes of this machine write down what live shadows make, until it is undone."""
+        return self.shim_home / "shadows.db"
+
+    @property
+    def trials_folder(self) -> Path:
+        """Where live shadows have their private copies of files."""
+        return self.shim_home / "shadows"
 
 
 @cache

@@ -337,8 +337,16 @@ def test_what_reaches_the_provider_is_the_same(
 
 
 def comparable(request: dict[str, Any]) -> dict[str, Any]:
-    """A logged request without what may differ: clocks, agents, connection handling, the form's random boundary."""
-    return {key: request[key] for key in ("service", "operation", "method", "path", "parts") if key in request}
+    """A logged request without what may differ: clocks, agents, connection handling, the form's random boundary.
+
+    Storage takes an object as a form or as it is; there, the content is compared.
+    """
+    names = ("service", "operation", "method", "path", "parts")
+    seen: dict[str, Any] = {name: request[name] for name in names if name in request}
+    if request["operation"] == "object.upload":
+        in_form = [part["sha256"] for part in seen.pop("parts") if part["filename"]]
+        seen["sha256"] = in_form or [request["body_sha256"]]
+    return seen
 
 
 @pytest.mark.parametrize("tool_class", [kimi_files.KimiUploadFilesTool, glm_files.GLMUploadFileTool])

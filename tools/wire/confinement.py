@@ -1,7 +1,8 @@
-"""Where the requests of a context may go: anywhere, or, in a rehearsal, to its recorder and to nobody else.
+"""Where the requests of a context may go: anywhere; in a rehearsal to its recorder only; after a trial nowhere.
 
 Without that, a rehearsed client would follow a redirect that was noted to wherever it really leads, and would send what
-is meant for the recorder, file and key included, to a proxy that the environment names.
+is meant for the recorder, file and key included, to a proxy that the environment names. And without the gate, a thread
+that outlives its trial would make something after everything was undone.
 """
 
 from __future__ import annotations
@@ -10,9 +11,40 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-REFUSAL = "a rehearsal asks nobody but its recorder"
+REFUSAL = "a rehearsal asks nobody but its recorder, and a trial that is over asks nobody"
 
 _origin: ContextVar[str | None] = ContextVar("wire_confinement", default=None)
+
+
+class Gate:
+    """Lets requests through until it is shut. It works for every thread and task that began behind it."""
+
+    __slots__ = ("_shut",)
+
+    def __init__(self) -> None:
+        self._shut = False
+
+    @property
+    def is_shut(self) -> bool:
+        """Whether nothing may be asked any more."""
+        return self._shut
+
+    def shut(self) -> None:
+        """Let no further request begin."""
+        self._shut = True
+
+
+_gate: ContextVar[Gate | None] = ContextVar("wire_gate", default=None)
+
+
+@contextmanager
+def behind(gate: Gate | None) -> Iterator[None]:
+    """Let this context's requests pass this gate; None: none."""
+    token = _gate.set(gate)
+    try:
+        yield
+    finally:
+        _gate.reset(token)
 
 
 @contextmanager
@@ -32,5 +64,7 @@ def is_confined() -> bool:
 
 def may_ask(url: str) -> bool:
     """Whether this address may be asked here."""
-    origin = _origin.get()
+    gate, origin = _gate.get(), _origin.get()
+    if gate is not None and gate.is_shut:
+        return False
     return origin is None or url.startswith(f"{origin}/")

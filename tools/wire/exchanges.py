@@ -6,7 +6,7 @@ Noting is off unless `noting()` is open in the current context, so an ordinary c
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import asdict, dataclass, field
@@ -33,6 +33,7 @@ class Exchange:
         headers: the answer's headers that a client acts upon.
         body: the answer's body.
         truncated: the body was longer than `MAX_ANSWER_BYTES`.
+        listener: told whenever more of the answer is known.
     """
 
     method: str
@@ -41,6 +42,7 @@ class Exchange:
     headers: dict[str, str] = field(default_factory=dict)
     body: bytes = field(default=b"", repr=False)
     truncated: bool = False
+    listener: Callable[[Exchange], None] | None = field(default=None, repr=False, compare=False)
 
     def add_body(self, piece: bytes) -> None:
         """Keep another piece of the answer, up to the bound."""
@@ -48,17 +50,21 @@ class Exchange:
             self.truncated = True
         else:
             self.body += piece
+        if self.listener is not None:
+            self.listener(self)
 
 
 @dataclass(slots=True)
 class ExchangeLog:
-    """The exchanges of one call, in the order in which they began."""
+    """The exchanges of one call, in the order in which they began; `listener` hears of each answer as it arrives."""
 
     exchanges: list[Exchange] = field(default_factory=list)
     overflown: bool = False
+    listener: Callable[[Exchange], None] | None = None
 
     def add(self, exchange: Exchange) -> None:
-        """Append, up to the bound."""
+        """Append, up to the bound; heard of are all."""
+        exchange.listener = self.listener
         if len(self.exchanges) >= MAX_EXCHANGES:
             self.overflown = True
         else:

@@ -100,6 +100,7 @@ def _tapped(handle: Callable[[Any, Any], Any], module: ModuleType) -> Callable[[
     def handle_request(transport: Any, request: Any) -> Any:
         if is_confined():
             return ask_directly(request)
+        _check(request, module)
         tap = _Tap(request)
         try:
             response = handle(transport, request)
@@ -139,6 +140,7 @@ def _tapped_async(
     async def handle_async_request(transport: Any, request: Any) -> Any:
         if is_confined():
             return await ask_directly(request)
+        _check(request, module)
         tap = _Tap(request)
         try:
             response = await handle(transport, request)

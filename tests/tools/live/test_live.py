@@ -1,0 +1,25 @@
+"""Live shadows of real uploads: the other side really uploads, is compared by reading back, and is undone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from migration import Side, Verdict
+from tests.tools.live.bench import Bench, document
+
+
+@pytest.mark.parametrize("serve", Side)
+@pytest.mark.parametrize("size", [1, 3_000_000])
+def test_the_true_implementations_are_identical(size: int, serve: Side, bench: Bench, tmp_path: Path) -> None:
+    """Whatever the size and whoever serves, both make the same, and what the call itself made is all that stays."""
+    path = document(tmp_path, bytes(range(256)) * (size // 256) + b"x" * (size % 256), "Größe '1'.txt")
+    comparison = bench.upload(path, serve=serve)
+    assert comparison.verdict is Verdict.IDENTICAL, (comparison.detail, comparison.differences)
+    held = bench.state()
+    assert (len(held.files), len(held.objects), len(held.rows)) == (1, 1, 1)
+    assert not held.marked
+    assert not bench.notices
+    creations = bench.sandbox.requests(bench.provider, "files.create")
+    assert len(creations) == 2

@@ -1,0 +1,124 @@
+"""Supabase from its other end: objects as Storage shows them, rows as PostgREST shows them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import quote
+
+from tools.live.asking import Answer, Asker, Digest
+from tools.live.errors import ServiceFailedError
+from tools.storage.keys import decode_key, encode_key
+from tools.storage.port import TABLE, ProviderName
+
+MAX_LISTED = 1000
+"""Objects of one mark that a listing shows."""
+
+_SCHEME = "supabase:"
+
+
+class SupabasePlace:
+    """Implements `Place`."""
+
+    def __init__(self, *, url: str, key: str, bucket: str, asker: Asker) -> None:
+        self.address = f"{_SCHEME}{url} {bucket}"
+        self._storage = f"{url}/storage/v1"
+        self._table = f"{url}/rest/v1/{TABLE}"
+        self._bucket = bucket
+        self._headers = {"apikey": key, "Authorization": f"Bearer {key}"}
+        self._asker = asker
+
+    @staticmethod
+    def bucket_at(address: str, url: str) -> str | None:
+        """The bucket of a place that was written down, if it is at this URL."""
+        beginning = f"{_SCHEME}{url} "
+        return address.removeprefix(beginning) if address.startswith(beginning) else None
+
+    async def look(self, path: str) -> Mapping[str, Any] | None:
+        """See `Place.look`."""
+        action = f"look at the stored {path!r}"
+        answer = await self._ask(action, "GET", f"{self._storage}/object/info/{self._key(path)}")
+        if answer.status == HTTPStatus.NOT_FOUND:
+            return None
+        described = _succeeded(action, answer)
+        if not isinstance(described, dict) or not isinstance(described.get("id"), str):
+            raise ServiceFailedError(action, "the answer does not describe an object")
+        metadata = described.get("metadata")
+        return {**described, "sha256": metadata.get("sha256") if isinstance(metadata, dict) else None}
+
+    async def digest_of(self, path: str) -> Digest | None:
+        """See `Place.digest_of`."""
+        url = f"{self._storage}/object/authenticated/{self._key(path)}"
+        return await self._asker.digest_of(f"read the stored {path!r}", url, headers=self._headers)
+
+    def compared(self, described: Mapping[str, Any]) -> dict[str, object]:
+        """See `Place.compared`."""
+        return {name: described.get(name) for name in ("size", "content_type", "cache_control", "metadata")}
+
+    async def marked(self, folder: str, mark: str) -> list[str]:
+        """See `Place.marked`."""
+        action = f"list the objects in {folder!r}"
+        query = {"prefix": folder, "search": mark, "limit": MAX_LISTED, "offset": 0}
+        url = f"{self._storage}/object/list/{quote(self._bucket)}"
+        answer = await self._ask(action, "POST", url, document=query)
+        if answer.status == HTTPStatus.NOT_FOUND:
+            return []  # no bucket, no objects
+        found = _succeeded(action, answer)
+        if not isinstance(found, list) or len(found) >= MAX_LISTED:
+            raise ServiceFailedError(action, "the answer does not list all objects")
+        names = [str(each["name"]) for each in found if isinstance(each, dict) and each.get("id") is not None]
+        return [f"{folder}/{decode_key(name)}" for name in names if name.startswith(mark)]
+
+    async def remove(self, paths: Sequence[str]) -> None:
+        """See `Place.remove`."""
+        if paths:
+            action = f"remove {len(paths)} objects"
+            keys = {"prefixes": [encode_key(path) for path in paths]}
+            url = f"{self._storage}/object/{quote(self._bucket)}"
+            _succeeded(action, await self._ask(action, "DELETE", url, document=keys))
+
+    async def rows(self, provider: ProviderName, ids: Collection[str]) -> list[Mapping[str, Any]]:
+        """See `Place.rows`."""
+        if not ids:
+            return []
+        return await self._select({"provider": f"eq.{provider}", "provider_file_id": _one_of(ids), "select": "*"})
+
+    async def marked_rows(self, provider: ProviderName, mark: str) -> list[str]:
+        """See `Place.marked_rows`."""
+        query = {"provider": f"eq.{provider}", "filename": f"like.{mark}*", "select": "provider_file_id"}
+        return [str(row["provider_file_id"]) for row in await self._select(query)]
+
+    async def remove_rows(self, provider: ProviderName, ids: Collection[str]) -> None:
+        """See `Place.remove_rows`."""
+        if ids:
+            action = f"remove {len(ids)} rows"
+            query = {"provider": f"eq.{provider}", "provider_file_id": _one_of(ids)}
+            _succeeded(action, await self._ask(action, "DELETE", self._table, params=query))
+
+    async def _select(self, query: Mapping[str, str]) -> list[Mapping[str, Any]]:
+        action = f"look at the rows of {TABLE}"
+        found = _succeeded(action, await self._ask(action, "GET", self._table, params=query))
+        if not isinstance(found, list) or not all(isinstance(row, dict) for row in found):
+            raise ServiceFailedError(action, "the answer is no list of rows")
+        return found
+
+    async def _ask(
+        self, action: str, method: str, url: str, *, params: Mapping[str, str] | None = None, document: object = None
+    ) -> Answer:
+        return await self._asker.ask(action, method, url, headers=self._headers, params=params, document=document)
+
+    def _key(self, path: str) -> str:
+        return f"{quote(self._bucket)}/{quote(encode_key(path), safe='/')}"
+
+
+def _one_of(ids: Collection[str]) -> str:
+    """PostgREST's filter. https://docs.postgrest.org/en/stable/references/api/url_grammar.html#reserved-characters."""
+    escaped = (identity.replace("\\", "\\\\").replace('"', '\\"') for identity in ids)
+    return "in.({})".format(",".join(f'"{identity}"' for identity in escaped))
+
+
+def _succeeded(action: str, answer: Answer) -> Any:
+    if not answer.succeeded:
+        raise ServiceFailedError(action, f"HTTP {answer.status}")
+    return answer.document()
