@@ -46,6 +46,9 @@ def _parser() -> argparse.ArgumentParser:
     run = commands.add_parser("run", help="measure")
     run.add_argument("--quick", action="store_true", help="two minutes; leaves docs/ alone")
     run.add_argument("--only", action="append", default=[], metavar="ROW", help="this row only; leaves docs/ alone")
+    run.add_argument(
+        "--rounds", type=int, default=100, metavar="N", help="at most N rounds a row; default: as many as it has"
+    )
     run.add_argument("--json", action="store_true", help="print the results as JSON")
     run.set_defaults(command=_run)
     listed = commands.add_parser("list", help="name the rows")
@@ -61,7 +64,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(given: argparse.Namespace) -> int:
-    scale = Scale(quick=given.quick, files=BUILD / "files")
+    scale = Scale(quick=given.quick, files=BUILD / "files", most_rounds=max(1, given.rounds))
     rows, growths = _chosen(scale, set(given.only))
     console = Console(stderr=True, highlight=False)
     machine = this_machine()

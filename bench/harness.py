@@ -266,14 +266,16 @@ class Scale:
     Attributes:
         quick: fewer rounds, sizes and contenders: two minutes for everything.
         files: folder of the files that are uploaded; made once, used by all rows.
+        most_rounds: no row has more; fewer make a shorter run with wider quartiles.
     """
 
     quick: bool
     files: Path
+    most_rounds: int = 100
 
     def rounds(self, full: int, *, quick: int = 1) -> int:
         """How many rounds a row has that takes `full` of them in a thorough run and `quick` in a quick one."""
-        return quick if self.quick else full
+        return min(quick if self.quick else full, self.most_rounds)
 
 
 class Repeated:

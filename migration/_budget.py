@@ -26,6 +26,7 @@ class ShadowLimits:
         hourly_bytes: bytes of input that may be read again within any hour; each run of a side reads the input once.
         seconds: how long after its caller was answered a shadow must be over.
         patience: seconds for which a shadow lets calls under way go first.
+        meets: share of the calls (0..1) that may be under way while a shadow runs; 1 is no limit.
         noise_share: share of the compared calls (0..1) for which legacy runs twice, to learn what of it is noise.
     """
 
@@ -34,6 +35,7 @@ class ShadowLimits:
     hourly_bytes: int = 8192 * MEGABYTE
     seconds: float = 60.0
     patience: float = 1.0
+    meets: float = 0.005
     noise_share: float = 0.0
 
 

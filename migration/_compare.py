@@ -60,7 +60,8 @@ def differences(
     """The fields that differ, masked ones left out; their values as `clean` lets them be shown."""
     patterns = tuple(masked)
     found: list[Difference] = []
-    for field in [*legacy, *(field for field in candidate if field not in legacy)]:
+    fields = dict.fromkeys([*legacy, *candidate])
+    for field in sorted(fields, key=lambda field: not field.startswith("error.")):  # an error explains the rest
         left, right = legacy.get(field, _ABSENT), candidate.get(field, _ABSENT)
         if _same(left, right) or _matches(field, patterns):
             continue

@@ -51,7 +51,7 @@ class Runtime:
         self.observers = Observers(observers)
         self.loop = BackgroundLoop("migration-candidate", drain_seconds=drain_seconds, new_loop=new_loop)
         self.under_way = UnderWay()
-        self.shadows = ShadowRunner(observers=self.observers, limits=shadow_limits, quiet=self.under_way.none)
+        self.shadows = ShadowRunner(observers=self.observers, limits=shadow_limits, calls=self.under_way)
         self.new_unit = new_unit
         self._router = router or AlwaysLegacy()
         self._blocking_sites = OncePerSite()

@@ -16,6 +16,7 @@ from typing import NamedTuple
 from migration._aside import MAX_STUCK, Aside, is_being_cancelled
 from migration._budget import HourlyBudget, Room, ShadowLimits
 from migration._comparing import Sides, compared, learned
+from migration._courtesy import Courtesy
 from migration._errors import LoopClosedError
 from migration._live import READINGS, Lived
 from migration._loop import BackgroundLoop
@@ -24,6 +25,7 @@ from migration._noise import NoiseBook
 from migration._observers import Observers
 from migration._replayed import Replayed
 from migration._shadow import Shadow
+from migration._under_way import UnderWay
 
 CONCURRENT_SHADOWS = 2
 """How many shadows run at once; further ones wait."""
@@ -50,7 +52,7 @@ class ShadowRunner:
     Args:
         observers: who is told of the comparisons, and sees the shadows run.
         limits: what comparing may cost.
-        quiet: whether no call is under way; shadows wait for that, but not longer than `limits.patience`.
+        calls: the calls under way, which shadows keep out of the way of.
         now: the clock, in seconds; it must not go back.
         chance: a random number between 0 and 1.
     """
@@ -60,14 +62,14 @@ class ShadowRunner:
         *,
         observers: Observers,
         limits: ShadowLimits | None = None,
-        quiet: Callable[[], bool] = lambda: True,
+        calls: UnderWay | None = None,
         now: Callable[[], float] = time.monotonic,
         chance: Callable[[], float] = random.random,
     ) -> None:
         self.limits = limits or ShadowLimits()
         self.noise = NoiseBook()
         self._observers = observers
-        self._quiet = quiet
+        self._calls = calls or UnderWay()
         self._now = now
         self._chance = chance
         self._loop = BackgroundLoop("migration-shadow", drain_seconds=2.0)
@@ -81,6 +83,9 @@ class ShadowRunner:
         self._workers = 0
         self._room = Room(self.limits.waiting, self.limits.waiting_bytes)
         self._budget = HourlyBudget(self.limits.hourly_bytes, self._now)
+        self._courtesy = Courtesy(
+            self._calls, share=self.limits.meets, patience=self.limits.patience, now=self._now
+        )
         self._aside = Aside()
         self._rerun = Replayed(self._observers, self._aside)
         self._live = Lived(self._observers, self._aside)
@@ -217,6 +222,10 @@ class ShadowRunner:
 
     async def _compare(self, shadow: Shadow, size: int) -> Comparison:
         await self._let_callers_go_first()
+        with self._courtesy.running():
+            return await self._compare_now(shadow, size)
+
+    async def _compare_now(self, shadow: Shadow, size: int) -> Comparison:
         refusal = STUCK if self._aside.stuck >= MAX_STUCK else self._rerun.refusal(shadow)
         if refusal is not None:
             return shadow.dropped(refusal)
@@ -252,8 +261,8 @@ class ShadowRunner:
         return Side.LEGACY, Side.LEGACY, Side.CANDIDATE
 
     async def _let_callers_go_first(self) -> None:
-        patient_until = self._now() + self.limits.patience
-        while not self._quiet() and self._now() < patient_until:  # noqa: ASYNC110  # an event would cost the callers
+        since = self._now()
+        while not self._courtesy.allows(since):  # noqa: ASYNC110  # an event would cost the callers
             await asyncio.sleep(POLL_SECONDS)
 
 

@@ -9,9 +9,11 @@ import weakref
 class UnderWay:
     """Counts the calls that are inside it; any number of threads and tasks may be at once."""
 
-    __slots__ = ("__weakref__", "_calls")
+    __slots__ = ("__weakref__", "_calls", "begun")
 
     def __init__(self) -> None:
+        self.begun = 0
+        """Calls that have begun; about so many, as threads may count two of them as one."""
         self._calls: list[None] = []  # adding to a list and taking from it are atomic; `+= 1` is not
         _counters.add(self)
 
@@ -19,7 +21,13 @@ class UnderWay:
         """Whether no call is under way."""
         return not self._calls
 
+    @property
+    def number(self) -> int:
+        """How many calls are under way."""
+        return len(self._calls)
+
     def __enter__(self) -> None:
+        self.begun += 1
         self._calls.append(None)
 
     def __exit__(self, *error: object) -> None:

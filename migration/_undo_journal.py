@@ -22,8 +22,8 @@ from migration._errors import UndoJournalError
 
 HOUR = 3600.0
 
-REMEMBERED_SECONDS = 24 * HOUR
-"""How long what was undone or kept stays in the journal."""
+REMEMBERED_SECONDS = HOUR
+"""How long what was undone or kept stays in the journal: as long as its bytes count."""
 
 _LOCKED_SECONDS = 5.0
 """How long the file may be another process's before an operation is given up."""
@@ -50,6 +50,7 @@ class State(StrEnum):
     LEFT = "left"  # ended, and not everything is known to be undone
     UNDONE = "undone"
     KEPT = "kept"
+    FORGOTTEN = "forgotten"  # nobody looks for it any more
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -238,4 +239,4 @@ os.register_at_fork(after_in_child=_owners.clear)
 
 
 def _forget(database: sqlite3.Connection, *, before: float) -> None:
-    database.execute("DELETE FROM intents WHERE state IN (?, ?) AND ended < ?", (State.UNDONE, State.KEPT, before))
+    database.execute("DELETE FROM intents WHERE state NOT IN (?, ?) AND ended < ?", (State.OPEN, State.LEFT, before))

@@ -46,7 +46,7 @@ from migration.guard import Guard, GuardStore
 from observability import HttpTelemetry, ObservabilityError, Telemetry, TelemetryHandle, setup, start_loop_watch
 from tools.errors import ConfigurationError
 from tools.guarding import FlagSwitch, ProcessMemory
-from tools.live.leftovers import clean_in_background
+from tools.live import clean_in_background
 from tools.migrations import MIGRATIONS, NAMES, migrations_with
 from tools.settings import Settings, get_settings
 from tools.wire.httpx_tap import install_httpx_tap, remove_httpx_tap
@@ -249,6 +249,7 @@ def _shadow_limits(settings: Settings) -> ShadowLimits:
         hourly_bytes=settings.shadow_hourly_bytes,
         seconds=settings.shadow_timeout,
         patience=settings.shadow_patience,
+        meets=settings.shadow_meets,
         noise_share=settings.shadow_noise_share,
     )
 

@@ -82,6 +82,7 @@ class Settings(BaseSettings):
     shadow_hourly_bytes: int = Field(default=8192 * MEGABYTE, gt=0)
     shadow_timeout: float = Field(default=60.0, gt=0)
     shadow_patience: float = Field(default=1.0, ge=0)
+    shadow_meets: float = Field(default=0.005, gt=0, le=1)
     shadow_noise_share: float = Field(default=0.1, ge=0, le=1)
     shadow_mode: Literal["replay", "live", "kept"] = "replay"
     shadow_live_objects: int = Field(default=20, ge=1, le=10_000)

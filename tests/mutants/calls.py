@@ -124,7 +124,7 @@ SAMPLED_CALLS: Final = (
         provider="glm",
         storage="supabase",
         documents=[Document(name="unrecorded", size=10)],
-        faults=[_fault(FaultKind.SERVER_ERROR, ServiceName.SUPABASE, "rows.insert")],
+        faults=[_fault(FaultKind.SERVER_ERROR, ServiceName.SUPABASE, "table.insert")],
     ),
     SampledCall(
         entrance="function",

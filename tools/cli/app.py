@@ -54,6 +54,10 @@ mismatches_app = typer.Typer(
 app.add_typer(mismatches_app, name="mismatches")
 
 
+shadows_app = typer.Typer(help="What shadows made that really uploaded (SHADOW_MODE).", rich_markup_mode=None)
+app.add_typer(shadows_app, name="shadows")
+
+
 class AskedProvider(StrEnum):
     """Who is asked; `auto` is Kimi, then GLM."""
 
@@ -306,6 +310,26 @@ def mismatches_show(
     from tools.cli.mismatches import show
 
     return show(number, as_json=json)
+
+
+@shadows_app.callback()
+def shadows_root() -> None:
+    """Keep `clean` a command of its own: a group with one command would become that command."""
+
+
+@shadows_app.command("clean")
+def shadows_clean(
+    *,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Look, and remove nothing.")] = False,
+    forget: Annotated[
+        bool, typer.Option("--forget", help="Strike off what cannot be removed: somebody has looked after it by hand.")
+    ] = False,
+    json: JsonOption = False,
+) -> int:
+    """Remove what live shadows left when their process was killed or a service was away. Ends with 1 if any stays."""
+    from tools.cli.shadows import run
+
+    return run(dry_run=dry_run, forget=forget, as_json=json)
 
 
 @flags_app.command("list")

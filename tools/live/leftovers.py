@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from migration import Intent, JournalLimits, State, UndoJournal
@@ -29,6 +29,10 @@ class Fate(StrEnum):
     REMOVED = "removed"
     THERE = "there"  # it was only looked at
     UNCERTAIN = "uncertain"  # it could not be removed, or nobody can say whether it is there
+    FORGOTTEN = "forgotten"  # likewise, and it is not looked for any more
+
+
+_ENDS = {Fate.REMOVED: State.UNDONE, Fate.FORGOTTEN: State.FORGOTTEN}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +72,7 @@ async def clean(
     settings: Settings,
     *,
     dry_run: bool = False,
+    forget: bool = False,
     most: int | None = None,
     older_than: float = 0.0,
     sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
@@ -78,6 +83,7 @@ async def clean(
     Args:
         settings: where the services and the journal are.
         dry_run: look, and change nothing.
+        forget: look no more for what cannot be removed, or may not be there.
         most: clean up after so many at most.
         older_than: leave those alone that began less than so many seconds ago.
         sleep: waits.
@@ -92,9 +98,11 @@ async def clean(
     async with asker(sleep) as asking:
         for intent in left[:most]:
             leftover = await _cleaned(intent, settings, asking, dry_run=dry_run)
-            if leftover.fate is Fate.REMOVED:
+            if forget and leftover.fate is Fate.UNCERTAIN:
+                leftover = replace(leftover, fate=Fate.FORGOTTEN)
+            if leftover.fate in _ENDS:
                 await asyncio.to_thread(remove_copies, settings.trials_folder / intent.mark)
-                await asyncio.to_thread(journal.end, intent.mark, State.UNDONE)
+                await asyncio.to_thread(journal.end, intent.mark, _ENDS[leftover.fate])
             found.append(leftover)
     return found
 

@@ -45,8 +45,9 @@ class Things:
     rows: Sequence[Described]
 
     def changed(self, later: Things) -> list[str]:
-        """The names of what is not there any more as it was."""
-        before, after = _lasting(self), _lasting(later)
+        """The names of what is not there any more as it was; files only if the provider says both times."""
+        with_files = self.files is not None and later.files is not None
+        before, after = _lasting(self, with_files=with_files), _lasting(later, with_files=with_files)
         return sorted(name for name, was in before.items() if after.get(name) != was)
 
     def own_ids(self, ids: Collection[str]) -> dict[str, str]:
@@ -188,8 +189,8 @@ def _sorted(facts: list[object]) -> list[object]:
     return sorted(facts, key=repr)
 
 
-def _lasting(things: Things) -> dict[str, object]:
-    files = things.files or {}
+def _lasting(things: Things, *, with_files: bool) -> dict[str, object]:
+    files = things.files or {} if with_files else {}
     return {
         **{
             f"the file {file_id}": {name: value for name, value in described.items() if name not in _MOVES}

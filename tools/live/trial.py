@@ -79,7 +79,7 @@ async def trial_of(entrance: Entrance) -> AsyncIterator[UploadTrial]:
     async with asker(entrance.sleep) as asking:
         where = _where(entrance, asking)
         refusal = await asyncio.to_thread(
-            journal.begin, where.mark, described(where), objects=len(entrance.files), size=entrance.size
+            journal.begin, where.mark, described(where), objects=max(1, len(entrance.files)), size=entrance.size
         )
         if refusal is not None:
             raise TrialRefusedError(refusal)
@@ -146,7 +146,14 @@ class UploadTrial:
     """Implements `migration.Trial`."""
 
     def __init__(
-        self, entrance: Entrance, where: Where, journal: UndoJournal, *, marked: Marked, reader: Reader, primary: _Primary
+        self,
+        entrance: Entrance,
+        where: Where,
+        journal: UndoJournal,
+        *,
+        marked: Marked,
+        reader: Reader,
+        primary: _Primary,
     ) -> None:
         self.seconds = entrance.settings.shadow_live_timeout
         self._entrance = entrance

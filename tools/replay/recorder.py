@@ -12,15 +12,12 @@ from tools.replay.answers import AnswerBook
 from tools.replay.facts import RequestFacts, read_request
 from tools.replay.repeats import REFUSED, is_final
 from tools.replay.replies import repeated
-from tools.replay.services import Target
+from tools.replay.services import LISTINGS, Target
 from tools.replay.storing import RehearsedStorage
 
 _silent = logging.getLogger(__name__)
 _silent.disabled = True
 """A garbled request shows in the comparison; the server's own words about it would quote names of files."""
-
-_LISTINGS = frozenset(Target(service, "GET", "/files") for service in ("kimi", "glm"))
-"""Looking changes nothing and is not compared: one side looks where the other sends again on a guess."""
 
 
 class Recorder:
@@ -55,7 +52,7 @@ class Recorder:
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         _, service, *rest = request.path.split("/")
         target = Target(service, request.method, "/" + "/".join(rest))
-        if target in _LISTINGS:
+        if target in LISTINGS:
             # After an error the new path looks before it sends again; what the provider refused is not in its list.
             return web.json_response({"object": "list", "data": [], "has_more": False})
         if (answered := await self._storage.answer(request, target)) is not None:

@@ -6,6 +6,7 @@ import os
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,7 +15,7 @@ from tools.replay.answers import AnswerBook
 from tools.replay.quiet import quiet
 from tools.replay.recorder import Recorder
 from tools.replay.repeats import counted_once
-from tools.replay.services import Target, bent_to, known_credentials, target_of
+from tools.replay.services import LISTINGS, Target, bent_to, known_credentials, target_of
 from tools.replay.storage import LOCAL, rehearsal_storage
 from tools.settings import Settings, get_settings, use_settings
 from tools.storage.port import UploadStorage
@@ -88,6 +89,8 @@ class UploadWitness:
             return "the call's exchanges were too many or too long to be noted"
         if any(exchange.status is None for exchange in self.log.exchanges):
             return "a request was never answered, so there is no answer to give again"
+        if any(target in LISTINGS and exchange.status != HTTPStatus.OK for target, exchange in self._answers()):
+            return "the provider did not list its files, so nothing was sent again, and no answer to that is known"
         limit = self.settings.shadow_max_bytes
         if sum(_size(path) for path, _ in self.inputs) > limit:
             return f"more than {limit} bytes (SHADOW_MAX_BYTES): legacy would hold all of them in memory again"

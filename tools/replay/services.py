@@ -19,6 +19,10 @@ class Target:
     path: str
 
 
+LISTINGS = frozenset(Target(service, "GET", "/files") for service in ("kimi", "glm"))
+"""Looking changes nothing and is not compared: one side looks where the other sends again on a guess."""
+
+
 def target_of(settings: Settings, method: str, url: str) -> Target | None:
     """The service and the path below its address; None for an address of no known service."""
     for service, field in _ADDRESSES.items():

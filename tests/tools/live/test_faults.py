@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,7 @@ import pytest
 from migration import Side, Verdict
 from tests.tools.live.bench import Bench, Held, document, troubled
 from tests.tools.live.conftest import MakeBench
-from tools.live import clean
-from tools.live.leftovers import Fate
+from tools.live import Fate, clean
 from tools.sandbox import Fault, FaultKind, ServiceName
 
 KIMI, GLM, SUPABASE = ServiceName.KIMI, ServiceName.GLM, ServiceName.SUPABASE
@@ -52,7 +52,7 @@ def nothing_but_the_calls_own(bench: Bench, own: list[Held]) -> None:
 
 
 def noted(bench: Bench, own: list[Held], *faults: Fault) -> None:
-    own.append(bench.state())
+    own.append(dataclasses.replace(bench.state(), copies=[]))  # the trial has its copies at this moment
     bench.sandbox.set_faults(faults)
 
 

@@ -1,0 +1,238 @@
+"""Defects in the entrances: the gateway's steps, the batch, the results and the errors that callers get."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tests.mutants.mutant import Mutant
+
+_FACE = "tools/async_file_upload_refactored.py"
+_GATEWAY = "tools/engine/gateway.py"
+_BATCH = "tools/engine/batch.py"
+
+_STORE = "        supabase_file_id = await _store(storage, provider, source)\n"
+_DELIVER = "        provider_file_id = await _deliver(provider, source, purpose, pace)\n"
+_IDS = '        ids = {"provider_file_id": provider_file_id, "supabase_file_id": supabase_file_id}\n'
+_RECORD = "        await _record(storage, provider, source, ids)\n"
+_RESULT = "    return provider.gateway.result(source, **ids)"
+_ROW = "    row = provider.gateway.row(source, **ids, sha256=source.sha256)\n"
+_STORAGE_FAILED = "    except Exception as error:\n        raise storage_failure(error) from error\n\n\nasync def _deliver"
+_PROVIDER_FAILED = "        raise provider.gateway.failure(provider.wording(error)) from error\n"
+_UNRECORDED = "        logger.exception(provider.gateway.unrecorded(row.provider_file_id))\n"
+
+
+def _row(field: str, value: str) -> dict[str, str]:
+    changed = f"    import dataclasses\n    row = dataclasses.replace(row, {field}={value})\n"
+    return {_ROW: _ROW + changed}
+
+
+STEPS: Final = (
+    Mutant(
+        defect="wrong purpose: a default copied from the other provider",
+        file=_FACE,
+        patch={'purpose: str = "agent"': 'purpose: str = "file-extract"'},
+        shows_in="requests[*].parts[*].value",
+    ),
+    Mutant(
+        defect="wrong purpose: the tool's default is ignored",
+        file=_FACE,
+        patch={
+            "upload_files(GLM, files, await _storage_of(tool), purpose or tool.default_purpose)": (
+                'upload_files(GLM, files, await _storage_of(tool), purpose or "file-extract")'
+            )
+        },
+        shows_in="requests[*].parts[*].value",
+    ),
+    Mutant(defect="missing row", file=_GATEWAY, patch={_RECORD: ""}, shows_in="requests.count"),
+    Mutant(
+        defect="row before upload",
+        file=_GATEWAY,
+        patch={
+            _DELIVER: (
+                '        pending = {"provider_file_id": "pending", "supabase_file_id": supabase_file_id}\n'
+                "        await _record(storage, provider, source, pending)\n" + _DELIVER
+            ),
+            _IDS + _RECORD: _IDS,
+        },
+        shows_in="requests[*].method",
+    ),
+    Mutant(
+        defect="provider before storage",
+        file=_GATEWAY,
+        patch={_STORE + _DELIVER: _DELIVER + _STORE},
+        shows_in="requests[*].service",
+    ),
+    Mutant(
+        defect="double upload to the provider",
+        file=_GATEWAY,
+        patch={_DELIVER: _DELIVER + _DELIVER},
+        shows_in="requests.count",
+    ),
+    Mutant(
+        defect="double upload to the storage",
+        file=_GATEWAY,
+        patch={_STORE: _STORE + _STORE},
+        shows_in="requests.count",
+    ),
+    Mutant(
+        defect="row written twice", file=_GATEWAY, patch={_RECORD: _RECORD + _RECORD}, shows_in="requests.count"
+    ),
+    Mutant(
+        defect="swapped ids",
+        file=_GATEWAY,
+        patch={_IDS: '        ids = {"provider_file_id": supabase_file_id, "supabase_file_id": provider_file_id}\n'},
+        shows_in="result.supabase_file_id",
+    ),
+    Mutant(
+        defect="wrong row: size counted in characters of the name",
+        file=_GATEWAY,
+        patch=_row("file_size_bytes", "len(source.name)"),
+        shows_in="requests[*].body.file_size_bytes",
+    ),
+    Mutant(
+        defect="wrong row: status",
+        file=_GATEWAY,
+        patch=_row("upload_status", '"pending"'),
+        shows_in="requests[*].body.upload_status",
+    ),
+    Mutant(
+        defect="wrong row: method",
+        file=_GATEWAY,
+        patch=_row("upload_method", '"async_gateway"'),
+        shows_in="requests[*].body.upload_method",
+    ),
+    Mutant(
+        defect="wrong row: sha256 in capitals",
+        file=_GATEWAY,
+        patch=_row("sha256", "row.sha256.upper()"),
+        shows_in="requests[*].body.sha256",
+    ),
+    Mutant(
+        defect="wrong row: an own time in last_used",
+        file=_GATEWAY,
+        patch=_row("last_used", '"2024-01-01T00:00:00"'),
+        shows_in="requests[*].body.last_used",
+    ),
+)
+
+RESULTS: Final = (
+    Mutant(
+        defect="result with a changed type: the size as text",
+        file=_GATEWAY,
+        patch={_RESULT: '    return {**provider.gateway.result(source, **ids), "size_bytes": str(source.size)}'},
+        shows_in="result.size_bytes",
+    ),
+    Mutant(
+        defect="result with an additional key",
+        file=_GATEWAY,
+        patch={_RESULT: '    return {**provider.gateway.result(source, **ids), "sha256": source.sha256}'},
+        shows_in="result.sha256",
+    ),
+    Mutant(
+        defect="the tool's short result lacks a key",
+        file=_FACE,
+        patch={'("file_id", "filename", "deduplicated")': '("file_id", "filename")'},
+        shows_in="result.deduplicated",
+    ),
+    Mutant(
+        defect="wrong order of a batch's results",
+        file=_BATCH,
+        patch={"return [item.entry for item in items if": "return [item.entry for item in reversed(items) if"},
+        shows_in="result[*].filename",
+    ),
+    Mutant(
+        defect="a batch goes on after a file that cannot be uploaded",
+        file=_BATCH,
+        patch={
+            "            return items, refusal\n": "            first = refusal\n            continue\n",
+            "    items: list[_Item] = []\n    for": "    items: list[_Item] = []\n    first = None\n    for",
+            "    return items, None\n": "    return items, first\n",
+        },
+        shows_in="requests.count",
+    ),
+    Mutant(
+        defect="stale dedup: a file of the same name is taken for known",
+        file=_BATCH,
+        patch={
+            "        known = await self._known_upload(item.sha256)\n": (
+                "        known = _KNOWN.get(item.name) or await self._known_upload(item.sha256)\n"
+            ),
+            "            file_id = result[self.provider.gateway.id_key]\n": (
+                "            file_id = result[self.provider.gateway.id_key]\n"
+                "            _KNOWN[item.name] = UploadRow(provider='kimi', provider_file_id=file_id, sha256='',\n"
+                "                supabase_file_id=None, filename='', file_size_bytes=0, upload_status='completed',\n"
+                "                upload_method='')\n"
+            ),
+            "logger = logging.getLogger(__name__)\n": "logger = logging.getLogger(__name__)\n_KNOWN = {}\n",
+        },
+        shows_in="requests.count",
+    ),
+    Mutant(
+        defect="no dedup: every file is uploaded",
+        file=_BATCH,
+        patch={"known = await self._known_upload(item.sha256)": "known = None"},
+        shows_in="requests.count",
+    ),
+    Mutant(
+        defect="dedup among both providers' files",
+        file=_BATCH,
+        patch={
+            "self.storage.find_upload_async(sha256=sha256, provider=self.provider.name)": (
+                'self.storage.find_upload_async(sha256=sha256, provider="kimi")'
+            )
+        },
+        shows_in="requests[*].query.provider",
+    ),
+)
+
+ERRORS: Final = (
+    Mutant(
+        defect="wrong exception text: storage",
+        file=_GATEWAY,
+        patch={_STORAGE_FAILED: _STORAGE_FAILED.replace("storage_failure(error)", 'RuntimeError("Upload failed")')},
+        shows_in="error.text",
+    ),
+    Mutant(
+        defect="wrong exception type: provider",
+        file=_GATEWAY,
+        patch={_PROVIDER_FAILED: "        raise ConnectionError(provider.wording(error)) from error\n"},
+        shows_in="error.type",
+    ),
+    Mutant(
+        defect="wrong exception type: a file that is missing",
+        file=_GATEWAY,
+        patch={
+            "    except FileChangedError as error:\n        raise storage_failure": (
+                "    except ValueError as error:\n        raise FileNotFoundError(str(error)) from error\n"
+                "    except FileChangedError as error:\n        raise storage_failure"
+            )
+        },
+        shows_in="error.type",
+    ),
+    Mutant(
+        defect="swallowed error: storage",
+        file=_GATEWAY,
+        patch={_STORAGE_FAILED: "    except Exception:\n        return ''\n\n\nasync def _deliver"},
+        shows_in="error.type",
+    ),
+    Mutant(
+        defect="swallowed error: provider",
+        file=_GATEWAY,
+        patch={_PROVIDER_FAILED: "        return ''\n"},
+        shows_in="error.type",
+    ),
+    Mutant(
+        defect="a row that cannot be written fails the upload",
+        file=_GATEWAY,
+        patch={_UNRECORDED: _UNRECORDED + "        raise\n"},
+        shows_in="error.type",
+    ),
+    Mutant(
+        defect="off by one at the size limit",
+        file=_GATEWAY,
+        patch={"limit=provider.gateway.limit(get_settings())": "limit=provider.gateway.limit(get_settings()) + 1"},
+        shows_in="requests.count",
+    ),
+)
+
+MUTANTS: Final = STEPS + RESULTS + ERRORS
