@@ -17,7 +17,7 @@ demo: $(VENV)/runtime  ## real files through the shim, 0 to 100 % and back; FILE
 bench: $(VENV)/runtime  ## uploads and routed calls against other ways, to docs/benchmarks.md; QUICK=1 for two minutes
 	@$(BIN)/shim bench $(if $(QUICK),--quick) $(foreach row,$(ONLY),--only $(row))
 
-test: check $(VENV)/browser  ## all checks and tests, with a real Unleash server and a real browser
+test: check $(VENV)/browser $(VENV)/prometheus  ## all checks and tests, with a real Unleash server, browser, Prometheus
 	$(BIN)/python -m pytest $(ARGS)
 
 check: $(VENV)/development  ## style, types, who imports whom
@@ -52,4 +52,8 @@ $(VENV)/development: $(VENV)/runtime requirements-dev.txt
 
 $(VENV)/browser: $(VENV)/development tests/install_browser.sh
 	@PATH="$(abspath $(BIN)):$$PATH" sh tests/install_browser.sh
+	@touch $@
+
+$(VENV)/prometheus: $(VENV)/development tests/install_prometheus.sh
+	@sh tests/install_prometheus.sh
 	@touch $@

@@ -13,6 +13,7 @@ MODULES = (
     "bench.small",
     "bench.growing",
     "bench.routing",
+    "bench.shadowing",
 )
 """Modules with `rows(scale) -> Sequence[Row]` or `growths(scale) -> Sequence[Growth]`, or both."""
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
+from flags._definitions import BUCKET, BUCKETS, INSTANCE, Json
 from flags._errors import AmbiguousRolloutError, InvalidFlagNameError, InvalidPercentageError
+from migration.guard import Exposure
 
 _NAME = re.compile(r"[A-Za-z0-9._~-]{1,100}")
 _HUNDRED = 100
@@ -22,7 +25,8 @@ class Flag:
     Attributes:
         name: the flag.
         enabled: whether it is on in this environment.
-        percentage: the share of its plain rollout (0..100), or None if it does not have exactly one share.
+        percentage: the share of its rollout (0..100), or None if it does not have exactly one share.
+        instance: the one instance whose calls it is a share of; None for those of all.
         stickiness: the context field that the rollout sticks to.
         strategies: how many strategies it has.
         description: what people wrote about it; the last line says why it was turned off by a program.
@@ -30,10 +34,11 @@ class Flag:
 
     name: str
     enabled: bool
-    percentage: int | None
+    percentage: float | None
     stickiness: str | None
     strategies: int
     description: str
+    instance: str | None = None
 
 
 class FlagAdmin(Protocol):
@@ -56,12 +61,21 @@ class FlagAdmin(Protocol):
         ...
 
     def set_percentage(self, name: str, percentage: int) -> Flag:
-        """Set the share of the flag's plain rollout; whether it is on or off stays.
+        """Set the share of the flag's rollout, for everybody; whether it is on or off stays.
 
         Raises:
             InvalidPercentageError: not a whole number from 0 to 100.
             FlagNotFoundError: there is no such flag.
-            AmbiguousRolloutError: it does not have one plain rollout.
+            AmbiguousRolloutError: it does not have one rollout that is for everybody, or that `set_exposure` has set.
+        """
+        ...
+
+    def set_exposure(self, name: str, exposure: Exposure) -> Flag:
+        """Set who is in the flag's rollout, below one percent and on one instance too; on or off stays.
+
+        Raises:
+            FlagNotFoundError: there is no such flag.
+            AmbiguousRolloutError: as `set_percentage`.
         """
         ...
 
@@ -96,7 +110,7 @@ def check_percentage(percentage: object) -> int:
     return percentage
 
 
-def new_rollout(name: str) -> dict[str, Any]:
+def new_rollout(name: str) -> Json:
     """The strategy of a new flag: 0 % of the units."""
     return {
         "name": "flexibleRollout",
@@ -107,32 +121,47 @@ def new_rollout(name: str) -> dict[str, Any]:
     }
 
 
-def plain_rollouts(name: str, strategies: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The rollouts that apply to everybody alike.
+def governed_rollouts(name: str, strategies: Sequence[Json]) -> list[Json]:
+    """The rollouts whose share is the flag's: those for everybody, or else those that `aimed_at` has constrained.
 
     Several are taken as one if they hash alike, as two programs that create a flag at the same moment leave it.
 
     Raises:
         AmbiguousRolloutError: there is none, or they differ in what they hash.
     """
-    found = _unconstrained(strategies)
+    found = _governed(strategies)
     if len({_hashed_by(strategy) for strategy in found}) != 1:
         raise AmbiguousRolloutError(name, len(found))
     return found
 
 
-def describe(name: str, strategies: Sequence[dict[str, Any]], *, enabled: bool, description: str | None) -> Flag:
+def aimed_at(exposure: Exposure) -> tuple[str, list[Json]]:
+    """The percentage of a rollout, and its constraints, that let in exactly these calls.
+
+    Below one percent it is a part of the first percent, so a later share contains every earlier one.
+    """
+    buckets = BUCKETS if exposure.percent >= 1 or not exposure.percent else round(exposure.percent * BUCKETS)
+    constraints = []
+    if exposure.instance is not None:
+        constraints.append(_constraint(INSTANCE, "IN", values=[exposure.instance]))
+    if constraints or buckets < BUCKETS:
+        constraints.append(_constraint(BUCKET, "NUM_LT", value=str(buckets)))
+    return str(math.ceil(exposure.percent)), constraints
+
+
+def describe(name: str, strategies: Sequence[Json], *, enabled: bool, description: str | None) -> Flag:
     """Sum up a flag from its strategies."""
-    found = _unconstrained(strategies)
-    shares = {strategy.get("parameters", {}).get("rollout", "") for strategy in found}
-    share = shares.pop() if len(shares) == 1 else ""
+    found = _governed(strategies)
+    shares = {_share(strategy) for strategy in found}
+    percentage, instance = shares.pop() if len(shares) == 1 else (None, None)
     return Flag(
         name=name,
         enabled=enabled,
-        percentage=int(share) if re.fullmatch(r"100|[0-9]{1,2}", str(share)) else None,
+        percentage=percentage,
         stickiness=found[0].get("parameters", {}).get("stickiness", "default") if found else None,
         strategies=len(strategies),
         description=description or "",
+        instance=instance,
     )
 
 
@@ -142,17 +171,48 @@ def with_reason(description: str | None, reason: str) -> str:
     return "\n".join([*kept, TURNED_OFF + " ".join(reason.split())])
 
 
-def _unconstrained(strategies: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [
+def _governed(strategies: Sequence[Json]) -> list[Json]:
+    rollouts = [
         strategy
         for strategy in strategies
-        if strategy.get("name") == "flexibleRollout"
-        and not strategy.get("constraints")
-        and not strategy.get("segments")
-        and not strategy.get("disabled")
+        if strategy.get("name") == "flexibleRollout" and not strategy.get("segments") and not strategy.get("disabled")
     ]
+    plain = [strategy for strategy in rollouts if not strategy.get("constraints")]
+    return plain or [strategy for strategy in rollouts if _buckets(strategy) is not None]
 
 
-def _hashed_by(strategy: dict[str, Any]) -> tuple[str, str]:
+def _share(strategy: Json) -> tuple[float | None, str | None]:
+    """The share of a governed rollout in percent, None if it is none, and the instance that it is limited to."""
+    text, buckets = str(strategy.get("parameters", {}).get("rollout", "")), _buckets(strategy)
+    if not re.fullmatch(r"100|[0-9]{1,2}", text):
+        return None, None
+    percent = int(text) if buckets in {None, BUCKETS} else int(text) * (buckets or 0) / BUCKETS
+    instances = [each["values"] for each in strategy.get("constraints") or () if each.get("contextName") == INSTANCE]
+    return percent, instances[0][0] if instances else None
+
+
+def _buckets(strategy: Json) -> int | None:
+    """How many buckets a rollout is limited to that is constrained as `aimed_at` does it; None for every other."""
+    constraints = {each.get("contextName"): each for each in strategy.get("constraints") or ()}
+    value = str(constraints.get(BUCKET, {}).get("value"))
+    if not constraints.keys() <= {BUCKET, INSTANCE} or not value.isdecimal() or int(value) > BUCKETS:
+        return None
+    expected = [_constraint(BUCKET, "NUM_LT", value=value)]
+    if INSTANCE in constraints:
+        expected.insert(0, _constraint(INSTANCE, "IN", values=(constraints[INSTANCE].get("values") or [])[:1]))
+    found = [{key: each.get(key) or empty for key, empty in _EMPTY.items()} for each in strategy["constraints"]]
+    return int(value) if found == expected else None
+
+
+_EMPTY: Json = {
+    "contextName": "", "operator": "", "values": [], "value": "", "inverted": False, "caseInsensitive": False,
+}  # fmt: skip
+
+
+def _constraint(field: str, operator: str, *, values: Sequence[str] = (), value: str = "") -> Json:
+    return {**_EMPTY, "contextName": field, "operator": operator, "values": list(values), "value": value}
+
+
+def _hashed_by(strategy: Json) -> tuple[str, str]:
     parameters = strategy.get("parameters", {})
     return parameters.get("stickiness", "default"), parameters.get("groupId", "")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,20 @@ MAX_BYTES = 5 * 1024 * 1024
 """Definitions larger than this are refused; a thousand flags take about half a megabyte."""
 
 Json: TypeAlias = dict[str, Any]
+
+BUCKET = "bucket"
+"""Context field with a number that is uniform over the units of a migration, for shares below one percent."""
+
+BUCKETS = 10_000
+"""The numbers are 0 to 9999."""
+
+INSTANCE = "instance"
+"""Context field with the name of the process, or of the machine, that makes the call."""
+
+MOST_CUTS = 100
+"""Places at which a flag's evaluation may change over the buckets; with more of them a bucket is taken as given."""
+
+_COMPARES_NUMBERS = {"NUM_EQ", "NUM_LT", "NUM_LTE", "NUM_GT", "NUM_GTE", "IN", "NOT_IN"}
 
 _PERCENTAGE = re.compile(r"100|[0-9]{1,2}")
 
@@ -58,6 +73,7 @@ class Rule:
         enabled: whether the flag is on at all in this environment.
         rollouts: the shares it is made of, its parents' included.
         reads: context fields whose value matters otherwise (constraints, segments, lists of users).
+        cuts: first buckets of the ranges within which all buckets evaluate alike; None where nothing is known of that.
         has_parents: whether it depends on other flags.
         flaw: what is wrong with the definition, if anything is.
     """
@@ -67,6 +83,7 @@ class Rule:
     enabled: bool
     rollouts: tuple[Rollout, ...]
     reads: tuple[str, ...]
+    cuts: tuple[int, ...] | None
     has_parents: bool
     flaw: FlagError | None
 
@@ -115,6 +132,7 @@ def read_rule(name: str, features: Mapping[str, Json], segments: Mapping[object,
         enabled=bool(feature.get("enabled")),
         rollouts=tuple(dict.fromkeys(_rollouts(strategies))),
         reads=tuple(sorted(reads)),
+        cuts=_cuts([constraint for constraint in constraints if constraint.get("contextName") == BUCKET]),
         has_parents=bool(feature.get("dependencies")),
         flaw=next(filter(None, map(find_flaw, (feature, *parents))), None),
     )
@@ -134,6 +152,22 @@ def find_flaw(feature: Json) -> FlagError | None:
             if not isinstance(share, str) or not _PERCENTAGE.fullmatch(share):
                 return InvalidPercentageError(share)
     return None
+
+
+def _cuts(constraints: Sequence[Json]) -> tuple[int, ...] | None:
+    """Where evaluations may change on the way from the first bucket to the last one."""
+    if not constraints or any(constraint.get("operator") not in _COMPARES_NUMBERS for constraint in constraints):
+        return None
+    cuts = {0}
+    for constraint in constraints:
+        for text in (constraint.get("value"), *(constraint.get("values") or ())):
+            try:
+                number = float(str(text))
+                cuts |= {math.ceil(number), math.floor(number) + 1}
+            except (ValueError, OverflowError):  # no bucket compares with that
+                continue
+    inside = tuple(sorted(cut for cut in cuts if 0 <= cut < BUCKETS))
+    return inside if len(inside) <= MOST_CUTS else None
 
 
 def _strategies(feature: Json) -> Sequence[Json]:

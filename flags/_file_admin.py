@@ -12,10 +12,20 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from flags._admin import Flag, check_name, check_percentage, describe, new_rollout, plain_rollouts, with_reason
+from flags._admin import (
+    Flag,
+    aimed_at,
+    check_name,
+    check_percentage,
+    describe,
+    governed_rollouts,
+    new_rollout,
+    with_reason,
+)
 from flags._definitions import MAX_BYTES, Json, parse_definitions
 from flags._errors import FlagDefinitionsError, FlagFileError, FlagNotFoundError
 from flags._file_source import read_flags_file
+from migration.guard import Exposure
 
 _LOCK_SECONDS = 5.0
 _LOCK_POLL_SECONDS = 0.01
@@ -51,12 +61,17 @@ class FileFlagAdmin:
         return _summary(feature)
 
     def set_percentage(self, name: str, percentage: int) -> Flag:
-        """Set the share of the flag's plain rollout."""
-        share = str(check_percentage(percentage))
+        """Set the share of the flag's rollout, for everybody."""
+        return self.set_exposure(name, Exposure(check_percentage(percentage)))
+
+    def set_exposure(self, name: str, exposure: Exposure) -> Flag:
+        """Set who is in the flag's rollout."""
+        share, constraints = aimed_at(exposure)
         with self._edited() as definitions:
             feature = _find(definitions, name)
-            for rollout in plain_rollouts(name, feature.get("strategies") or ()):
+            for rollout in governed_rollouts(name, feature.get("strategies") or ()):
                 rollout["parameters"]["rollout"] = share
+                rollout["constraints"] = constraints
         return _summary(feature)
 
     def turn_off(self, name: str, reason: str) -> Flag:

@@ -3,6 +3,7 @@
 The figure answers: of all values that the rollout's stickiness field could have had for this call, which share would
 have turned the flag on, everything else of the call being as it is? A field that a constraint, a segment or a list of
 users looks at is part of "everything else", so a call that is targeted by name has 1 (or 0), not the rollout's share.
+The bucket is no such field: it is drawn like the stickiness value, because it is as random.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any
 
 from UnleashClient.utils import normalized_hash
 
-from flags._definitions import Rollout, Rule
+from flags._definitions import BUCKET, BUCKETS, Rollout, Rule
 from flags._engine import Context, Engine
 
 _BUCKETS = 100  # Unleash takes shares in whole percent: hash % 100 + 1 <= rollout
@@ -32,6 +33,9 @@ class Odds:
         self._name = rule.name.encode()
         self._engine = engine
         self._sticks_to = tuple(dict.fromkeys(field for rollout in rule.rollouts for field in _candidates(rollout)))
+        drawn = rule.cuts is not None and BUCKET not in self._sticks_to
+        self._cuts = rule.cuts if drawn else None
+        self._given = tuple(field for field in rule.reads if not (drawn and field == BUCKET))
         self._known: dict[tuple[object, ...], float] = {}
 
     def of(self, context: Context) -> float:
@@ -40,7 +44,8 @@ class Odds:
             return self._find(context)
         key = (
             *[_place(context, field) for field in self._sticks_to],
-            *[_value(context, field) for field in self._rule.reads],
+            *[_value(context, field) for field in self._given],
+            _place(context, BUCKET),
         )
         probability = self._known.get(key)
         if probability is None:
@@ -62,6 +67,16 @@ class Odds:
         return Rollout(field=field, group=rollout.group)
 
     def _find(self, context: Context) -> float:
+        if self._cuts is None or not _place(context, BUCKET):
+            return self._find_within(context)
+        ends = (*self._cuts[1:], BUCKETS)
+        return sum(
+            (end - start) / BUCKETS * self._find_within(_with(context, {BUCKET: str(start)}))
+            for start, end in zip(self._cuts, ends, strict=True)
+        )
+
+    def _find_within(self, context: Context) -> float:
+        """The probability as long as the bucket stays within a range whose buckets evaluate alike."""
         rollouts = tuple(filter(None, (self._drawn(rollout, context) for rollout in self._rule.rollouts)))
         distinct = set(rollouts)
         if not distinct:

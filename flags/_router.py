@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import time
 import weakref
 from collections.abc import Callable
@@ -12,6 +13,9 @@ from pathlib import Path
 from threading import Lock
 from typing import Any, Self
 
+from UnleashClient.utils import normalized_hash
+
+from flags._definitions import BUCKET, BUCKETS, INSTANCE
 from flags._errors import FlagError, FlagsStaleError
 from flags._file_source import FileSource
 from flags._server_source import ServerSource
@@ -50,8 +54,9 @@ class UnleashRouter:
     blocks: definitions are fetched in the background. After a fork the child fetches for itself at its first decision.
     """
 
-    def __init__(self, make_source: Callable[[], Source], *, start_timeout: float) -> None:
+    def __init__(self, make_source: Callable[[], Source], *, start_timeout: float, instance: str | None = None) -> None:
         self._make_source = make_source
+        self._instance = instance or socket.gethostname()
         self._start_timeout = start_timeout
         self._lock = Lock()
         self._source: Source | None = None
@@ -71,6 +76,7 @@ class UnleashRouter:
         start_timeout: float = 1.0,
         freshness: Freshness | None = None,
         clock: Callable[[], float] = time.monotonic,
+        instance: str | None = None,
     ) -> Self:
         """Route by the flags of an Unleash server.
 
@@ -83,6 +89,7 @@ class UnleashRouter:
             start_timeout: seconds to wait for the first answer; then legacy serves until it comes.
             freshness: how old definitions may become when the server does not answer.
             clock: monotonic seconds.
+            instance: the name by which a rollout may single out this process; that of the machine by default.
         """
 
         def make_source() -> Source:
@@ -96,7 +103,7 @@ class UnleashRouter:
                 clock=clock,
             )
 
-        return cls(make_source, start_timeout=start_timeout)
+        return cls(make_source, start_timeout=start_timeout, instance=instance)
 
     @classmethod
     def from_file(
@@ -108,6 +115,7 @@ class UnleashRouter:
         start_timeout: float = 1.0,
         freshness: Freshness | None = None,
         clock: Callable[[], float] = time.monotonic,
+        instance: str | None = None,
     ) -> Self:
         """Route by a local file that holds what Unleash's `/api/client/features` answers.
 
@@ -118,6 +126,7 @@ class UnleashRouter:
             start_timeout: seconds to wait for the first look.
             freshness: how old definitions may become when the file system hangs.
             clock: monotonic seconds.
+            instance: the name by which a rollout may single out this process; that of the machine by default.
         """
 
         def make_source() -> Source:
@@ -125,13 +134,13 @@ class UnleashRouter:
                 path, interval=interval, app_name=app_name, freshness=freshness or Freshness(), clock=clock
             )
 
-        return cls(make_source, start_timeout=start_timeout)
+        return cls(make_source, start_timeout=start_timeout, instance=instance)
 
     def decide(self, call: Call) -> Decision:
         """Decide for this call; a FlagError becomes a decision for legacy that names it."""
         source = self._source or self._running()
         try:
-            serve, shadow = _evaluate(source, call)
+            serve, shadow = _evaluate(source, call, self._instance)
         except FlagError as error:
             reason = Reason.STALE if isinstance(error, FlagsStaleError) else Reason.ERROR
             return Decision(serve=Side.LEGACY, reason=reason, source=source.kind, error=type(error).__name__)
@@ -180,10 +189,10 @@ class UnleashRouter:
             self._source = None
 
 
-def _evaluate(source: Source, call: Call) -> tuple[Evaluation, Evaluation]:
+def _evaluate(source: Source, call: Call, instance: str) -> tuple[Evaluation, Evaluation]:
     """Evaluate both flags against one and the same state of the definitions."""
     snapshot = source.snapshot()
-    context = _context(call)
+    context = _context(call, instance)
     written = snapshot.engine.write(context)
     found = []
     for name in (call.migration, call.migration + SHADOW_SUFFIX):
@@ -211,8 +220,10 @@ def _decision(serve: Evaluation, shadow: Evaluation, source: str, *, doubtful: b
     )
 
 
-def _context(call: Call) -> dict[str, Any]:
-    context: dict[str, Any] = {"sessionId": call.unit, "properties": dict(call.attributes)}
+def _context(call: Call, instance: str) -> dict[str, Any]:
+    bucket = normalized_hash(call.unit, f"{BUCKET} of {call.migration}", BUCKETS) - 1
+    properties = {**call.attributes, BUCKET: bucket, INSTANCE: instance}
+    context: dict[str, Any] = {"sessionId": call.unit, "properties": properties}
     user = str(call.attributes.get("user", ""))
     if user:
         context["userId"] = user

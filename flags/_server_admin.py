@@ -14,9 +14,19 @@ from urllib.parse import quote
 
 import requests
 
-from flags._admin import Flag, check_name, check_percentage, describe, new_rollout, plain_rollouts, with_reason
+from flags._admin import (
+    Flag,
+    aimed_at,
+    check_name,
+    check_percentage,
+    describe,
+    governed_rollouts,
+    new_rollout,
+    with_reason,
+)
 from flags._errors import FlagNotFoundError, FlagServerError
 from flags._server_source import api_address
+from migration.guard import Exposure
 
 _log = logging.getLogger("flags")
 
@@ -84,9 +94,17 @@ class UnleashFlagAdmin:
         return self.turn_on(name) if created else self.get(name)
 
     def set_percentage(self, name: str, percentage: int) -> Flag:
-        """Set the share of the flag's plain rollout; what it sticks to stays."""
-        change = [{"op": "replace", "path": "/parameters/rollout", "value": str(check_percentage(percentage))}]
-        for rollout in plain_rollouts(name, self._strategies(self._feature(name))):
+        """Set the share of the flag's rollout, for everybody; what it sticks to stays."""
+        return self.set_exposure(name, Exposure(check_percentage(percentage)))
+
+    def set_exposure(self, name: str, exposure: Exposure) -> Flag:
+        """Set who is in the flag's rollout, with one request, so that nobody ever sees half of it."""
+        share, constraints = aimed_at(exposure)
+        change = [
+            {"op": "replace", "path": "/parameters/rollout", "value": share},
+            {"op": "replace", "path": "/constraints", "value": constraints},
+        ]
+        for rollout in governed_rollouts(name, self._strategies(self._feature(name))):
             path = f"{self._environment_path(name)}/strategies/{rollout['id']}"
             self._ask("PATCH", path, change, action=f"set the percentage of {name!r}")
         return self.get(name)

@@ -35,7 +35,7 @@ class ShadowLimits:
     hourly_bytes: int = 8192 * MEGABYTE
     seconds: float = 60.0
     patience: float = 1.0
-    meets: float = 0.005
+    meets: float = 1.0
     noise_share: float = 0.0
 
 

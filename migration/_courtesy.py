@@ -1,8 +1,8 @@
 """Keeps shadows out of the way of callers: only a small share of the calls may meet one that runs.
 
-A shadow runs both implementations again in the same interpreter, where a call that is under way meanwhile takes about
-twice as long. Nothing makes that cheap; what can be chosen is how many calls it happens to. So each call earns a
-fraction of a credit, each call that met a shadow takes a whole one, and a shadow begins only while there is some left.
+A shadow runs both implementations again in the same interpreter, where a call that is under way meanwhile takes up to
+twice as long. What can be chosen is how many calls that happens to. So each call earns a fraction of a credit, each
+call that met a shadow takes a whole one, and a shadow begins only while there is some left, or in a long silence.
 """
 
 from __future__ import annotations
@@ -15,6 +15,9 @@ from migration._under_way import UnderWay
 
 MOST_CREDIT = 5.0
 """Calls that may meet shadows soon one after another, however many went undisturbed before."""
+
+SILENCE_SECONDS = 3.0
+"""After so long without any call a shadow begins in any case: it is over before the next call is likely to come."""
 
 _MEMORY = 0.8
 """How much the number of calls that a shadow is expected to meet depends on what earlier ones met."""
@@ -40,12 +43,17 @@ class Courtesy:
         self._credit = 1.0
         self._earned_until = calls.begun
         self._expected = 1.0
+        self._silent_since = now()
 
     def allows(self, since: float) -> bool:
         """Whether a shadow that waits since then may begin."""
+        now, quiet = self._now(), self._calls.none()
+        if not quiet or self._calls.begun != self._earned_until:
+            self._silent_since = now
         self._earn()
-        quiet = self._calls.none()
-        if not quiet and self._now() - since < self._patience:
+        if quiet and now - self._silent_since >= SILENCE_SECONDS:
+            return True
+        if not quiet and now - since < self._patience:
             return False
         if self._share >= 1:
             return True

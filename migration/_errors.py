@@ -69,6 +69,18 @@ class LedgerError(MigrationError):
         super().__init__(f"the ledger {path} cannot be used: {problem}")
 
 
+class ExposureError(MigrationError, ValueError):
+    """A share of the calls cannot be set exactly."""
+
+    def __init__(self, share: object) -> None:
+        self.share = share
+        super().__init__(f"{share!r} is no share: use a whole percentage from 0 to 100, or hundredths below 1 (0.05)")
+
+
+class RolloutError(MigrationError):
+    """A rollout cannot do what it was asked; the text says why and what to do."""
+
+
 class GuardStoreError(MigrationError):
     """The guard's memory cannot be read or written."""
 

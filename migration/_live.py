@@ -80,8 +80,9 @@ class Lived:
                 )
 
     async def _in_time(self, shadow: Shadow, trial: Trial) -> Comparison:
+        deadline = asyncio.timeout(trial.seconds)
         try:
-            async with asyncio.timeout(trial.seconds) as deadline:
+            async with deadline:
                 return await self._compare(shadow, trial)
         except TimeoutError:
             if not deadline.expired():

@@ -30,7 +30,7 @@ from migration._under_way import UnderWay
 CONCURRENT_SHADOWS = 2
 """How many shadows run at once; further ones wait."""
 
-POLL_SECONDS = 0.01
+POLL_SECONDS = 0.05
 """How often a shadow looks whether calls are still under way."""
 
 ENDING = "the process is ending"
@@ -83,9 +83,7 @@ class ShadowRunner:
         self._workers = 0
         self._room = Room(self.limits.waiting, self.limits.waiting_bytes)
         self._budget = HourlyBudget(self.limits.hourly_bytes, self._now)
-        self._courtesy = Courtesy(
-            self._calls, share=self.limits.meets, patience=self.limits.patience, now=self._now
-        )
+        self._courtesy = Courtesy(self._calls, share=self.limits.meets, patience=self.limits.patience, now=self._now)
         self._aside = Aside()
         self._rerun = Replayed(self._observers, self._aside)
         self._live = Lived(self._observers, self._aside)

@@ -6,10 +6,8 @@ that what a killed process left can be told from what a living one still works o
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
-import secrets
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -19,6 +17,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from migration._errors import UndoJournalError
+from migration._owner import owner_of
 
 HOUR = 3600.0
 
@@ -28,10 +27,11 @@ REMEMBERED_SECONDS = HOUR
 _LOCKED_SECONDS = 5.0
 """How long the file may be another process's before an operation is given up."""
 
+_SWITCH_PAUSE_SECONDS = 0.02
+
 _VERSION = 1
 
 _CREATE = f"""
-PRAGMA journal_mode = WAL;
 BEGIN IMMEDIATE;
 CREATE TABLE IF NOT EXISTS intents (
   mark TEXT PRIMARY KEY, begun REAL, owner INTEGER, places TEXT, objects INTEGER, bytes INTEGER, state TEXT, ended REAL
@@ -114,14 +114,22 @@ class UndoJournal:
         """
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         now = self._now()
-        with self._connected(create=True) as database:
+        with self._connected() as database:
             database.execute("BEGIN IMMEDIATE")
             _forget(database, before=now - REMEMBERED_SECONDS)
             refusal = self._refusal(database, objects, size, now)
             if refusal is None:
                 database.execute(
                     "INSERT INTO intents VALUES (?, ?, ?, ?, ?, ?, ?, NULL)",
-                    (mark, now, owner_of(self.path).number, json.dumps(dict(places)), objects, size, State.OPEN),
+                    (
+                        mark,
+                        now,
+                        owner_of(self.path.with_suffix(".owners")).number,
+                        json.dumps(dict(places)),
+                        objects,
+                        size,
+                        State.OPEN,
+                    ),
                 )
             return refusal
 
@@ -146,7 +154,7 @@ class UndoJournal:
                 "SELECT mark, begun, owner, places, state FROM intents WHERE state IN (?, ?) ORDER BY begun",
                 (State.OPEN, State.LEFT),
             ).fetchall()
-            owner = owner_of(self.path)
+            owner = owner_of(self.path.with_suffix(".owners"))
             return [
                 Intent(
                     mark=mark,
@@ -177,22 +185,23 @@ class UndoJournal:
         return None
 
     @contextmanager
-    def _connected(self, *, create: bool = False) -> Iterator[sqlite3.Connection]:
+    def _connected(self) -> Iterator[sqlite3.Connection]:
         """A connection and a transaction; what is committed survives a loss of power."""
         try:
-            os.close(os.open(self.path, os.O_RDWR | (os.O_CREAT if create else 0), 0o600))
+            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
             with closing(sqlite3.connect(self.path, timeout=_LOCKED_SECONDS)) as database:
-                database.execute("PRAGMA synchronous = FULL")
-                if create:
-                    self._make_tables(database)
+                self._prepare(database)
                 with database:
                     yield database
         except (sqlite3.Error, OSError) as error:
             raise UndoJournalError(self.path, str(error)) from error
 
-    def _make_tables(self, database: sqlite3.Connection) -> None:
+    def _prepare(self, database: sqlite3.Connection) -> None:
+        """Make the tables if there are none: also after a process that was killed before it came to that."""
+        database.execute("PRAGMA synchronous = FULL")
         [version] = database.execute("PRAGMA user_version").fetchone()
         if version == 0:
+            _use_write_ahead_log(database)
             database.executescript(_CREATE)
         elif version != _VERSION:
             problem = (
@@ -201,41 +210,18 @@ class UndoJournal:
             raise UndoJournalError(self.path, problem)
 
 
-class Owner:
-    """One process, as others can tell whether it lives: it holds a lock on one byte of a file, which dies with it.
-
-    The lock is of the kind that a process has (POSIX, `fcntl`): a child after a fork does not have it.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.number = secrets.randbelow(2**40)
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)  # never closed: that would give up every lock on it
-        fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, self.number)
-
-    def is_alive(self, number: int) -> bool:
-        """Whether the process with this number lives."""
-        if number == self.number:
-            return True
+def _use_write_ahead_log(database: sqlite3.Connection) -> None:
+    """Switch the journal of SQLite, waiting for others that do so too: SQLite does not wait here by itself."""
+    deadline = time.monotonic() + _LOCKED_SECONDS
+    while True:
         try:
-            fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, number)
-        except OSError:
-            return True
-        fcntl.lockf(self._file, fcntl.LOCK_UN, 1, number)
-        return False
-
-
-_owners: dict[Path, Owner] = {}
-
-
-def owner_of(journal: Path) -> Owner:
-    """This process, for the journal in this file."""
-    path = journal.with_suffix(".owners")
-    if path not in _owners:
-        _owners.setdefault(path, Owner(path))
-    return _owners[path]
-
-
-os.register_at_fork(after_in_child=_owners.clear)
+            database.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(_SWITCH_PAUSE_SECONDS)
+        else:
+            return
 
 
 def _forget(database: sqlite3.Connection, *, before: float) -> None:

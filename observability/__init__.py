@@ -3,9 +3,10 @@
 from observability._handle import TelemetryHandle, setup
 from observability._http import HttpTelemetry
 from observability._loop import start_loop_watch, watch_loop_delay
+from observability._prometheus_query import PrometheusTallies
 from observability._sampling import LinkAwareSampler
 from observability._telemetry import Telemetry
-from observability.errors import ConfigurationError, ObservabilityError, PrometheusPortError
+from observability.errors import ConfigurationError, ObservabilityError, PrometheusPortError, PrometheusQueryError
 
 __all__ = [
     "ConfigurationError",
@@ -13,6 +14,8 @@ __all__ = [
     "LinkAwareSampler",
     "ObservabilityError",
     "PrometheusPortError",
+    "PrometheusQueryError",
+    "PrometheusTallies",
     "Telemetry",
     "TelemetryHandle",
     "setup",

@@ -1,4 +1,4 @@
-"""The errors of this package, one tree. They are raised while setting up, never while observing."""
+"""The errors of this package, one tree. They are raised while setting up and when asking, never while observing."""
 
 from __future__ import annotations
 
@@ -14,6 +14,10 @@ class ConfigurationError(ObservabilityError):
         self.variable = variable
         self.problem = problem
         super().__init__(f"{variable}: {problem}")
+
+
+class PrometheusQueryError(ObservabilityError):
+    """A Prometheus server did not answer a question."""
 
 
 class PrometheusPortError(ObservabilityError):

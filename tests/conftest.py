@@ -11,7 +11,14 @@ import pytest
 hypothesis.settings.register_profile("project", deadline=None)
 hypothesis.settings.load_profile("project")
 
-pytest_plugins = ("pytester", "tests.support.monolith", "tests.support.sandbox", "tests.support.unleash")
+pytest_plugins = (
+    "pytester",
+    "tests.support.monolith",
+    "tests.support.prometheus",
+    "tests.support.sandbox",
+    "tests.support.unleash",
+    "tests.support.fleet",  # it builds upon the one before
+)
 
 _MEASURED = pytest.StashKey[list[str]]()
 

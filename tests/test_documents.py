@@ -8,6 +8,7 @@ from pathlib import Path
 from migration import (
     _aside,
     _compare,
+    _courtesy,
     _facts,
     _ledger_retention,
     _ledger_writer,
@@ -18,6 +19,7 @@ from migration import (
 from observability.names import Event, Metric
 from tools.cli import compare_files, compare_session
 from tools.engine import aimd, throttle
+from tools.live import asking, provider_files, supabase_place, trial, undoing
 from tools.settings import MEGABYTE, Settings
 from tools.wire import exchanges
 
@@ -69,8 +71,20 @@ def test_the_bounds_in_the_documents_are_the_real_ones() -> None:
         f"with {settings.shadow_queue_bytes // MEGABYTE} MiB (`SHADOW_QUEUE_BYTES`)",
         f"| {settings.shadow_hourly_bytes // (1024 * MEGABYTE)} GiB within any hour (`SHADOW_HOURLY_BYTES`)",
         f"for {settings.shadow_patience:g} s (`SHADOW_PATIENCE`)",
+        f"{100 * settings.shadow_meets:g} % (`SHADOW_MEETS`), {_courtesy.MOST_CREDIT:g} saved up",
+        f"saved up; after {_courtesy.SILENCE_SECONDS:g} s",
+        f"for {_ledger_writer.GATHER_SECONDS:g} s | `migration/_ledger_writer.py`",
         f"will not be cancelled gets {_aside.GRACE_SECONDS:g} s more",
         f"| shadows that hang | {_aside.MAX_STUCK};",
+        f"{settings.shadow_live_objects} at once (`SHADOW_LIVE_OBJECTS`)",
+        f"{settings.shadow_live_hourly_bytes // MEGABYTE} MiB within any hour (`SHADOW_LIVE_HOURLY_BYTES`)",
+        f"{settings.shadow_live_timeout:g} s (`SHADOW_LIVE_TIMEOUT`)",
+        f"| {trial.UNDO_SECONDS:g} s and {undoing.ROUNDS} rounds",
+        f"| {trial.CLEANED_BEFORE}, older than {trial.SETTLED_SECONDS:g} s",
+        f"{asking.ATTEMPTS} attempts of {asking.ANSWER_SECONDS:g} s",
+        f"an answer of {asking.MAX_ANSWER_BYTES // MEGABYTE} MiB",
+        f"| {provider_files.MAX_PAGES} pages of {provider_files.PAGE_SIZE} files; {provider_files.PARSING_SECONDS:g} s",
+        f"| {supabase_place.MAX_LISTED:,} in a listing",
         f"| {_noise.MAX_FIELDS} of a migration",
         f"most {100 * _noise.ALPHA:g} % for each of the two claims",
         f"{_compare.MAX_DIFFERENCES}, each value {_compare.MAX_SHOWN} characters",

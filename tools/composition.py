@@ -42,10 +42,20 @@ from migration import (
     uninstall,
     use_runtime,
 )
-from migration.guard import Guard, GuardStore
-from observability import HttpTelemetry, ObservabilityError, Telemetry, TelemetryHandle, setup, start_loop_watch
+from migration.guard import Guard, GuardStore, LedgerTallies, RolloutController, RolloutStore, Tallies
+from observability import (
+    HttpTelemetry,
+    ObservabilityError,
+    PrometheusTallies,
+    Telemetry,
+    TelemetryHandle,
+    setup,
+    start_loop_watch,
+)
+from tools.audit.made import things_made
+from tools.dial import FlagDial
 from tools.errors import ConfigurationError
-from tools.guarding import FlagSwitch, ProcessMemory
+from tools.guarding import FlagSwitch, ProcessMemory, policy_of
 from tools.live import clean_in_background
 from tools.migrations import MIGRATIONS, NAMES, migrations_with
 from tools.settings import Settings, get_settings
@@ -71,6 +81,7 @@ __all__ = [
     "flag_admin",
     "open_guard_store",
     "open_ledger",
+    "open_rollout",
     "open_router",
     "running",
     "start",
@@ -107,6 +118,7 @@ def start(
     console: TextIO | None = None,
     capture: Capture | None = None,
     observers: Sequence[Observer] = (),
+    migrations: Mapping[str, Migration] | None = None,
 ) -> Installation:
     """Put every migration in front of its legacy function.
 
@@ -115,6 +127,7 @@ def start(
         console: where finished spans are printed as one line each.
         capture: keeps telemetry in memory, for tests.
         observers: who else watches the calls.
+        migrations: what is installed where; what is declared by default.
 
     Raises:
         ConfigurationError: a variable has a value that cannot be used; nothing has been installed.
@@ -137,7 +150,7 @@ def start(
     guard.tell(runtime.observers.noticed)
     runtime.loop.on_start(lambda: start_loop_watch(observer.loop_delayed))
     watch(HttpTelemetry(telemetry))
-    _put_in_place(runtime, migrations_with(settings.shadow_mode))
+    _put_in_place(runtime, migrations_with(settings.shadow_mode) if migrations is None else migrations)
     if settings.undo_file.exists():
         runtime.shadows.loop.submit(lambda: clean_in_background(settings))
     return Installation(
@@ -152,9 +165,10 @@ def running(
     console: TextIO | None = None,
     capture: Capture | None = None,
     observers: Sequence[Observer] = (),
+    migrations: Mapping[str, Migration] | None = None,
 ) -> Iterator[Installation]:
     """`start()` and, at the end, `stop()`."""
-    installation = start(settings, console=console, capture=capture, observers=observers)
+    installation = start(settings, console=console, capture=capture, observers=observers, migrations=migrations)
     try:
         yield installation
     finally:
@@ -218,6 +232,27 @@ def flag_admin(settings: Settings) -> FlagAdmin:
     )
 
 
+def open_rollout(settings: Settings, migration: str) -> RolloutController:
+    """Whoever carries the rollout of a migration on; it counts the calls of this machine, or of all in Prometheus.
+
+    Raises:
+        ConfigurationError: a server is configured without `UNLEASH_ADMIN_TOKEN`.
+    """
+    flag_admin(settings)  # says at once what is missing
+    return RolloutController(
+        migration,
+        store=RolloutStore(open_guard_store(settings).path),
+        dial=FlagDial(lambda: flag_admin(settings)),
+        tallies=_tallies(settings),
+    )
+
+
+def _tallies(settings: Settings) -> Tallies:
+    if settings.shim_prometheus_url is not None:
+        return PrometheusTallies(settings.shim_prometheus_url)
+    return LedgerTallies(open_ledger(settings))
+
+
 def open_router(settings: Settings) -> UnleashRouter:
     """Whoever decides: by the flags of the Unleash server when one is configured, otherwise by the flags file.
 
@@ -225,7 +260,7 @@ def open_router(settings: Settings) -> UnleashRouter:
         ConfigurationError: a server is configured without `UNLEASH_API_TOKEN`.
     """
     if settings.unleash_url is None:
-        return UnleashRouter.from_file(settings.flags_file, app_name="upload-shim")
+        return UnleashRouter.from_file(settings.flags_file, app_name="upload-shim", instance=settings.shim_instance)
     if settings.unleash_api_token is None:
         raise ConfigurationError({"UNLEASH_API_TOKEN": "must be set when UNLEASH_URL is"})
     return UnleashRouter.from_server(
@@ -233,6 +268,7 @@ def open_router(settings: Settings) -> UnleashRouter:
         settings.unleash_api_token.get_secret_value(),
         app_name="upload-shim",
         refresh_seconds=settings.unleash_refresh_seconds,
+        instance=settings.shim_instance,
     )
 
 
@@ -280,6 +316,9 @@ def _guard(settings: Settings, router: UnleashRouter) -> Guard:
         store=open_guard_store(settings),
         switch=FlagSwitch(lambda: flag_admin(settings), shadow_suffix=SHADOW_SUFFIX) if may_change else None,
         gauge=ProcessMemory(),
+        policy=policy_of(settings.shim_guard_policy),
+        hang_seconds=settings.shim_guard_hang_seconds,
+        made=things_made,
     )
 
 

@@ -58,6 +58,15 @@ def _of_one(provider: str) -> Callable[..., Mapping[str, str | int]]:
     return attributes
 
 
+def _storage_of_function(
+    file_path: StrPath,  # noqa: ARG001  # its name counts: callers may use it
+    storage: UploadStorage,
+    *_args: Any,
+    **_kwargs: Any,
+) -> UploadStorage:
+    return storage
+
+
 def _function_with_storage(
     storage: UploadStorage, args: tuple[Any, ...], kwargs: Mapping[str, Any]
 ) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
@@ -78,7 +87,7 @@ def _tool_with_storage(
 
 FUNCTION_REPLAY = UploadReplay(
     files=lambda file_path, *_args, **_kwargs: [file_path],
-    storage=lambda _file_path, storage, *_args, **_kwargs: storage,
+    storage=_storage_of_function,
     with_storage=_function_with_storage,
 )
 MANY_REPLAY = UploadReplay(

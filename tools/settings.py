@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -69,7 +70,11 @@ class Settings(BaseSettings):
     shim_home: Path = Field(default_factory=_default_home)
     shim_allowed_roots: Annotated[tuple[Path, ...], NoDecode] = ()
     shim_prometheus_port: int | None = Field(default=None, ge=0, le=65535)
+    shim_prometheus_url: WebAddress | None = None
+    shim_instance: str = Field(default_factory=socket.gethostname, min_length=1, max_length=200)
     shim_ledger_days: int = Field(default=30, ge=1, le=3650)
+    shim_guard_policy: str = ""
+    shim_guard_hang_seconds: float = Field(default=120.0, gt=0)
 
     upload_concurrency: int = Field(default=32, ge=1, le=1000)
     upload_connect_timeout: float = Field(default=10.0, gt=0)

@@ -6,7 +6,15 @@ from migration.guard._guard import Guard
 from migration.guard._judge import Judge
 from migration.guard._model import Action, BadCall, FinishedCall, Policy, Rule, Ruling, Signal
 from migration.guard._ports import MemoryGauge, Switch
-from migration.guard._records import Record
+from migration.guard._records import Made, Record
+from migration.guard._rollout import Dial, RolloutController
+from migration.guard._rollout_counts import Counter, Reading, Tallies
+from migration.guard._rollout_exposure import Exposure
+from migration.guard._rollout_judge import numbers_of
+from migration.guard._rollout_ledger import LedgerTallies
+from migration.guard._rollout_lock import only_controller
+from migration.guard._rollout_model import FlagShown, Move, Phase, Rollout, RolloutPlan, Step
+from migration.guard._rollout_store import RolloutStore
 from migration.guard._store import GuardStanding, GuardStore
 from migration.guard._trail import replayed
 
@@ -16,21 +24,38 @@ __all__ = [
     "WEIGHTS",
     "Action",
     "BadCall",
+    "Counter",
+    "Dial",
     "Evidence",
+    "Exposure",
     "FinishedCall",
+    "FlagShown",
     "Guard",
     "GuardStanding",
     "GuardStore",
     "Judge",
+    "LedgerTallies",
+    "Made",
     "MemoryGauge",
+    "Move",
+    "Phase",
     "Policy",
+    "Reading",
     "Record",
+    "Rollout",
+    "RolloutController",
+    "RolloutPlan",
+    "RolloutStore",
     "Rule",
     "Ruling",
     "Signal",
+    "Step",
     "Switch",
+    "Tallies",
     "Tally",
     "harm_bound",
+    "numbers_of",
+    "only_controller",
     "rate_bounds",
     "ratio_evidence",
     "replayed",

@@ -5,24 +5,34 @@ It decides from what it sees itself, at the end of each call; whatever carries t
 
 from __future__ import annotations
 
+import os
 import threading
 import time
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from types import TracebackType
 
 from migration._model import Call, Comparison, Decision, Notice, Operation, Reason, Role, Side
 from migration._ports import Router
+from migration._taxonomy import ErrorKind
 from migration.guard._desk import Desk
 from migration.guard._judge import Judge
 from migration.guard._memory import MemoryWatch
-from migration.guard._model import Action, BadCall, FinishedCall, Policy, Rule, Ruling, Signal
+from migration.guard._model import Action, BadCall, FinishedCall, Policy, Ruling, Signal
 from migration.guard._ports import MemoryGauge, Switch
+from migration.guard._records import Made
 from migration.guard._store import GuardStore
 
 MISMATCH_PROBABILITY = 0.5
 """Of a case in which either the candidate or a second run of legacy differs from legacy, if both are the same."""
+
+HANG_SECONDS = 120.0
+"""How long a run may be under way before it counts as one that ran out of patience."""
+
+MAX_UNDER_WAY = 10_000
+"""Runs whose end is awaited; a further one is judged when it ends, however late."""
 
 
 class Guard:
@@ -34,7 +44,10 @@ class Guard:
         switch: changes the flags for everybody; without one, only the processes of this machine follow.
         gauge: this process's memory; without one it is not watched.
         policy: what each rule calls for.
+        hang_seconds: a run, of either side, that is under way for longer counts as a timeout, at that moment.
+        made: says what a run of the candidate has made; it is kept for an audit.
         now: the clock, in seconds since the epoch.
+        clock: what durations are measured with, in seconds.
     """
 
     def __init__(
@@ -45,22 +58,41 @@ class Guard:
         switch: Switch | None = None,
         gauge: MemoryGauge | None = None,
         policy: Policy | None = None,
+        hang_seconds: float = HANG_SECONDS,
+        made: Callable[[Operation], Sequence[Mapping[str, str]]] | None = None,
         now: Callable[[], float] = time.time,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._router = router
         self._policy = policy or Policy()
+        self._hang_seconds = hang_seconds
+        self._made = made
         self._now = now
+        self._clock = clock
         self._gauge = gauge
+        self._memory: dict[str, MemoryWatch] = {}
+        self._desk = Desk(self, store=store, switch=switch, now=now, clock=clock)
+        self._latched: frozenset[str] = self._desk.latched_at_start()
+        self._begin()
+        for migration in self._desk.known_at_start():
+            self._judge(migration)
+        _guards.add(self)
+
+    def _begin(self) -> None:
         self._judging = threading.RLock()
         self._judges: dict[str, Judge] = {}
-        self._memory: dict[str, MemoryWatch] = {}
-        self._desk = Desk(self, store=store, switch=switch, now=now)
-        self._latched: frozenset[str] = self._desk.latched_at_start()
+        self._under_way: dict[int, _Judged] = {}
+
+    def begin_in_child(self) -> None:
+        """Forget what was under way in the parent of a forked process; the evidence is what the store knows."""
+        self._desk.reset()
+        self._begin()
 
     # As a router
 
     def decide(self, call: Call) -> Decision:
         """The router's decision; for a migration that is rolled back legacy serves, and the comparisons go on."""
+        self._desk.start()
         decision = self._router.decide(call)
         if call.migration not in self._latched:
             return decision
@@ -73,20 +105,23 @@ class Guard:
 
     def latch(self, migration: str) -> None:
         """Let legacy serve every further call of this process."""
-        self._latched |= {migration}
+        with self._judging:
+            self._latched |= {migration}
 
     def begin_anew(self, migration: str, *, epoch: int) -> None:
         """Let the router decide again, and gather evidence from nothing."""
         with self._judging:
             self._judges.pop(migration, None)
             self._memory.pop(migration, None)
-        self._desk.epochs[migration] = epoch
-        self._latched -= {migration}
+            self._desk.epochs[migration] = epoch
+            self._latched -= {migration}
 
     # As an observer
 
     def operation(self, operation: Operation) -> AbstractContextManager[None]:
-        """Judge a call's run on the side that was decided for it, when it has ended."""
+        """Judge a call's run on the side that was decided for it, when it has ended or hangs."""
+        if operation.side is None or operation.role is not Role.PRIMARY:
+            return _NOT_JUDGED
         return _Judged(self, operation)
 
     def compared(self, comparison: Comparison) -> None:
@@ -111,35 +146,38 @@ class Guard:
     def noticed(self, notice: Notice) -> None:
         """Nothing follows from a notice."""
 
-    def finished(self, operation: Operation) -> None:
-        """Take in a run that has ended."""
-        outcome, decision, migration = operation.outcome, operation.decision, operation.call.migration
-        if outcome is None or operation.role is not Role.PRIMARY or operation.side is not decision.serve:
-            return
-        if migration in self._latched:
-            return  # what legacy does alone says nothing, and what was under way is no news
-        size = operation.call.attributes.get("file.size", 0)
-        call = FinishedCall(
-            at=self._now(),
-            on_candidate=operation.side is Side.CANDIDATE,
-            probability=decision.probability,
-            seconds=outcome.seconds,
-            size=size if isinstance(size, int) else 0,
-            kind=str(outcome.error_kind) if outcome.error is not None else None,
-            trace=operation.trace,
-            flag_version=decision.flag_version,
-        )
-        with self._judging:
-            judge = self._judge(migration)
-            before = judge.evidence.calls
-            ruling = judge.finished(call) or judge.ruling(self._memory_rules(migration, call), at=call.at)
-            if judge.evidence.calls > before:
-                self._desk.keep(migration, judge.trail.last)
-        self._act_on(ruling)
-
     def tell(self, noticed: Callable[[Notice], None]) -> None:
         """Say what is done and what fails to `noticed`, a sentence each; until then the log has it."""
         self._desk.tell = noticed
+
+    # For what surrounds a run
+
+    def began(self, run: _Judged) -> bool:
+        """Watch whether it hangs; False if it is judged at its end only."""
+        if len(self._under_way) >= MAX_UNDER_WAY:
+            return False
+        run.due = self._clock() + self._hang_seconds
+        self._under_way[id(run)] = run
+        return True
+
+    def ended(self, run: _Judged, *, watched: bool) -> None:
+        """Take in a run that has ended, unless it was found hanging before."""
+        operation = run.operation
+        if operation.side is Side.CANDIDATE and self._made is not None and operation.outcome is not None:
+            self._keep_made(operation, self._made)
+        if watched and self._under_way.pop(id(run), None) is None:
+            return
+        if operation.outcome is not None:
+            outcome = operation.outcome
+            kind = None if outcome.error is None else str(outcome.error_kind)
+            self._finished(operation, outcome.seconds, kind)
+
+    def look_for_hangs(self) -> None:
+        """Take in the runs that are under way for too long; whoever takes a run out of the table counts it."""
+        moment = self._clock()
+        for key, run in list(self._under_way.items()):
+            if run.due <= moment and self._under_way.pop(key, None) is not None:
+                self._finished(run.operation, self._hang_seconds, str(ErrorKind.TIMEOUT))
 
     # For the desk
 
@@ -147,8 +185,7 @@ class Guard:
         """Take in a bad call of another process of this machine."""
         with self._judging:
             judge = self._judge(migration)
-            ruling = judge.ruling(judge.taken_in(call), at=call.at, last=call)
-        self._act_on(ruling)
+            self._act_on(judge.ruling(judge.taken_in(call), at=call.at, last=call))
 
     def evidence(self, migration: str) -> float:
         """The evidence against a candidate so far; 1 is none."""
@@ -158,6 +195,28 @@ class Guard:
     def close(self, timeout: float = 2.0) -> None:
         """Write down what is left and stop, within about `timeout` seconds."""
         self._desk.close(timeout)
+
+    def _finished(self, operation: Operation, seconds: float, kind: str | None) -> None:
+        decision, migration = operation.decision, operation.call.migration
+        if operation.side is not decision.serve or migration in self._latched:
+            return  # what legacy does alone says nothing, and what was under way is no news
+        size = operation.call.attributes.get("file.size", 0)
+        call = FinishedCall(
+            at=self._now(),
+            on_candidate=operation.side is Side.CANDIDATE,
+            probability=decision.probability,
+            seconds=seconds,
+            size=size if isinstance(size, int) else 0,
+            kind=kind,
+            trace=operation.trace,
+            flag_version=decision.flag_version,
+        )
+        with self._judging:
+            judge = self._judge(migration)
+            before = judge.evidence.calls
+            self._act_on(judge.finished(call) or self._ruling_on_memory(judge, call))
+            if judge.evidence.calls > before:
+                self._desk.keep(migration, judge.trail.last)
 
     def _take_in(self, migration: str, call: BadCall) -> None:
         self._desk.keep(migration, call)
@@ -178,27 +237,70 @@ class Guard:
             )
         return judge
 
-    def _memory_rules(self, migration: str, call: FinishedCall) -> list[Rule]:
+    def _ruling_on_memory(self, judge: Judge, call: FinishedCall) -> Ruling | None:
         if self._gauge is None:
-            return []
-        watch = self._memory.setdefault(migration, MemoryWatch(self._gauge))
-        return watch.look(call.at, share=call.probability)
+            return None
+        watch = self._memory.get(judge.migration)
+        if watch is None:
+            watch = self._memory[judge.migration] = MemoryWatch(self._gauge)
+        met = watch.look(self._clock(), share=call.probability)
+        return judge.ruling(met, at=call.at, memory=watch.used) if met else None
+
+    def _keep_made(self, operation: Operation, made: Callable[[Operation], Sequence[Mapping[str, str]]]) -> None:
+        outcome = operation.outcome
+        assert outcome is not None  # noqa: S101  # what the caller has looked for
+        failed = outcome.error is not None
+        things = () if failed else tuple(made(operation))
+        if failed or things:
+            self._desk.keep_made(
+                Made(
+                    migration=operation.call.migration,
+                    at=self._now(),
+                    kind=str(outcome.error_kind) if failed else None,
+                    things=things,
+                    trace=operation.trace,
+                    flag_version=operation.decision.flag_version,
+                )
+            )
+
+
+class _NotJudged(AbstractContextManager[None]):
+    """Surrounds an operation that says nothing about a side."""
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing follows."""
+
+
+_NOT_JUDGED = _NotJudged()
 
 
 class _Judged(AbstractContextManager[None]):
-    """Surrounds one operation."""
+    """Surrounds one run."""
 
-    __slots__ = ("_guard", "_operation")
+    __slots__ = ("_guard", "_watched", "due", "operation")
 
     def __init__(self, guard: Guard, operation: Operation) -> None:
         self._guard = guard
-        self._operation = operation
+        self.operation = operation
+        self.due = 0.0
+        self._watched = False
 
     def __enter__(self) -> None:
-        """Nothing is to be judged before the end."""
+        """Have it watched, for it may hang."""
+        self._watched = self._guard.began(self)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._operation.side is not None:
-            self._guard.finished(self._operation)
+        self._guard.ended(self, watched=self._watched)
+
+
+_guards: weakref.WeakSet[Guard] = weakref.WeakSet()
+
+
+def _begin_in_child() -> None:
+    for guard in list(_guards):
+        guard.begin_in_child()
+
+
+os.register_at_fork(after_in_child=_begin_in_child)

@@ -62,14 +62,16 @@ class Judge:
             met.append(Rule.SUSPICION)
         return met
 
-    def ruling(self, met: list[Rule], *, at: float, last: BadCall | None = None) -> Ruling | None:
-        """The gravest ruling that these rules call for and that has not been made."""
+    def ruling(
+        self, met: list[Rule], *, at: float, last: BadCall | None = None, memory: int | None = None
+    ) -> Ruling | None:
+        """The gravest ruling that these rules call for and that has not been made; `memory` is that in use, bytes."""
         fresh = [rule for rule in met if rule not in self._ruled and self.policy.action_for(rule) is not Action.NONE]
         if not fresh:
             return None
         self._ruled.update(fresh)
         rule = max(fresh, key=self.policy.action_for)
-        numbers = self._numbers()
+        numbers = self._numbers() if memory is None else {**self._numbers(), "memory": memory}
         return Ruling(
             at=at,
             migration=self.migration,

@@ -14,9 +14,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
-RELATIVE_RISKS = (1.5, 2.0, 3.0, 5.0, 10.0, 30.0, 100.0)
-"""How many times as likely to go badly the candidate may be; each gets the same weight."""
+RELATIVE_RISKS = (1.5, 3.0, 4.0, 8.0, 12.0, 50.0)
+"""How many times as likely to go badly the candidate may be; each gets the same weight. They stand close where a fault
+of some points on top of a legacy that seldom fails lies, because there a rollback in time saves most."""
 
 MAX_KINDS = 100
 """Kinds of failure that are watched one by one; a further new kind is evidence of nothing."""
@@ -28,6 +30,20 @@ def log_mean(logs: Sequence[float], weights: Sequence[float]) -> float:
     if top == -math.inf:
         return -math.inf
     return top + math.log(sum(weight * math.exp(log - top) for log, weight in zip(logs, weights, strict=True)))
+
+
+_EQUAL = [1 / len(RELATIVE_RISKS)] * len(RELATIVE_RISKS)
+
+
+@lru_cache(maxsize=256)
+def _gains(probability: float, *, on_candidate: bool) -> tuple[float, ...]:
+    """What one bad call adds, for each relative risk. There are few probabilities: one for each stage."""
+    return tuple(log_ratio(risk, on_candidate=on_candidate, probability=probability) for risk in RELATIVE_RISKS)
+
+
+def log_ratio(risk: float, *, on_candidate: bool, probability: float) -> float:
+    """Logarithm of the likelihood ratio of one bad call: of this relative risk against none."""
+    return math.log(risk if on_candidate else 1.0) - math.log1p(probability * (risk - 1.0))
 
 
 @dataclass(slots=True)
@@ -47,16 +63,14 @@ class LabelProcess:
             on_candidate: which side it was.
             probability: of being on the candidate, fixed before the call. 0 and 1 leave nothing to learn.
         """
-        if not 0.0 < probability < 1.0:
-            return
-        for index, risk in enumerate(RELATIVE_RISKS):
-            drift = math.log1p(probability * (risk - 1.0))
-            self.logs[index] += (math.log(risk) - drift) if on_candidate else -drift
+        if 0.0 < probability < 1.0:
+            gains = _gains(probability, on_candidate=on_candidate)
+            self.logs = [log + gain for log, gain in zip(self.logs, gains, strict=True)]
 
     @property
     def log(self) -> float:
         """Logarithm of the evidence; 0 is none."""
-        return log_mean(self.logs, [1 / len(self.logs)] * len(self.logs))
+        return log_mean(self.logs, _EQUAL)
 
 
 @dataclass(slots=True)
@@ -64,11 +78,12 @@ class StrangerProcess:
     """The e-process of failures of kinds that legacy never shows.
 
     For one kind, as long as only the candidate shows it, the evidence is the product of `1/p`; it is void from the
-    moment legacy shows it. The j-th new kind has the weight `1 / (j (j + 1))`, so all weights sum to at most 1.
+    moment legacy shows it. The j-th new kind of a rollout, whichever side shows it first, has the weight
+    `1 / (j (j + 1))`, so all weights sum to at most 1. What legacy shows while it serves every call costs nothing.
 
     Attributes:
         known: kinds that legacy has shown.
-        found: logarithm of the evidence of each kind found on the candidate alone, in the order of their finding.
+        found: logarithm of the evidence of each kind that was new in this rollout, in the order of their finding.
     """
 
     known: set[str] = field(default_factory=set)
@@ -76,18 +91,22 @@ class StrangerProcess:
 
     def add(self, kind: str, *, on_candidate: bool, probability: float) -> bool:
         """Take in one failure; whether it is the first of a kind that legacy has never shown."""
-        if not on_candidate:
-            if len(self.known) < MAX_KINDS:
-                self.known.add(kind)
-            if kind in self.found:
-                self.found[kind] = -math.inf
-            return False
         if kind in self.known or (kind not in self.found and len(self.found) >= MAX_KINDS):
-            return False
-        first = kind not in self.found
-        gain = -math.log(probability) if 0.0 < probability < 1.0 else 0.0
-        self.found[kind] = self.found.get(kind, 0.0) + gain
-        return first
+            return self._add_known(kind, on_candidate=on_candidate)
+        first = on_candidate and kind not in self.found
+        has_alternative = 0.0 < probability < 1.0
+        if on_candidate:
+            self.found[kind] = self.found.get(kind, 0.0) - (math.log(probability) if has_alternative else 0.0)
+            return first
+        if has_alternative or kind in self.found:
+            self.found[kind] = -math.inf
+        return self._add_known(kind, on_candidate=on_candidate)
+
+    def _add_known(self, kind: str, *, on_candidate: bool) -> bool:
+        """Take in a failure that is evidence of nothing."""
+        if not on_candidate and len(self.known) < MAX_KINDS:
+            self.known.add(kind)
+        return False
 
     @property
     def log(self) -> float:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from migration.guard._model import Rule
 from migration.guard._ports import MemoryGauge
 
@@ -23,7 +25,7 @@ class MemoryWatch:
     def __init__(self, gauge: MemoryGauge) -> None:
         self._gauge = gauge
         self._baseline: int | None = None
-        self._next_look = 0.0
+        self._next_look = -math.inf
         self._confirmed = 0
         self.used = 0
 
@@ -31,7 +33,7 @@ class MemoryWatch:
         """The rules that are met at this moment.
 
         Args:
-            at: the time, seconds.
+            at: reading of a clock that only goes forwards, seconds.
             share: of the calls that go to the candidate.
         """
         if at < self._next_look:

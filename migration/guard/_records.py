@@ -47,7 +47,7 @@ class Record:
     id: int | None = None
 
     @classmethod
-    def of(cls, ruling: Ruling, *, by: str) -> Record:
+    def of(cls, ruling: Ruling, *, by: str, problem: str | None = None) -> Record:
         """The record of a ruling of the guard."""
         return cls(
             at=ruling.at,
@@ -60,6 +60,7 @@ class Record:
             flag_before=ruling.flag_version,
             start=ruling.start,
             calls=ruling.calls,
+            problem=problem,
         )
 
     @classmethod
@@ -73,6 +74,27 @@ class Record:
                 "calls": tuple(call_of(each) for each in json.loads(row["calls"] or "[]")),
             }
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Made:
+    """What a call of a candidate has made, for an audit.
+
+    Attributes:
+        migration: whose candidate it was.
+        at: when the call was over, seconds since the epoch.
+        kind: kind of its failure; None after success.
+        things: what it made, each as names and plain values; of a failed call nothing is known.
+        trace: W3C traceparent of the run.
+        flag_version: fingerprint of the flag in force.
+    """
+
+    migration: str
+    at: float
+    kind: str | None = None
+    things: tuple[Mapping[str, str], ...] = ()
+    trace: str | None = None
+    flag_version: str | None = None
 
 
 def call_as_data(call: BadCall) -> dict[str, object]:

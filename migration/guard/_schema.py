@@ -1,8 +1,20 @@
-"""The tables in which the guard keeps what must outlive a process."""
+"""The tables in which the guard keeps what must outlive a process, and the version of them that a file has."""
 
 from __future__ import annotations
 
-SCHEMA = """
+import sqlite3
+import time
+from pathlib import Path
+
+from migration._errors import GuardStoreError
+
+VERSION = 1
+"""Of the tables below; raised with every change to them. A file says its own in `PRAGMA user_version`."""
+
+LOCKED_SECONDS = 5.0
+"""How long the file may be another process's before an operation is given up."""
+
+_CREATE = f"""
 PRAGMA journal_mode = WAL;
 BEGIN IMMEDIATE;
 CREATE TABLE IF NOT EXISTS standings (
@@ -23,6 +35,12 @@ CREATE TABLE IF NOT EXISTS records (
   start TEXT, calls TEXT, carried_out_at REAL, problem TEXT
 );
 CREATE INDEX IF NOT EXISTS records_by_migration ON records (migration, id);
+CREATE TABLE IF NOT EXISTS made (
+  id INTEGER PRIMARY KEY AUTOINCREMENT, migration TEXT NOT NULL, at REAL NOT NULL, kind TEXT, things TEXT NOT NULL,
+  trace TEXT, flag_version TEXT
+);
+CREATE INDEX IF NOT EXISTS made_by_time ON made (migration, at);
+PRAGMA user_version = {VERSION};
 COMMIT;
 """
 
@@ -32,9 +50,11 @@ INSERT INTO bad_calls
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 ADD_RECORD = """
-INSERT INTO records (at, migration, action, rule, by, sentence, numbers, flag_before, start, calls, carried_out_at)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+INSERT INTO records
+  (at, migration, action, rule, by, sentence, numbers, flag_before, flag_after, start, calls, carried_out_at, problem)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
+ADD_MADE = "INSERT INTO made (migration, at, kind, things, trace, flag_version) VALUES (?, ?, ?, ?, ?, ?)"
 HOLD = """
 INSERT INTO standings (migration, latched_by, frozen_by, carried_out) VALUES (?, ?, ?, ?)
 ON CONFLICT (migration) DO UPDATE SET
@@ -45,3 +65,51 @@ RELEASE = """
 INSERT INTO standings (migration, epoch) VALUES (?, 1)
 ON CONFLICT (migration) DO UPDATE SET epoch = epoch + 1, latched_by = NULL, frozen_by = NULL, carried_out = 1
 """
+SAME_DECISION = """
+SELECT max(id) FROM records WHERE migration = :migration AND action = :action
+  AND (action = 'rollback' OR rule IS :rule)
+  AND id > coalesce((SELECT max(id) FROM records WHERE migration = :migration AND action = 'resume'), 0)
+"""
+
+
+def make_tables(database: sqlite3.Connection, path: Path) -> None:
+    """Make the tables in a file that has none. Several processes may do so at once.
+
+    Raises:
+        GuardStoreError: its tables are those of another version.
+        sqlite3.Error: the file cannot be used.
+    """
+    deadline = time.monotonic() + LOCKED_SECONDS
+    while not has_tables(database, path):
+        try:
+            database.executescript(_CREATE)
+        except sqlite3.OperationalError:  # SQLite does not wait while somebody else changes the journal's mode
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+
+
+def has_tables(database: sqlite3.Connection, path: Path) -> bool:
+    """Whether the file has its tables; without them, the first process to write is still making them.
+
+    Raises:
+        GuardStoreError: its tables are those of another version.
+        sqlite3.Error: the file cannot be used.
+    """
+    # in this order: tables and version appear in one transaction, which may come between the two questions
+    made = database.execute("SELECT count(*) FROM sqlite_master WHERE type = 'table'").fetchone()[0] > 0
+    [version] = database.execute("PRAGMA user_version").fetchone()
+    if version == VERSION:
+        return True
+    if made or version:
+        raise GuardStoreError(
+            path,
+            f"its tables have version {version} and this program's have {VERSION}; move it away, a new one is made",
+        )
+    return False
+
+
+def unusable(path: Path, error: sqlite3.Error) -> GuardStoreError:
+    """The error that says what SQLite said, and what to do about it where that is known."""
+    damaged = type(error) is sqlite3.DatabaseError  # the other kinds are subclasses: locked, full, no permission, ...
+    return GuardStoreError(path, f"{error}; move it away, a new one is made" if damaged else str(error))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-import time
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -15,8 +14,19 @@ from typing import Any
 from migration._errors import GuardStoreError
 from migration.guard._evidence import Evidence
 from migration.guard._model import BadCall, Signal
-from migration.guard._records import Record, call_as_data
-from migration.guard._schema import ADD_BAD_CALL, ADD_RECORD, HOLD, RELEASE, SCHEMA
+from migration.guard._records import Made, Record, call_as_data
+from migration.guard._schema import (
+    ADD_BAD_CALL,
+    ADD_MADE,
+    ADD_RECORD,
+    HOLD,
+    LOCKED_SECONDS,
+    RELEASE,
+    SAME_DECISION,
+    has_tables,
+    make_tables,
+    unusable,
+)
 
 KEEP_CALLS = 10_000
 """Bad calls of a migration that are kept one by one; what older ones said is kept as a sum."""
@@ -24,8 +34,10 @@ KEEP_CALLS = 10_000
 KEEP_RECORDS = 10_000
 """Decisions that are kept; the oldest go first."""
 
+KEEP_MADE = 100_000
+"""Calls of all candidates whose results are kept for an audit; the oldest go first."""
+
 _FOLD_AT = KEEP_CALLS + 1_000
-_LOCKED_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,12 +105,25 @@ class GuardStore:
             rows = database.execute(_CALLS_AFTER, (migration, epoch, last)).fetchall() if database else []
         return [StoredCall(row["id"], row["process"], _call_of(row)) for row in rows]
 
-    def sum(self, *, migration: str, epoch: int) -> tuple[Evidence, int]:
-        """The evidence of the bad calls that are no longer kept one by one, and the id of the last of these."""
-        with self._open() as database:
-            return _sum(database, migration, epoch) if database else (Evidence(), 0)
+    def recall(self, *, migration: str, epoch: int, patience: float = LOCKED_SECONDS) -> tuple[Evidence, int]:
+        """The evidence of all bad calls so far, and the id of the last of them; waits `patience` seconds at most."""
+        with self._open(patience) as database:
+            if database is None:
+                return Evidence(), 0
+            database.execute("BEGIN")  # one view of both tables: what is summed up leaves the other
+            evidence, last = _sum(database, migration, epoch)
+            for row in database.execute(_CALLS_AFTER, (migration, epoch, last)):
+                evidence.add(_call_of(row))
+                last = row["id"]
+            return evidence, last
 
-    def decide(self, record: Record, *, due: bool) -> int:
+    def migrations(self) -> list[str]:
+        """Of which migrations there are bad calls."""
+        with self._open() as database:
+            rows = database.execute("SELECT DISTINCT migration FROM bad_calls").fetchall() if database else []
+        return [str(row["migration"]) for row in rows]
+
+    def decide(self, record: Record, *, due: bool = False) -> int:
         """Keep a decision, let it hold, and return its id.
 
         Args:
@@ -106,11 +131,18 @@ class GuardStore:
             due: whether the flag is still to be changed.
         """
         with self._writing() as database:
-            number = _insert(database, record)
-            if record.action in {"freeze", "rollback"}:
-                latched = number if record.action == "rollback" else None
-                database.execute(HOLD, (record.migration, latched, number, not due))
-            return number
+            return _decide(database, record, due=due)
+
+    def decide_once(self, record: Record, *, due: bool) -> tuple[int, bool]:
+        """As `decide`, unless the same was decided since the last release: every process of a machine comes to it.
+
+        Returns:
+            The id of the decision, and whether it is new.
+        """
+        asked = {"migration": record.migration, "action": record.action, "rule": record.rule}
+        with self._writing() as database:
+            known = database.execute(SAME_DECISION, asked).fetchone()[0]
+            return (_decide(database, record, due=due), True) if known is None else (int(known), False)
 
     def release(self, record: Record) -> int:
         """Keep the decision to go on: nothing holds any more, and evidence is gathered anew."""
@@ -125,7 +157,10 @@ class GuardStore:
                 "UPDATE records SET carried_out_at = ?, flag_after = ?, problem = NULL WHERE id = ?",
                 (at, flag_after, number),
             )
-            database.execute("UPDATE standings SET carried_out = 1 WHERE latched_by = ?", (number,))
+            database.execute(
+                "UPDATE standings SET carried_out = 1 WHERE migration = (SELECT migration FROM records WHERE id = ?)",
+                (number,),
+            )
 
     def not_carried_out(self, number: int, problem: str) -> None:
         """Note why the flag could not be changed."""
@@ -144,13 +179,36 @@ class GuardStore:
             row = database.execute("SELECT * FROM records WHERE id = ?", (number,)).fetchone() if database else None
         return None if row is None else Record.of_row(dict(row))
 
+    def add_made(self, made: Iterable[Made]) -> None:
+        """Keep what calls of candidates have made."""
+        rows = [
+            (each.migration, each.at, each.kind, json.dumps(each.things), each.trace, each.flag_version)
+            for each in made
+        ]  # fmt: skip
+        if rows:
+            with self._writing() as database:
+                database.executemany(ADD_MADE, rows)
+                database.execute("DELETE FROM made WHERE id <= (SELECT max(id) FROM made) - ?", (KEEP_MADE,))
+
+    def made(self, migration: str, *, since: float) -> list[Made]:
+        """What calls of the candidate have made since then (seconds since the epoch), oldest first."""
+        with self._open() as database:
+            found = database.execute(_MADE_SINCE, (migration, since)).fetchall() if database else []
+        return [
+            Made(
+                migration=row["migration"], at=row["at"], kind=row["kind"], things=tuple(json.loads(row["things"])),
+                trace=row["trace"], flag_version=row["flag_version"],
+            )
+            for row in found
+        ]  # fmt: skip
+
     @contextmanager
-    def _open(self) -> Iterator[sqlite3.Connection | None]:
+    def _open(self, patience: float = LOCKED_SECONDS) -> Iterator[sqlite3.Connection | None]:
         if not self.path.exists():
             yield None
             return
-        with self._connected() as database:
-            yield database if _has_tables(database) else None
+        with self._connected(patience) as database:
+            yield database if has_tables(database, self.path) else None
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
@@ -159,8 +217,8 @@ class GuardStore:
             os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))
         except OSError as error:
             raise GuardStoreError(self.path, str(error)) from error
-        with self._connected() as database, database:
-            _make_tables(database)
+        with self._connected(LOCKED_SECONDS) as database, database:
+            make_tables(database, self.path)
             database.execute("BEGIN IMMEDIATE")
             yield database
             database.execute(
@@ -170,42 +228,35 @@ class GuardStore:
             )
 
     @contextmanager
-    def _connected(self) -> Iterator[sqlite3.Connection]:
+    def _connected(self, patience: float) -> Iterator[sqlite3.Connection]:
         try:
-            with closing(sqlite3.connect(self.path, timeout=_LOCKED_SECONDS)) as database:
+            with closing(sqlite3.connect(self.path, timeout=patience)) as database:
                 database.row_factory = sqlite3.Row
                 yield database
         except sqlite3.Error as error:
-            raise GuardStoreError(self.path, str(error)) from error
+            raise unusable(self.path, error) from error
 
 
-_HAS_TABLES = "SELECT 1 FROM sqlite_master WHERE name = 'records_by_migration'"
 _CALLS_AFTER = "SELECT * FROM bad_calls WHERE migration = ? AND epoch = ? AND id > ? ORDER BY id"
+_MADE_SINCE = "SELECT * FROM made WHERE migration = ? AND at >= ? ORDER BY id"
 _RECORDS = "SELECT * FROM records WHERE ? IS NULL OR migration = ? ORDER BY id DESC LIMIT ?"
 
 
-def _has_tables(database: sqlite3.Connection) -> bool:
-    return database.execute(_HAS_TABLES).fetchone() is not None
-
-
-def _make_tables(database: sqlite3.Connection) -> None:
-    """Make the tables unless they are there. SQLite does not wait while somebody else changes the journal's mode."""
-    deadline = time.monotonic() + _LOCKED_SECONDS
-    while not _has_tables(database):
-        try:
-            database.executescript(SCHEMA)
-        except sqlite3.OperationalError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.01)
+def _decide(database: sqlite3.Connection, record: Record, *, due: bool) -> int:
+    number = _insert(database, record)
+    if record.action in {"freeze", "rollback"}:
+        latched = number if record.action == "rollback" else None
+        database.execute(HOLD, (record.migration, latched, number, not (due and latched)))
+    return number
 
 
 def _insert(database: sqlite3.Connection, record: Record) -> int:
     values = (
         record.at, record.migration, record.action, record.rule, record.by, record.sentence,
-        json.dumps(dict(record.numbers)), record.flag_before,
+        json.dumps(dict(record.numbers)), record.flag_before, record.flag_after,
         None if record.start is None else json.dumps(dict(record.start)),
         json.dumps([call_as_data(call) for call in record.calls]), record.carried_out_at,
+        record.problem,
     )  # fmt: skip
     number = database.execute(ADD_RECORD, values).lastrowid
     assert number is not None  # noqa: S101  # a row was inserted

@@ -103,14 +103,14 @@ SAMPLED_CALLS: Final = (
     SampledCall(entrance="many", provider="glm", storage="supabase", documents=[_NOTES, _MISSING, _TABLE]),
     SampledCall(entrance="one", provider="glm", storage="supabase", documents=[_NOTES], serve=Side.CANDIDATE),
     SampledCall(
+        entrance="function", provider="glm", storage="supabase", documents=[Document(name="data.xyzzy", size=MIB + 1)]
+    ),
+    SampledCall(
         entrance="function",
         provider="kimi",
         storage="embedded",
         documents=[Document(name="picture.PNG", size=MIB)],
         serve=Side.CANDIDATE,
-    ),
-    SampledCall(
-        entrance="function", provider="glm", storage="supabase", documents=[Document(name="data.xyzzy", size=MIB + 1)]
     ),
     SampledCall(
         entrance="function",
@@ -121,9 +121,9 @@ SAMPLED_CALLS: Final = (
     ),
     SampledCall(
         entrance="function",
-        provider="glm",
+        provider="kimi",
         storage="supabase",
-        documents=[Document(name="unrecorded", size=10)],
+        documents=[_NOTES],
         faults=[_fault(FaultKind.SERVER_ERROR, ServiceName.SUPABASE, "table.insert")],
     ),
     SampledCall(
@@ -146,7 +146,7 @@ SAMPLED_CALLS: Final = (
         provider="kimi",
         storage="embedded",
         documents=[Document(name="refused.txt", size=100)],
-        faults=[_fault(FaultKind.SERVER_ERROR, ServiceName.KIMI, "files.create", retry_after=1)],
+        faults=[_fault(FaultKind.RATE_LIMITED, ServiceName.KIMI, "files.create", retry_after=1)],
     ),
 )
 """What each mutant meets, in this order; with the true implementation none of them is a mismatch."""

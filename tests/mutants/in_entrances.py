@@ -54,7 +54,7 @@ STEPS: Final = (
             ),
             _IDS + _RECORD: _IDS,
         },
-        shows_in="requests[*].method",
+        shows_in="requests[*].service",
     ),
     Mutant(
         defect="provider before storage",
@@ -138,7 +138,7 @@ RESULTS: Final = (
         defect="wrong order of a batch's results",
         file=_BATCH,
         patch={"return [item.entry for item in items if": "return [item.entry for item in reversed(items) if"},
-        shows_in="result[*].filename",
+        shows_in="result.value[*].filename",
     ),
     Mutant(
         defect="a batch goes on after a file that cannot be uploaded",
@@ -213,7 +213,7 @@ ERRORS: Final = (
         defect="swallowed error: storage",
         file=_GATEWAY,
         patch={_STORAGE_FAILED: "    except Exception:\n        return ''\n\n\nasync def _deliver"},
-        shows_in="error.type",
+        shows_in="error.text",
     ),
     Mutant(
         defect="swallowed error: provider",

@@ -7,7 +7,6 @@ from typing import Final
 from tests.mutants.mutant import Mutant
 
 _PROVIDERS = "tools/engine/providers.py"
-_LOOPS = "tools/engine/loops.py"
 _POOLED = "tools/storage/supabase/pooled.py"
 _ASKING = "tools/storage/supabase/asking.py"
 _TUS = "tools/storage/supabase/tus.py"
@@ -75,14 +74,6 @@ PROVIDER: Final = (
         file=_PROVIDERS,
         patch={'return f"Error code: {error.status}{suffix}"': 'return f"HTTP {error.status}{suffix}"'},
         shows_in="error.text",
-    ),
-    Mutant(
-        defect="one connection pool for all event loops",
-        file=_LOOPS,
-        patch={
-            "return self._values.get(asyncio.get_running_loop())": "return next(iter(self._values.values()), None)"
-        },
-        shows_in="error.type",
     ),
 )
 

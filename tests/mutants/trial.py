@@ -18,7 +18,7 @@ from pathlib import Path
 from migration import MISMATCHES
 from tests.mutants.calls import SAMPLED_CALLS
 from tests.mutants.mutant import ROOT
-from tests.mutants.world import world
+from tests.mutants.world import one_certificate, world
 from tools.sandbox import RunningSandbox
 
 LONGEST_SECONDS = 180.0
@@ -61,7 +61,7 @@ def run(program: Path, sandbox: RunningSandbox) -> Result:
     ended = subprocess.run(
         [sys.executable, "-m", "tests.mutants.trial", given],
         cwd=program,  # where Python looks first
-        env={"PYTHONPATH": str(ROOT), "PATH": "", "SSL_CERT_FILE": "/tmp/mw/one.pem"},
+        env={"PYTHONPATH": str(ROOT), "PATH": "", "SSL_CERT_FILE": str(one_certificate(sandbox.home))},
         capture_output=True,
         text=True,
         timeout=LONGEST_SECONDS,

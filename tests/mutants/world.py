@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import certifi
+
 from migration import Comparison, Decision, Notice, Operation, Reason, Runtime, Side
 from tests.mutants.calls import SampledCall
 from tools.composition import comparing
@@ -113,6 +115,18 @@ def world(sandbox: RunningSandbox, home: Path) -> Iterator[World]:
     found: list[Comparison] = []
     with use_settings(settings), comparing(settings, router, Comparisons(found.append)) as runtime:
         yield World(sandbox, router, runtime, found)
+
+
+def one_certificate(folder: Path) -> Path:
+    """A list of authorities with one entry, for `SSL_CERT_FILE`.
+
+    Legacy reads the whole list anew for each client, which is most of what a comparison takes; nothing is encrypted
+    here.
+    """
+    first, end, _ = Path(certifi.where()).read_text(encoding="ascii").partition("-----END CERTIFICATE-----\n")
+    path = folder / "one-authority.pem"
+    path.write_text(first + end, encoding="ascii")
+    return path
 
 
 def _upload(call: SampledCall, paths: list[Path]) -> Any:

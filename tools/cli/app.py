@@ -9,16 +9,17 @@ import sys
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
 from tools.cli.choices import ComparedFault, RecordedVerdict, UploadEntrance
 from tools.cli.errors import explain as explained
 from tools.cli.exits import ExitCode, exit_codes_help
+from tools.cli.groups import ListByDefault
 from tools.cli.output import configure_logging, note
+from tools.cli.rollout_commands import rollout_app
 
 _logger = logging.getLogger(__name__)
 
@@ -38,20 +39,13 @@ flags_app = typer.Typer(
 app.add_typer(flags_app, name="flags")
 
 
-class _ListByDefault(TyperGroup):
-    """Takes what names none of its commands for the arguments of `list`."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        known = {*self.commands, *ctx.help_option_names}
-        return super().parse_args(ctx, args if args and args[0] in known else ["list", *args])
-
-
 mismatches_app = typer.Typer(
-    cls=_ListByDefault,
+    cls=ListByDefault,
     help="List where the two implementations were seen to differ (`list` may be left out), or show one comparison.",
     rich_markup_mode=None,
 )
 app.add_typer(mismatches_app, name="mismatches")
+app.add_typer(rollout_app, name="rollout")
 
 
 shadows_app = typer.Typer(help="What shadows made that really uploaded (SHADOW_MODE).", rich_markup_mode=None)
@@ -82,6 +76,17 @@ class MigrationStage(StrEnum):
     LIVE = "live"
     RAMPDOWN = "rampdown"
     COMPLETE = "complete"
+
+
+class DrillFault(StrEnum):
+    """What goes wrong in a drill."""
+
+    ERROR = "error"
+    TIMEOUT = "timeout"
+    HANG = "hang"
+    SLOW = "slow"
+    BYTES = "bytes"
+    MEMORY = "memory"
 
 
 JUnitOption = Annotated[
@@ -266,6 +271,52 @@ def resume(
     from tools.cli.decisions import resume as run
 
     return run(name, because=because, as_json=json)
+
+
+@app.command()
+def audit(
+    name: MigrationName,
+    *,
+    since: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Not older than 90s, 15m, 2h, 3d, ... Default: its last stage.")
+    ] = None,
+    contents: Annotated[
+        bool, typer.Option("--contents", help="Read every stored copy, instead of asking for its hash.")
+    ] = False,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Write rows anew, and mark those as failed that cannot be mended.")
+    ] = False,
+    json: JsonOption = False,
+) -> int:
+    """Look whether all that the new implementation has uploaded is there and whole. Ends with 1 if not."""
+    from tools.cli.audit import run
+
+    return run(name, since=since, contents=contents, repair=repair, as_json=json)
+
+
+@app.command()
+def drill(
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Name of the migration.")] = None,
+    *,
+    fault: Annotated[DrillFault, typer.Option(help="What goes wrong.")] = DrillFault.ERROR,
+    percent: Annotated[
+        int, typer.Option(min=1, max=50, help="Share of the uploads that the new implementation gets.")
+    ] = 10,
+    severity: Annotated[
+        int, typer.Option(min=1, max=100, metavar="PERCENT", help="How many of these go wrong.")
+    ] = 100,
+    on_server: Annotated[
+        bool, typer.Option("--on-server", help="Steer by the configured Unleash server, with flags of the drill's own.")
+    ] = False,
+    history: Annotated[bool, typer.Option("--history", help="List the drills so far instead.")] = False,
+    json: JsonOption = False,
+) -> int:
+    """Let the new implementation go wrong, in a sandbox, and measure how soon legacy serves again."""
+    from tools.cli.drill import Choice, run, show_history
+
+    if history:
+        return show_history(name, as_json=json)
+    return run(name, Choice(fault=fault.value, percent=percent, severity=severity, on_server=on_server), as_json=json)
 
 
 @mismatches_app.command("list")

@@ -156,13 +156,17 @@ def _report(flag: Flag, *, as_json: bool) -> int:
     return ExitCode.OK
 
 
+def _share(flag: Flag) -> str:
+    return f"{flag.percentage:g} %" + (f" of {flag.instance}" if flag.instance else "")
+
+
 def _print_table(flags: Sequence[Flag]) -> None:
     table = Table("flag", "state", "share", "sticks to", "description", box=None, header_style="bold")
     for flag in flags:
         table.add_row(
             flag.name,
             Text("on", "green") if flag.enabled else Text("off", "red"),
-            "several rollouts" if flag.percentage is None else f"{flag.percentage} %",
+            "several rollouts" if flag.percentage is None else _share(flag),
             flag.stickiness or "",
             Text(flag.description),
         )

@@ -17,6 +17,7 @@ from tools.engine.stall import StallWatch
 from tools.engine.threads import run_in_thread
 from tools.engine.turns import turns
 from tools.settings import MEGABYTE
+from tools.wire.confinement import is_confined
 
 WRITE_BYTES = 512 * 1024
 """The most that is written at once. What the kernel does not take then is copied, and encryption copies everything."""
@@ -70,8 +71,11 @@ class Line:
 
     @property
     def takes_files(self) -> bool:
-        """Whether the kernel may move a file into the connection (see `send_file`): nothing is encrypted."""
-        return is_bare(self._transport)
+        """Whether the kernel may move a file into the connection (see `send_file`): nothing is encrypted.
+
+        A rehearsal's connection stands for one to a real service, which is encrypted, so it is sent to in the same way.
+        """
+        return is_bare(self._transport) and not is_confined()
 
     def abort(self) -> None:
         """Cut the connection; whoever waits for it fails.

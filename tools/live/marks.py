@@ -93,10 +93,12 @@ def make_copies(mark: str, folder: Path, files: Sequence[StrPath]) -> Marked:
         TrialRefusedError: a file cannot be copied, or not under a marked name.
     """
     made = []
+    folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700)
     for number, given in enumerate(files):
         own = folder / str(number)
         try:
-            own.mkdir(mode=0o700, parents=True)
+            own.mkdir(mode=0o700)
             made.append(_copied(mark, own, given))
         except OSError as error:
             raise TrialRefusedError(f"a file cannot be copied under a marked name: {error.strerror}") from error

@@ -23,8 +23,10 @@ MAX_PAGES = 20
 PARSING_SECONDS = 5.0
 """How long a provider may take to read a file before its text is left out of the comparison."""
 
+PAGE_SIZE = 100
+"""Files of one page."""
+
 _POLL_SECONDS = 0.25
-_PAGE_SIZE = 100
 _UNFINISHED = frozenset({"created", "processing", "uploading", "pending"})
 
 Described = Mapping[str, Any]
@@ -115,7 +117,7 @@ class _Files:
 class KimiFiles(_Files):
     """Files at Kimi."""
 
-    name = "kimi"
+    name: ProviderName = "kimi"
     label = "Kimi"
 
     def __init__(self, settings: Settings, asker: Asker) -> None:
@@ -162,7 +164,7 @@ class KimiFiles(_Files):
 class GlmFiles(_Files):
     """Files at GLM."""
 
-    name = "glm"
+    name: ProviderName = "glm"
     label = "GLM"
 
     def __init__(self, settings: Settings, asker: Asker) -> None:
@@ -183,7 +185,7 @@ class GlmFiles(_Files):
 
     async def _list(self) -> list[Described]:
         files: list[Described] = []
-        query = {"limit": str(_PAGE_SIZE)}
+        query = {"limit": str(PAGE_SIZE)}
         for _ in range(MAX_PAGES):
             try:
                 answer = await self._ask("list the files at GLM", "GET", params=query)
@@ -194,7 +196,7 @@ class GlmFiles(_Files):
             if not page or answer.document().get("has_more") is not True:
                 return files
             query["after"] = str(page[-1]["id"])
-        raise NoListingError(f"GLM lists more than {MAX_PAGES * _PAGE_SIZE} files")
+        raise NoListingError(f"GLM lists more than {MAX_PAGES * PAGE_SIZE} files")
 
 
 def _listed(answer: Answer, label: str) -> list[Described]:

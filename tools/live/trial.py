@@ -110,10 +110,15 @@ async def _prepared(entrance: Entrance, where: Where, journal: UndoJournal) -> U
 
 
 async def _ended(entrance: Entrance, where: Where, journal: UndoJournal, trial: UploadTrial | None) -> None:
-    """Undo, and write down what has become of it."""
-    state = State.UNDONE if trial is None else await trial.undone()
-    await asyncio.to_thread(remove_copies, entrance.settings.trials_folder / where.mark)
-    await asyncio.to_thread(journal.end, where.mark, state)
+    """Undo, and write down what has become of it, also when that is cut off."""
+    state = State.LEFT
+    try:
+        reached = State.UNDONE if trial is None else await trial.undone()
+        state = reached if reached is State.KEPT else State.LEFT
+        await asyncio.to_thread(remove_copies, entrance.settings.trials_folder / where.mark)
+        state = reached
+    finally:
+        journal.end(where.mark, state)  # in no thread: nothing may come between
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -236,6 +241,9 @@ class UploadTrial:
                     sleep=self._entrance.sleep,
                 )
                 await self._make_sure_of_the_primary()
+        except asyncio.CancelledError:
+            self._troubles.append(f"undoing what a live shadow made under the name {self._where.mark}... was cut off")
+            raise
         except TimeoutError:
             trouble = f"what a live shadow made under the name {self._where.mark}... was not gone in {UNDO_SECONDS:g} s"
         if trouble is not None:

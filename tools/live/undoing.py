@@ -83,7 +83,7 @@ async def undo(
         certain: whether these are all: every request was answered. If not, nothing found once is not enough.
         sleep: waits.
     """
-    looks = 0
+    looks, remains = 0, Remains()
     try:
         for number in range(ROUNDS):
             if number:

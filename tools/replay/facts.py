@@ -22,6 +22,8 @@ MAX_FIELD_BYTES = 64 * 1024
 """A longer field of a form is compared by its digest."""
 
 COMPARED_HEADERS = (
+    "accept",
+    "accept-language",
     "accept-profile",
     "apikey",
     "authorization",

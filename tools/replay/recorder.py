@@ -10,6 +10,7 @@ from aiohttp import web
 
 from tools.replay.answers import AnswerBook
 from tools.replay.facts import RequestFacts, read_request
+from tools.replay.patience import arriving
 from tools.replay.repeats import REFUSED, is_final
 from tools.replay.replies import repeated
 from tools.replay.services import LISTINGS, Target
@@ -50,6 +51,13 @@ class Recorder:
             await runner.cleanup()
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
+        try:
+            async with arriving(request.content):
+                return await self._answered(request)
+        except TimeoutError:  # what was noted of the request says that it never was complete
+            return web.Response(status=400, text="the body is shorter than announced", headers={"Connection": "close"})
+
+    async def _answered(self, request: web.Request) -> web.StreamResponse:
         _, service, *rest = request.path.split("/")
         target = Target(service, request.method, "/" + "/".join(rest))
         if target in LISTINGS:

@@ -29,6 +29,10 @@ from tools.replay.replies import repeated, repeated_in_tus
 from tools.replay.services import Target
 from tools.wire.exchanges import Exchange
 
+STORED_PIECE_BYTES = 6 * 1024 * 1024
+"""What Storage wants every piece but the last to measure
+(https://supabase.com/docs/guides/storage/uploads/resumable-uploads)."""
+
 _TUS = {"Tus-Resumable": "1.0.0"}
 _NOT_FOUND = {"statusCode": "404", "error": "not_found", "message": "Object not found"}
 
@@ -81,7 +85,11 @@ class RehearsedStorage:
         self._claim(upload.fact, request)
         match target.method:
             case "PATCH":
-                with upload.receiving(_number(request, "Upload-Offset"), _number(request, hdrs.CONTENT_LENGTH)):
+                offset, length = _number(request, "Upload-Offset"), _number(request, hdrs.CONTENT_LENGTH)
+                with upload.receiving(offset, length):
+                    if length != STORED_PIECE_BYTES and offset + length < upload.length:
+                        wanted = f"a piece must have {STORED_PIECE_BYTES} bytes, or be the last"
+                        raise RefusedError(HTTPStatus.BAD_REQUEST, wanted)
                     while data := await request.content.read(PIECE_BYTES):
                         upload.add(data)
                 if upload.is_complete:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from migration import ShadowLimits
 from tests.tools.live.bench import Bench
 from tools.sandbox import RunningSandbox
 from tools.settings import Settings, use_settings
@@ -29,7 +30,9 @@ def make_bench(sandbox: RunningSandbox, tmp_path: Path) -> Iterator[MakeBench]:
     made: list[Bench] = []
     opened: list[Any] = []
 
-    def make(provider: ProviderName = "kimi", storage: str = "supabase", **changes: Any) -> Bench:
+    def make(
+        provider: ProviderName = "kimi", storage: str = "supabase", limits: ShadowLimits | None = None, **changes: Any
+    ) -> Bench:
         supabase = {"supabase_url": sandbox.supabase_url, "supabase_service_role_key": "sb_secret_planted"}
         settings = Settings.model_validate(
             {
@@ -44,7 +47,7 @@ def make_bench(sandbox: RunningSandbox, tmp_path: Path) -> Iterator[MakeBench]:
         )
         opened.append(use_settings(settings))
         opened[-1].__enter__()
-        made.append(Bench(provider, get_storage(), sandbox, settings, tmp_path))
+        made.append(Bench(provider, get_storage(), sandbox, settings, tmp_path, limits=limits or ShadowLimits()))
         return made[-1]
 
     yield make

@@ -13,6 +13,8 @@ from tests.tools.live.bench import declared, document
 from tests.tools.live.conftest import MakeBench
 from tools.async_file_upload_refactored import upload_via_supabase_gateway_kimi_async as upload
 from tools.engine.body import FileBody
+from tools.live.asking import asker
+from tools.live.provider_files import KimiFiles
 from tools.storage.port import UploadRow
 
 TEXT = b"some text\n" * 5000
@@ -110,8 +112,7 @@ DEFECTS = {
 
 @pytest.mark.parametrize("defect", DEFECTS, ids=lambda defect: defect.__name__)
 def test_a_defect_of_the_candidate_is_seen(defect: Any, make_bench: MakeBench, tmp_path: Path) -> None:
-    """A candidate that makes or answers something else differs in the field that is wrong, and only the call's own
-    things stay."""
+    """What makes or answers something else differs in the field that is wrong, and only what the call made stays."""
     bench = make_bench("kimi", "supabase")
     comparison = bench.upload(document(tmp_path, TEXT), migration=declared("kimi", candidate=defect))
     assert comparison.verdict in {Verdict.DIFFERENT, Verdict.CANDIDATE_ERROR}, comparison.detail
@@ -191,3 +192,20 @@ def test_one_changed_byte_is_seen(
     assert comparison.verdict is Verdict.DIFFERENT, comparison.detail
     wrong = "made.objects[0].content.sha256" if service == "storage" else "made.files[0].text.sha256"
     assert {found.field for found in comparison.differences} == {wrong}
+
+
+def test_harm_to_what_the_call_made_is_seen(make_bench: MakeBench, tmp_path: Path) -> None:
+    """A candidate that touches the call's own file, object or row is found out, although its own things are right."""
+    bench = make_bench("kimi", "embedded")
+
+    async def harms(file_path: Any, storage: Any, purpose: str = "file-extract") -> Any:
+        [own] = bench.state().files
+        async with asker() as asking:
+            await KimiFiles(bench.settings, asking).remove(own)
+        return await upload(file_path, storage, purpose)
+
+    comparison = bench.upload(document(tmp_path, TEXT), migration=declared("kimi", candidate=harms))
+    assert comparison.verdict is Verdict.DIFFERENT
+    [harm] = [found for found in comparison.differences if found.field == "made.of_the_primary"]
+    assert "changed: the file" in harm.candidate
+    assert not bench.state().marked

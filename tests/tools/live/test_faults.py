@@ -59,9 +59,9 @@ def noted(bench: Bench, own: list[Held], *faults: Fault) -> None:
 @pytest.mark.parametrize("side", Side)
 @pytest.mark.parametrize("wrong", AT_CREATION, ids=lambda one: f"{one.kind} {one.operation} {one.times}")
 def test_faults_while_uploading(wrong: Fault, side: Side, make_bench: MakeBench, tmp_path: Path) -> None:
-    """A shadow that fails, or loses an answer, is found by its mark and removed; the call's own things are untouched."""
+    """A shadow that fails, or loses an answer, is found by its mark and removed; what the call made is untouched."""
     bench, own = make_bench("kimi", "supabase"), list[Held]()
-    shim = troubled(bench, side, before=lambda: noted(bench, own, wrong), after=lambda: bench.sandbox.clear_faults())
+    shim = troubled(bench, side, before=lambda: noted(bench, own, wrong), after=bench.sandbox.clear_faults)
     bench.compare(document(tmp_path), bench.storage, serve=side.other, shim=shim)
     nothing_but_the_calls_own(bench, own)
     assert not bench.notices
@@ -87,8 +87,7 @@ def test_faults_that_pass_while_reading_back_and_undoing(
 
 @pytest.mark.parametrize("operation", UNDOING)
 def test_what_cannot_be_undone_is_said_and_undone_later(operation: str, make_bench: MakeBench, tmp_path: Path) -> None:
-    """An outage at the end of a trial leaves its things, a notice and an entry in the journal; the next clean-up
-    removes them."""
+    """An outage at the end of a trial leaves its things and a notice; the next clean-up removes them."""
     bench, own = make_bench("kimi", "supabase"), list[Held]()
     lasting = fault(FaultKind.SERVER_ERROR, service_of(operation), operation, None)
     shim = troubled(

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import aiohttp
 import pytest
 
+from tools.replay import storing
 from tools.replay.answers import AnswerBook
 from tools.replay.facts import MAX_FIELD_BYTES
 from tools.replay.recorder import Recorder
@@ -52,7 +53,8 @@ class Rehearsed:
 
 
 @pytest.fixture
-async def rehearsed(request: pytest.FixtureRequest) -> AsyncIterator[Rehearsed]:
+async def rehearsed(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Rehearsed]:
+    monkeypatch.setattr(storing, "STORED_PIECE_BYTES", 3)
     recorder = Recorder(AnswerBook([request.param] if request.param else []), {})
     async with recorder.serving(), aiohttp.ClientSession() as client:
         yield Rehearsed(recorder, client)
@@ -78,6 +80,7 @@ async def test_what_the_protocol_forbids_is_refused(rehearsed: Rehearsed) -> Non
     location = (await rehearsed.announce(6)).headers["Location"]
     assert (await rehearsed.piece(location, 1, b"x")).status == 409
     assert (await rehearsed.piece(location, "many", b"x")).status == 400
+    assert (await rehearsed.piece(location, 0, b"tiny")).status == 400
     assert (await rehearsed.piece(location, 0, b"too long")).status == 413
     assert (await rehearsed.client.put(location)).status == 405
     assert (await rehearsed.piece(f"{location}0", 0, b"x")).status == 404

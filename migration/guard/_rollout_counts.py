@@ -1,0 +1,114 @@
+"""Counts calls from counters that other processes export: they begin anew, come late, and go away."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from migration._model import Side
+from migration.guard._bounds import Tally
+from migration.guard._labels import LabelProcess
+from migration.guard._rollout_model import Counts
+
+MAX_COUNTERS = 10_000
+"""Counters whose last value is remembered; with more of them those that have gone are forgotten."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counter:
+    """One counter of calls, which only grows until its process begins anew.
+
+    Attributes:
+        key: what it is told apart by.
+        side: who served the calls.
+        bad: whether they failed.
+        value: how many there were since its process began.
+    """
+
+    key: str
+    side: Side
+    bad: bool
+    value: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """All counters of a migration at one moment.
+
+    Attributes:
+        counters: as many as there are; one that appears later began at 0.
+        age: seconds since the oldest of them was up to date; None if there are none.
+        problem: why they do not tell the whole, if they do not.
+    """
+
+    counters: Sequence[Counter] = ()
+    age: float | None = None
+    problem: str | None = None
+
+
+class Tallies(Protocol):
+    """Knows how many calls each side has served, and how many of them failed."""
+
+    is_fleet: bool
+    """Whether the calls are those of several machines, whose guards do not know of each other."""
+
+    def read(self, migration: str) -> Reading:
+        """The counters as they are. Never raises; what fails is the reading's problem."""
+        ...
+
+
+def counted(before: Counts, reading: Reading, *, probability: float | None, tallying: bool) -> Counts:
+    """Take in a reading. The first one that tells the whole only says from where to count.
+
+    Args:
+        before: what has been counted.
+        reading: the counters.
+        probability: of a call being on the candidate, by which bad calls are weighed as evidence; None weighs nothing.
+            A larger one than the true one understates the evidence, as while a share grows.
+        tallying: whether the calls count for the stage; not while processes still follow to it.
+    """
+    values = {counter.key: counter.value for counter in reading.counters}
+    last = before.last
+    if last is None:
+        return before if reading.problem is not None else replace(before, last=values)
+    grown = dict.fromkeys(((side, bad) for side in Side for bad in (False, True)), 0)
+    for counter in reading.counters:
+        grown[counter.side, counter.bad] += _growth(last.get(counter.key, 0.0), counter.value)
+    legacy_bad, candidate_bad = grown[Side.LEGACY, True], grown[Side.CANDIDATE, True]
+    weigh = probability is not None and bool(legacy_bad or candidate_bad)
+    return Counts(
+        legacy=_more(before.legacy, grown[Side.LEGACY, False], legacy_bad) if tallying else before.legacy,
+        candidate=_more(before.candidate, grown[Side.CANDIDATE, False], candidate_bad)
+        if tallying
+        else before.candidate,
+        last={**last, **values} if len(last) <= MAX_COUNTERS else values,  # one that is missing now may come back
+        logs=_weighed(before.logs, legacy_bad, candidate_bad, probability or 0.0) if weigh else before.logs,
+    )
+
+
+def evidence_of(counts: Counts) -> float:
+    """The evidence that the candidate fails more often; 1 is none."""
+    return math.exp(min(LabelProcess(logs=list(counts.logs)).log, 700.0)) if counts.logs else 1.0
+
+
+def _growth(last: float, value: float) -> int:
+    """What was counted meanwhile; a smaller value is a process that has begun anew, and its first calls."""
+    return round(value - last if value >= last else value)
+
+
+def _more(tally: Tally, good: int, bad: int) -> Tally:
+    return Tally(calls=tally.calls + good + bad, bad=tally.bad + bad)
+
+
+def _weighed(logs: tuple[float, ...], legacy_bad: int, candidate_bad: int, probability: float) -> tuple[float, ...]:
+    """The evidence after so many more bad calls, whose order does not matter."""
+    on_candidate, on_legacy = LabelProcess(), LabelProcess()
+    on_candidate.add(on_candidate=True, probability=probability)
+    on_legacy.add(on_candidate=False, probability=probability)
+    before = logs or tuple(LabelProcess().logs)
+    return tuple(
+        log + candidate_bad * one + legacy_bad * other
+        for log, one, other in zip(before, on_candidate.logs, on_legacy.logs, strict=True)
+    )

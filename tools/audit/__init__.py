@@ -1,0 +1,1 @@
+"""Whether what the new implementation has made is there, and is what it should be."""

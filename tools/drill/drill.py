@@ -1,0 +1,274 @@
+"""One drill: traffic in a sandbox, a share of it on a candidate that goes wrong, and what the guard makes of it."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from migration import Migration, Side
+from migration.guard import Record
+from tools.composition import (
+    SHADOW_SUFFIX,
+    FlagAdmin,
+    Installation,
+    decision_now,
+    flag_admin,
+    open_guard_store,
+    running,
+)
+from tools.demo.load import Job, Receipt, steady_load
+from tools.demo.samples import sample_of
+from tools.demo.steering import comes_true
+from tools.demo.watching import Served, Watcher
+from tools.drill.faults import FaultKind, Faults, faulty
+from tools.drill.result import DrillResult
+from tools.errors import ToolsError
+from tools.migrations import MIGRATIONS
+from tools.sandbox import running_sandbox
+from tools.sandboxed import sandboxed
+from tools.settings import Settings, get_settings, use_settings
+from tools.storage import get_storage
+
+NAME_SUFFIX = ".drill"
+"""Of the flags of a drill: nobody else's calls are decided by them."""
+
+THREADS = 8
+"""Callers at once."""
+
+WARM_UP = {FaultKind.SLOW: 120, FaultKind.MEMORY: 40}
+"""Uploads by legacy alone, by which the guard learns what is usual; 20 where it needs to know nothing."""
+
+DECISION_SECONDS = 40.0
+"""How long the guard may take."""
+
+FLAG_SECONDS = 10.0
+"""How long a flag may take to be changed, and to take effect."""
+
+LEGACY_AFTER = 20
+"""Uploads in a row that legacy must have served at the end."""
+
+HANG_DEADLINE = 1.5
+"""Seconds after which an upload counts as hanging in a drill."""
+
+SAMPLE_BYTES = 20_000
+_MANY_FILES = 1_000_000
+_PERCENT = 100
+
+Progress = Callable[[str], object]
+
+
+class DrillError(ToolsError):
+    """A drill cannot go on; the message says why."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What is to be tried.
+
+    Attributes:
+        migration: which migration.
+        fault: what goes wrong.
+        percent: share of the uploads that the new implementation gets.
+        severity: percent of these that go wrong.
+        on_server: whether the flags are those of the configured server; else they are in a file.
+    """
+
+    migration: str
+    fault: FaultKind
+    percent: int = 10
+    severity: int = 100
+    on_server: bool = False
+
+
+def run_drill(plan: Plan, progress: Progress = lambda _: None) -> DrillResult:
+    """Carry it out, with state of its own below `SHIM_HOME`.
+
+    Raises:
+        DrillError: the flags take no effect, or are to be on a server that is not configured.
+        SandboxError: the sandbox does not start.
+        FlagError: the flags cannot be changed.
+    """
+    configured = get_settings()
+    if plan.on_server and not (configured.unleash_url and configured.unleash_admin_token):
+        raise DrillError("--on-server needs UNLEASH_URL, UNLEASH_API_TOKEN and UNLEASH_ADMIN_TOKEN")
+    folder = configured.shim_home / "drills"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    progress("starting the sandbox")
+    with tempfile.TemporaryDirectory(dir=folder) as home, running_sandbox(_path(home) / "sandbox") as sandbox:
+        sandbox.set_limits(kimi_max_files=_MANY_FILES, glm_max_files=_MANY_FILES)
+        settings = _settings(plan, sandboxed(configured, sandbox), _path(home), configured)
+        faults = Faults(kind=plan.fault, severity=plan.severity / _PERCENT)
+        watcher = Watcher(clock=time.time)
+        admin, name = flag_admin(settings), plan.migration + NAME_SUFFIX
+        with (
+            use_settings(settings),
+            _flags(admin, name, compared=_PERCENT if plan.fault is FaultKind.BYTES else 0),
+            running(settings, observers=[watcher], migrations=_migrations(plan, faults)) as installation,
+        ):
+            return _Drill(plan, settings, installation, watcher, faults, admin, progress).run()
+
+
+def _path(home: str) -> Path:
+    return Path(home)
+
+
+def _settings(plan: Plan, settings: Settings, home: Path, configured: Settings) -> Settings:
+    policy = configured.shim_guard_policy
+    if plan.fault is FaultKind.MEMORY:  # to measure how soon legacy serves, it must come to that
+        others = [each for each in policy.split(",") if each and not each.strip().startswith("memory_growth")]
+        policy = ",".join([*others, "memory_growth:rollback"])
+    return settings.model_copy(
+        update={
+            "shim_home": home,
+            "unleash_url": configured.unleash_url if plan.on_server else None,
+            "unleash_flags_file": None,
+            "shim_prometheus_port": None,
+            "shim_guard_policy": policy,
+            "shim_guard_hang_seconds": HANG_DEADLINE,
+            "shadow_mode": "replay",
+            "shadow_noise_share": 1.0,
+            "shadow_patience": 0.0,
+            "shadow_meets": 1.0,
+        }
+    )
+
+
+def _migrations(plan: Plan, faults: Faults) -> Mapping[str, Migration]:
+    """What is declared, but for the one that is called: that has the drill's name, and a candidate that goes wrong."""
+    function = f":upload_via_supabase_gateway_{_provider(plan)}"
+    return {
+        target: replace(
+            migration, name=plan.migration + NAME_SUFFIX, candidate=faulty(str(migration.candidate), faults)
+        )
+        if target.endswith(function)
+        else migration
+        for target, migration in MIGRATIONS.items()
+    }
+
+
+def _provider(plan: Plan) -> str:
+    return plan.migration.rpartition("-")[2]
+
+
+@contextmanager
+def _flags(admin: FlagAdmin, name: str, *, compared: int) -> Iterator[None]:
+    """The flags of the drill: on with 0 %, and off afterwards."""
+    for flag, percentage in ((name, 0), (name + SHADOW_SUFFIX, compared)):
+        admin.ensure(flag)
+        admin.set_percentage(flag, percentage)
+        admin.turn_on(flag)
+    try:
+        yield
+    finally:
+        for flag in (name, name + SHADOW_SUFFIX):
+            admin.turn_off(flag, "the drill is over")
+
+
+@dataclass(slots=True)
+class _Drill:
+    """A drill under way."""
+
+    plan: Plan
+    settings: Settings
+    installation: Installation
+    watcher: Watcher
+    faults: Faults
+    admin: FlagAdmin
+    progress: Progress
+
+    def run(self) -> DrillResult:
+        began = time.time()
+        warm_up = WARM_UP.get(self.plan.fault, LEGACY_AFTER)
+        with steady_load(self._jobs(), get_storage(), threads=THREADS) as receipts:
+            self.progress("legacy serves, and the guard learns what is usual")
+            self._wait(lambda: len(self.watcher.served()) >= warm_up, "legacy did not serve")
+            usual = self.watcher.take_served()
+            self.faults.legacy_seconds = max(call.seconds for call in usual)
+            before = len(receipts)
+            self.progress(f"the new implementation gets {self.plan.percent} %, and goes wrong")
+            self._take_effect()
+            decided = comes_true(lambda: self._name in self.installation.guard.latched, seconds=DECISION_SECONDS)
+            if decided:
+                self.progress("the guard has decided; is legacy serving again?")
+                off = comes_true(lambda: not self.admin.get(self._name).enabled, seconds=FLAG_SECONDS)
+                self._wait(self._is_back, "legacy did not serve again")
+            else:
+                off = False
+                self.admin.turn_off(self._name, "the drill ends without a decision")
+        comes_true(lambda: self._record() is not None or not decided, seconds=FLAG_SECONDS)
+        return self._measured(began, receipts[before:], off=off)
+
+    @property
+    def _name(self) -> str:
+        return self.plan.migration + NAME_SUFFIX
+
+    def _jobs(self) -> list[Job]:
+        path = self.settings.shim_home / "drill.txt"
+        path.write_bytes(b"The fire brigade practises on Thursdays.\n" * (SAMPLE_BYTES // 41))
+        return [Job(sample=sample_of(path), provider="kimi" if _provider(self.plan) == "kimi" else "glm")]
+
+    def _take_effect(self) -> None:
+        self.admin.set_percentage(self._name, self.plan.percent)
+        self._wait(
+            lambda: (
+                decision_now(self.installation.router, self._name).probability > 0
+                or self._name in self.installation.guard.latched
+            ),
+            "the flag took no effect",
+        )
+
+    def _is_back(self) -> bool:
+        """Whether legacy has served so many in a row, the last that began at the end."""
+        latest = sorted(self.watcher.served(), key=lambda call: call.began)[-LEGACY_AFTER:]
+        return len(latest) == LEGACY_AFTER and all(call.side is Side.LEGACY for call in latest)
+
+    def _record(self) -> Record | None:
+        records = open_guard_store(self.settings).records(self._name)
+        return next((record for record in records if record.action == "rollback"), None)
+
+    def _measured(self, began: float, receipts: Sequence[Receipt], *, off: bool) -> DrillResult:
+        served = sorted(self.watcher.take_served(), key=lambda call: call.began)
+        misrouted = [call for call in served if call.side is Side.CANDIDATE]
+        record = self._record()
+        start = misrouted[0].began if misrouted else began
+        return DrillResult(
+            at=began,
+            migration=self.plan.migration,
+            fault=self.plan.fault,
+            percent=self.plan.percent,
+            severity=self.plan.severity,
+            flags=self.settings.unleash_url or "a file",
+            uploads=len(served),
+            misrouted=len(misrouted),
+            failed=sum(receipt.error is not None for receipt in receipts),
+            decided=None if record is None else record.at - start,
+            last_begun=max((call.began for call in misrouted), default=start) - start,
+            last_ended=max((call.ended for call in misrouted), default=start) - start,
+            begun_later=0 if record is None else sum(call.began > record.at for call in misrouted),
+            flag_off=record.carried_out_at - start if off and record and record.carried_out_at else None,
+            legacy_after=_legacy_at_the_end(served),
+            rule=None if record is None else record.rule,
+            sentence=_no_decision(misrouted) if record is None else record.sentence,
+            seconds=time.time() - began,
+        )
+
+    def _wait(self, condition: Callable[[], bool], otherwise: str) -> None:
+        if not comes_true(condition, seconds=DECISION_SECONDS):
+            raise DrillError(f"{otherwise} within {DECISION_SECONDS:g} s")
+
+
+def _legacy_at_the_end(served: Sequence[Served]) -> int:
+    number = 0
+    for call in reversed(served):
+        if call.side is not Side.LEGACY:
+            break
+        number += 1
+    return number
+
+
+def _no_decision(misrouted: Sequence[Served]) -> str:
+    return f"The guard decided nothing within {DECISION_SECONDS:g} s, after {len(misrouted)} misrouted uploads."
