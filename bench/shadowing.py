@@ -23,7 +23,7 @@ _MEDIAN = "median_ratio"
 _P99 = "p99_ratio"
 
 _SIZE = 20_000
-_UPLOADS = 1000
+_UPLOADS = 600
 _QUICK_UPLOADS = 200
 _A_BLOCK = 100
 """Uploads after which comparing is switched on or off."""
@@ -51,7 +51,7 @@ def rows(scale: Scale) -> Sequence[Row]:
             unit="files",
             contenders=[Contender(name=_SHIM, entry="bench.shadowing:shim")],
             reference=_SHIM,
-            rounds=scale.rounds(5),
+            rounds=scale.rounds(3),
             goals=[Goal(contender=_SHIM, figure=figure, at_most=1.05) for figure in (_MEDIAN, _P99)],
         )
     ]

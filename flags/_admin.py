@@ -201,7 +201,7 @@ def _buckets(strategy: Json) -> int | None:
     if INSTANCE in constraints:
         expected.insert(0, _constraint(INSTANCE, "IN", values=(constraints[INSTANCE].get("values") or [])[:1]))
     found = [{key: each.get(key) or empty for key, empty in _EMPTY.items()} for each in strategy["constraints"]]
-    return int(value) if found == expected else None
+    return int(value) if found == [_EMPTY | each for each in expected] else None
 
 
 _EMPTY: Json = {
@@ -210,7 +210,8 @@ _EMPTY: Json = {
 
 
 def _constraint(field: str, operator: str, *, values: Sequence[str] = (), value: str = "") -> Json:
-    return {**_EMPTY, "contextName": field, "operator": operator, "values": list(values), "value": value}
+    found = {**_EMPTY, "contextName": field, "operator": operator, "values": list(values), "value": value}
+    return {name: found[name] for name in found if name != "value" or value}  # the server refuses an empty one
 
 
 def _hashed_by(strategy: Json) -> tuple[str, str]:

@@ -64,7 +64,7 @@ class Migration:
         replay: how the other side is run for comparison without creating anything.
         live: how the other side is really run, and undone.
         shadow_mode: which of the two is used, and whether what is really done is kept; None is `REPLAY` if that is
-            declared, else `LIVE`. With neither, sampled calls are counted as dropped.
+            declared, else sampled calls are counted as dropped: nothing is really done unless it is asked for.
 
     Raises:
         DeclarationError: the name cannot be the name of a flag, the candidate is not of the form `"pkg.mod:func"`, a
@@ -104,9 +104,7 @@ class Migration:
         """How the other side of a sampled call is run."""
         if self.shadow_mode is not None:
             return self.shadow_mode
-        if self.replay is not None:
-            return ShadowMode.REPLAY
-        return ShadowMode.NONE if self.live is None else ShadowMode.LIVE
+        return ShadowMode.NONE if self.replay is None else ShadowMode.REPLAY
 
     @property
     def noting(self) -> Replay | Live | None:

@@ -94,8 +94,13 @@ def _counter(sample: dict[str, Any]) -> Counter:
     implementation = labels.get(_LABEL[Attribute.IMPLEMENTATION])
     error = labels.get(_LABEL[Attribute.ERROR_TYPE], "")
     side = next((side for side, name in IMPLEMENTATIONS.items() if name == implementation), Side.LEGACY)
-    key = " ".join((_target(labels), str(implementation), error))
-    return Counter(key=key, side=side, bad=bool(error), value=float(sample["value"][1]))
+    return Counter(
+        source=_target(labels),
+        key=f"{implementation} {error}",
+        side=side,
+        bad=bool(error),
+        value=float(sample["value"][1]),
+    )
 
 
 def _target(labels: dict[str, str]) -> str:

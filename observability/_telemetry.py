@@ -23,8 +23,8 @@ class Telemetry:
     A call is a span named after its migration. The runs of its sides are children of it; a shadow run is a trace of
     its own, linked to its primary. Messages of exceptions are never recorded: they may quote names and contents.
 
-    What it costs a call with one run, measured on two shared cores: 3 µs when disabled, 50 µs with no receiver, 90 µs
-    with Prometheus, 105 µs with Prometheus and one trace in a hundred sent, 330 µs with everything sent.
+    What it costs a call with one run, measured on two shared cores, exporters apart: 28 µs with Prometheus and no
+    receiver of spans, 65 µs with everything recorded; nearly all of it is the SDK's.
     """
 
     def __init__(self, handle: TelemetryHandle) -> None:

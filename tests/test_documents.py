@@ -16,8 +16,11 @@ from migration import (
     _shadow_runner,
     _taxonomy,
 )
+from migration.guard import _case, _desk, _guard, _store
 from observability.names import Event, Metric
+from tools.audit import audit
 from tools.cli import compare_files, compare_session
+from tools.drill import drill, faults, history
 from tools.engine import aimd, throttle
 from tools.live import asking, provider_files, supabase_place, trial, undoing
 from tools.settings import MEGABYTE, Settings
@@ -95,6 +98,18 @@ def test_the_bounds_in_the_documents_are_the_real_ones() -> None:
         f"{_ledger_retention.KEEP_DAYS:g} days (`SHIM_LEDGER_DAYS`)",
         f"{_ledger_retention.KEEP_BYTES // MEGABYTE} MiB",
         f"{_ledger_writer.QUEUE_SIZE:,} records waiting",
+        f"{_guard.MAX_UNDER_WAY:,}, each for {settings.shim_guard_hang_seconds:g} s (`SHIM_GUARD_HANG_SECONDS`)",
+        f"follow the guard | {_desk.ROUND_SECONDS:g} s on the same machine",
+        f"to write down | {_desk.MAX_WAITING:,} waiting",
+        f"evidence of earlier processes | {_desk.RECALL_SECONDS:g} s",
+        f"after {_desk.ADOPT_ROUNDS * _desk.ROUND_SECONDS:g} s | `migration/guard/_desk.py`",
+        f"until it is off, {_case.LONGEST_PAUSE:g} s apart at most",
+        f"{_store.KEEP_CALLS:,} bad calls of a migration (older ones as a sum), {_store.KEEP_RECORDS:,} decisions, ",
+        f"results of {_store.KEEP_MADE:,} calls",
+        f"{audit.AT_ONCE} uploads at once, {audit.ROWS_AT_ONCE} rows",
+        f"{drill.DECISION_SECONDS:g} s for a decision, {drill.THREADS} callers",
+        f"{faults.MAX_HELD_BYTES // MEGABYTE} MiB of memory kept, hangs of {faults.HANG_SECONDS:g} s",
+        f"| drills that are remembered | {history.KEEP_DRILLS:,} |",
         f"{compare_files.MAX_FILES:,} files of one `shim compare`, {compare_session.FILES_TOGETHER} of one call",
     ):
         assert figure in page, figure

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from migration.guard._bounds import Tally
 from migration.guard._model import FinishedCall
@@ -47,5 +47,5 @@ def is_higher(tallies: tuple[Tally, Tally]) -> bool:
 def _counted(tallies: tuple[Tally, Tally], call: FinishedCall, *, bad: bool) -> tuple[Tally, Tally]:
     legacy, candidate = tallies
     mine = candidate if call.on_candidate else legacy
-    mine = replace(mine, calls=mine.calls + 1, bad=mine.bad + bad)
+    mine = Tally(mine.calls + 1, mine.bad + bad)  # `dataclasses.replace` takes ten times as long
     return (legacy, mine) if call.on_candidate else (mine, candidate)

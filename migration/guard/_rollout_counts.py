@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 from migration._model import Side
@@ -21,12 +21,14 @@ class Counter:
     """One counter of calls, which only grows until its process begins anew.
 
     Attributes:
-        key: what it is told apart by.
+        source: the process, or the file, that counts.
+        key: what it is told apart by there.
         side: who served the calls.
         bad: whether they failed.
         value: how many there were since its process began.
     """
 
+    source: str
     key: str
     side: Side
     bad: bool
@@ -38,7 +40,8 @@ class Reading:
     """All counters of a migration at one moment.
 
     Attributes:
-        counters: as many as there are; one that appears later began at 0.
+        counters: as many as there are. One that a known source shows later began at 0; of a new source nobody knows
+            since when it has counted.
         age: seconds since the oldest of them was up to date; None if there are none.
         problem: why they do not tell the whole, if they do not.
     """
@@ -60,7 +63,7 @@ class Tallies(Protocol):
 
 
 def counted(before: Counts, reading: Reading, *, probability: float | None, tallying: bool) -> Counts:
-    """Take in a reading. The first one that tells the whole only says from where to count.
+    """Take in a reading. The first one of a source only says from where to count.
 
     Args:
         before: what has been counted.
@@ -69,13 +72,10 @@ def counted(before: Counts, reading: Reading, *, probability: float | None, tall
             A larger one than the true one understates the evidence, as while a share grows.
         tallying: whether the calls count for the stage; not while processes still follow to it.
     """
-    values = {counter.key: counter.value for counter in reading.counters}
-    last = before.last
-    if last is None:
-        return before if reading.problem is not None else replace(before, last=values)
     grown = dict.fromkeys(((side, bad) for side in Side for bad in (False, True)), 0)
     for counter in reading.counters:
-        grown[counter.side, counter.bad] += _growth(last.get(counter.key, 0.0), counter.value)
+        if (known := before.last.get(counter.source)) is not None:
+            grown[counter.side, counter.bad] += _growth(known.get(counter.key, 0.0), counter.value)
     legacy_bad, candidate_bad = grown[Side.LEGACY, True], grown[Side.CANDIDATE, True]
     weigh = probability is not None and bool(legacy_bad or candidate_bad)
     return Counts(
@@ -83,7 +83,7 @@ def counted(before: Counts, reading: Reading, *, probability: float | None, tall
         candidate=_more(before.candidate, grown[Side.CANDIDATE, False], candidate_bad)
         if tallying
         else before.candidate,
-        last={**last, **values} if len(last) <= MAX_COUNTERS else values,  # one that is missing now may come back
+        last=_latest(before, reading),
         logs=_weighed(before.logs, legacy_bad, candidate_bad, probability or 0.0) if weigh else before.logs,
     )
 
@@ -91,6 +91,15 @@ def counted(before: Counts, reading: Reading, *, probability: float | None, tall
 def evidence_of(counts: Counts) -> float:
     """The evidence that the candidate fails more often; 1 is none."""
     return math.exp(min(LabelProcess(logs=list(counts.logs)).log, 700.0)) if counts.logs else 1.0
+
+
+def _latest(before: Counts, reading: Reading) -> dict[str, dict[str, float]]:
+    """The values to count on from. What is missing at the moment may come back, so it is kept while there is room."""
+    room = sum(map(len, before.last.values())) <= MAX_COUNTERS
+    latest = {source: dict(values) for source, values in before.last.items()} if room else {}
+    for counter in reading.counters:
+        latest.setdefault(counter.source, {})[counter.key] = counter.value
+    return latest
 
 
 def _growth(last: float, value: float) -> int:

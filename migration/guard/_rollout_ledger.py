@@ -14,6 +14,9 @@ LOST_LATELY_SECONDS = 60.0
 """While records were lost within this time, what there is does not tell the whole."""
 
 
+_SOURCE = "ledger"
+
+
 class LedgerTallies:
     """Counts the calls that the processes of this machine have recorded.
 
@@ -50,6 +53,6 @@ class LedgerTallies:
 def _counters(side: Side, totals: SideTotals) -> list[Counter]:
     bad = sum(totals.errors.values())
     return [
-        Counter(key=f"{side} ok", side=side, bad=False, value=totals.calls - bad),
-        Counter(key=f"{side} failed", side=side, bad=True, value=bad),
+        Counter(source=_SOURCE, key=f"{side} ok", side=side, bad=False, value=totals.calls - bad),
+        Counter(source=_SOURCE, key=f"{side} failed", side=side, bad=True, value=bad),
     ]

@@ -90,13 +90,13 @@ class Counts:
     Attributes:
         legacy: the calls that legacy served.
         candidate: likewise.
-        last: the latest value of each counter; None before the first look.
+        last: the latest value of each counter, by the process that counts.
         logs: the evidence of all stages, as `LabelProcess` has it; empty before the first bad call.
     """
 
     legacy: Tally = field(default_factory=Tally)
     candidate: Tally = field(default_factory=Tally)
-    last: Mapping[str, float] | None = None
+    last: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     logs: tuple[float, ...] = ()
 
 

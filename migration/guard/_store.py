@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
+import threading
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -69,7 +70,7 @@ class StoredCall:
 
 
 class GuardStore:
-    """The file. Every method opens it anew, so a process may fork; every method raises `GuardStoreError`.
+    """The file. Every method opens it anew, and nobody forks meanwhile; every method raises `GuardStoreError`.
 
     Args:
         path: made, with its folder, when something is first written (0600 in 0700).
@@ -229,13 +230,27 @@ class GuardStore:
 
     @contextmanager
     def _connected(self, patience: float) -> Iterator[sqlite3.Connection]:
+        if not _one_at_a_time.acquire(timeout=patience):
+            raise GuardStoreError(self.path, "another thread is using it for too long")
         try:
             with closing(sqlite3.connect(self.path, timeout=patience)) as database:
                 database.row_factory = sqlite3.Row
                 yield database
         except sqlite3.Error as error:
             raise unusable(self.path, error) from error
+        finally:
+            _one_at_a_time.release()
 
+
+_one_at_a_time = threading.Lock()
+"""Held while a connection is open, and by who forks: a child would take its parent's locks in the file for its own.
+
+Source: sqlite.org, How To Corrupt An SQLite Database File, section 2.6.
+"""
+
+os.register_at_fork(
+    before=_one_at_a_time.acquire, after_in_parent=_one_at_a_time.release, after_in_child=_one_at_a_time.release
+)
 
 _CALLS_AFTER = "SELECT * FROM bad_calls WHERE migration = ? AND epoch = ? AND id > ? ORDER BY id"
 _MADE_SINCE = "SELECT * FROM made WHERE migration = ? AND at >= ? ORDER BY id"

@@ -212,7 +212,7 @@ def test_the_caller_waits_for_nothing(runtime: Runtime, router: FixedRouter, obs
         await asyncio.to_thread(released.wait, 20)
         return puts_it(bench.shelf)
 
-    migration = Migration(name="m", candidate=candidate, live=bench.live)
+    migration = Migration(name="m", candidate=candidate, live=bench.live, shadow_mode=ShadowMode.LIVE)
     shim = migrate(migration, runtime=runtime)(lambda: puts_it(bench.shelf))
     assert shim() == {"name": "thing"}
     times.append(time.monotonic())
@@ -266,10 +266,10 @@ def test_the_hourly_budget_counts_copy_and_run(router: FixedRouter, observer: Re
 
 
 def test_a_declaration_says_which_way_is_used() -> None:
-    """Replay unless it is asked for otherwise, or nothing else is declared."""
+    """Replay unless something else is asked for: nothing is really done by accident."""
     live, replay = ShelfLive(shelf=Shelf()), OutboxReplay()
     assert Migration(name="m", candidate="a:b", replay=replay, live=live).mode is ShadowMode.REPLAY
-    assert Migration(name="m", candidate="a:b", live=live).mode is ShadowMode.LIVE
+    assert Migration(name="m", candidate="a:b", live=live).mode is ShadowMode.NONE
     both = Migration(name="m", candidate="a:b", replay=replay, live=live, shadow_mode=ShadowMode.KEPT)
     assert (both.mode, both.noting) == (ShadowMode.KEPT, live)
 

@@ -49,7 +49,7 @@ BLIND: Final = (
         "one connection pool for all event loops",
         "tools/engine/loops.py",
         {"return self._values.get(asyncio.get_running_loop())": "return next(iter(self._values.values()), None)"},
-        "a call that it breaks has no answers to give again: it is dropped, which says so, and its caller gets an error",
+        "a call that it breaks has no answers to give again: it is dropped and says so, and its caller gets an error",
         "tests/mutants/test_blind.py::test_each_loop_has_a_pool_of_its_own",
     ),
     _blind(

@@ -11,9 +11,7 @@ _BODY = "tools/engine/body.py"
 _LINE = "tools/engine/line.py"
 _READING = "tools/engine/reading.py"
 
-_PURPOSE = (
-    """            f'--{boundary}\\r\\nContent-Disposition: form-data; name="purpose"\\r\\n\\r\\n{purpose}\\r\\n'.encode(),\n"""
-)
+_PURPOSE = """            f'--{boundary}\\r\\nContent-Disposition: form-data; name="purpose"\\r\\n\\r\\n{purpose}\\r\\n'.encode(),\n"""
 _FILE = """            f'--{boundary}\\r\\nContent-Disposition: form-data; name="file"; '.encode(),\n"""
 _END = '        epilogue=f"\\r\\n--{boundary}--\\r\\n".encode(),\n'
 _QUOTED = "filename.translate(_ESCAPES)"

@@ -16,7 +16,9 @@ _IDS = '        ids = {"provider_file_id": provider_file_id, "supabase_file_id":
 _RECORD = "        await _record(storage, provider, source, ids)\n"
 _RESULT = "    return provider.gateway.result(source, **ids)"
 _ROW = "    row = provider.gateway.row(source, **ids, sha256=source.sha256)\n"
-_STORAGE_FAILED = "    except Exception as error:\n        raise storage_failure(error) from error\n\n\nasync def _deliver"
+_STORAGE_FAILED = (
+    "    except Exception as error:\n        raise storage_failure(error) from error\n\n\nasync def _deliver"
+)
 _PROVIDER_FAILED = "        raise provider.gateway.failure(provider.wording(error)) from error\n"
 _UNRECORDED = "        logger.exception(provider.gateway.unrecorded(row.provider_file_id))\n"
 
@@ -74,9 +76,7 @@ STEPS: Final = (
         patch={_STORE: _STORE + _STORE},
         shows_in="requests.count",
     ),
-    Mutant(
-        defect="row written twice", file=_GATEWAY, patch={_RECORD: _RECORD + _RECORD}, shows_in="requests.count"
-    ),
+    Mutant(defect="row written twice", file=_GATEWAY, patch={_RECORD: _RECORD + _RECORD}, shows_in="requests.count"),
     Mutant(
         defect="swapped ids",
         file=_GATEWAY,

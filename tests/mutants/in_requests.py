@@ -44,8 +44,7 @@ PROVIDER: Final = (
         file=_PROVIDERS,
         patch={
             '        return f"{self.address_of(settings)}/files"': (
-                "        return _ADDRESSES.setdefault(self.name, "
-                'f"{self.address_of(settings)}/files")'
+                '        return _ADDRESSES.setdefault(self.name, f"{self.address_of(settings)}/files")'
             ),
             "_LONGEST_DELAY = 8.0\n": "_LONGEST_DELAY = 8.0\n_ADDRESSES = {}\n",
         },
@@ -108,9 +107,7 @@ STORAGE: Final = (
     Mutant(
         defect="no metadata",
         file=_POOLED,
-        patch={
-            '                "x-metadata": base64.b64encode(description.metadata_json.encode()).decode(),\n': ""
-        },
+        patch={'                "x-metadata": base64.b64encode(description.metadata_json.encode()).decode(),\n': ""},
         shows_in="requests[*].metadata",
     ),
     Mutant(
@@ -152,16 +149,18 @@ STORAGE: Final = (
     Mutant(
         defect="a header of the table's client is dropped",
         file=_TABLE,
-        patch={'"accept-encoding", "transfer-encoding"})\n"""What aiohttp': (
-            '"accept-encoding", "transfer-encoding", "prefer"})\n"""What aiohttp'
-        )},
+        patch={
+            '"accept-encoding", "transfer-encoding"})\n"""What aiohttp': (
+                '"accept-encoding", "transfer-encoding", "prefer"})\n"""What aiohttp'
+            )
+        },
         shows_in="requests[*].headers.prefer",
     ),
     Mutant(
         defect="no look whether the object is there already",
         file=_POOLED,
         patch={
-            "return (await ask(self._target, \"GET\", parts, action=action)).look_outcome()": (
+            'return (await ask(self._target, "GET", parts, action=action)).look_outcome()': (
                 "return __import__('tools.storage.placement').storage.placement.Absent()"
             )
         },

@@ -6,6 +6,8 @@ some failures; the same calls each time.
 
 from __future__ import annotations
 
+import logging
+import math
 import multiprocessing
 import os
 import shutil
@@ -66,18 +68,23 @@ def generated_calls(random: Random) -> Iterator[SampledCall]:
     """Calls without end."""
     while True:
         entrance = random.choice(("function", "function", "one", "many"))
+        serve = Side.LEGACY if random.random() < 0.8 else Side.CANDIDATE
         documents = [_document(random) for _ in range(random.randint(1, 4) if entrance == "many" else 1)]
-        # of several files that fail, one more may have been begun than legacy begins
-        fails = entrance != "many" and random.random() < 0.1
+        faults = [random.choice(_FAULTS)] if random.random() < 0.1 else []
+        purpose = "nonsense" if random.random() < 0.03 else None
+        if entrance == "many" and serve is Side.CANDIDATE:
+            # where several files fail side by side, nobody can tell afterwards whose refusal was whose
+            documents = [Document(name=f"{number} {random.random()}.txt", size=100) for number in range(len(documents))]
+            faults, purpose = [], None
         yield SampledCall(
             entrance=entrance,
             provider=random.choice(("kimi", "glm")),
             storage=random.choice(("supabase", "embedded")),
             documents=list({document.name: document for document in documents}.values()),
-            serve=Side.LEGACY if random.random() < 0.8 else Side.CANDIDATE,
-            purpose="nonsense" if random.random() < 0.03 and entrance != "many" else None,
+            serve=serve,
+            purpose=purpose,
             bucket=f"bucket-{random.randint(1, 9)}" if random.random() < 0.1 else None,
-            faults=[random.choice(_FAULTS)] if fails else [],
+            faults=faults,
         )
 
 
@@ -124,22 +131,24 @@ class Tally:
         return "\n".join([f"{sum(self.verdicts.values())} comparisons: {counted}", *self.told])
 
 
-def compare_many(count: int) -> Tally:
-    """Compare `count` generated calls, in several processes."""
+def compare_many(count: int, *, seconds: float = math.inf) -> Tally:
+    """Compare `count` generated calls, or as many as can be in about so many seconds, in several processes."""
     spawning = multiprocessing.get_context("spawn")
     shares = [count // PROCESSES + (number < count % PROCESSES) for number in range(PROCESSES)]
     with ProcessPoolExecutor(PROCESSES, mp_context=spawning) as pool:
-        return sum(pool.map(_share, range(PROCESSES), shares), Tally())
+        return sum(pool.map(_share, range(PROCESSES), shares, [seconds] * PROCESSES), Tally())
 
 
-def _share(seed: int, count: int) -> Tally:
+def _share(seed: int, count: int, seconds: float) -> Tally:
+    until = time.monotonic() + seconds
     calls = islice(generated_calls(Random(seed)), count)
     tally = Tally()
     with tempfile.TemporaryDirectory() as name, running_sandbox(Path(name) / "sandbox") as sandbox:
         folder = Path(name) / "files"
+        logging.disable()  # failures are wanted here
         os.environ["SSL_CERT_FILE"] = str(one_certificate(Path(name)))
         with world(sandbox, Path(name) / "home") as here:
-            while some := list(islice(calls, TOGETHER)):
+            while time.monotonic() < until and (some := list(islice(calls, TOGETHER))):
                 _compare(here, some, folder)
                 for comparison in here.found:
                     tally.add(comparison)

@@ -40,8 +40,9 @@ class Member:
 
     def stop(self) -> None:
         """Kill it."""
-        self.process.kill()
-        self.process.communicate()
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.communicate()
 
 
 StartMember = Callable[..., Member]

@@ -72,7 +72,8 @@ async def audit(
         raise ServiceFailedError("audit", f"a {type(storage).__name__} cannot be read back")
     async with asker() as asking:
         findings: dict[Upload, Finding] = {}
-        for provider in dict.fromkeys(upload.provider for upload in uploads):
+        providers: set[ProviderName] = {upload.provider for upload in uploads}
+        for provider in sorted(providers):
             looking = _Looking(provider, settings, place_of(storage, asking), asking, contents=contents)
             own = [upload for upload in uploads if upload.provider == provider]
             await looking.prepare([upload.file_id for upload in own])
@@ -115,7 +116,7 @@ class _Looking:
     def __init__(
         self, provider: ProviderName, settings: Settings, place: Place, asking: Asker, *, contents: bool
     ) -> None:
-        self._provider = provider
+        self._provider: ProviderName = provider
         self._files = provider_files(provider, settings, asking)
         self._place = place
         self._contents = contents

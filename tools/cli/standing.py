@@ -6,7 +6,8 @@ import time
 from typing import Any, TypedDict
 
 from migration import Ledger, Side, SideTotals
-from tools.composition import UnleashRouter, decision_now
+from tools.cli.guard_standing import GuardReport, guard_report
+from tools.composition import UnleashRouter, decision_now, open_guard_store
 from tools.migrations import NAMES
 from tools.settings import get_settings
 
@@ -43,6 +44,7 @@ class MigrationReport(TypedDict):
     verdicts: dict[str, int]
     last_decision: DecisionReport | None
     notices: dict[str, int]
+    guard: GuardReport
 
 
 class FlagsReport(TypedDict):
@@ -108,6 +110,7 @@ def _migration(router: UnleashRouter, ledger: Ledger, name: str) -> MigrationRep
         "verdicts": standing.verdicts,
         "last_decision": None if standing.decision is None else _last(standing.decision),
         "notices": standing.notices,
+        "guard": guard_report(open_guard_store(get_settings()), name),
     }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 
 from rich.console import Console, Group, RenderableType
@@ -13,7 +13,8 @@ from rich.text import Text
 
 from migration import Ledger
 from tools.cli.exits import ExitCode
-from tools.cli.output import print_json
+from tools.cli.guard_standing import GuardReport
+from tools.cli.output import print_json, printable
 from tools.cli.standing import MigrationReport, Report, report
 from tools.composition import UnleashRouter, open_ledger, open_router
 from tools.settings import get_settings
@@ -60,7 +61,21 @@ def _rendered(found: Report) -> RenderableType:
     table.add_row("verdicts", *(_counts(each["verdicts"]) for each in migrations))
     table.add_row("last decision", *(_decision(each) for each in migrations))
     table.add_row("notices", *(_counts(each["notices"]) for each in migrations))
-    return Group(_health(found), *_losses(found), table)
+    table.add_row("guard", *(_guard(each["guard"]) for each in migrations))
+    return Group(_health(found), *_losses(found), table, *_held(migrations))
+
+
+def _guard(guard: GuardReport) -> Text:
+    style = {"watching": "green", "rolled back": "red"}.get(guard["state"], "yellow")
+    evidence = "" if guard["evidence"] is None else f" (evidence {guard['evidence']:,.3g} to 1)"
+    return Text(guard["state"] + evidence, style)
+
+
+def _held(migrations: Sequence[MigrationReport]) -> list[Text]:
+    """A line for each thing that the guard has to say, with what to do."""
+    guards = [each["guard"] for each in migrations]
+    lines = [guard[key] for guard in guards for key in ("reason", "problem", "advice")]
+    return [Text(printable(line), "yellow") for line in dict.fromkeys(lines) if line]
 
 
 def _health(found: Report) -> Text:

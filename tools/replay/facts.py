@@ -6,11 +6,13 @@ import base64
 import binascii
 import hashlib
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from aiohttp import BodyPartReader, MultipartReader, hdrs, web
+from aiohttp.http_exceptions import BadHttpMessage
 
 from tools.replay.services import Target
 
@@ -58,7 +60,11 @@ async def read_request(request: web.Request, target: Target, credentials: Mappin
         }
     )
     if request.content_type.startswith("multipart/"):
-        await _read_parts(request, seen)
+        try:
+            await _read_parts(request, seen)
+        except BadHttpMessage:  # a control character in a name, which is for the real server to judge
+            await digest_of(request.content.read)
+            seen.facts["unreadable"] = f"a form of {request.content_length} bytes"
     elif request.body_exists:
         seen.facts["content_type"] = request.headers.get(hdrs.CONTENT_TYPE, "")
         seen.facts["body"] = await _read_body(request)
@@ -109,13 +115,26 @@ async def _read_parts(request: web.Request, seen: RequestFacts) -> None:
             parts.append({"name": "(nested multipart)"})
             continue
         facts: dict[str, object] = {f"header.{name.lower()}": value for name, value in sorted(part.headers.items())}
-        if part.filename is None:
+        filename = file_name(part)
+        if filename is None:
             facts["value"] = await read_field(part)
         else:
             length, digest = await digest_of(part.read_chunk)
             facts |= {"length": length, "sha256": digest}
-            seen.filename, seen.size = part.filename, length
+            seen.filename, seen.size = filename, length
         parts.append(facts)
+
+
+_FILE_NAME = re.compile(r';\s*filename\*?="?(.*?)"?$', re.DOTALL)
+
+
+def file_name(part: BodyPartReader) -> str | None:
+    """The file name in a part's header, as it stands there; None if the part is a field.
+
+    aiohttp takes a part for a field when it cannot read the name, so contents would be compared, and shown, as a value.
+    """
+    found = _FILE_NAME.search(part.headers.get(hdrs.CONTENT_DISPOSITION, ""))
+    return None if found is None else found[1]
 
 
 async def _read_body(request: web.Request) -> object:

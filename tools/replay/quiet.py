@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+
+from aiohttp import BadContentDispositionHeader
 
 _SPEAKERS = (
     "tools.engine.batch",
@@ -35,3 +38,6 @@ def _is_meant(_record: logging.LogRecord) -> bool:
 
 for _name in _SPEAKERS:
     logging.getLogger(_name).addFilter(_is_meant)
+
+# the library behind the recorder would quote names of files
+warnings.filterwarnings("ignore", category=BadContentDispositionHeader)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import secrets
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
@@ -31,6 +32,7 @@ class Recorder:
         self._answers = answers
         self._credentials = credentials
         self.address = ""
+        self._prefix = f"/{secrets.token_hex(8)}/"
         self.seen: list[dict[str, object]] = []
         self._storage = RehearsedStorage(answers, credentials, self.seen)
 
@@ -45,12 +47,14 @@ class Recorder:
             site = web.TCPSite(runner, "127.0.0.1", 0)
             await site.start()
             host, port = runner.addresses[0][:2]
-            self.address = f"http://{host}:{port}"
+            self.address = f"http://{host}:{port}{self._prefix.rstrip('/')}"
             yield
         finally:
             await runner.cleanup()
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
+        if not request.path.startswith(self._prefix):  # a stranger, who asks for what was at this port before
+            return web.Response(status=404)
         try:
             async with arriving(request.content):
                 return await self._answered(request)
@@ -58,7 +62,7 @@ class Recorder:
             return web.Response(status=400, text="the body is shorter than announced", headers={"Connection": "close"})
 
     async def _answered(self, request: web.Request) -> web.StreamResponse:
-        _, service, *rest = request.path.split("/")
+        service, *rest = request.path.removeprefix(self._prefix).split("/")
         target = Target(service, request.method, "/" + "/".join(rest))
         if target in LISTINGS:
             # After an error the new path looks before it sends again; what the provider refused is not in its list.

@@ -12,7 +12,7 @@ from http import HTTPStatus
 from aiohttp import BodyPartReader, MultipartReader, hdrs, web
 
 from tools.replay.answers import AnswerBook
-from tools.replay.facts import PIECE_BYTES, credential_labels, digest_of, read_field
+from tools.replay.facts import PIECE_BYTES, credential_labels, digest_of, file_name, read_field
 from tools.replay.objects import (
     RESUMABLE,
     SERVICE,
@@ -171,7 +171,7 @@ async def _read_form(request: web.Request, fact: Fact) -> tuple[int, str]:
     while (part := await reader.next()) is not None:
         if not isinstance(part, BodyPartReader):
             fields["(nested multipart)"] = ""
-        elif part.filename is None:
+        elif file_name(part) is None:
             fields[part.name or ""] = await read_field(part)
         else:
             file_type = part.headers.get(hdrs.CONTENT_TYPE)

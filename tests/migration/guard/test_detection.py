@@ -50,7 +50,7 @@ def test_a_candidate_that_does_something_else_is_found(say: Callable[[str], None
 
 
 def test_the_others_cry_wolf(say: Callable[[str], None]) -> None:
-    """In a shared incident a threshold and a test that is looked at all the time roll back falsely, the guard does not."""
+    """In a shared incident a threshold, and a test that is looked at all the time, roll back falsely."""
     incident = next(world for world in NULL_WORLDS if world.name == "shared incident")
     counts = dict(zip(JUDGES, false_rollbacks(incident, rollouts=40, judges=list(JUDGES)), strict=True))
     say(", ".join(f"{name} {count} of 40" for name, count in counts.items()))

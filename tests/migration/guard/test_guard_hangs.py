@@ -138,7 +138,7 @@ def test_the_very_next_decision_is_legacys(tmp_path: Path, say: Callable[[str], 
             began[0] = time.perf_counter()
             judged(*arguments)  # type: ignore[operator]  # the guard's own method
 
-        guard._finished = timed  # type: ignore[method-assign]  # to measure it
+        guard._finished = timed  # type: ignore[method-assign,assignment]  # to measure it
         latch = guard.latch
 
         def latching(migration: str, *, latch: object = latch, began: list[float] = began) -> None:

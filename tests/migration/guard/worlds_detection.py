@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -101,6 +101,21 @@ def detection(
         if verdict is not None:
             found.append(int(calls.candidate[: verdict + 1].sum()))
     return Detection(tuple(sorted(found)), rollouts - len(found))
+
+
+def late_detection(case: Case, share: float, quiet: int, *, rollouts: int, seed: int = 1) -> Detection:
+    """What the guard makes of a fault that begins after so many calls at the same share; uploads count from there."""
+    source = np.random.default_rng([seed, round(1000 * share), quiet])
+    begin, found, missed = WARM_UP[1] + quiet, [], 0
+    for _ in range(rollouts):
+        good = case.world.draw(source, (WARM_UP, (share, quiet + round(15 * case.uploads / share))))
+        bad = case.effect.on(good, source)
+        calls = replace(good, kind=np.where(np.arange(len(good.kind)) >= begin, bad.kind, good.kind))
+        verdict = guard(calls)
+        missed += verdict is None
+        if verdict is not None and verdict >= begin:  # before, it was a false rollback
+            found.append(int(calls.candidate[begin : verdict + 1].sum()))
+    return Detection(tuple(sorted(found)), missed)
 
 
 def mismatches_until_rollback(differs: float, noise: float, *, rollouts: int, seed: int = 1) -> Detection:

@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
 
 import numpy as np
 from scipy.stats import beta  # type: ignore[import-untyped]  # it ships no types
 
 from migration.guard import Tally, harm_bound
 from tests.migration.guard.worlds import NULL_WORLDS, STICKY_ROUTING, World
-from tests.migration.guard.worlds_detection import ERRORS, OTHERS, SHARES, detection, mismatches_until_rollback
+from tests.migration.guard.worlds_detection import (
+    ERRORS,
+    OTHERS,
+    SHARES,
+    detection,
+    late_detection,
+    mismatches_until_rollback,
+)
 from tests.migration.guard.worlds_judging import JUDGES
 
 SHARE_OF_JUDGES = 0.1
@@ -71,6 +79,14 @@ def mismatch_table(rollouts: int) -> Iterable[Sequence[str]]:
         yield f"{differs:.0%}", *found
 
 
+def late_table(rollouts: int) -> Iterable[Sequence[str]]:
+    """Uploads of a candidate that turns bad late, from then on until it is rolled back."""
+    yield "calls before errors 0.5 → 5.5 %", *(f"{share:.0%} arm" for share in SHARES)
+    for quiet in (0, 5_000, 20_000):
+        found = [late_detection(ERRORS[0], share, quiet, rollouts=rollouts).words for share in SHARES]
+        yield f"{quiet:,}", *found
+
+
 def promotion_table(runs: int) -> Iterable[Sequence[str]]:
     """Uploads of an equally good candidate until the bound on its harm lies below a margin."""
     yield "failures of both", *(f"{share:.0%} arm, margin {margin:.0%}" for share in SHARES for margin in MARGINS)
@@ -97,27 +113,31 @@ def uploads_to_pass(rate: float, share: float, margin: float, *, runs: int, alph
     return float(np.median(needed))
 
 
-def markdown(rows: Iterable[Sequence[str]]) -> str:
-    """A table."""
-    head, *body = [f"| {' | '.join(row)} |" for row in rows]
-    return "\n".join([head, "|---" * (head.count("|") - 1) + "|", *body])
+def markdown(rows: Iterable[Sequence[str]]) -> Iterable[str]:
+    """The lines of a table, each as soon as it is known."""
+    for number, row in enumerate(rows):
+        yield f"| {' | '.join(row)} |\n"
+        if number == 0:
+            yield "|---" * len(row) + "|\n"
 
 
 def main() -> None:
     """Print all tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rollouts", type=int, default=2000, help="of each world and each cell")
-    parser.add_argument("--only", choices=["null", "detection", "mismatches", "judges", "promotion"])
+    parser.add_argument("--only", choices=["null", "detection", "mismatches", "late", "judges", "promotion"])
     arguments = parser.parse_args()
     rollouts: int = arguments.rollouts
-    tables = {
+    tables: dict[str, Callable[[], Iterable[Sequence[str]]]] = {
         "null": lambda: null_table(rollouts),
         "detection": lambda: detection_table(rollouts),
         "mismatches": lambda: mismatch_table(rollouts),
+        "late": lambda: late_table(max(1, rollouts // 10)),
         "judges": lambda: judges_table(max(1, rollouts // 5)),
         "promotion": lambda: promotion_table(max(1, rollouts // 20)),
     }
     for name, table in tables.items():
         if arguments.only in {None, name}:
-            sys.stdout.write(f"{name}\n\n{markdown(table())}\n\n")
-            sys.stdout.flush()
+            for line in chain([f"{name}\n\n"], markdown(table()), ["\n"]):
+                sys.stdout.write(line)
+                sys.stdout.flush()

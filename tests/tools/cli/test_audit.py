@@ -102,6 +102,7 @@ def test_a_spoilt_copy_is_found_by_its_hash(
     content = copy.read_bytes()
     copy.write_bytes(content[:-1] + b"!")
     found = looked_at(shim, provider)
+    assert found["by_id"][uploaded[0]]["state"] == "damaged"
     assert found["counts"] == {"intact": 2, "damaged": 1}
     looked_at(shim, provider, "--repair")
     [reason] = [

@@ -14,7 +14,7 @@ from tools.migrations import NAMES
 KIMI, SHADOW = NAMES[0], f"{NAMES[0]}.shadow"
 
 
-def standing(flags: FileFlagAdmin) -> tuple[int | None, int | None]:
+def standing(flags: FileFlagAdmin) -> tuple[float | None, float | None]:
     assert flags.get(KIMI).enabled
     assert flags.get(SHADOW).enabled
     return flags.get(KIMI).percentage, flags.get(SHADOW).percentage

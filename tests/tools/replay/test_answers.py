@@ -25,7 +25,9 @@ def given(answers: AnswerBook, filename: str, size: int) -> str:
     return str(json.loads(answer.body)["id"])
 
 
-@pytest.mark.parametrize("arriving", ["a %22quoted%22 back\\slash 100%41.txt", "a %22quoted%22 back\\\\slash 100%41.txt"])
+@pytest.mark.parametrize(
+    "arriving", ["a %22quoted%22 back\\slash 100%41.txt", "a %22quoted%22 back\\\\slash 100%41.txt"]
+)
 def test_a_file_gets_its_own_answer_however_its_name_is_written(arriving: str) -> None:
     """Of files of one size, which arrive in another order, each gets the answer of its name, escaped or not."""
     answers = book(*((name, 10) for name in reversed(NAMES)))
