@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 PACKAGES := tools migration flags observability
 
-.PHONY: help demo bench test check format clean
+.PHONY: help demo bench test proofs check format clean
 
 help:  ## say what there is
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -19,6 +19,9 @@ bench: $(VENV)/runtime  ## uploads and routed calls against other ways, to docs/
 
 test: check $(VENV)/browser $(VENV)/prometheus  ## all checks and tests, with a real Unleash server, browser, Prometheus
 	$(BIN)/python -m pytest $(ARGS)
+
+proofs: $(VENV)/browser $(VENV)/prometheus  ## the long proofs: mutants, killed processes, simulated rollouts, drills
+	$(BIN)/python -m pytest -m thorough $(ARGS)
 
 check: $(VENV)/development  ## style, types, who imports whom
 	$(BIN)/ruff check .

@@ -20,6 +20,7 @@ _with_ledger = Contender(name="shim with its ledger", entry=f"{_OWN}:shim", opti
 _launchdarkly = Contender(name=_LAUNCHDARKLY, entry=f"{_PEERS}:launchdarkly", options={"spans": True})
 _launchdarkly_events = Contender(name=_LAUNCHDARKLY_EVENTS, entry=f"{_PEERS}:launchdarkly")
 _laboratory = Contender(name=_LABORATORY, entry=f"{_PEERS}:laboratory")
+_laboratory_one = replace(_laboratory, name="laboratory, no choice of who serves", options={"flags": 1})
 
 _EVALUATIONS = Contender(name="part: two flags, asked in UnleashClient", entry=f"{_OWN}:evaluations")
 _SPANS = Contender(name="part: two spans", entry=f"{_OWN}:spans")
@@ -59,7 +60,7 @@ def _at_most(limit: float, *to: str) -> Goal:
 
 def _one_after_the_other(scale: Scale) -> Row:
     peers = [_launchdarkly, _laboratory]
-    others = [] if scale.quick else [_launchdarkly_events, _with_ledger]
+    others = [] if scale.quick else [_launchdarkly_events, _laboratory_one, _with_ledger]
     return Row(
         name="routed-call",
         title="A routed call that does nothing: flags, spans, a duration",

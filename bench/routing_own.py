@@ -105,7 +105,7 @@ async def shim_awaited(job: Job) -> AsyncIterator[Awaited]:
 @contextmanager
 def evaluations(job: Job) -> Iterator[Work]:
     """Both flags, asked as everybody asks them."""
-    client = offline_client(_flags(names_of(job), _NOBODY))
+    client = offline_client(definitions(names_of(job)))
 
     yield calls_of(job, lambda: _ask(client))
     client.destroy()
@@ -163,7 +163,7 @@ async def parts_awaited(job: Job) -> AsyncIterator[Hops]:
 
     Together, because every part takes longer for a thread that was just asleep than it does alone.
     """
-    client = offline_client(_flags(names_of(job), _NOBODY))
+    client = offline_client(definitions(names_of(job)))
     with discarded_telemetry() as handle:
         tracer, duration = tracer_of(handle), duration_of(handle)
 
@@ -206,11 +206,6 @@ def offline_client(definitions: str) -> UnleashClient:
     )
 
 
-def one_flag() -> str:
-    """The definitions with the one flag that says who serves."""
-    return json.dumps({"version": 2, "features": [_flag(CALL, _NOBODY)]})
-
-
 async def _candidate() -> None:
     """Do nothing."""
 
@@ -222,7 +217,7 @@ def _legacy() -> None:
 @contextmanager
 def _runtime(job: Job, *, share: int) -> Iterator[Runtime]:
     file = job.folder / "flags.json"
-    file.write_text(_flags(names_of(job), share), encoding="utf-8")
+    file.write_text(definitions(names_of(job), share), encoding="utf-8")
     router = UnleashRouter.from_file(file)
     with discarded_telemetry() as handle:
         runtime = Runtime(router=router, observers=[Telemetry(handle), *_ledgers(job)])
@@ -239,7 +234,8 @@ def _shims(job: Job, runtime: Runtime) -> Sequence[Shim[[], None]]:
     return [migrate(Migration(name=name, candidate=_candidate), runtime=runtime)(_legacy) for name in names_of(job)]
 
 
-def _flags(names: Sequence[str], share: int) -> str:
+def definitions(names: Sequence[str], share: int = _NOBODY) -> str:
+    """The flags of these migrations: a share is served by the candidate, nothing is compared."""
     flags = [flag for name in names for flag in (_flag(name, share), _flag(name + SHADOW_SUFFIX, _NOBODY))]
     return json.dumps({"version": 2, "features": flags})
 

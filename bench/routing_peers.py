@@ -1,4 +1,4 @@
-"""The peers of a routed call: LaunchDarkly's Migrator and GitHub's laboratory, with the same telemetry around them.
+"""The peers of a routed call: LaunchDarkly's Migrator and laboratory, with the same telemetry around them.
 
 Flags are evaluated from memory, the call is a span, its duration is recorded inside it, the function does nothing.
 """
@@ -14,7 +14,7 @@ from importlib import import_module
 from typing import Any
 
 from bench.harness import Job, Work
-from bench.routing_own import calls_of, names_of, offline_client, one_flag
+from bench.routing_own import calls_of, definitions, names_of, offline_client
 from bench.routing_telemetry import (
     CALL,
     CALL_ATTRIBUTES,
@@ -24,6 +24,7 @@ from bench.routing_telemetry import (
     duration_of,
     tracer_of,
 )
+from flags import SHADOW_SUFFIX
 
 _STAGES = ("off", "dualwrite", "shadow", "live", "rampdown", "complete")
 """The variations that a flag of a migration has there."""
@@ -63,12 +64,14 @@ def launchdarkly(job: Job) -> Iterator[Work]:
 
 @contextmanager
 def laboratory(job: Job) -> Iterator[Work]:
-    """An experiment whose candidate runs if a flag says so; it publishes the spans and the duration of the control.
+    """An experiment that publishes the spans and the duration of its control; UnleashClient evaluates the flags.
 
-    One flag is asked, in UnleashClient: laboratory always compares, so there is no second one to ask.
+    As with the shim, one flag says who serves (who is the control) and one whether to compare (to have a candidate);
+    with the option `flags` 1 there is no choice of who serves.
     """
     experiments = import_module("laboratory")
-    client = offline_client(one_flag())
+    client = offline_client(definitions([CALL]))
+    chooses = job.options.get("flags", 2) > 1
     with discarded_telemetry() as handle:
         tracer, duration = tracer_of(handle), duration_of(handle)
 
@@ -80,11 +83,16 @@ def laboratory(job: Job) -> Iterator[Work]:
         def do_nothing() -> None:
             """Do nothing."""
 
+        def do_nothing_as_ever() -> None:
+            """Do nothing."""
+
         def call() -> None:
             with tracer.start_as_current_span(CALL, attributes=CALL_ATTRIBUTES):
                 experiment = Published(name=CALL)
-                experiment.control(do_nothing)
-                if client.is_enabled(CALL, {"sessionId": os.urandom(16).hex(), "properties": {}}):
+                context = {"sessionId": os.urandom(16).hex(), "properties": {}}
+                serves = do_nothing if chooses and client.is_enabled(CALL, context) else do_nothing_as_ever
+                experiment.control(serves)
+                if client.is_enabled(CALL + SHADOW_SUFFIX, context):
                     experiment.candidate(do_nothing)
                 experiment.conduct()
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from migration.guard._labels import LabelProcess, StrangerProcess, log_mean
+from migration.guard._labels import LabelProcess, LateProcess, StrangerProcess, log_mean
 from migration.guard._model import Action, BadCall, Signal
 
 WEIGHTS: Mapping[Signal, float] = {
@@ -19,6 +19,9 @@ WEIGHTS: Mapping[Signal, float] = {
 }
 """How much each signal counts in the whole; they sum to 1, so the whole is an e-process as well. Timeouts and strangers
 are errors, too, and so count twice."""
+
+LATE = 0.1
+"""How much of a signal's weight is on the candidate turning bad late; the rest is on its being bad from the start."""
 
 FREEZE_AT = 20.0
 ROLLBACK_AT = 100.0
@@ -43,13 +46,15 @@ class Evidence:
     weighted mean of the signals does, but no more is staked than a win needs (`STAKED_UP_TO`).
 
     Attributes:
-        labelled: the e-process of each signal but one.
+        labelled: the e-process of each signal but one, for a candidate that is bad from the start.
+        late: likewise, for one that turns bad late.
         strangers: that of failures of new kinds.
         calls: how many bad calls were taken in.
         total: the evidence of all signals together; 1 is none, and `ROLLBACK_AT` is enough.
     """
 
     labelled: dict[Signal, LabelProcess] = field(default_factory=lambda: {each: LabelProcess() for each in _LABELLED})
+    late: dict[Signal, LateProcess] = field(default_factory=lambda: {each: LateProcess() for each in _LABELLED})
     strangers: StrangerProcess = field(default_factory=StrangerProcess)
     calls: int = 0
     total: float = 1.0
@@ -58,7 +63,7 @@ class Evidence:
 
     def __post_init__(self) -> None:
         """Compute what each signal says alone."""
-        self._logs = {signal: process.log for signal, process in self.labelled.items()}
+        self._logs = {signal: self._log_of(signal) for signal in _LABELLED}
         self._logs[Signal.STRANGER] = self.strangers.log
         self._log_mean = _weighted(self._logs)
 
@@ -75,14 +80,17 @@ class Evidence:
         """Let each signal of a call take it in."""
         self.calls += 1
         for signal in call.signals & self.labelled.keys():
-            process = self.labelled[signal]
-            process.add(on_candidate=call.on_candidate, probability=call.probability)
-            self._logs[signal] = process.log
+            for process in (self.labelled[signal], self.late[signal]):
+                process.add(on_candidate=call.on_candidate, probability=call.probability)
+            self._logs[signal] = self._log_of(signal)
         if call.kind is None or Signal.ERROR not in call.signals:
             return False
         first = self.strangers.add(call.kind, on_candidate=call.on_candidate, probability=call.probability)
         self._logs[Signal.STRANGER] = self.strangers.log
         return first
+
+    def _log_of(self, signal: Signal) -> float:
+        return log_mean((self.labelled[signal].log, self.late[signal].log), (1.0 - LATE, LATE))
 
     def _bet(self, gain: float, *, on_candidate: bool, probability: float) -> None:
         """Multiply the evidence by a gain, as far as it is staked.
@@ -115,6 +123,7 @@ class Evidence:
         """Everything as plain data, for `restored`."""
         return {
             "labelled": {signal.value: list(process.logs) for signal, process in self.labelled.items()},
+            "late": {signal.value: [process.log, list(process.shares)] for signal, process in self.late.items()},
             "known": sorted(self.strangers.known),
             "found": [[kind, None if log == -math.inf else log] for kind, log in self.strangers.found.items()],
             "calls": self.calls,
@@ -128,6 +137,7 @@ class Evidence:
             labelled={
                 Signal(signal): LabelProcess([float(log) for log in logs]) for signal, logs in state["labelled"].items()
             },
+            late={Signal(signal): LateProcess(log, list(shares)) for signal, (log, shares) in state["late"].items()},
             strangers=StrangerProcess(
                 known=set(state["known"]),
                 found={kind: -math.inf if log is None else log for kind, log in state["found"]},

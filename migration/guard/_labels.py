@@ -20,6 +20,9 @@ RELATIVE_RISKS = (1.5, 3.0, 4.0, 8.0, 12.0, 50.0)
 """How many times as likely to go badly the candidate may be; each gets the same weight. They stand close where a fault
 of some points on top of a legacy that seldom fails lies, because there a rollback in time saves most."""
 
+SPREAD_ANEW = 1 / 500
+"""Share of a late process that is spread anew after each bad call."""
+
 MAX_KINDS = 100
 """Kinds of failure that are watched one by one; a further new kind is evidence of nothing."""
 
@@ -33,12 +36,19 @@ def log_mean(logs: Sequence[float], weights: Sequence[float]) -> float:
 
 
 _EQUAL = [1 / len(RELATIVE_RISKS)] * len(RELATIVE_RISKS)
+_FIRST_SHARES = (0.5, *(0.5 * weight for weight in _EQUAL))
 
 
 @lru_cache(maxsize=256)
 def _gains(probability: float, *, on_candidate: bool) -> tuple[float, ...]:
     """What one bad call adds, for each relative risk. There are few probabilities: one for each stage."""
     return tuple(log_ratio(risk, on_candidate=on_candidate, probability=probability) for risk in RELATIVE_RISKS)
+
+
+@lru_cache(maxsize=256)
+def _factors(probability: float, *, on_candidate: bool) -> tuple[float, ...]:
+    """What one bad call multiplies each share by."""
+    return (1.0, *(math.exp(gain) for gain in _gains(probability, on_candidate=on_candidate)))
 
 
 def log_ratio(risk: float, *, on_candidate: bool, probability: float) -> float:
@@ -71,6 +81,38 @@ class LabelProcess:
     def log(self) -> float:
         """Logarithm of the evidence; 0 is none."""
         return log_mean(self.logs, _EQUAL)
+
+
+@dataclass(slots=True)
+class LateProcess:
+    """The e-process of a candidate that turns bad after a long good time.
+
+    A `LabelProcess` remembers every bad call for ever: after thousands of calls that spoke for the candidate it takes
+    hundreds to change its mind. This one bets on the same relative risks, but keeps a part of its money in the pocket,
+    and after each bad call spreads a little of all that it has as at the beginning. Spreading changes nothing in the
+    sum, so it is an e-process as well. Source: M. Herbster and M. Warmuth, Tracking the Best Expert, Machine Learning
+    32 (1998).
+
+    Attributes:
+        log: logarithm of the evidence; 0 is none.
+        shares: how it is spread: what is not bet, and what is on each of `RELATIVE_RISKS`.
+    """
+
+    log: float = 0.0
+    shares: list[float] = field(default_factory=lambda: list(_FIRST_SHARES))
+
+    def add(self, *, on_candidate: bool, probability: float) -> None:
+        """Take in one bad call, as a `LabelProcess` does."""
+        if not 0.0 < probability < 1.0:
+            return
+        factors = _factors(probability, on_candidate=on_candidate)
+        bets = [share * factor for share, factor in zip(self.shares, factors, strict=True)]
+        total = sum(bets)
+        self.log += math.log(total)
+        self.shares = [
+            (1.0 - SPREAD_ANEW) * bet / total + SPREAD_ANEW * first
+            for bet, first in zip(bets, _FIRST_SHARES, strict=True)
+        ]
 
 
 @dataclass(slots=True)

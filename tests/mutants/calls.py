@@ -15,6 +15,8 @@ from tools.sandbox import Fault, FaultKind, ServiceName
 KIB: Final = 1024
 MIB: Final = 1024 * KIB
 
+Entrance = Literal["function", "one", "many"]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Document:
@@ -45,7 +47,7 @@ class SampledCall:
         faults: what goes wrong meanwhile.
     """
 
-    entrance: Literal["function", "one", "many"]
+    entrance: Entrance
     provider: Literal["kimi", "glm"]
     storage: Literal["supabase", "embedded"]
     documents: Sequence[Document]
@@ -92,7 +94,7 @@ SAMPLED_CALLS: Final = (
         storage="supabase",
         documents=[Document(name="long.PDF", size=256 * KIB + 1)],
     ),
-    SampledCall(entrance="one", provider="kimi", storage="embedded", documents=[_NOTES], purpose="nonsense"),
+    SampledCall(entrance="many", provider="kimi", storage="embedded", documents=[_NOTES, _TABLE], purpose="nonsense"),
     SampledCall(
         entrance="one",
         provider="glm",

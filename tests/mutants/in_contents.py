@@ -11,7 +11,7 @@ _BODY = "tools/engine/body.py"
 _LINE = "tools/engine/line.py"
 _READING = "tools/engine/reading.py"
 
-_PURPOSE = """            f'--{boundary}\\r\\nContent-Disposition: form-data; name="purpose"\\r\\n\\r\\n{purpose}\\r\\n'.encode(),\n"""
+_PURPOSE = """            f'--{boundary}\\r\\nContent-Disposition: form-data; name="purpose"\\r\\n\\r\\n{purpose}\\r\\n'.encode(),\n"""  # noqa: E501  # one line of the program
 _FILE = """            f'--{boundary}\\r\\nContent-Disposition: form-data; name="file"; '.encode(),\n"""
 _END = '        epilogue=f"\\r\\n--{boundary}--\\r\\n".encode(),\n'
 _QUOTED = "filename.translate(_ESCAPES)"
@@ -96,7 +96,7 @@ FORM: Final = (
         file=_BODY,
         patch={
             "def size(self) -> int:": "def size(self) -> None:",
-            "        return self._whole\n\n    @property\n    def sent": "        return None\n\n    @property\n    def sent",
+            "        return self._whole\n\n": "        return None\n\n",
         },
         shows_in="requests[*].framing",
     ),

@@ -151,6 +151,12 @@ RESULTS: Final = (
         shows_in="requests.count",
     ),
     Mutant(
+        defect="a batch goes on after an upload that failed",
+        file=_BATCH,
+        patch={"                    self.failed = True\n": ""},
+        shows_in="requests.count",
+    ),
+    Mutant(
         defect="stale dedup: a file of the same name is taken for known",
         file=_BATCH,
         patch={

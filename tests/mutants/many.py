@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
@@ -24,7 +24,7 @@ from random import Random
 from typing import Any, Final
 
 from migration import MISMATCHES, NOT_COMPARED, Comparison, Side
-from tests.mutants.calls import KIB, MIB, Document, SampledCall
+from tests.mutants.calls import KIB, MIB, Document, Entrance, SampledCall
 from tests.mutants.world import SECONDS, World, one_certificate, world
 from tools.sandbox import Fault, FaultKind, ServiceName, running_sandbox
 
@@ -52,6 +52,7 @@ _PARTS = (
     "..",
     "report",
 )
+_ENTRANCES: Final[Sequence[Entrance]] = ("function", "function", "one", "many")
 _EXTENSIONS = ("", ".txt", ".PDF", ".md", ".csv", ".png", ".xyzzy", ".tar.gz", ".")
 _HEADS = (b"", b"", b"\xef\xbb\xbf", b"--boundary\r\n", b"\r\n", b"\0", b"%PDF-1.7\n")
 _TAILS = (b"", b"", b"\n", b"\r\n", b"\r\n--", b"\0", b" ")
@@ -67,7 +68,7 @@ _FAULTS = (
 def generated_calls(random: Random) -> Iterator[SampledCall]:
     """Calls without end."""
     while True:
-        entrance = random.choice(("function", "function", "one", "many"))
+        entrance = random.choice(_ENTRANCES)
         serve = Side.LEGACY if random.random() < 0.8 else Side.CANDIDATE
         documents = [_document(random) for _ in range(random.randint(1, 4) if entrance == "many" else 1)]
         faults = [random.choice(_FAULTS)] if random.random() < 0.1 else []

@@ -19,11 +19,12 @@ PAGE: Final = ROOT / "docs" / "mutants.md"
 
 _HEAD = """# What comparisons find, and what they do not
 
-Is a comparison of shadows worth its name? Each row of this page is the program with one deliberate defect in the asynchronous
-implementation: a patch of a few characters, applied to a copy that runs in a process of its own. Up to 20 sampled calls are made
-([tests/mutants/calls.py](../tests/mutants/calls.py): both providers, both storages, every entrance, sizes around every border, a few
-failures; mostly legacy serves). The last columns say at which call a comparison first was a mismatch, with which verdict, and one
-of the fields that it named. The true implementations pass the same calls, and any number of generated ones:
+Each row of this page is the program with one deliberate defect in the asynchronous implementation: a patch of a few
+characters, applied to a copy that runs in a process of its own. Up to 20 sampled calls are made
+([tests/mutants/calls.py](../tests/mutants/calls.py): both providers, both storages, every entrance, sizes around every
+border, a few failures; mostly legacy serves). The table says at which call a comparison first was a mismatch, with
+which verdict, and one of the fields that it named. The true implementations pass the same calls, and any number of
+generated ones:
 
 ```sh
 .venv/bin/python -m pytest tests/mutants          # everything that stands here, and generated calls for a while
@@ -69,7 +70,8 @@ def fails_on(blind: Blind, folder: Path) -> bool:
     shutil.copytree(ROOT / "tests", program / "tests", ignore=shutil.ignore_patterns("node_modules", "__pycache__"))
     shutil.copy(ROOT / "pyproject.toml", program)
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", blind.caught_by]
-    return subprocess.run(command, cwd=program, capture_output=True, check=False).returncode == 1
+    ended = subprocess.run(command, cwd=program, capture_output=True, check=False)  # noqa: S603  # our own interpreter
+    return ended.returncode == 1
 
 
 def main() -> None:

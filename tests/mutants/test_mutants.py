@@ -18,6 +18,8 @@ from tests.mutants.trial import Result, run
 from tests.mutants.trials import MUTANTS
 from tools.sandbox import RunningSandbox
 
+pytestmark = pytest.mark.thorough
+
 every_one = pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.defect)
 
 MANY = 10_000

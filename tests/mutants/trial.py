@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from migration import MISMATCHES
+from migration import MISMATCHES, Comparison
 from tests.mutants.calls import SAMPLED_CALLS
 from tests.mutants.mutant import ROOT
 from tests.mutants.world import one_certificate, world
@@ -58,7 +58,7 @@ def run(program: Path, sandbox: RunningSandbox) -> Result:
         AssertionError: the trial itself failed.
     """
     given = json.dumps({**asdict(sandbox), "home": str(sandbox.home)})
-    ended = subprocess.run(
+    ended = subprocess.run(  # noqa: S603  # our own interpreter and module
         [sys.executable, "-m", "tests.mutants.trial", given],
         cwd=program,  # where Python looks first
         env={"PYTHONPATH": str(ROOT), "PATH": "", "SSL_CERT_FILE": str(one_certificate(sandbox.home))},
@@ -83,16 +83,19 @@ def main(given: str) -> None:
 
 
 def _trial(sandbox: RunningSandbox, folder: Path) -> Result:
-    not_compared: list[str] = []
+    found: list[Comparison] = []
     with world(sandbox, folder / "home") as here:
         for number, call in enumerate(SAMPLED_CALLS, start=1):
-            comparison = here.compare(call, folder / str(number))
-            if comparison.verdict in MISMATCHES:
+            found.append(here.compare(call, folder / str(number)))
+            if found[-1].verdict in MISMATCHES:
                 break
-            if comparison.detail:
-                not_compared.append(f"{number}: {comparison.detail}")
-    fields = dict.fromkeys(re.sub(r"\[\d+\]", "[*]", difference.field) for difference in comparison.differences)
-    return Result(calls=number, verdict=comparison.verdict, fields=tuple(fields), not_compared=not_compared)
+    last = found[-1]
+    return Result(
+        calls=len(found),
+        verdict=last.verdict,
+        fields=tuple(dict.fromkeys(re.sub(r"\[\d+\]", "[*]", difference.field) for difference in last.differences)),
+        not_compared=[f"{number}: {one.detail}" for number, one in enumerate(found, start=1) if one.detail],
+    )
 
 
 if __name__ == "__main__":

@@ -15,6 +15,8 @@ from tools.settings import MEGABYTE, Settings, use_settings
 from tools.storage import get_storage
 from tools.storage.supabase import patience
 
+pytestmark = pytest.mark.thorough
+
 SIZE = 7 * MEGABYTE + 1
 REFUSALS = [FaultKind.SERVER_ERROR, FaultKind.OVERLOADED, FaultKind.RATE_LIMITED, FaultKind.GATEWAY_TIMEOUT]
 BREAKS = [FaultKind.RESET_MID_BODY, FaultKind.DROP_AFTER_COMMIT]

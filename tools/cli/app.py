@@ -302,9 +302,7 @@ def drill(
     percent: Annotated[
         int, typer.Option(min=1, max=50, help="Share of the uploads that the new implementation gets.")
     ] = 10,
-    severity: Annotated[
-        int, typer.Option(min=1, max=100, metavar="PERCENT", help="How many of these go wrong.")
-    ] = 100,
+    severity: Annotated[int, typer.Option(min=1, max=100, metavar="PERCENT", help="How many of these go wrong.")] = 100,
     on_server: Annotated[
         bool, typer.Option("--on-server", help="Steer by the configured Unleash server, with flags of the drill's own.")
     ] = False,

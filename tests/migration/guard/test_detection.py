@@ -18,6 +18,8 @@ from tests.migration.guard.worlds_detection import (
 from tests.migration.guard.worlds_judging import JUDGES
 from tests.migration.guard.worlds_tables import false_rollbacks
 
+pytestmark = pytest.mark.thorough
+
 ROLLOUTS = 120
 NOISE = 1.3
 """So many rollouts tell a median to about a tenth, and a 90th percentile to about a seventh."""

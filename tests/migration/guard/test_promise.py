@@ -13,8 +13,8 @@ from scipy.integrate import quad  # type: ignore[import-untyped]  # it ships no 
 from scipy.stats import beta  # type: ignore[import-untyped]  # it ships no types
 
 from migration.guard import BadCall, Evidence, Signal
-from migration.guard._evidence import STAKED_UP_TO
-from migration.guard._labels import log_ratio
+from migration.guard._evidence import ROLLBACK_AT, STAKED_UP_TO
+from migration.guard._labels import LateProcess, log_ratio
 from tests.migration.guard.making import bad
 
 shares = st.sampled_from([0.001, 0.01, 0.1, 0.5, 0.98])
@@ -85,3 +85,32 @@ def test_the_published_implementation_agrees(share: float) -> None:
 
     ours, _ = quad(weighed, 1e-9, 1 - 1e-9, limit=200)
     assert ours == pytest.approx(float(peer.odds), rel=1e-5)
+
+
+@given(seen=st.lists(st.tuples(st.booleans(), shares), max_size=60), share=shares)
+def test_spreading_anew_is_a_fair_game_too(seen: list[tuple[bool, float]], share: float) -> None:
+    """The process for candidates that turn bad late neither gains nor loses on average, whatever it has seen."""
+    here, there = LateProcess(), LateProcess()
+    for process in (here, there):
+        for on_candidate, probability in seen:
+            process.add(on_candidate=on_candidate, probability=probability)
+    before = here.log
+    here.add(on_candidate=True, probability=share)
+    there.add(on_candidate=False, probability=share)
+    mean = share * np.exp(here.log - before) + (1 - share) * np.exp(there.log - before)
+    assert mean == pytest.approx(1.0, rel=1e-9)
+    assert sum(here.shares) == pytest.approx(1.0, rel=1e-9)
+
+
+@pytest.mark.parametrize("share", [0.01, 0.1, 0.5])
+def test_a_long_good_time_is_forgiven(share: float) -> None:
+    """After 2000 bad calls that were shared out fairly, some dozen failures on the candidate are enough."""
+    source = np.random.default_rng(6)
+    evidence = Evidence()
+    for label in source.random(2000) < share:
+        evidence.add(bad(on_candidate=bool(label), probability=share))
+    needed = 0
+    while evidence.total < ROLLBACK_AT:
+        evidence.add(bad(on_candidate=True, probability=share))
+        needed += 1
+    assert needed <= 30

@@ -13,6 +13,8 @@ from tests.migration.guard.worlds import NULL_WORLDS, STICKY_ROUTING, World
 from tests.migration.guard.worlds_judging import bad_calls, guard, guard_at_each_call
 from tests.migration.guard.worlds_tables import false_rollbacks, upper_bound
 
+pytestmark = pytest.mark.thorough
+
 ROLLOUTS = 150
 ALPHA = 1 / ROLLBACK_AT
 

@@ -66,9 +66,10 @@ def detection_table(rollouts: int) -> Iterable[Sequence[str]]:
     """Uploads of a bad candidate until it is rolled back."""
     yield "fault", *(f"{share:.0%} arm" for share in SHARES)
     for case in (*ERRORS, *OTHERS):
-        known = [f" ({median} / {most})" for median, most in case.known] or [""] * len(SHARES)
-        found = [detection(case, share, rollouts=rollouts).words for share in SHARES]
-        yield case.effect.name, *(words + published for words, published in zip(found, known, strict=True))
+        known = [f" ({median} / {most})" for median, most in case.known]
+        enough = rollouts if known else max(1, rollouts // 4)
+        found = [detection(case, share, rollouts=enough).words for share in SHARES]
+        yield case.effect.name, *(words + published for words, published in zip(found, known or [""] * 3, strict=True))
 
 
 def mismatch_table(rollouts: int) -> Iterable[Sequence[str]]:
@@ -131,7 +132,7 @@ def main() -> None:
     tables: dict[str, Callable[[], Iterable[Sequence[str]]]] = {
         "null": lambda: null_table(rollouts),
         "detection": lambda: detection_table(rollouts),
-        "mismatches": lambda: mismatch_table(rollouts),
+        "mismatches": lambda: mismatch_table(max(1, rollouts // 4)),
         "late": lambda: late_table(max(1, rollouts // 10)),
         "judges": lambda: judges_table(max(1, rollouts // 5)),
         "promotion": lambda: promotion_table(max(1, rollouts // 20)),

@@ -16,6 +16,8 @@ from tools.drill import FaultKind
 from tools.drill.history import KEEP_DRILLS, DrillHistory
 from tools.drill.result import DrillResult
 
+pytestmark = pytest.mark.thorough
+
 if TYPE_CHECKING:
     from tests.support.unleash import UnleashServer
 

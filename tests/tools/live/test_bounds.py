@@ -23,6 +23,8 @@ from tools.providers.kimi.kimi_client import send_file
 from tools.sandbox import FaultKind, ServiceName
 from tools.storage import get_storage
 
+pytestmark = pytest.mark.thorough
+
 
 def test_the_hourly_quota_drops(make_bench: MakeBench, tmp_path: Path) -> None:
     """Beyond the bytes of an hour nothing is made any more, and each comparison that is dropped says why."""

@@ -17,6 +17,8 @@ from tools.live.asking import asker
 from tools.live.provider_files import KimiFiles
 from tools.storage.port import UploadRow
 
+pytestmark = pytest.mark.thorough
+
 TEXT = b"some text\n" * 5000
 
 

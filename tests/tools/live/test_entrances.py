@@ -14,6 +14,8 @@ from tests.tools.live.bench import MODULES, TOOLS, Bench, declared, document
 from tests.tools.live.conftest import MakeBench
 from tools.sandbox import FaultKind, ServiceName
 
+pytestmark = pytest.mark.thorough
+
 
 def tool_of(bench: Bench) -> Any:
     return getattr(importlib.import_module(MODULES[bench.provider]), TOOLS[bench.provider])(bench.storage)

@@ -14,6 +14,8 @@ from tests.tools.live.conftest import MakeBench
 from tools.live import Fate, clean
 from tools.sandbox import Fault, FaultKind, ServiceName
 
+pytestmark = pytest.mark.thorough
+
 KIMI, GLM, SUPABASE = ServiceName.KIMI, ServiceName.GLM, ServiceName.SUPABASE
 
 

@@ -23,6 +23,8 @@ from tools.live import Fate, clean
 from tools.live.leftovers import journal_of
 from tools.storage.port import ProviderName
 
+pytestmark = pytest.mark.thorough
+
 ROOT = Path(__file__).parents[3]
 MOST_KILLS = 4
 """For each that comes in mid trial."""
