@@ -106,7 +106,9 @@ def world(sandbox: RunningSandbox, home: Path) -> Iterator[World]:
             "glm_max_bytes": LIMIT,
             "shim_home": home,
             "shadow_timeout": SECONDS,
+            "shadow_mode": "replay",
             "shadow_patience": 0.0,
+            "shadow_meets": 1.0,
             "shadow_noise_share": 0.0,
             "shadow_hourly_bytes": sys.maxsize,
         }
