@@ -76,7 +76,7 @@ ERRORS = (
     Case(
         world=_SELDOM,
         effect=Effect(name="errors 0.5 → 100 %", fails=1.0),
-        uploads=30,
+        uploads=150,
         known=((2, 3), (3, 4), (9, 9)),
     ),
 )
