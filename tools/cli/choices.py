@@ -40,3 +40,10 @@ class RecordedVerdict(StrEnum):
     NOISY = "noisy"
     STALE_INPUT = "stale_input"
     DROPPED = "dropped"
+
+
+class UploadProvider(StrEnum):
+    """Where files go."""
+
+    KIMI = "kimi"
+    GLM = "glm"

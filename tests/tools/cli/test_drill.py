@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.tools.cli.conftest import RunHere
-from tools.cli.app import DrillFault
 from tools.cli.exits import ExitCode
+from tools.cli.guard_commands import DrillFault
 from tools.drill import FaultKind
 from tools.drill.history import KEEP_DRILLS, DrillHistory
 from tools.drill.result import DrillResult

@@ -7,8 +7,8 @@ import pytest
 from flags import FileFlagAdmin
 from migration import Stage
 from tests.tools.cli.conftest import RunHere
-from tools.cli.app import MigrationStage
 from tools.cli.exits import ExitCode
+from tools.cli.flags_commands import MigrationStage
 from tools.migrations import NAMES
 
 KIMI, SHADOW = NAMES[0], f"{NAMES[0]}.shadow"
