@@ -10,7 +10,7 @@ from migration.guard._records import Made, Record
 from migration.guard._rollout import Dial, RolloutController
 from migration.guard._rollout_counts import Counter, Reading, Tallies
 from migration.guard._rollout_exposure import Exposure
-from migration.guard._rollout_judge import numbers_of
+from migration.guard._rollout_judge import numbers_of, step_anew
 from migration.guard._rollout_ledger import LedgerTallies
 from migration.guard._rollout_lock import only_controller
 from migration.guard._rollout_model import FlagShown, Move, Phase, Rollout, RolloutPlan, Step
@@ -59,4 +59,5 @@ __all__ = [
     "rate_bounds",
     "ratio_evidence",
     "replayed",
+    "step_anew",
 ]

@@ -24,7 +24,8 @@ class Record:
         rule: the guard's rule, if it was the guard.
         flag_before: fingerprint of the flag when it was decided.
         flag_after: fingerprint of the flag once it was carried out.
-        start: the evidence before `calls`, if it was the guard.
+        start: what it was decided by: the evidence before `calls`, if it was the guard; if it was a rollout, where that
+            stood and what it saw.
         calls: the bad calls behind it, oldest first.
         carried_out_at: when the flag was changed; None while that is due, or when nothing is.
         problem: why it has not been carried out so far.
@@ -45,6 +46,11 @@ class Record:
     carried_out_at: float | None = None
     problem: str | None = None
     id: int | None = None
+
+    @property
+    def is_of_rollout(self) -> bool:
+        """Whether a rollout decided, by `start` alone."""
+        return self.start is not None and "rollout" in self.start
 
     @classmethod
     def of(cls, ruling: Ruling, *, by: str, problem: str | None = None) -> Record:

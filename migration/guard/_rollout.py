@@ -8,7 +8,7 @@ confirmed is never made again: if the flag shows something else then, somebody w
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Protocol
 
@@ -16,7 +16,7 @@ from migration._errors import RolloutError
 from migration.guard._records import Record
 from migration.guard._rollout_counts import Reading, Tallies, counted
 from migration.guard._rollout_exposure import Exposure
-from migration.guard._rollout_judge import after, next_step, numbers_of
+from migration.guard._rollout_judge import after, grounds, next_step, numbers_of
 from migration.guard._rollout_model import (
     FlagShown,
     Move,
@@ -218,7 +218,15 @@ class RolloutController:
             return self._apply(rollout)
         if step.move is Move.WAIT or (step.move is Move.HOLD and step.reason in rollout.noted):
             return self._store.keep(rollout)
-        kept = self._keep(after(rollout, step, seen), step.move.value, step.sentence, by=CONTROLLER, reason=step.reason)
+        kept = self._keep(
+            after(rollout, step, seen),
+            step.move.value,
+            step.sentence,
+            by=CONTROLLER,
+            reason=step.reason,
+            numbers=step.numbers,
+            start=grounds(rollout, seen),
+        )
         return self._apply(kept) if step.move.changes_flag else kept
 
     def _apply(self, rollout: Rollout) -> Rollout:
@@ -241,7 +249,17 @@ class RolloutController:
             self._store.carried_out(rollout.record, at=at, flag_after=str(rollout.exposure))
         return self._store.keep(replace(rollout, changed=at, opened=True))
 
-    def _keep(self, rollout: Rollout, action: str, sentence: str, *, by: str, reason: str | None = None) -> Rollout:
+    def _keep(
+        self,
+        rollout: Rollout,
+        action: str,
+        sentence: str,
+        *,
+        by: str,
+        reason: str | None = None,
+        numbers: Mapping[str, float | int | str] | None = None,
+        start: Mapping[str, object] | None = None,
+    ) -> Rollout:
         shown = self._shown()
         record = Record(
             at=self._now(),
@@ -249,8 +267,9 @@ class RolloutController:
             action=action,
             by=by,
             sentence=sentence,
-            numbers=numbers_of(rollout),
+            numbers=numbers_of(rollout) if numbers is None else numbers,
             rule=reason,
+            start=start,
             flag_before=None if shown is None else _words(shown),
         )
         return self._store.keep(rollout, record, due=True)

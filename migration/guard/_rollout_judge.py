@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, replace
+from typing import Any
 
 from migration.guard._bounds import harm_bound, ratio_evidence
 from migration.guard._evidence import FREEZE_AT, ROLLBACK_AT
@@ -20,6 +21,17 @@ def next_step(rollout: Rollout, seen: Seen) -> Step:
     move, reason, text = next(_findings(rollout, seen, numbers))
     sentence = rollout.because if move is Move.END else f"{rollout.migration} {text}."
     return Step(move=move, reason=reason, sentence=sentence, numbers=numbers)
+
+
+def grounds(rollout: Rollout, seen: Seen) -> dict[str, object]:
+    """All that `next_step` decided by, as plain data, for `step_anew`."""
+    counts = replace(rollout.counts, last={})  # only for counting on, and large
+    return {"rollout": replace(rollout, counts=counts).state(), "seen": asdict(seen)}
+
+
+def step_anew(start: Mapping[str, Any]) -> Step:
+    """What `next_step` says to what `grounds` wrote down."""
+    return next_step(Rollout.restored(start["rollout"]), Seen.restored(start["seen"]))
 
 
 def after(rollout: Rollout, step: Step, seen: Seen) -> Rollout:

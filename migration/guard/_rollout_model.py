@@ -208,6 +208,15 @@ class Seen:
     epoch: int = 0
     flag: FlagShown | None = None
 
+    @classmethod
+    def restored(cls, state: Mapping[str, Any]) -> Self:
+        """The sight whose `asdict` this is."""
+        shown = state["flag"]
+        if shown is None:
+            return cls(**state)
+        exposure = None if shown["exposure"] is None else Exposure(**shown["exposure"])
+        return cls(**{**state, "flag": FlagShown(enabled=shown["enabled"], exposure=exposure)})
+
 
 class Move(StrEnum):
     """What a rollout does next."""

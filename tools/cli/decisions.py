@@ -6,14 +6,14 @@ import getpass
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import datetime
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from migration.guard import FREEZE_AT, ROLLBACK_AT, Record, replayed
+from migration.guard import FREEZE_AT, ROLLBACK_AT, Record, replayed, step_anew
 from tools.cli.errors import CommandError
 from tools.cli.exits import ExitCode
 from tools.cli.output import print_json, printable, say
@@ -42,7 +42,7 @@ def run(name: str | None, *, limit: int, as_json: bool) -> int:
 def explain(number: int, *, as_json: bool) -> int:
     """Show one decision with its figures, its bad calls, and how the evidence came about."""
     record = _record(number)
-    path = replayed(record.start, record.calls) if record.start else []
+    path = replayed(record.start, record.calls) if record.start and not record.is_of_rollout else []
     if as_json:
         print_json({**_as_data(record), "evidence_over_calls": path})
         return ExitCode.OK
@@ -65,16 +65,57 @@ def replay(number: int, *, as_json: bool) -> int:
     record = _record(number)
     if record.start is None:
         raise CommandError(f"decision {number} ({record.action}) was not taken on evidence, so there is none to replay")
-    recorded, computed = float(record.numbers["evidence"]), replayed(record.start, record.calls)[-1]
-    agrees = abs(recorded - computed) <= _SAME * max(recorded, computed)
+    again = _rollout_anew(record) if record.is_of_rollout else _evidence_anew(record)
     if as_json:
-        print_json({"id": number, "recorded": recorded, "computed": computed, "agrees": agrees})
+        print_json({"id": number, "recorded": again.recorded, "computed": again.computed, "agrees": again.agrees})
     else:
         say(
-            f"Decision {number}: recorded evidence {recorded:.6g}, computed anew from {len(record.calls)} bad calls "
-            f"{computed:.6g}: {'the same' if agrees else 'NOT the same'}."
+            f"Decision {number}: recorded {again.words.format(again.recorded)}, computed anew from {again.source} "
+            f"{again.words.format(again.computed)}: {'the same' if again.agrees else 'NOT the same'}."
         )
-    return ExitCode.OK if agrees else ExitCode.FAILED
+    return ExitCode.OK if again.agrees else ExitCode.FAILED
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Again:
+    """A decision as it was recorded, and as it comes out again.
+
+    Attributes:
+        recorded: what the record says.
+        computed: what follows from what was recorded with it.
+        agrees: whether that is the same.
+        source: from what it was computed.
+        words: how either is printed.
+    """
+
+    recorded: float | str
+    computed: float | str
+    agrees: bool
+    source: str
+    words: str
+
+
+def _evidence_anew(record: Record) -> _Again:
+    recorded, computed = float(record.numbers["evidence"]), replayed(record.start or {}, record.calls)[-1]
+    return _Again(
+        recorded=recorded,
+        computed=computed,
+        agrees=abs(recorded - computed) <= _SAME * max(recorded, computed),
+        source=f"{len(record.calls)} bad calls",
+        words="evidence {:.6g}",
+    )
+
+
+def _rollout_anew(record: Record) -> _Again:
+    step = step_anew(record.start or {})
+    same_numbers = step.numbers == record.numbers
+    return _Again(
+        recorded=record.action,
+        computed=step.move.value,
+        agrees=(step.move.value, step.sentence) == (record.action, record.sentence) and same_numbers,
+        source=f"where the rollout stood and {len(record.numbers)} figures",
+        words="{!r}",
+    )
 
 
 def resume(name: str, *, because: str, as_json: bool) -> int:

@@ -69,6 +69,10 @@ def test_a_rollout_advances_on_evidence_and_survives_a_kill(
     recorded = unleash_shim("decisions", KIMI, "--json").document
     actions = [record["action"] for record in reversed(recorded) if record["action"] != "hold"]
     assert actions == ["start", "promote", "promote", "promote", "complete"]
+    for record in recorded:
+        if record["action"] != "start":
+            again = unleash_shim("replay", record["id"], "--json")
+            assert (again.code, again.document["agrees"]) == (ExitCode.OK, True)
     assert {side for _, side, ok in members[0].calls(since=began)} == set(Side)
 
 

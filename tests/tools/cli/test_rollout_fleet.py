@@ -70,6 +70,12 @@ def test_a_candidate_that_is_faulty_in_one_of_four_processes_is_rolled_back_in_a
 
     decided = shim("decisions", NAME, "--json").document[0]
     assert (decided["action"], decided["by"], decided["rule"]) == ("rollback", "rollout", "evidence")
+    assert shim("replay", decided["id"], "--json").document == {
+        "id": decided["id"],
+        "recorded": "rollback",
+        "computed": "rollback",
+        "agrees": True,
+    }
     time.sleep(3)
     calls = candidate_calls(members)
     assert all(member.calls(since=time.time() - 1) for member in members)  # they all still call
