@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from bench.harness import Figure
+from bench.limits import limits_text
 from bench.plots import plot_growth, plot_row
 from bench.results import ContenderResult, GrowthResult, Results, RowResult
 from bench.ticker import IDLE
@@ -57,7 +58,7 @@ def write_page(results: Results, folder: Path) -> Path:
 
 def page_text(results: Results) -> str:
     """The page as Markdown."""
-    parts = [_HEAD, _QUICK if results.quick else "", _goals(results)]
+    parts = [_HEAD, _QUICK if results.quick else "", _goals(results), limits_text(results)]
     parts += [_ratios(row) for row in results.rows]
     if results.growths:
         parts.append("\n## How cost grows\n")

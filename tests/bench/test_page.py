@@ -11,6 +11,7 @@ import pytest
 from bench.competition import judged
 from bench.errors import NoResultsError
 from bench.harness import Contender, Curve, Figure, Goal, Row
+from bench.limits import limits_text
 from bench.machine import this_machine
 from bench.page import page_text, write_page
 from bench.quoting import quotation
@@ -174,3 +175,16 @@ def test_what_bends_first_is_told_of_each_contender() -> None:
     assert "memory bends first, at 1000 (size): it rises to 100.0 times" in engine
     assert "nothing bends" in legacy
     assert "fails at 1: out of memory" in cheat
+
+
+def test_a_missed_goal_is_explained_with_figures_of_the_run() -> None:
+    """The paragraph names the row; without a missed goal, or a known reason, there is none."""
+    whole = results(quick=False)
+
+    def told(row: RowResult) -> str:
+        return limits_text(replace(whole, rows=(row,)))
+
+    missed = replace(result(), name="small-1", title="Small files")
+    assert told(missed).count("Small files: ") == 1
+    reached = replace(missed, goals=tuple(goal for goal in missed.goals if goal.reached))
+    assert told(reached) == told(replace(missed, name="other")) == ""
