@@ -81,8 +81,8 @@ _LIMITS = (
     _Limit(
         concerns=lambda row: row.name.startswith("small-"),
         words="**A quicker peer.** The goal was set with an `openai` client that a pool of threads calls. *openai* "
-        "here is kept open and called from its own thread, where *legacy* makes a client for each call. What is left of the "
-        "engine is aiohttp's own work for a request.",
+        "here is kept open and called from its own thread, where *legacy* makes a client for each call. What is left "
+        "of the engine is aiohttp's own work for a request.",
         figures=_plain,
     ),
     _Limit(
