@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from migration._errors import LedgerError
+from migration._forking import unforked
 from migration._ledger_fold import Write, folded
 from migration._ledger_retention import PRUNE_EVERY, limit_size, prune
 from migration._ledger_schema import COUNT_LOSSES, make_tables, unusable
@@ -120,7 +121,7 @@ class LedgerWriter:
         self._written_since_pruning += len(records)
         due = self._written_since_pruning >= PRUNE_EVERY
         try:
-            with closing(sqlite3.connect(self._path, timeout=_LOCKED_SECONDS)) as database, database:
+            with unforked(), closing(sqlite3.connect(self._path, timeout=_LOCKED_SECONDS)) as database, database:
                 make_tables(database, self._path)
                 limit_size(database)
                 if lost > self._losses_written:

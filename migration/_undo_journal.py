@@ -17,6 +17,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from migration._errors import UndoJournalError
+from migration._forking import unforked
 from migration._owner import owner_of
 
 HOUR = 3600.0
@@ -189,7 +190,7 @@ class UndoJournal:
         """A connection and a transaction; what is committed survives a loss of power."""
         try:
             os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
-            with closing(sqlite3.connect(self.path, timeout=_LOCKED_SECONDS)) as database:
+            with unforked(), closing(sqlite3.connect(self.path, timeout=_LOCKED_SECONDS)) as database:
                 self._prepare(database)
                 with database:
                     yield database
