@@ -16,6 +16,7 @@ pytest_plugins = (
     "tests.support.monolith",
     "tests.support.prometheus",
     "tests.support.sandbox",
+    "tests.support.supabase",
     "tests.support.unleash",
     "tests.support.fleet",  # it builds upon the one before
 )

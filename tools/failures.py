@@ -91,6 +91,8 @@ OWN: Mapping[str | type[BaseException], Rule] = {
     "tools.providers.answers.ProviderAnswerError": ErrorKind.BAD_ANSWER,
     "tools.providers.answers.FileGoneError": ErrorKind.INTEGRITY,
     "tools.providers.answers.ProviderTimeoutError": ErrorKind.TIMEOUT,
+    "tools.providers.opening.NotRegularFileError": ErrorKind.BAD_INPUT,
+    "tools.providers.opening.FileReplacedError": ErrorKind.BAD_INPUT,
     "tools.engine.errors.FileChangedError": ErrorKind.BAD_INPUT,
     "tools.engine.errors.NotAFileError": ErrorKind.BAD_INPUT,
     "tools.engine.errors.ConnectionNotMadeError": _not_connected,

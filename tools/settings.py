@@ -73,6 +73,7 @@ class Settings(BaseSettings):
     shim_prometheus_url: WebAddress | None = None
     shim_instance: str = Field(default_factory=socket.gethostname, min_length=1, max_length=200)
     shim_ledger_days: int = Field(default=30, ge=1, le=3650)
+    shim_console_token: SecretStr | None = Field(default=None, min_length=16)
     shim_guard_policy: str = ""
     shim_guard_hang_seconds: float = Field(default=120.0, gt=0)
 
@@ -111,9 +112,19 @@ class Settings(BaseSettings):
         return self.shim_home / "ledger.db"
 
     @property
+    def journal_file(self) -> Path:
+        """Where the processes of this machine write down what they are about to upload."""
+        return self.shim_home / "journal.db"
+
+    @property
     def undo_file(self) -> Path:
         """Where the processes of this machine write down what live shadows make, until it is undone."""
         return self.shim_home / "shadows.db"
+
+    @property
+    def vitals_file(self) -> Path:
+        """Where the processes of this machine write down what the console shows of them."""
+        return self.shim_home / "vitals.db"
 
     @property
     def trials_folder(self) -> Path:

@@ -43,16 +43,19 @@ class PrometheusServer:
             return result
 
 
-MakePrometheus = Callable[[Sequence[int]], PrometheusServer]
+MakePrometheus = Callable[..., PrometheusServer]
 
 
 @pytest.fixture
 def make_prometheus(tmp_path: Path) -> Iterator[MakePrometheus]:
-    """Makes servers that scrape these ports. That one cannot be started is an error, not a reason to skip."""
+    """Makes servers that scrape these ports, and follow these rules if there are any.
+
+    That one cannot be started is an error, not a reason to skip.
+    """
     servers: list[PrometheusServer] = []
 
-    def make(ports: Sequence[int]) -> PrometheusServer:
-        servers.append(_start(tmp_path / f"prometheus-{len(servers)}", ports))
+    def make(ports: Sequence[int], *, rules: Path | None = None) -> PrometheusServer:
+        servers.append(_start(tmp_path / f"prometheus-{len(servers)}", ports, rules))
         return servers[-1]
 
     yield make
@@ -60,11 +63,16 @@ def make_prometheus(tmp_path: Path) -> Iterator[MakePrometheus]:
         server.stop()
 
 
-def _start(folder: Path, ports: Sequence[int]) -> PrometheusServer:
+def _start(folder: Path, ports: Sequence[int], rules: Path | None) -> PrometheusServer:
     folder.mkdir()
     targets = [f"127.0.0.1:{port}" for port in ports]
     configuration = {
-        "global": {"scrape_interval": f"{int(SCRAPE_SECONDS * 1000)}ms", "scrape_timeout": "500ms"},
+        "global": {
+            "scrape_interval": f"{int(SCRAPE_SECONDS * 1000)}ms",
+            "scrape_timeout": "500ms",
+            "evaluation_interval": "1s",
+        },
+        "rule_files": [] if rules is None else [str(rules)],
         "scrape_configs": [{"job_name": "monolith", "static_configs": [{"targets": targets}]}],
     }
     (folder / "prometheus.yml").write_text(json.dumps(configuration))  # JSON is YAML

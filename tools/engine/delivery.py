@@ -15,6 +15,7 @@ from tools.engine.claims import Likeness, awaiting_answer, claim, listed_name
 from tools.engine.errors import (
     ConnectionLostError,
     ConnectionNotMadeError,
+    FileChangedError,
     HttpStatusError,
     ListingUnavailableError,
     ServerFailedError,
@@ -27,9 +28,11 @@ from tools.engine.providers import Provider, advised_delay
 from tools.engine.reading import FileSource
 from tools.engine.throttle import LONGEST_HOLD_SECONDS, request_place
 from tools.engine.transport import post_file
+from tools.errors import MissingKeyError
 from tools.providers.answers import NoFileIdError
 from tools.providers.refusals import refuses_for_good, refuses_in_success
 from tools.settings import get_settings
+from tools.wire.attempts import Attempt, Attempts
 
 _SECOND_LOOK_SECONDS = 1.0
 """A listing may lag behind; who looks only once may send a file twice."""
@@ -58,8 +61,15 @@ class _Failure:
         return self.error.headers if isinstance(self.error, HttpStatusError) else {}
 
 
-async def deliver(provider: Provider, source: FileSource, *, purpose: str, pace: Pace = REAL_PACE) -> str:
-    """Upload a file and return the provider's id of it.
+async def deliver(
+    provider: Provider,
+    source: FileSource,
+    *,
+    purpose: str,
+    pace: Pace = REAL_PACE,
+    attempts: Attempts | None = None,
+) -> str:
+    """Upload a file and return the provider's id of it; `attempts` says how often it was sent, and with what outcome.
 
     Raises:
         ConnectionNotMadeError: nothing was sent, in any attempt.
@@ -69,13 +79,14 @@ async def deliver(provider: Provider, source: FileSource, *, purpose: str, pace:
         MissingKeyError: no key is configured.
         FileChangedError, OSError: the file cannot be read as it was.
     """
-    likeness = Likeness(provider=provider.name, filename=listed_name(source.name), size=source.size, purpose=purpose)
+    likeness = likeness_of(provider, source, purpose)
+    attempts = Attempts() if attempts is None else attempts
     began = pace.clock()
     sent = False
     retry = refusals = 0
     while True:
         async with request_place(provider, source.size, refusals=refusals, pace=pace) as place:
-            outcome = await _attempt(provider, source, likeness)
+            outcome = await _attempt(provider, source, likeness, attempts.begin())
             _report(place, outcome, shortest_delay=provider.retry_delay(retry, {}, jitter=1.0) or 0.0)
         if isinstance(outcome, str):
             return outcome
@@ -84,6 +95,7 @@ async def deliver(provider: Provider, source: FileSource, *, purpose: str, pace:
         if outcome.open_outcome:
             found = await _look_for(provider, likeness, began=began, pace=pace, cause=error)
             if found is not None:
+                attempts.settle_last()
                 return found
         delay = provider.retry_delay(retry, outcome.headers, jitter=pace.jitter())
         if not outcome.retry or retry == provider.retries or delay is None:
@@ -93,7 +105,12 @@ async def deliver(provider: Provider, source: FileSource, *, purpose: str, pace:
         refusals += outcome.busy
 
 
-async def _attempt(provider: Provider, source: FileSource, likeness: Likeness) -> str | _Failure:
+def likeness_of(provider: Provider, source: FileSource, purpose: str) -> Likeness:
+    """What a listing shows of this upload."""
+    return Likeness(provider=provider.name, filename=listed_name(source.name), size=source.size, purpose=purpose)
+
+
+async def _attempt(provider: Provider, source: FileSource, likeness: Likeness, attempt: Attempt) -> str | _Failure:
     settings = get_settings()
     async with awaiting_answer(likeness):
         try:
@@ -103,16 +120,22 @@ async def _attempt(provider: Provider, source: FileSource, likeness: Likeness) -
                 purpose=likeness.purpose,
                 headers=provider.headers(settings),
             )
+            attempt.status = answer.status
             answer.raise_for_status()
         except ConnectionNotMadeError as error:
+            attempt.settled = True
             return _Failure(error=error, open_outcome=False, retry=True)
         except TransportError as error:
             return _Failure(error=error, open_outcome=True, retry=True)
         except HttpStatusError as error:
             return _judged(error)
+        except (MissingKeyError, FileChangedError, OSError):
+            attempt.settled = True  # the form, if it was begun, is left incomplete
+            raise
         try:
             file_id = provider.file_id(answer)
         except NoFileIdError as error:
+            attempt.settled = error.is_refusal
             return _Failure(error=error, open_outcome=False, retry=False, busy=refuses_in_success(answer.body))
         claim(provider.name, file_id)
         return file_id

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import os
+import time
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -11,15 +11,20 @@ from tools.engine.delivery import deliver
 from tools.engine.errors import ConnectionLostError, ConnectionNotMadeError, FileChangedError
 from tools.engine.pace import REAL_PACE, Pace
 from tools.engine.providers import Provider
-from tools.engine.reading import FileSource, measure, read_file
+from tools.engine.reading import FileSource, measure
+from tools.engine.recording import record
+from tools.engine.settling import settle_later
 from tools.engine.threads import run_in_thread
 from tools.engine.throttle import upload_place
+from tools.journal.beginning import undertaking
+from tools.journal.drivers import Work, carry_out_async
+from tools.journal.errors import ClaimTimeoutError
+from tools.journal.intent import UploadSide
+from tools.journal.policy import Record, Send, Settle, Store, Undertaking, upload
 from tools.providers.gateway import FILE_TYPE, guessed_mime_type, storage_failure
 from tools.providers.validation import validate_upload
 from tools.settings import get_settings
 from tools.storage.errors import StorageUnreachableError
-
-logger = logging.getLogger(__name__)
 
 
 class BlockingStorage(Protocol):
@@ -59,13 +64,38 @@ async def upload_through_gateway(
         RuntimeError: the storage or the provider failed; the text says which. Its cause is a `ConnectionNotMadeError`
             only if it is certain that nothing was sent anywhere.
     """
+    began = time.monotonic()
     async with upload_place(provider, _size_at(file_path)):
-        source = await run_in_thread(checked_source, file_path, limit=provider.gateway.limit(get_settings()))
-        supabase_file_id = await _store(storage, provider, source)
-        provider_file_id = await _deliver(provider, source, purpose, pace)
-        ids = {"provider_file_id": provider_file_id, "supabase_file_id": supabase_file_id}
-        await _record(storage, provider, source, ids)
-    return provider.gateway.result(source, **ids)
+        source, journaled = await run_in_thread(_prepared, provider, file_path, purpose, began)
+
+        async def perform(work: Work) -> object:
+            match work:
+                case Store():
+                    return await _store(storage, provider, source)
+                case Send():
+                    return await _deliver(provider, source, purpose, pace, journaled)
+                case Record(supabase_file_id=copy, provider_file_id=sent):
+                    return await record(storage, provider, source, supabase_file_id=copy, provider_file_id=sent)
+                case Settle():
+                    return settle_later(work, journaled, provider=provider, source=source, storage=storage)
+
+        try:
+            uploaded = await carry_out_async(upload(journaled), perform)
+        except ClaimTimeoutError as error:
+            raise provider.gateway.failure(error) from error
+    return provider.gateway.result(
+        source, provider_file_id=uploaded.provider_file_id, supabase_file_id=uploaded.supabase_file_id
+    )
+
+
+def _prepared(
+    provider: Provider, file_path: str | os.PathLike[str], purpose: str, began: float
+) -> tuple[FileSource, Undertaking | None]:
+    """The file, and what the journal is to know of its upload. Blocks; raises as `checked_source`."""
+    source = checked_source(file_path, limit=provider.gateway.limit(get_settings()))
+    return source, undertaking(
+        provider.name, source, sha256=source.sha256, purpose=purpose, side=UploadSide.ASYNC, began=began
+    )
 
 
 def _size_at(file_path: str | os.PathLike[str]) -> int:
@@ -85,7 +115,7 @@ def checked_source(file_path: str | os.PathLike[str], *, limit: int) -> FileSour
         RuntimeError: it changes all the time.
     """
     try:
-        return measure(validate_upload(file_path, limit=limit).path)
+        return measure(validate_upload(file_path, limit=limit).path, limit=limit)
     except FileChangedError as error:
         raise storage_failure(error) from error
 
@@ -101,7 +131,7 @@ async def _store(storage: BlockingStorage | StreamingStorage, provider: Provider
         return await run_in_thread(
             storage.upload_file,
             file_path=path,
-            file_data=await read_file(source.path) if source.held is None else source.held,
+            file_data=await source.whole(),
             original_name=source.name,
             mime_type=mime_type,
             file_type=FILE_TYPE,
@@ -114,10 +144,13 @@ async def _store(storage: BlockingStorage | StreamingStorage, provider: Provider
         raise storage_failure(error) from error
 
 
-async def _deliver(provider: Provider, source: FileSource, purpose: str, pace: Pace) -> str:
+async def _deliver(
+    provider: Provider, source: FileSource, purpose: str, pace: Pace, journaled: Undertaking | None
+) -> str:
+    attempts = None if journaled is None else journaled.attempts
     try:
         await source.still_there()  # the SDKs open the file a second time, so callers know a failure where it vanished
-        return await deliver(provider, source, purpose=purpose, pace=pace)
+        return await deliver(provider, source, purpose=purpose, pace=pace, attempts=attempts)
     except ConnectionNotMadeError as error:
         # the storage has its copy by now, so this must not stand as a proof that nothing was sent
         symptom = provider.wording(error)
@@ -126,15 +159,3 @@ async def _deliver(provider: Provider, source: FileSource, purpose: str, pace: P
     except Exception as error:
         raise provider.gateway.failure(provider.wording(error)) from error
     raise provider.gateway.failure(symptom) from cause
-
-
-async def _record(storage: Any, provider: Provider, source: FileSource, ids: dict[str, str]) -> None:
-    """Write the row. The upload stands even if that fails."""
-    row = provider.gateway.row(source, **ids, sha256=source.sha256)
-    try:
-        if hasattr(storage, "record_upload_async"):
-            await storage.record_upload_async(row)
-        else:
-            await run_in_thread(storage.record_upload, row)
-    except Exception:
-        logger.exception(provider.gateway.unrecorded(row.provider_file_id))

@@ -147,5 +147,5 @@ async def upload_multiple_files_concurrent(
 def _json_or_text(answer: Answer) -> Any:
     try:
         return json.loads(answer.body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return answer.text

@@ -18,6 +18,7 @@ from tools.engine.threads import run_in_thread
 from tools.engine.turns import turns
 from tools.settings import MEGABYTE
 from tools.wire.confinement import is_confined
+from tools.wire.progress import note_sent
 
 WRITE_BYTES = 512 * 1024
 """The most that is written at once. What the kernel does not take then is copied, and encryption copies everything."""
@@ -92,7 +93,7 @@ class Line:
         await self._writer.write(data)
         await self._writer.drain()
         self._watch.waiting = False
-        self.sent += len(data)
+        self._took(len(data))
 
     def keep_nothing(self) -> None:
         """From here on a write has left the process when it returns, so that its memory can be used again.
@@ -123,7 +124,7 @@ class Line:
                 if not count:
                     break
                 done += count
-                self.sent += count
+                self._took(count)
         return done
 
     async def confirmed(self, count: int) -> None:
@@ -135,6 +136,10 @@ class Line:
         while self.sent - unconfirmed_bytes(self._transport) < count:  # noqa: ASYNC110  # nobody reports it
             await asyncio.sleep(_POLL_SECONDS)
         self._watch.waiting = False
+
+    def _took(self, count: int) -> None:
+        self.sent += count
+        note_sent(count)
 
     async def _send_some(self, connected: socket.socket, descriptor: int, start: int, length: int) -> int:
         while True:

@@ -24,6 +24,7 @@ from tools.providers.gateway import Gateway
 from tools.providers.keys import required_key
 from tools.settings import Settings
 from tools.storage.port import ProviderName
+from tools.wire.hidden import HiddenText
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +78,7 @@ class Provider:
             MissingKeyError: no key is configured.
         """
         key = required_key(self.secret_of(settings), self.key_variable)
-        return {"Accept": "application/json", "Authorization": f"Bearer {key}", **self.extra_headers}
+        return {"Accept": "application/json", "Authorization": HiddenText(f"Bearer {key}"), **self.extra_headers}
 
     def file_id(self, answer: Answer) -> str:
         """The id in the answer to an upload.
@@ -88,7 +89,7 @@ class Provider:
         """
         try:
             body = json.loads(answer.body)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             if self.takes_for_json(answer.headers.get("content-type", "*").split(";")[0]):
                 raise UnusableAnswerError(str(error)) from error
             body = answer.text
@@ -126,7 +127,7 @@ def _openai_status_text(error: HttpStatusError) -> str:
     """Only the `message` that the body designates is shown."""
     try:
         body = json.loads(error.text.strip())
-    except ValueError:
+    except (ValueError, RecursionError):
         body = None
     designated = body.get("error", body) if isinstance(body, dict) else None
     message = designated.get("message") if isinstance(designated, dict) else None

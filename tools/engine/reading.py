@@ -1,11 +1,15 @@
-"""Reads files off the event loop, in pieces, as they were at one moment."""
+"""Reads files off the event loop, in pieces, as they were at one moment.
+
+A file may be opened several times: for a copy, an upload, a retry. Each time it must be the file that was looked at
+first, before a byte of it is read. That it is unchanged is found out before its last bytes are handed out.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import stat
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from io import FileIO
@@ -17,6 +21,8 @@ from aiofiles.threadpool.binary import AsyncFileIO
 from tools.engine.buffers import BUFFERS
 from tools.engine.errors import FileChangedError, NotAFileError
 from tools.engine.threads import run_in_thread, to_its_end
+from tools.providers.opening import FileIdentity, NotRegularFileError, open_regular
+from tools.providers.validation import too_large
 from tools.settings import MEGABYTE
 
 SHORT_FILE_BYTES = 256 * 1024
@@ -25,17 +31,27 @@ SHORT_FILE_BYTES = 256 * 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Fingerprint:
-    """What changes when a file is replaced or written to, as far as the file system tells."""
+    """What changes when a file is replaced or written to, as far as the file system tells.
 
-    device: int
-    inode: int
+    Attributes:
+        changed_ns: whoever writes may set the other time back, but not this one. It also moves when nothing is written
+            (new rights, another name), so it is a reason to look, not a proof.
+    """
+
+    identity: FileIdentity
     size: int
     modified_ns: int
+    changed_ns: int = field(compare=False)
 
     @classmethod
     def of(cls, descriptor: int) -> _Fingerprint:
         status = os.fstat(descriptor)
-        return cls(device=status.st_dev, inode=status.st_ino, size=status.st_size, modified_ns=status.st_mtime_ns)
+        return cls(
+            identity=FileIdentity(device=status.st_dev, inode=status.st_ino),
+            size=status.st_size,
+            modified_ns=status.st_mtime_ns,
+            changed_ns=status.st_ctime_ns,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +77,7 @@ class FileContent:
         """Its bytes from `start` on, `chunk_size` of them at a time, `length` (by default all) in all.
 
         Raises:
-            FileChangedError: the file is not what it was; raised before the last piece is handed out.
+            FileChangedError: it is another file, or not what it was; raised before the last piece is handed out.
             OSError: it can no longer be read.
         """
         left = self.size - start if length is None else length
@@ -69,7 +85,7 @@ class FileContent:
             for place in range(start, start + left, chunk_size):
                 yield self.held[place : min(place + chunk_size, start + left)]
             return
-        async with _opened(self.path) as file:
+        async with _opened(self.path, self.open_same) as file:
             await run_in_thread(os.lseek, file.fileno(), start, os.SEEK_SET)
             while left:
                 piece = await to_its_end(file.read(min(chunk_size, left)))
@@ -84,11 +100,43 @@ class FileContent:
         Raises:
             OSError: it cannot; with the text that opening it gives.
         """
-        await run_in_thread(lambda: self.path.open("rb", buffering=0).close())
+        await run_in_thread(lambda: FileIO(os.fspath(self.path), opener=open_regular).close())
+
+    async def whole(self) -> bytes:
+        """All its bytes at once.
+
+        Raises:
+            FileChangedError: it is another file, or not what it was.
+            OSError: it can no longer be read.
+        """
+        return await run_in_thread(self._read_whole) if self.held is None else self.held
+
+    def open_same(self, path: str, flags: int) -> int:
+        """Open the file again; an `opener`.
+
+        Raises:
+            FileChangedError: the path leads to another file. Nothing was read.
+            OSError: it cannot be opened.
+        """
+        try:
+            descriptor = open_regular(path, flags)
+        except NotRegularFileError as error:
+            raise FileChangedError(self.path) from error
+        if FileIdentity.of(descriptor) != self._fingerprint.identity:
+            os.close(descriptor)
+            raise FileChangedError(self.path)
+        return descriptor
 
     def is_intact(self, descriptor: int) -> bool:
         """Whether the file opened as `descriptor` is what this was made from. May block."""
         return _Fingerprint.of(descriptor) == self._fingerprint
+
+    def _read_whole(self) -> bytes:
+        with FileIO(os.fspath(self.path), opener=self.open_same) as file:
+            content = file.read(self.size)
+            if len(content) < self.size or not self.is_intact(file.fileno()):
+                raise FileChangedError(self.path)
+        return content
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,68 +155,10 @@ class FileSource(FileContent):
         """Whether the file opened as `descriptor` is what this was made from. May block."""
         now = _Fingerprint.of(descriptor)
         was = self._fingerprint
-        if now == was:
+        if now == was and now.changed_ns == was.changed_ns:
             return True
-        grew = (now.device, now.inode) == (was.device, was.inode) and now.size >= was.size
+        grew = now.identity == was.identity and now.size >= was.size
         return grew and _sha256(descriptor, self) == self.sha256
-
-
-class RangeReader:
-    """Reads bytes of a file piece by piece, into memory that it is given. Blocks, so it belongs into a thread.
-
-    It opens the file for the first piece; before it hands out the last one it makes sure that the file is what it was.
-
-    Attributes:
-        place: offset of the next byte.
-        left: how many bytes are still to be read.
-    """
-
-    def __init__(self, content: FileContent, *, start: int, length: int) -> None:
-        self.place = start
-        self.left = length
-        self._content = content
-        self._file: FileIO | None = None
-
-    def open(self) -> int:
-        """Open the file unless it is open, and return its descriptor, which stays this reader's.
-
-        Raises:
-            OSError: it cannot be opened.
-        """
-        if self._file is None:
-            self._file = FileIO(os.fspath(self._content.path))
-        return self._file.fileno()
-
-    def read_into(self, view: memoryview) -> int:
-        """Fill `view`, or as much of it as there are bytes left.
-
-        Returns:
-            How many bytes were read.
-
-        Raises:
-            FileChangedError: the file is not what it was.
-            OSError: it cannot be read.
-        """
-        descriptor = self.open()
-        wanted = min(len(view), self.left)
-        _fill(view[:wanted], descriptor, self.place, self._content.path)
-        self.skip(wanted)
-        if not self.left:
-            if not self._content.is_intact(descriptor):
-                raise FileChangedError(self._content.path)
-            self.close()
-        return wanted
-
-    def skip(self, count: int) -> None:
-        """Leave out bytes that went another way."""
-        self.place += count
-        self.left -= count
-
-    def close(self) -> None:
-        """Close the file, if it is open."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
 
 
 async def open_content(path: Path) -> FileContent:
@@ -196,30 +186,35 @@ async def read_file(path: Path) -> bytes:
     content = await open_content(path)
     if content.held is not None:
         return content.held
-    async with _opened(path) as file:
+    async with _opened(path, open_regular) as file:
         return await to_its_end(file.readall())
 
 
 @asynccontextmanager
-async def _opened(path: Path) -> AsyncGenerator[AsyncFileIO, None]:
+async def _opened(path: Path, opener: Callable[[str, int], int]) -> AsyncGenerator[AsyncFileIO, None]:
     """Open a file for reading without a buffer; a cancellation meanwhile does not lose the handle."""
-    file = await to_its_end(aiofiles.open(path, "rb", buffering=0), unwanted=AsyncFileIO.close)
+    file = await to_its_end(
+        aiofiles.open(os.fspath(path), "rb", buffering=0, opener=opener), unwanted=AsyncFileIO.close
+    )
     try:
         yield file
     finally:
         await to_its_end(file.close())
 
 
-def measure(path: Path) -> FileSource:
+def measure(path: Path, *, limit: int | None = None) -> FileSource:
     """Look at a file and hash it, in one pass; keep its bytes if it is short. Blocks.
 
     Raises:
         NotAFileError: it is no regular file.
+        ValueError: it has more than `limit` bytes.
         FileChangedError: it shrank meanwhile.
         OSError: it cannot be read.
     """
     with _opened_now(path) as file:
         content = _look_at(path, file)
+        if limit is not None and content.size > limit:
+            raise too_large(path, size=content.size, limit=limit)
         digest = _sha256(file.fileno(), content) if content.held is None else hashlib.sha256(content.held).hexdigest()
     return FileSource(
         path=content.path,
@@ -237,9 +232,12 @@ def _open_content(path: Path) -> FileContent:
 
 
 def _opened_now(path: Path) -> FileIO:
-    if not stat.S_ISREG(path.stat().st_mode):  # before opening: opening a pipe waits for its writer
+    if not stat.S_ISREG(path.stat().st_mode):  # before opening, which alone may do something to a device
         raise NotAFileError(path)
-    return FileIO(os.fspath(path))
+    try:
+        return FileIO(os.fspath(path), opener=open_regular)
+    except NotRegularFileError as error:
+        raise NotAFileError(path) from error
 
 
 def _look_at(path: Path, file: FileIO) -> FileContent:
@@ -257,13 +255,18 @@ def _sha256(descriptor: int, content: FileContent) -> str:
     with BUFFERS.lend() as buffer:
         for place in range(0, content.size, len(buffer)):
             piece = buffer[: content.size - place]
-            _fill(piece, descriptor, place, content.path)
+            fill(piece, descriptor, place, content.path)
             digest.update(piece)
     return digest.hexdigest()
 
 
-def _fill(view: memoryview, descriptor: int, place: int, path: Path) -> None:
-    """Read exactly as many bytes as `view` holds."""
+def fill(view: memoryview, descriptor: int, place: int, path: Path) -> None:
+    """Read exactly as many bytes as `view` holds, from `place` on.
+
+    Raises:
+        FileChangedError: the file ends before.
+        OSError: it cannot be read.
+    """
     done = 0
     while done < len(view):
         count = os.preadv(descriptor, [view[done:]], place + done)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from tools.errors import ToolsError
+from tools.settings import MEGABYTE
 
 
 class ProviderAnswerError(ToolsError):
@@ -15,9 +16,13 @@ class NoFileIdError(ProviderAnswerError):
     """An upload was answered without a file id.
 
     GLM has been seen to answer an overload with status 200 and an error in the body.
+
+    Attributes:
+        is_refusal: the provider said that it is an error, so there is no file.
     """
 
     def __init__(self, answer: Mapping[str, object]) -> None:
+        self.is_refusal = bool(answer.get("error"))
         super().__init__(f"the answer has no file id{_reason_in(answer)}")
 
 
@@ -31,6 +36,20 @@ def file_id_of(answer: Mapping[str, object]) -> str:
     if not isinstance(file_id, str) or not file_id:
         raise NoFileIdError(answer)
     return file_id
+
+
+MAX_ANSWER_BYTES = 128 * MEGABYTE
+"""A longer answer is not read: more text than the largest file can hold."""
+
+ANSWER_SECONDS = 600.0
+"""So soon an answer that has begun must be complete: as long as the more patient SDK waits for its beginning."""
+
+
+class AnswerTooLongError(ProviderAnswerError):
+    """A provider's answer has no end, or none that can be waited for."""
+
+    def __init__(self, provider: str) -> None:
+        super().__init__(f"{provider} answered with more than {MAX_ANSWER_BYTES} bytes")
 
 
 class FileGoneError(ProviderAnswerError):

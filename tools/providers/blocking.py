@@ -8,15 +8,25 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from tools.journal.beginning import undertaking
+from tools.journal.drivers import Work, carry_out
+from tools.journal.errors import ClaimTimeoutError
+from tools.journal.intent import UploadSide
+from tools.journal.policy import Record, Send, Settle, Store, Undertaking, upload
+from tools.providers.answers import NoFileIdError
 from tools.providers.gateway import FILE_TYPE, Gateway, guessed_mime_type, storage_failure
-from tools.providers.validation import validate_upload
+from tools.providers.opening import read_regular
+from tools.providers.validation import ValidatedFile, validate_upload
 from tools.settings import get_settings
-from tools.storage.port import UploadStorage
+from tools.storage.port import UploadRow, UploadStorage
+from tools.wire.attempts import Attempts, counting
+from tools.wire.httpx_tap import install_httpx_tap
 
 logger = logging.getLogger(__name__)
 
@@ -37,13 +47,36 @@ def upload_through(
         OSError: the file cannot be read; nothing was sent.
         RuntimeError: the storage or the provider failed; the text says which, the cause says why.
     """
-    file = validate_upload(file_path, limit=gateway.limit(get_settings()))
-    with file.path.open("rb") as handle:
-        file_data = handle.read()
+    began = time.monotonic()
+    limit = gateway.limit(get_settings())
+    file = validate_upload(file_path, limit=limit)
+    file_data = read_regular(file.path, limit=limit)
     file = replace(file, size=len(file_data))
+    sha256 = hashlib.sha256(file_data).hexdigest()
+    journaled = undertaking(gateway.name, file, sha256=sha256, purpose=purpose, side=UploadSide.LEGACY, began=began)
+
+    def perform(work: Work) -> object:
+        match work:
+            case Store():
+                return _store(gateway, file, file_data, storage)
+            case Send():
+                return _send(gateway, send, file, purpose, journaled)
+            case Record(supabase_file_id=copy, provider_file_id=sent):
+                row = gateway.row(file, provider_file_id=sent, supabase_file_id=copy, sha256=sha256)
+                return _record(gateway, row, storage)
+            case Settle():
+                return False  # nobody can do so behind the caller's back: recovery does
 
     try:
-        supabase_file_id = storage.upload_file(
+        uploaded = carry_out(upload(journaled), perform)
+    except ClaimTimeoutError as error:
+        raise gateway.failure(error) from error
+    return gateway.result(file, provider_file_id=uploaded.provider_file_id, supabase_file_id=uploaded.supabase_file_id)
+
+
+def _store(gateway: Gateway, file: ValidatedFile, file_data: bytes, storage: UploadStorage) -> str:
+    try:
+        return storage.upload_file(
             file_path=gateway.storage_path(file),
             file_data=file_data,
             original_name=file.name,
@@ -53,14 +86,33 @@ def upload_through(
     except Exception as error:
         raise storage_failure(error) from error
 
+
+def _send(
+    gateway: Gateway,
+    send: Callable[[Path, str], str],
+    file: ValidatedFile,
+    purpose: str,
+    journaled: Undertaking | None,
+) -> str:
+    """Send the file. The SDK may send it several times, so its attempts are counted for the journal."""
+    attempts = Attempts()
+    if journaled is not None:
+        attempts = journaled.attempts
+        install_httpx_tap()
     try:
-        provider_file_id = send(file.path, purpose)
+        with counting(attempts):
+            return send(file.path, purpose)
     except Exception as error:
+        if isinstance(error, NoFileIdError) and error.is_refusal:
+            attempts.settle_last()
         raise gateway.failure(error) from error
 
-    ids = {"provider_file_id": provider_file_id, "supabase_file_id": supabase_file_id}
+
+def _record(gateway: Gateway, row: UploadRow, storage: UploadStorage) -> bool:
+    """Write the row; whether it is written. The upload stands even if it is not."""
     try:
-        storage.record_upload(gateway.row(file, **ids, sha256=hashlib.sha256(file_data).hexdigest()))
+        storage.record_upload(row)
     except Exception:
-        logger.exception(gateway.unrecorded(provider_file_id))
-    return gateway.result(file, **ids)
+        logger.exception(gateway.unrecorded(row.provider_file_id))
+        return False
+    return True

@@ -30,7 +30,7 @@ def _kinds(body: bytes | str) -> set[str]:
     """The type and code of an error, nested (`{"error": {"code": ...}}`) or flat."""
     try:
         parsed = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return set()
     if not isinstance(parsed, Mapping):
         return set()

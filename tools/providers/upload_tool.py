@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import Any, ClassVar
 
 from tools.providers.gateway import Gateway
+from tools.providers.opening import read_regular
 from tools.providers.validation import validate_upload
 from tools.settings import get_settings
 from tools.storage import get_storage
@@ -84,7 +85,7 @@ class UploadTool(ABC):
 
     def _upload_once(self, file_path: str | os.PathLike[str], storage: UploadStorage, purpose: str) -> dict[str, Any]:
         file = validate_upload(file_path, limit=self.gateway.limit(get_settings()))
-        known = self._known_upload(file.path.read_bytes(), storage)
+        known = self._known_upload(read_regular(file.path), storage)
         file_id = known.provider_file_id if known else self._upload(file_path, storage, purpose)
         return {
             "filename": file.name,

@@ -29,7 +29,8 @@ class ValidatedFile:
 def validate_upload(file_path: str | os.PathLike[str], *, limit: int) -> ValidatedFile:
     """Check that `file_path` is a regular file of at most `limit` bytes; symbolic links are followed.
 
-    Nothing is opened, so a pipe or a device does not block.
+    Nothing is opened, so a pipe or a device does not block. Whoever opens it then looks again (`opening`), because the
+    path may lead elsewhere by that time.
 
     Raises:
         ValueError: it does not exist, is no regular file, or is too large.
@@ -47,5 +48,10 @@ def validate_upload(file_path: str | os.PathLike[str], *, limit: int) -> Validat
     if not stat.S_ISREG(status.st_mode):
         raise ValueError(f"Not a regular file: {path}")
     if status.st_size > limit:
-        raise ValueError(f"File too large: {path} has {status.st_size} bytes, the limit is {limit} bytes")
+        raise too_large(path, size=status.st_size, limit=limit)
     return ValidatedFile(path=path, name=path.name, size=status.st_size)
+
+
+def too_large(path: Path, *, size: int, limit: int) -> ValueError:
+    """The error for a file of `size` bytes where `limit` bytes are allowed."""
+    return ValueError(f"File too large: {path} has {size} bytes, the limit is {limit} bytes")

@@ -12,7 +12,7 @@ from aiohttp import BadContentDispositionHeader
 
 _SPEAKERS = (
     "tools.engine.batch",
-    "tools.engine.gateway",
+    "tools.engine.recording",
     "tools.providers.blocking",
     "tools.providers.upload_tool",
     "tools.storage.supabase.tus",

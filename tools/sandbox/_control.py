@@ -115,6 +115,9 @@ class Control:
                 "provider_file_uploads": [
                     dict(row) for row in store.rows("SELECT * FROM provider_file_uploads ORDER BY id")
                 ],
+                "upload_intents": [
+                    dict(row) for row in store.rows("SELECT * FROM upload_intents ORDER BY began_at, upload_id")
+                ],
             },
             "requests": self._world.journal.total,
         }

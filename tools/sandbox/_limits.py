@@ -22,6 +22,7 @@ class Limits:
         storage_max_bytes: largest object; a bucket can set less.
         kimi_max_at_once, glm_max_at_once: uploads under way at once, further ones are answered 429; 0 is no limit.
         kimi_max_a_minute, glm_max_a_minute: uploads begun in any minute, likewise, with a `Retry-After`.
+        intent_lease_seconds: how long a claim of the journal holds without being renewed.
         tus_chunk_bytes: what every resumable piece but the last must measure; 0 accepts any.
     """
 
@@ -35,6 +36,7 @@ class Limits:
     glm_max_a_minute: int = 0
     storage_max_bytes: int = 5 * 1024 * MEGABYTE
     tus_chunk_bytes: int = 6 * MEGABYTE
+    intent_lease_seconds: int = 60
 
     def changed(self, values: Mapping[str, object]) -> Limits:
         """These limits with some replaced.

@@ -17,6 +17,8 @@ from tools.sandbox._errors import SandboxStartError
 _START_SECONDS = 30.0
 _STOP_SECONDS = 10.0
 _LOG_TAIL = 2000
+_OWNER_ONLY = 0o077
+"""The umask of its process: what it keeps is its user's alone."""
 _LOOPBACK = "127.0.0.1"
 _ROOT = Path(__file__).resolve().parents[2]
 
@@ -37,20 +39,21 @@ def running_sandbox(home: Path, *, port: int = 0, keys: Collection[str] = ()) ->
         SandboxStartError: the process ended, or was not ready in time.
     """
     home = home.resolve()
-    home.mkdir(parents=True, exist_ok=True)
+    home.mkdir(mode=0o700, parents=True, exist_ok=True)
     log = home / "sandbox.log"
     command = [sys.executable, "-m", "tools.sandbox", "--home", str(home), "--port", str(port), "--until-stdin-closes"]
     for key in keys:
         command += ["--key", key]
     with (
         _loopback_asked_directly(),
-        log.open("wb") as errors,
+        os.fdopen(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "wb") as errors,
         subprocess.Popen(  # noqa: S603 - our own interpreter and module
             command,
             cwd=_ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=errors,
+            umask=_OWNER_ONLY,
             process_group=0,  # Ctrl-C at a terminal is for the program that uses the sandbox, which then ends it
         ) as process,
     ):

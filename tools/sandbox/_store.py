@@ -37,8 +37,28 @@ CREATE TABLE IF NOT EXISTS provider_file_uploads (
     upload_method TEXT, error_message TEXT, last_used TEXT, created_at TEXT NOT NULL, updated_at TEXT NOT NULL,
     UNIQUE (provider, provider_file_id));
 CREATE INDEX IF NOT EXISTS provider_file_uploads_sha256 ON provider_file_uploads (sha256);
+CREATE TABLE IF NOT EXISTS upload_intents (
+    upload_id TEXT NOT NULL PRIMARY KEY,
+    provider TEXT NOT NULL CONSTRAINT upload_intents_provider_check CHECK (provider IN ('kimi', 'glm')),
+    account TEXT NOT NULL, purpose TEXT NOT NULL, sha256 TEXT NOT NULL, filename TEXT NOT NULL,
+    size INTEGER NOT NULL CONSTRAINT upload_intents_size_check CHECK (size >= 0), path TEXT NOT NULL,
+    side TEXT NOT NULL CONSTRAINT upload_intents_side_check CHECK (side IN ('legacy', 'async')),
+    state TEXT NOT NULL CONSTRAINT upload_intents_state_check CHECK (
+        state IN ('intended', 'stored', 'sending', 'delivered', 'done', 'failed', 'unknown', 'abandoned')),
+    owner TEXT, lease_until TEXT, supabase_file_id TEXT, provider_file_id TEXT, attempts INTEGER, error TEXT,
+    began_at TEXT NOT NULL, updated_at TEXT NOT NULL, finished_at TEXT);
+CREATE UNIQUE INDEX IF NOT EXISTS upload_intents_claim ON upload_intents (provider, account, purpose, sha256)
+    WHERE state IN ('intended', 'stored', 'sending', 'delivered');
 """
-_TABLES = ("provider_files", "buckets", "objects", "resumable_uploads", "provider_file_uploads", "sqlite_sequence")
+_TABLES = (
+    "provider_files",
+    "buckets",
+    "objects",
+    "resumable_uploads",
+    "provider_file_uploads",
+    "upload_intents",
+    "sqlite_sequence",
+)
 _TABLES_WITH_BODIES = ("provider_files", "objects", "resumable_uploads")
 
 

@@ -1,4 +1,4 @@
-"""Stand-in for Supabase's tables: PostgREST over the one table that the monolith writes."""
+"""Stand-in for Supabase's tables: PostgREST over the monolith's table and the journal's."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from aiohttp import web
 
 from tools.sandbox._faults import Fault, FaultKind, ServiceName
 from tools.sandbox._intake import Exchange, read_json, read_object
-from tools.sandbox._objects import timestamp
-from tools.sandbox._postgrest import TABLE, BadQueryError, Query, checked_row, parse_query
-from tools.sandbox._serving import Endpoint, Refusal, Service, json_response
+from tools.sandbox._postgrest import BadQueryError, Query, checked_row, parse_query
+from tools.sandbox._schema import INTENTS, TABLES, UPLOADS, Table, changes, insertion
+from tools.sandbox._serving import Endpoint, Handler, Refusal, Service, json_response
 
 _SINGLE = "application/vnd.pgrst.object+json"
 _MAX_ROWS = 1000
@@ -26,72 +26,90 @@ class Tables(Service):
 
     def endpoints(self) -> Sequence[Endpoint]:
         """See the base class."""
-        return (
-            Endpoint("table.insert", "POST", "/{table}", self._insert),
-            Endpoint("table.select", "GET", "/{table}", self._select),
-            Endpoint("table.update", "PATCH", "/{table}", self._update),
-            Endpoint("table.delete", "DELETE", "/{table}", self._delete),
+        handlers: tuple[tuple[str, str, Handler], ...] = (
+            ("insert", "POST", self._insert),
+            ("select", "GET", self._select),
+            ("update", "PATCH", self._update),
+            ("delete", "DELETE", self._delete),
+        )
+        # the journal's requests are operations of their own, so that faults for the uploads' rows do not befall them
+        places = (("intents", f"/{{table:{INTENTS.name}}}"), ("table", "/{table}"))
+        return tuple(
+            Endpoint(f"{name}.{what}", method, path, handler)
+            for name, path in places
+            for what, method, handler in handlers
         )
 
     async def _insert(self, exchange: Exchange) -> web.Response:
         query = self._query(exchange)
         body = await read_json(exchange)
-        rows = [_checked(row) for row in (body if isinstance(body, list) else [body])]
+        rows = [self._checked(query, row) for row in (body if isinstance(body, list) else [body])]
         if len(rows) > _MAX_ROWS:
             return error(413, "PGRST000", f"more than {_MAX_ROWS} rows at once")
         try:
             with self.world.store.transaction():
                 written = [written for row in rows if (written := self._write(row, exchange, query))]
         except sqlite3.IntegrityError as violation:
-            return _violated(violation)
+            return _violated(query.table, violation)
         return self._answer(exchange, query, written, status=201)
 
     def _write(self, row: Mapping[str, Any], exchange: Exchange, query: Query) -> dict[str, Any] | None:
-        now = timestamp(self.world.clock())
-        given = {"created_at": now, "updated_at": now, **row}
+        given = insertion(query.table, row, now=query.now, lease_seconds=self.world.limits.intent_lease_seconds)
         names, places = ", ".join(given), ", ".join(f":{name}" for name in given)
         clause = _conflict_clause(_preferences(exchange), query, row)
-        sql = f"INSERT INTO {TABLE} ({names}) VALUES ({places}) {clause} RETURNING *"  # noqa: S608 - names were checked
+        sql = f"INSERT INTO {query.table.name} ({names}) VALUES ({places}) {clause} RETURNING *"  # noqa: S608 - names were checked
         written = self.world.store.rows(sql, given)
         return dict(written[0]) if written else None
 
     async def _select(self, exchange: Exchange) -> web.Response:
         query = self._query(exchange)
-        sql = f"SELECT * FROM {TABLE} {query.where} {query.order} LIMIT :_limit OFFSET :_offset"  # noqa: S608 - names were checked
+        sql = f"SELECT * FROM {query.table.name} {query.where} {query.order} LIMIT :_limit OFFSET :_offset"  # noqa: S608 - names were checked
         limits = {"_limit": -1 if query.limit is None else query.limit, "_offset": query.offset}
         rows = self.world.store.rows(sql, {**query.values, **limits})
         response = self._answer(exchange, query, [dict(row) for row in rows], status=200, represented=True)
         if "count=exact" in _preferences(exchange):
-            counted = self.world.store.row(f"SELECT count(*) AS n FROM {TABLE} {query.where}", query.values)  # noqa: S608 - as above
+            count = f"SELECT count(*) AS n FROM {query.table.name} {query.where}"  # noqa: S608 - as above
+            counted = self.world.store.row(count, query.values)
+            total = counted["n"] if counted else 0
             span = f"{query.offset}-{query.offset + len(rows) - 1}" if rows else "*"
-            response.headers["Content-Range"] = f"{span}/{counted['n'] if counted else 0}"
+            response.headers["Content-Range"] = f"{span}/{total}"
+            if 0 < len(rows) < total:
+                response.set_status(web.HTTPPartialContent.status_code)
         return response
 
     async def _update(self, exchange: Exchange) -> web.Response:
         query = self._filtered(exchange)
-        row = _checked(await read_object(exchange))
+        row = self._checked(query, await read_object(exchange))
         if not row:
             return self._answer(exchange, query, [], status=200)
-        changes = ", ".join(f"{name} = :_new_{name}" for name in row)
-        sql = f"UPDATE {TABLE} SET {changes} {query.where} RETURNING *"  # noqa: S608 - names were checked
+        lease_seconds = self.world.limits.intent_lease_seconds
+        settings, values = changes(query.table, row, now=query.now, lease_seconds=lease_seconds)
+        sql = f"UPDATE {query.table.name} SET {settings} {query.where} RETURNING *"  # noqa: S608 - names were checked
         try:
-            changed = self.world.store.rows(sql, {**query.values, **{f"_new_{name}": row[name] for name in row}})
+            changed = self.world.store.rows(sql, {**query.values, **values})
         except sqlite3.IntegrityError as violation:
-            return _violated(violation)
+            return _violated(query.table, violation)
         return self._answer(exchange, query, [dict(one) for one in changed], status=200)
 
     async def _delete(self, exchange: Exchange) -> web.Response:
         query = self._filtered(exchange)
-        sql = f"DELETE FROM {TABLE} {query.where} RETURNING *"  # noqa: S608 - names were checked
+        sql = f"DELETE FROM {query.table.name} {query.where} RETURNING *"  # noqa: S608 - names were checked
         rows = self.world.store.rows(sql, query.values)
         return self._answer(exchange, query, [dict(row) for row in rows], status=200)
 
     def _query(self, exchange: Exchange) -> Query:
-        table = exchange.request.match_info["table"]
-        if table != TABLE:
-            raise Refusal(error(404, "PGRST205", f"Could not find the table 'public.{table}' in the schema cache"))
+        name = exchange.request.match_info["table"]
+        table = TABLES.get(name)
+        if table is None:
+            raise Refusal(error(404, "PGRST205", f"Could not find the table 'public.{name}' in the schema cache"))
         try:
-            return parse_query(exchange.request.query)
+            return parse_query(table, exchange.request.query, now=self.world.clock())
+        except BadQueryError as bad:
+            raise Refusal(error(400, bad.code, str(bad))) from None
+
+    def _checked(self, query: Query, row: object) -> dict[str, Any]:
+        try:
+            return checked_row(query.table, row, now=query.now)
         except BadQueryError as bad:
             raise Refusal(error(400, bad.code, str(bad))) from None
 
@@ -124,7 +142,7 @@ class Tables(Service):
         """See the base class."""
         if key_given:
             return error(401, "PGRST301", "JWSError JWSInvalidSignature")
-        return error(401, "42501", f"permission denied for table {TABLE}")
+        return error(401, "42501", f"permission denied for table {UPLOADS.name}")
 
     def faulty(self, fault: Fault) -> web.Response:
         """See the base class."""
@@ -142,20 +160,13 @@ def error(status: int, code: str, message: str, details: str | None = None) -> w
     return json_response({"code": code, "details": details, "hint": None, "message": message}, status)
 
 
-def _checked(row: object) -> dict[str, Any]:
-    try:
-        return checked_row(row)
-    except BadQueryError as bad:
-        raise Refusal(error(400, bad.code, str(bad))) from None
-
-
 def _preferences(exchange: Exchange) -> set[str]:
     headers = exchange.request.headers.getall("Prefer", [])
     return {preference.strip() for header in headers for preference in header.split(",")}
 
 
 def _conflict_clause(preferences: set[str], query: Query, row: Mapping[str, Any]) -> str:
-    target = ", ".join(query.on_conflict or ("id",))
+    target = ", ".join(query.on_conflict or query.table.unique[0])
     if "resolution=ignore-duplicates" in preferences:
         return f"ON CONFLICT ({target}) DO NOTHING"
     if "resolution=merge-duplicates" in preferences:
@@ -164,17 +175,16 @@ def _conflict_clause(preferences: set[str], query: Query, row: Mapping[str, Any]
     return ""
 
 
-def _violated(violation: sqlite3.IntegrityError) -> web.Response:
+def _violated(table: Table, violation: sqlite3.IntegrityError) -> web.Response:
     what = str(violation).partition(": ")[2]
     match violation.sqlite_errorname:
         case "SQLITE_CONSTRAINT_NOTNULL":
             column = what.rpartition(".")[2]
-            message = f'null value in column "{column}" of relation "{TABLE}" violates not-null constraint'
+            message = f'null value in column "{column}" of relation "{table.name}" violates not-null constraint'
             return error(400, "23502", message)
         case "SQLITE_CONSTRAINT_CHECK":
-            return error(400, "23514", f'new row for relation "{TABLE}" violates check constraint "{what}"')
+            return error(400, "23514", f'new row for relation "{table.name}" violates check constraint "{what}"')
         case _:
             columns = [column.rpartition(".")[2] for column in what.split(", ")]
-            name = f"{TABLE}_pkey" if columns == ["id"] else f"{TABLE}_{'_'.join(columns)}_key"
-            details = f"Key ({', '.join(columns)}) already exists."
-            return error(409, "23505", f'duplicate key value violates unique constraint "{name}"', details)
+            message = f'duplicate key value violates unique constraint "{table.constraint(columns)}"'
+            return error(409, "23505", message, f"Key ({', '.join(columns)}) already exists.")

@@ -10,6 +10,7 @@ import aiohttp
 
 from tools.wire.confinement import REFUSAL, may_ask
 from tools.wire.exchanges import Exchange, answer_headers, current_log
+from tools.wire.progress import note_begin
 from tools.wire.watching import observer
 
 _noted: WeakKeyDictionary[aiohttp.ClientResponse, Exchange] = WeakKeyDictionary()
@@ -57,6 +58,7 @@ async def _request_started(
     request.observation = request.watcher.request_started(
         method=params.method, url=str(params.url.with_query(None).with_user(None))
     )
+    note_begin(method=params.method, url=str(params.url))
     request.exchange = None
     if not may_ask(str(params.url)):
         raise aiohttp.ClientConnectionError(REFUSAL)

@@ -62,6 +62,11 @@ def is_confined() -> bool:
     return _origin.get() is not None
 
 
+def is_shadow() -> bool:
+    """Whether this context runs for a comparison: a rehearsal, or a trial."""
+    return is_confined() or _gate.get() is not None
+
+
 def may_ask(url: str) -> bool:
     """Whether this address may be asked here."""
     gate, origin = _gate.get(), _origin.get()

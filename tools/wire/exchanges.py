@@ -13,6 +13,8 @@ from dataclasses import asdict, dataclass, field
 from http import HTTPStatus
 from typing import TypeVar
 
+from tools.wire.progress import note_begin
+
 T = TypeVar("T")
 
 MAX_ANSWER_BYTES = 256 * 1024
@@ -117,6 +119,7 @@ class OperationNote:
 @contextmanager
 def noted_operation(service: str, operation: str, path: str) -> Iterator[OperationNote]:
     """Note an operation of a service that is not reached over HTTP as if it were, for a rehearsal to repeat."""
+    note_begin(method=operation, url=f"{service}:{path}")
     log = current_log()
     exchange = None if log is None else Exchange(method=operation, url=f"{service}:{path}")
     if log is not None and exchange is not None:

@@ -8,6 +8,7 @@ it does not know `httpx2`.
 from __future__ import annotations
 
 import functools
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from types import ModuleType
 from typing import Any
@@ -15,24 +16,32 @@ from typing import Any
 import httpx
 import httpx2
 
+from tools.wire.attempts import current_attempts
 from tools.wire.confinement import REFUSAL, is_confined, may_ask
 from tools.wire.exchanges import Exchange, answer_headers, current_log
+from tools.wire.progress import note_begin, note_sent, onlooker
 from tools.wire.watching import observer
 
 _MODULES: tuple[ModuleType, ...] = (httpx, httpx2)
 _INSTALLED = "_wire_tap_original"
+_installing = threading.Lock()
+_UNSENT = tuple(error for module in _MODULES for error in (module.ConnectError, module.ConnectTimeout))
+
+_LOOKED_ON_BYTES = 256 * 1024
+"""While somebody looks on, a body goes out in pieces of so many bytes at most; the SDKs hand over whole files."""
 
 
 def install_httpx_tap() -> None:
     """Wrap the transports of both libraries, once a process."""
-    for module in _MODULES:
-        sync_transport, async_transport = module.HTTPTransport, module.AsyncHTTPTransport
-        if hasattr(sync_transport, _INSTALLED):
-            continue
-        setattr(sync_transport, _INSTALLED, sync_transport.handle_request)
-        setattr(async_transport, _INSTALLED, async_transport.handle_async_request)
-        sync_transport.handle_request = _tapped(sync_transport.handle_request, module)
-        async_transport.handle_async_request = _tapped_async(async_transport.handle_async_request, module)
+    with _installing:
+        for module in _MODULES:
+            sync_transport, async_transport = module.HTTPTransport, module.AsyncHTTPTransport
+            if hasattr(sync_transport, _INSTALLED):
+                continue
+            setattr(sync_transport, _INSTALLED, sync_transport.handle_request)
+            setattr(async_transport, _INSTALLED, async_transport.handle_async_request)
+            sync_transport.handle_request = _tapped(sync_transport.handle_request, module)
+            async_transport.handle_async_request = _tapped_async(async_transport.handle_async_request, module)
 
 
 def remove_httpx_tap() -> None:
@@ -51,6 +60,9 @@ class _Tap:
 
     def __init__(self, request: Any) -> None:
         self.observation = observer().request_started(method=request.method, url=_public(request.url))
+        note_begin(method=request.method, url=str(request.url))
+        counted = current_attempts()
+        self.attempt = counted.begin() if counted is not None and request.method == "POST" else None
         self.exchange: Exchange | None = None
         log = current_log()
         if log is not None:
@@ -59,9 +71,13 @@ class _Tap:
 
     def failed(self, error: BaseException) -> None:
         self.observation.finished(status=None, error=error)
+        if self.attempt is not None:
+            self.attempt.settled = isinstance(error, _UNSENT)
 
     def answered(self, response: Any, noting_stream: Callable[[Any, Exchange], Any]) -> Any:
         self.observation.finished(status=response.status_code, error=None)
+        if self.attempt is not None:
+            self.attempt.status = response.status_code
         if self.exchange is not None:
             self.exchange.status = response.status_code
             self.exchange.headers = answer_headers(response.headers)
@@ -96,12 +112,16 @@ def _tapped(handle: Callable[[Any, Any], Any], module: ModuleType) -> Callable[[
             response = handle(direct, request)
             return _read(response, b"".join(response.stream), module)
 
+    seen = _seen_stream(module)
+
     @functools.wraps(handle)
     def handle_request(transport: Any, request: Any) -> Any:
         if is_confined():
             return ask_directly(request)
         _check(request, module)
         tap = _Tap(request)
+        if onlooker() is not None:
+            request.stream = seen(request.stream)
         try:
             response = handle(transport, request)
         except BaseException as error:
@@ -110,6 +130,26 @@ def _tapped(handle: Callable[[Any, Any], Any], module: ModuleType) -> Callable[[
         return tap.answered(response, NotingStream)
 
     return handle_request
+
+
+def _seen_stream(module: ModuleType) -> Callable[[Any], Any]:
+    class SeenStream(module.SyncByteStream):  # type: ignore[misc,name-defined]  # as above
+        """Says how much of a request's body has been taken."""
+
+        def __init__(self, stream: Any) -> None:
+            self._stream = stream
+
+        def __iter__(self) -> Iterator[bytes]:
+            for whole in self._stream:
+                for start in range(0, len(whole), _LOOKED_ON_BYTES):
+                    piece = whole[start : start + _LOOKED_ON_BYTES]
+                    yield piece
+                    note_sent(len(piece))
+
+        def close(self) -> None:
+            self._stream.close()
+
+    return SeenStream
 
 
 def _tapped_async(

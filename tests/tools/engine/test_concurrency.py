@@ -31,6 +31,7 @@ from tools.engine.errors import (
     ServerFailedError,
 )
 from tools.engine.pool import _sessions
+from tools.engine.settling import settled
 from tools.engine.throttle import snapshot
 from tools.sandbox import RunningSandbox
 from tools.settings import MEGABYTE, Settings, get_settings, use_settings
@@ -64,7 +65,7 @@ async def test_no_more_uploads_run_than_configured(
 ) -> None:
     """The throttle holds the others back before they read or send anything."""
     wire.hold = asyncio.Event()
-    paths = [make_file(f"{number}.txt", b"x") for number in range(6)]
+    paths = [make_file(f"{number}.txt", b"%d" % number) for number in range(6)]
     with use_settings(wire_settings.model_copy(update={"upload_concurrency": 2})):
         uploads = [asyncio.create_task(upload_via_supabase_gateway_kimi_async(str(path), storage)) for path in paths]
         await wire.arrived.wait()
@@ -82,7 +83,7 @@ async def test_no_more_uploads_run_than_configured(
 async def test_a_cancelled_upload_leaves_nothing_behind(
     wire: WireServer, storage: LocalStorage, make_file: MakeFile, size: int
 ) -> None:
-    """No task, no connection, no open file, no place in the throttle."""
+    """No task but the one that looks what came of it, no connection, no open file, no place in the throttle."""
     path = make_file("a.bin", b"x" * size)
     wire.hold = asyncio.Event()
     upload = asyncio.create_task(upload_via_supabase_gateway_kimi_async(str(path), storage))
@@ -92,7 +93,7 @@ async def test_a_cancelled_upload_leaves_nothing_behind(
     upload.cancel()
     with pytest.raises(asyncio.CancelledError):
         await upload
-    assert _tasks_of_the_engine() == []
+    assert _tasks_of_the_engine() == ["_settled"]
     [lane] = snapshot()
     assert lane.places.inside == lane.requests.inside == 0
     connector = (await get_http_session()).connector
@@ -100,6 +101,8 @@ async def test_a_cancelled_upload_leaves_nothing_behind(
     assert not connector._acquired
     wire.hold.set()
     await wire.closed_by_client.wait()
+    await settled()
+    assert _tasks_of_the_engine() == []
     gc.collect()
     assert path not in _open_files()
 

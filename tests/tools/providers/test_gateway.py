@@ -12,8 +12,10 @@ import pytest
 import zai.core
 
 from tests.support.monolith import SetEnvironment
+from tests.support.traffic import upload_requests
 from tests.tools.providers.surface import Provider
 from tools.errors import MissingKeyError
+from tools.providers import blocking
 from tools.providers.answers import NoFileIdError
 from tools.providers.glm.glm_files import upload_via_supabase_gateway_glm
 from tools.sandbox import FaultKind, RunningSandbox, ServiceName
@@ -50,7 +52,7 @@ def test_the_order_is_storage_provider_row(
     """Nothing goes to the provider before the copy is safe, and nothing is tracked before the provider has it."""
     set_environment(SUPABASE_URL=sandbox.supabase_url, SUPABASE_SERVICE_ROLE_KEY=sandbox.key)
     provider.upload(document, get_storage())
-    paths = [request["path"] for request in sandbox.requests()]
+    paths = [request["path"] for request in upload_requests(sandbox)]
     assert paths[0].endswith(f"/object/user-files/{provider.name}-gateway/report.txt")
     assert paths[1].endswith("/files")
     assert paths[2].endswith("/provider_file_uploads")
@@ -111,7 +113,7 @@ def test_an_unreadable_file_sends_nothing(
     def refuse(*_: object, **__: object) -> None:
         raise PermissionError(13, "Permission denied", str(document))
 
-    monkeypatch.setattr(Path, "open", refuse)  # who runs the tests may be allowed to read everything
+    monkeypatch.setattr(blocking, "read_regular", refuse)  # who runs the tests may be allowed to read everything
     with pytest.raises(PermissionError, match="Permission denied"):
         provider.upload(document, storage)
     assert sandbox.requests() == []
@@ -133,7 +135,7 @@ def test_a_refusing_supabase_is_told_in_its_words(
 ) -> None:
     """What Supabase said is in the text."""
     set_environment(SUPABASE_URL=sandbox.supabase_url, SUPABASE_SERVICE_ROLE_KEY=sandbox.key)
-    sandbox.inject(FaultKind.SERVER_ERROR, ServiceName.SUPABASE)
+    sandbox.inject(FaultKind.SERVER_ERROR, ServiceName.SUPABASE, "object.upload")
     with pytest.raises(RuntimeError, match=r"^Failed to upload to Supabase: .*Internal Server Error$") as failed:
         provider.upload(document, get_storage())
     assert isinstance(failed.value.__cause__, StorageRefusedError)

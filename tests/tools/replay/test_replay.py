@@ -11,6 +11,7 @@ from typing import Any, cast
 import pytest
 
 from migration import Side, Verdict
+from tests.support.traffic import upload_requests
 from tests.tools.replay.bench import DECLARED, Bench, World, document
 from tools.async_file_upload_refactored import upload_via_supabase_gateway_kimi_async
 from tools.composition import open_ledger
@@ -27,10 +28,10 @@ def test_a_shadow_creates_nothing(
     """After any number of compared uploads the provider, the storage and the table hold the primaries' traces only."""
     alone = bench(dataclasses.replace(DECLARED, replay=None))
     alone.compare(document(tmp_path, b"first"), storage, serve=serve)
-    requests = len(sandbox.requests())
+    requests = len(upload_requests(sandbox))
     comparison = bench().compare(document(tmp_path, b"other", "other.txt"), storage, serve=serve)
     assert comparison.verdict is Verdict.IDENTICAL
-    assert len(sandbox.requests()) == 2 * requests
+    assert len(upload_requests(sandbox)) == 2 * requests
 
 
 @pytest.mark.parametrize("serve", Side)

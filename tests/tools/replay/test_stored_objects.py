@@ -18,6 +18,7 @@ from tools.engine.body import FileBody
 from tools.engine.pace import REAL_PACE
 from tools.engine.providers import KIMI
 from tools.engine.reading import open_source
+from tools.engine.recording import record
 from tools.migrations import MIGRATIONS
 from tools.providers.kimi.kimi_files import KimiUploadFilesTool
 from tools.sandbox import Fault, FaultKind, ServiceName
@@ -143,9 +144,9 @@ Defect = Callable[[pytest.MonkeyPatch], Migration | None]
 
 async def provider_before_storage(file_path: Path, storage: Any, purpose: str = "file-extract") -> Any:
     source = await open_source(Path(file_path))
-    provider_file_id = await gateway._deliver(KIMI, source, purpose, REAL_PACE)
+    provider_file_id = await gateway._deliver(KIMI, source, purpose, REAL_PACE, None)
     ids = {"provider_file_id": provider_file_id, "supabase_file_id": await gateway._store(storage, KIMI, source)}
-    await gateway._record(storage, KIMI, source, ids)
+    await record(storage, KIMI, source, **ids)
     return KIMI.gateway.result(source, **ids)
 
 

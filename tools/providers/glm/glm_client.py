@@ -6,10 +6,13 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+import httpx
 from zai import ZaiClient
-from zai.core import ZAI_DEFAULT_TIMEOUT, APITimeoutError
+from zai.core import ZAI_DEFAULT_LIMITS, ZAI_DEFAULT_TIMEOUT, APITimeoutError
 
 from tools.providers.answers import (
+    ANSWER_SECONDS,
+    MAX_ANSWER_BYTES,
     NoAnswerError,
     ParsingFailedError,
     ProviderAnswerError,
@@ -17,7 +20,9 @@ from tools.providers.answers import (
     file_id_of,
 )
 from tools.providers.keys import required_key
+from tools.providers.opening import read_regular
 from tools.settings import get_settings
+from tools.wire.bounds import bounded_answers
 
 if TYPE_CHECKING:
     from zai.types.chat.chat_completion import Completion
@@ -28,11 +33,21 @@ _POLL_SECONDS = 0.2
 def _client(*, timeout: float | None = None) -> ZaiClient:
     """A fresh client with the SDK's own retries, and its own time-outs unless one is given. The caller closes it."""
     settings = get_settings()
+    patience = ZAI_DEFAULT_TIMEOUT if timeout is None else timeout
     return ZaiClient(
         api_key=required_key(settings.glm_api_key, "GLM_API_KEY"),
         base_url=settings.glm_api_url,
-        timeout=ZAI_DEFAULT_TIMEOUT if timeout is None else timeout,
+        timeout=patience,
+        http_client=httpx.Client(
+            timeout=patience,
+            limits=ZAI_DEFAULT_LIMITS,
+            event_hooks=bounded_answers(limit=MAX_ANSWER_BYTES, seconds=ANSWER_SECONDS, too_long=_leave_empty),
+        ),
     )
+
+
+def _leave_empty(_response: object) -> None:
+    """Everything is expected to be JSON, which nothing is not. After any error the SDK would send a file again."""
 
 
 def send_file(path: Path, purpose: str) -> str:
@@ -45,7 +60,7 @@ def send_file(path: Path, purpose: str) -> str:
     """
     with _client() as client:
         # the SDK's list of purposes leaves out the documented one
-        answer = client.files.create(file=path, purpose=cast("Any", purpose))
+        answer = client.files.create(file=(path.name, read_regular(path)), purpose=cast("Any", purpose))
     return file_id_of(answer.to_dict())
 
 
@@ -110,7 +125,7 @@ def default_model() -> str:
 def _parser_task(client: ZaiClient, path: Path) -> str:
     """Give the parser a file. The answer is built without validation, so every field may be missing."""
     kind = path.suffix.removeprefix(".").upper() or "TXT"
-    task = client.file_parser.create(file=path, file_type=kind, tool_type="lite").to_dict()
+    task = client.file_parser.create(file=(path.name, read_regular(path)), file_type=kind, tool_type="lite").to_dict()
     if not task.get("success") or not task.get("task_id"):
         raise ProviderAnswerError(f"GLM's parser did not take {path.name!r}: {task.get('message', 'no reason given')}")
     return str(task["task_id"])

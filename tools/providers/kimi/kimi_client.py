@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
-from typing import cast
+from typing import NoReturn, cast
 
-from openai import DEFAULT_TIMEOUT, APITimeoutError, NotFoundError, OpenAI
+from openai import DEFAULT_TIMEOUT, APITimeoutError, DefaultHttpxClient, NotFoundError, OpenAI, OpenAIError
 from openai.types import FilePurpose
 
 from tools.providers.answers import (
+    ANSWER_SECONDS,
+    MAX_ANSWER_BYTES,
+    AnswerTooLongError,
     FileGoneError,
     NoAnswerError,
     ParsingFailedError,
@@ -18,7 +21,9 @@ from tools.providers.answers import (
     file_id_of,
 )
 from tools.providers.keys import required_key
+from tools.providers.opening import read_regular
 from tools.settings import get_settings
+from tools.wire.bounds import bounded_answers
 
 _PARSED = frozenset({"ok", "ready"})
 _NOT_PARSABLE = frozenset({"error", "failed"})
@@ -32,7 +37,18 @@ def _client(*, timeout: float | None = None) -> OpenAI:
         api_key=required_key(settings.kimi_api_key, "KIMI_API_KEY"),
         base_url=settings.kimi_api_url,
         timeout=DEFAULT_TIMEOUT if timeout is None else timeout,
+        http_client=DefaultHttpxClient(
+            event_hooks=bounded_answers(limit=MAX_ANSWER_BYTES, seconds=ANSWER_SECONDS, too_long=_refuse)
+        ),
     )
+
+
+class _AnswerTooLongError(AnswerTooLongError, OpenAIError):
+    """Of all errors, the SDK passes on its own ones; after any other it would send a file again."""
+
+
+def _refuse(_response: object) -> NoReturn:
+    raise _AnswerTooLongError("Kimi")
 
 
 def send_file(path: Path, purpose: str) -> str:
@@ -45,7 +61,7 @@ def send_file(path: Path, purpose: str) -> str:
     """
     with _client() as client:
         # the SDK's list of purposes is OpenAI's; Kimi has its own
-        answer = client.files.create(file=path, purpose=cast("FilePurpose", purpose))
+        answer = client.files.create(file=(path.name, read_regular(path)), purpose=cast("FilePurpose", purpose))
     return file_id_of(answer.to_dict())
 
 
@@ -109,7 +125,7 @@ def _plain_text(content: str) -> str:
     """Kimi answers with the text itself, or with a JSON object that has it under `content`."""
     try:
         document = json.loads(content)
-    except ValueError:
+    except (ValueError, RecursionError):
         return content
     if isinstance(document, dict) and document.get("type") == "file" and isinstance(document.get("content"), str):
         return str(document["content"])

@@ -34,7 +34,7 @@ class ObjectFolder:
 
     def prepare(self) -> None:
         """Create the folders that are missing."""
-        self.root.parent.mkdir(parents=True, exist_ok=True)
+        self.root.parent.mkdir(mode=_PRIVATE_FOLDER, parents=True, exist_ok=True)
         for folder in (self.root, self.objects, self.incoming):
             folder.mkdir(mode=_PRIVATE_FOLDER, exist_ok=True)
 

@@ -81,7 +81,7 @@ class Answer:
     def _document(self) -> Mapping[str, object]:
         try:
             document = json.loads(self.body)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise StorageAnswerError(action=self.action, problem="the answer is not JSON") from error
         if not isinstance(document, dict):
             raise StorageAnswerError(action=self.action, problem="the answer is not a JSON object")

@@ -17,6 +17,7 @@ from tools.storage.supabase.answers import Answer
 from tools.storage.supabase.failures import translated
 from tools.storage.supabase.terms import STORAGE_SECONDS, Target
 from tools.wire.aiohttp_tap import read_bounded
+from tools.wire.hidden import HiddenText
 
 MAX_ANSWER_BYTES = MEGABYTE
 """A longer answer is not read."""
@@ -45,7 +46,7 @@ async def ask(
             async with session.request(
                 method,
                 url,
-                headers={"apiKey": target.key, "Authorization": f"Bearer {target.key}", **(headers or {})},
+                headers={**_credentials(target), **(headers or {})},
                 json=json,
                 data=body,
                 allow_redirects=False,  # a redirect would carry the key to somebody else
@@ -60,6 +61,10 @@ async def ask(
     if content is None:
         raise StorageAnswerError(action=action, problem=f"the answer is longer than {MAX_ANSWER_BYTES} bytes")
     return Answer(action=action, status=response.status, headers=response.headers, body=content)
+
+
+def _credentials(target: Target) -> dict[str, str]:
+    return {"apiKey": HiddenText(target.key), "Authorization": HiddenText(f"Bearer {target.key}")}
 
 
 def storage_url(target: Target, *parts: str) -> URL:

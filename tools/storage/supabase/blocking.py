@@ -9,9 +9,12 @@ import httpx
 from storage3.exceptions import StorageApiError
 from supabase import Client, ClientOptions, create_client
 
+from tools.settings import get_settings
+from tools.storage.errors import StorageAnswerError
 from tools.storage.keys import encode_key
 from tools.storage.placement import CreateBucket, Look, Outcome, Put, Step
 from tools.storage.supabase.answers import Answer
+from tools.storage.supabase.asking import MAX_ANSWER_BYTES
 from tools.storage.supabase.failures import translated
 from tools.storage.supabase.terms import (
     BUCKET_IS_PUBLIC,
@@ -23,6 +26,10 @@ from tools.storage.supabase.terms import (
     Target,
     action_of,
 )
+from tools.wire.bounds import bounded_answers
+from tools.wire.hidden import hide_api_keys
+
+hide_api_keys()
 
 
 class BlockingObjects:
@@ -35,7 +42,7 @@ class BlockingObjects:
         self._target = target
         self._content = content
         self._description = description
-        http.event_hooks = {"response": [self._keep_answer]}
+        http.event_hooks["response"].append(self._keep_answer)
         self._storage = _client(target, http).storage
         self._bucket = self._storage.from_(target.bucket)
         self._answered: httpx.Response | None = None
@@ -76,6 +83,8 @@ class BlockingObjects:
         with translated(action, self._target.address):
             try:
                 request()
+            except _AnswerTooLongError as error:
+                raise StorageAnswerError(action=action, problem=str(error)) from error
             except (StorageApiError, ValueError, LookupError, TypeError) as error:  # the latter: answers it cannot read
                 cause = error
         if self._answered is None:
@@ -83,7 +92,6 @@ class BlockingObjects:
         return Answer(action=action, status=self._answered.status_code, body=self._answered.content, cause=cause)
 
     def _keep_answer(self, response: httpx.Response) -> None:
-        response.read()
         self._answered = response
 
 
@@ -106,7 +114,16 @@ def _http_client(seconds: float) -> httpx.Client:
 
     And without redirects: they would carry the key to somebody else.
     """
-    return httpx.Client(http2=False, follow_redirects=False, timeout=seconds)
+    hooks = bounded_answers(limit=MAX_ANSWER_BYTES, seconds=get_settings().upload_timeout, too_long=_refuse)
+    return httpx.Client(http2=False, follow_redirects=False, timeout=seconds, event_hooks=hooks)
+
+
+class _AnswerTooLongError(httpx.ReadError):
+    """An answer was not read to its end. A failure of the client's own kind, so that the table's client takes it."""
+
+
+def _refuse(response: httpx.Response) -> None:
+    raise _AnswerTooLongError(f"the answer is longer than {MAX_ANSWER_BYTES} bytes", request=response.request)
 
 
 def _client(target: Target, http: httpx.Client) -> Client:

@@ -14,11 +14,15 @@ from tools.engine.pool import get_http_session, proxy_for
 from tools.storage.supabase.asking import MAX_ANSWER_BYTES, timeouts
 from tools.storage.supabase.terms import TABLE_SECONDS, Target
 from tools.wire.aiohttp_tap import read_bounded
+from tools.wire.hidden import HiddenText, hide_api_keys
 
 _HOP_HEADERS = frozenset({"host", "connection", "content-length", "accept-encoding", "transfer-encoding"})
 """What aiohttp sets by itself."""
 _UNPACKED_HEADERS = frozenset({"content-encoding", "content-length", "transfer-encoding"})
 """What is no longer true of a body that aiohttp has unpacked."""
+
+
+hide_api_keys()
 
 
 @asynccontextmanager
@@ -42,7 +46,8 @@ class PoolTransport(httpx.AsyncBaseTransport):
         """
         session = await get_http_session()
         url = URL(str(request.url), encoded=True)
-        headers = [(name, value) for name, value in request.headers.multi_items() if name not in _HOP_HEADERS]
+        sent = request.headers.multi_items()
+        headers = [(name, HiddenText(value)) for name, value in sent if name not in _HOP_HEADERS]
         with _httpx_failures(request):
             async with session.request(
                 request.method,

@@ -1,0 +1,87 @@
+"""What the journal costs an upload."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.tools.journal.conftest import World
+from tests.tools.journal.making import SECONDS, intent
+from tools.async_file_upload_refactored import cleanup_http_session, upload_via_supabase_gateway_kimi_async
+from tools.journal.drivers import Work, carry_out, carry_out_async
+from tools.journal.intent import Intent
+from tools.journal.policy import Record, Send, Store, Undertaking, upload
+from tools.journal.sqlite import SqliteJournal
+from tools.providers.kimi.kimi_files import upload_via_supabase_gateway_kimi
+
+_UPLOADS, _AT_ONCE = 60, 30
+_OUTCOMES = {Store: "copy", Send: "file", Record: True}
+
+
+def _undertaking(journal: SqliteJournal, wanted: Intent) -> Undertaking:
+    return Undertaking(journal=journal, intent=wanted, patience=1, began=time.monotonic(), clock=time.monotonic)
+
+
+def _median(seconds: list[float]) -> float:
+    return statistics.median(seconds) * 1e6
+
+
+def test_what_a_blocking_upload_pays(world: World, say: Callable[[str], None]) -> None:
+    """Everything that the journal does in an upload, beside a whole upload of 20 KB."""
+    journal = SqliteJournal(world.folder / "journal.db")
+    alone = []
+    for number in range(_UPLOADS):
+        begun = time.perf_counter()
+        carry_out(upload(_undertaking(journal, intent(b"%d" % number))), lambda work: _OUTCOMES[type(work)])
+        alone.append(time.perf_counter() - begun)
+    whole = []
+    for number in range(_UPLOADS):
+        path = _file(world, number)
+        begun = time.perf_counter()
+        upload_via_supabase_gateway_kimi(path, world.storage)
+        whole.append(time.perf_counter() - begun)
+    _say(say, _median(alone), _median(whole))
+    assert journal.flush(SECONDS)
+    assert journal.unfinished() == world.unfinished == []
+
+
+async def test_what_an_asynchronous_upload_pays(world: World, say: Callable[[str], None]) -> None:
+    """The same on an event loop: one after the other, and many at once, which share their writes."""
+    journal = SqliteJournal(world.folder / "journal.db")
+
+    async def perform(work: Work) -> object:
+        return _OUTCOMES[type(work)]
+
+    async def journaled(name: str) -> float:
+        begun = time.perf_counter()
+        await carry_out_async(upload(_undertaking(journal, intent(name.encode()))), perform)
+        return time.perf_counter() - begun
+
+    alone = [await journaled(f"alone {number}") for number in range(_UPLOADS)]
+    begun = time.perf_counter()
+    for turn in range(_UPLOADS // _AT_ONCE):
+        await asyncio.gather(*(journaled(f"at once {turn} {number}") for number in range(_AT_ONCE)))
+    at_once = (time.perf_counter() - begun) / _UPLOADS
+    whole = []
+    for number in range(_UPLOADS):
+        path = _file(world, number)
+        begun = time.perf_counter()
+        await upload_via_supabase_gateway_kimi_async(path, world.storage)
+        whole.append(time.perf_counter() - begun)
+    _say(say, _median(alone), _median(whole))
+    say(f"{_AT_ONCE} at once: {at_once * 1e6:.0f} us each")
+    await cleanup_http_session()
+    assert journal.flush(SECONDS)
+    assert journal.unfinished() == world.unfinished == []
+
+
+def _file(world: World, number: int) -> Path:
+    return world.file(os.urandom(20_000), f"{number}.bin")
+
+
+def _say(say: Callable[[str], None], alone: float, whole: float) -> None:
+    say(f"the journal takes {alone:.0f} us of an upload of {whole:.0f} us: {100 * alone / whole:.1f} %")

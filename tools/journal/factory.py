@@ -1,0 +1,57 @@
+"""Which journal the configuration asks for."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import OrderedDict
+from pathlib import Path
+
+from tools.journal.port import Journal
+from tools.journal.sqlite import SqliteJournal
+from tools.settings import Settings, get_settings
+
+MAX_JOURNALS = 16
+"""Journals of one process that are kept open; the one that was used least recently makes room."""
+
+_Key = tuple[Path, str | None]
+_journals: OrderedDict[_Key, Journal] = OrderedDict()
+_lock = threading.Lock()
+
+
+def get_journal(settings: Settings | None = None) -> Journal:
+    """The journal in force: Supabase's Postgres when it is configured, otherwise SQLite in `SHIM_HOME`.
+
+    One instance a process. A database without the journal's table is not used; SQLite serves instead, and says so.
+    """
+    settings = settings or get_settings()
+    key = (settings.journal_file, settings.supabase_url)
+    with _lock:
+        journal = _journals.get(key)
+        if journal is None:
+            journal = _journals[key] = _opened(settings)
+            if len(_journals) > MAX_JOURNALS:
+                _journals.popitem(last=False)
+        _journals.move_to_end(key)
+        return journal
+
+
+def _opened(settings: Settings) -> Journal:
+    local = SqliteJournal(settings.journal_file)
+    if settings.supabase_url is None or settings.supabase_service_role_key is None:
+        return local
+
+    # the client's packages take a while to import, so only those who use them wait for that
+    from tools.journal.supabase import SupabaseJournal  # noqa: PLC0415  # see above
+
+    return SupabaseJournal(
+        url=settings.supabase_url, key=settings.supabase_service_role_key.get_secret_value(), local=local
+    )
+
+
+def _begin_anew() -> None:
+    global _lock  # noqa: PLW0603  # a thread that the fork did not take along may have held it
+    _lock = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_begin_anew)

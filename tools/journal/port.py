@@ -1,0 +1,152 @@
+"""What the upload paths and recovery ask of a journal.
+
+The journal is the claim as well: while an intent of a content is under way (`CLAIMING`), no second one of the same
+provider, account, purpose and content can be opened.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Protocol
+
+from tools.journal.intent import NOTHING_NEW, Entry, Facts, Intent, State
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opened:
+    """The intent is durable, and the content is claimed by it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """Another upload of this content is under way.
+
+    Attributes:
+        upload_id: of that upload.
+        owner: who works on it.
+    """
+
+    upload_id: str
+    owner: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finished:
+    """Another upload of this content ended with a file while this call was under way: its file serves this one, too.
+
+    Attributes:
+        upload_id: of that upload.
+        provider_file_id: the file.
+    """
+
+    upload_id: str
+    provider_file_id: str
+
+
+Opening = Opened | Held | Finished
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """The journal in figures.
+
+    Attributes:
+        backend: where it is kept, for people; without credentials.
+        under_way: uploads that somebody works on.
+        left: uploads whose process died, which recovery resolves.
+        unknown: uploads that ended without a known outcome.
+        unjournaled: uploads that went on without the journal, because it could not be written.
+        last_unjournaled_at: when that was last so, in seconds since the epoch; None: never.
+        notice: something that an operator should know about this journal, such as why another backend is used.
+    """
+
+    backend: str
+    under_way: int
+    left: int
+    unknown: int
+    unjournaled: int
+    last_unjournaled_at: float | None = None
+    notice: str | None = None
+
+
+class Journal(Protocol):
+    """Where uploads are written down. From any thread; a process that was forked begins anew.
+
+    What is asked of one instance happens in the order in which it was asked, `note` and `close` of an upload behind
+    its `open`. Only `open` gives an answer that anybody waits for in an upload.
+    """
+
+    @property
+    def owner(self) -> str:
+        """Who this process is. Unique among all processes that share the journal; another one after a fork."""
+        ...
+
+    def open(self, intent: Intent, *, overlapping: float) -> Future[Opening]:
+        """Write an intent down and claim its content, in one atomic step; never blocks.
+
+        - `Finished`, if an intent of the same content got a `provider_file_id` and ended (`DONE`, `UNKNOWN`) within
+          the last `overlapping` seconds, by the journal's own clock;
+        - `Held`, if one is under way and its owner lives;
+        - else `Opened`: it is durable, in the state `INTENDED`. One that was under way and whose owner is dead, or
+          whose lease has run out, has become `ABANDONED` by the same step.
+
+        A future that was cancelled before the journal came to it changes nothing.
+
+        Args:
+            intent: what is about to begin.
+            overlapping: for how many seconds this call has been under way, by a clock that does not jump.
+
+        The future fails with `JournalError` when the journal cannot be written.
+        """
+        ...
+
+    def note(self, upload_id: str, state: State, facts: Facts = NOTHING_NEW) -> None:
+        """Write down how far an upload of this process has come; never blocks and never raises."""
+        ...
+
+    def close(self, upload_id: str, state: State, facts: Facts = NOTHING_NEW) -> None:
+        """Write down that an upload has ended (`DONE`, `FAILED`, `UNKNOWN`), and give its claim up; as `note`."""
+        ...
+
+    def count_unjournaled(self) -> None:
+        """Count an upload that goes on without the journal; never blocks and never raises."""
+        ...
+
+    def flush(self, timeout: float) -> bool:
+        """Wait until everything asked for so far is written or has failed, at most `timeout` seconds; was it?"""
+        ...
+
+    def unfinished(self) -> Sequence[Entry]:
+        """All that is under way or unresolved, oldest first. Blocks.
+
+        Raises:
+            JournalError: the journal cannot be read.
+        """
+        ...
+
+    def take_over(self, upload_id: str) -> Entry | None:
+        """Become the owner of an unfinished intent that nobody works on, in one atomic step. Blocks.
+
+        Its state stays what it was; `note` and `close` then write what recovery finds out.
+
+        Returns:
+            The entry as it stands; None if a living owner works on it, or nothing is left to do.
+
+        Raises:
+            JournalError: the journal cannot be written.
+        """
+        ...
+
+    def release(self, upload_id: str) -> None:
+        """Give an intent that was taken over back unresolved: nobody works on it. Its state stays. Never blocks."""
+        ...
+
+    def standing(self) -> Standing:
+        """The figures. Blocks.
+
+        Raises:
+            JournalError: the journal cannot be read.
+        """
+        ...

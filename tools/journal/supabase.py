@@ -1,0 +1,242 @@
+"""The journal that many machines share: a table in Supabase's Postgres, with SQLite on this machine as its stand-in."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+import time
+import weakref
+from collections.abc import Coroutine, Sequence
+from concurrent.futures import Future
+from dataclasses import replace
+from functools import partial
+from typing import Any, Final, TypeVar
+
+from tools.journal.errors import JournalError
+from tools.journal.intent import NOTHING_NEW, Entry, Facts, Intent, State
+from tools.journal.port import Opened, Opening, Standing
+from tools.journal.sqlite import SqliteJournal
+from tools.journal.supabase_asking import Asker, UnusableError
+from tools.journal.supabase_owner import FleetOwner
+from tools.journal.supabase_remote import Remote
+from tools.journal.supabase_thread import LoopThread
+from tools.journal.supabase_writing import HEARTBEAT_SECONDS, Writing
+
+T = TypeVar("T")
+
+BLOCKING_SECONDS: Final = 15.0
+"""How long recovery and `shim status` wait for the database."""
+
+EXIT_SECONDS: Final = 2.0
+"""How long the end of the process waits for the last notes to be written."""
+
+
+class _Running:
+    """What does not survive a fork."""
+
+    def __init__(self, asker: Asker, owner: FleetOwner, heartbeat: float) -> None:
+        self.process = os.getpid()
+        self.remote = Remote(asker, owner)
+        self.writing = Writing(self.remote, heartbeat=heartbeat)
+        self.thread = LoopThread()
+        self.thread.run(self.writing.go_on())
+
+    def stop(self) -> None:
+        self.thread.stop(self.remote.close())
+
+
+_inherited: list[_Running] = []
+"""Of the process that this one was forked from. Never let go: closing its loop here would take that process's away."""
+
+
+class SupabaseJournal:
+    """Implements `Journal`.
+
+    A claim holds as long as its lease is renewed; all times are the database's. An upload that the database cannot take
+    (it is away, or has no such table) is journaled in `local`: then it is claimed on this machine only.
+
+    Args:
+        url: address of the project.
+        key: a service-role key or a secret key.
+        local: this machine's own journal.
+        heartbeat: seconds between two renewals of the leases.
+    """
+
+    def __init__(self, *, url: str, key: str, local: SqliteJournal, heartbeat: float = HEARTBEAT_SECONDS) -> None:
+        self._new_asker = partial(Asker, url, key)
+        self._backend = f"Supabase, {self._new_asker().address}"
+        self._local = local
+        self._heartbeat = heartbeat
+        self._locally: set[str] = set()
+        self._current: _Running | None = None
+        self._starting = threading.Lock()
+        _journals.add(self)
+
+    @property
+    def owner(self) -> str:
+        """See `Journal.owner`."""
+        return self._running().remote.owner.name
+
+    def open(self, intent: Intent, *, overlapping: float) -> Future[Opening]:
+        """See `Journal.open`."""
+        running, begun = self._running(), time.monotonic() - overlapping
+        if not running.remote.takes_uploads:
+            return self._open_locally(intent, begun)
+        future: Future[Opening] = Future()
+        running.thread.run(self._open(running.remote, future, intent, begun))
+        return future
+
+    def note(self, upload_id: str, state: State, facts: Facts = NOTHING_NEW) -> None:
+        """See `Journal.note`."""
+        if upload_id in self._locally:
+            self._local.note(upload_id, state, facts)
+        else:
+            running = self._running()
+            running.thread.call(partial(running.writing.note, upload_id, state, facts, at=time.monotonic()))
+
+    def close(self, upload_id: str, state: State, facts: Facts = NOTHING_NEW) -> None:
+        """See `Journal.close`."""
+        if upload_id in self._locally:
+            self._locally.discard(upload_id)
+            self._local.close(upload_id, state, facts)
+        else:
+            self.note(upload_id, state, facts)
+
+    def count_unjournaled(self) -> None:
+        """See `Journal.count_unjournaled`. They are counted on this machine."""
+        self._local.count_unjournaled()
+
+    def flush(self, timeout: float) -> bool:
+        """See `Journal.flush`."""
+        deadline = time.monotonic() + timeout
+        flushed = True
+        if self._current is not None:
+            try:
+                flushed = self._answer(self._running().writing.flush(), timeout)
+            except JournalError:
+                flushed = False
+        return self._local.flush(max(0.0, deadline - time.monotonic())) and flushed
+
+    def unfinished(self) -> Sequence[Entry]:
+        """See `Journal.unfinished`: what stands in the database, of all machines, and what this machine has itself."""
+        try:
+            shared = self._answer(self._running().remote.unfinished())
+        except UnusableError:
+            shared = []
+        return sorted([*shared, *self._local.unfinished()], key=lambda entry: entry.intent.began_at)
+
+    def take_over(self, upload_id: str) -> Entry | None:
+        """See `Journal.take_over`."""
+        taken = self._local.take_over(upload_id)
+        if taken is not None:
+            self._locally.add(upload_id)
+            return taken
+        try:
+            return self._answer(self._running().remote.take_over(upload_id))
+        except UnusableError:
+            return None
+
+    def release(self, upload_id: str) -> None:
+        """See `Journal.release`."""
+        if upload_id in self._locally:
+            self._locally.discard(upload_id)
+            self._local.release(upload_id)
+        else:
+            running = self._running()
+            running.thread.call(partial(running.writing.release, upload_id))
+
+    def standing(self) -> Standing:
+        """See `Journal.standing`. The figures are those of all machines, if the database tells them."""
+        local = self._local.standing()
+        try:
+            under_way, left, unknown = self._answer(self._running().remote.figures())
+        except JournalError as error:
+            return replace(local, notice=f"{error}; until it can, SQLite on this machine is the journal")
+        return replace(
+            local,
+            backend=self._backend,
+            under_way=local.under_way + under_way,
+            left=local.left + left,
+            unknown=local.unknown + unknown,
+        )
+
+    def stop(self) -> None:
+        """End the thread and close the connections; the next use begins anew. Blocks."""
+        running, self._current = self._current, None
+        if running is not None and running.process == os.getpid():
+            running.stop()
+
+    async def _open(self, remote: Remote, future: Future[Opening], intent: Intent, begun: float) -> None:
+        if not future.set_running_or_notify_cancel():
+            return
+        try:
+            future.set_result(await remote.open(intent, begun=begun))
+        except JournalError:
+            self._open_locally(intent, begun).add_done_callback(partial(_pass_on, future))
+        except BaseException as error:
+            future.set_exception(error)
+            raise
+
+    def _open_locally(self, intent: Intent, begun: float) -> Future[Opening]:
+        self._locally.add(intent.upload_id)
+        opening = self._local.open(intent, overlapping=time.monotonic() - begun)
+        opening.add_done_callback(partial(self._forget_unless_open, intent.upload_id))
+        return opening
+
+    def _forget_unless_open(self, upload_id: str, opening: Future[Opening]) -> None:
+        if opening.cancelled() or opening.exception() is not None or not isinstance(opening.result(), Opened):
+            self._locally.discard(upload_id)
+
+    def _answer(self, work: Coroutine[Any, Any, T], timeout: float | None = None) -> T:
+        """What a coroutine on the loop comes to, within `BLOCKING_SECONDS` or another time.
+
+        Raises:
+            JournalError: as the coroutine, and when it takes too long.
+        """
+        timeout = BLOCKING_SECONDS if timeout is None else timeout
+        future = self._running().thread.run(work)
+        try:
+            return future.result(timeout)
+        except TimeoutError as error:
+            future.cancel()
+            raise JournalError(self._backend, f"it did not answer within {timeout:g} s") from error
+
+    def _running(self) -> _Running:
+        running = self._current
+        if running is not None and running.process == os.getpid():
+            return running
+        with self._starting:
+            running = self._current
+            if running is None or running.process != os.getpid():
+                if running is not None:
+                    _inherited.append(running)
+                owner = FleetOwner(self._local.path.with_suffix(".owners"))
+                running = self._current = _Running(self._new_asker(), owner, self._heartbeat)
+            return running
+
+
+def _pass_on(future: Future[Opening], answered: Future[Opening]) -> None:
+    error = answered.exception()
+    if error is None:
+        future.set_result(answered.result())
+    else:
+        future.set_exception(error)
+
+
+_journals: weakref.WeakSet[SupabaseJournal] = weakref.WeakSet()
+
+
+def _renew_locks() -> None:
+    for journal in tuple(_journals):
+        journal._starting = threading.Lock()  # noqa: SLF001  # a thread that the fork did not take along may have held it
+
+
+def _finish() -> None:
+    for journal in tuple(_journals):
+        journal.flush(EXIT_SECONDS)
+        journal.stop()
+
+
+os.register_at_fork(after_in_child=_renew_locks)
+atexit.register(_finish)

@@ -1,0 +1,262 @@
+"""What the journal asks of PostgREST, and what its rows say.
+
+No time of a host is ever sent: filters compare with `now`, which Postgres reads as its own time
+(https://www.postgresql.org/docs/current/datatype-datetime.html#DATATYPE-DATETIME-SPECIAL-VALUES), and the table's
+trigger stamps what is written.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from typing import Any, Final
+
+from tools.journal.intent import CLAIMING, FINISHED, UNRESOLVED, Entry, Facts, Intent, State, UploadSide
+
+TABLE: Final = "upload_intents"
+
+LEASE_SECONDS: Final = 60.0
+"""How long a claim holds without being renewed. The table's trigger says so to the database."""
+
+MAX_LISTED: Final = 1000
+"""Unfinished uploads that one listing gives, the oldest first; Supabase's own limit for one answer."""
+
+MAX_ENDED: Final = 5
+"""Ended uploads of one content that are looked at, the latest first."""
+
+MAX_ERROR_CHARACTERS: Final = 1000
+"""Of an error's text so many are kept."""
+
+_CONTENT = ("provider", "account", "purpose", "sha256")
+_FACTS = tuple(Facts.__dataclass_fields__)
+_ESCAPED = re.compile(r"\\(\\|u[0-9a-f]{4})")
+_NOT_LIVING = ("or", "(lease_until.is.null,lease_until.lt.now)")
+
+Row = Mapping[str, Any]
+Query = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """One request about the table.
+
+    Attributes:
+        method: `GET` reads, `POST` inserts, `PATCH` changes what the query finds, `DELETE` removes it.
+        query: PostgREST's parameters. Whatever changes rows is answered with those that were changed.
+        body: the row's columns.
+        counted: whether the rows are to be counted, however few of them are wanted.
+        once: to ask a second time would not come to the same.
+    """
+
+    method: str
+    query: Query
+    body: Row | None = None
+    counted: bool = False
+    once: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """An answer.
+
+    Attributes:
+        rows: the rows that were read or changed.
+        conflict: the row was not inserted, because another one holds the claim.
+        total: how many rows there are, if they were to be counted.
+    """
+
+    rows: Sequence[Row] = field(default=(), repr=False)
+    conflict: bool = False
+    total: int = 0
+
+
+def insert(intent: Intent, owner: str) -> Request:
+    """Claim a content: the table takes one row of it that is under way."""
+    body = asdict(intent)
+    del body["began_at"]  # the database has a clock of its own
+    body |= {"filename": escaped(intent.filename), "path": escaped(intent.path), "state": State.INTENDED.value}
+    return Request(method="POST", query=(("select", "began_at"),), body=body | {"owner": owner})
+
+
+def find_holder(intent: Intent) -> Request:
+    """Who holds the claim, by a lease that has not run out."""
+    wanted = (_states(CLAIMING), ("lease_until", "gte.now"), ("select", "upload_id,owner,began_at"))
+    return Request(method="GET", query=(*_content(intent), *wanted))
+
+
+def look_at(upload_id: str) -> Request:
+    """How far an upload is; nothing when its lease has run out."""
+    living = ("or", "(lease_until.is.null,lease_until.gte.now)")
+    return Request(method="GET", query=(_id(upload_id), living, ("select", "owner,state,provider_file_id")))
+
+
+def find_ended(intent: Intent, since: datetime) -> Request:
+    """Uploads of this content that ended with a file at or after a time of the database."""
+    return Request(
+        method="GET",
+        query=(
+            *_content(intent),
+            _states((State.DONE, State.UNKNOWN)),
+            ("provider_file_id", "not.is.null"),
+            ("finished_at", f"gte.{since.isoformat()}"),
+            ("select", "upload_id,provider_file_id"),
+            ("order", "finished_at.desc"),
+            ("limit", str(MAX_ENDED)),
+        ),
+    )
+
+
+def abandon_expired(intent: Intent) -> Request:
+    """Take the claim from whoever let its lease run out."""
+    return _abandon((*_content(intent), _NOT_LIVING))
+
+
+def abandon_of(upload_id: str, owner: str) -> Request:
+    """Take the claim from this owner, who is known to be dead."""
+    return _abandon((_id(upload_id), ("owner", f"eq.{owner}")))
+
+
+def withdraw(upload_id: str, owner: str) -> Request:
+    """Remove an intent of which nothing has begun."""
+    mine = (_id(upload_id), ("owner", f"eq.{owner}"), _states((State.INTENDED,)))
+    return Request(method="DELETE", query=(*mine, ("select", "upload_id")))
+
+
+def change(upload_id: str, owner: str, state: State, facts: Facts) -> Request:
+    """Write down how far an upload is. With its end the claim is given up."""
+    mine = (_id(upload_id), ("owner", f"eq.{owner}"), ("select", "upload_id"))
+    return Request(method="PATCH", query=mine, body=_news(state, facts))
+
+
+def settle(upload_id: str, state: State, facts: Facts) -> Request:
+    """Write down how an upload ended whose claim was taken from it; unless recovery looks after it already."""
+    lost = (_id(upload_id), ("owner", "is.null"), _states((State.ABANDONED,)), ("select", "upload_id"))
+    return Request(method="PATCH", query=lost, body=_news(state, facts))
+
+
+def renew(upload_ids: Iterable[str], owner: str) -> Request:
+    """Let the leases of these uploads begin anew."""
+    listed = ("upload_id", f"in.({','.join(upload_ids)})")
+    mine = (listed, ("owner", f"eq.{owner}"), ("select", "upload_id"))
+    return Request(method="PATCH", query=mine, body={"owner": owner})
+
+
+def take(upload_id: str, owner: str, *, dead: str | None = None) -> Request:
+    """Become the owner of an unfinished upload that nobody works on, or only one who is known to be `dead`."""
+    free = _NOT_LIVING if dead is None else ("owner", f"eq.{dead}")
+    unfinished = (_id(upload_id), _states((*CLAIMING, *UNRESOLVED)))
+    return Request(method="PATCH", query=(*unfinished, free), body={"owner": owner}, once=True)
+
+
+def find_owner(upload_id: str) -> Request:
+    """Who works on an upload."""
+    return Request(method="GET", query=(_id(upload_id), ("select", "owner")))
+
+
+def release(upload_id: str, owner: str) -> Request:
+    """Work on an upload no more."""
+    mine = (_id(upload_id), ("owner", f"eq.{owner}"), ("select", "upload_id"))
+    return Request(method="PATCH", query=mine, body={"owner": None})
+
+
+def list_unfinished() -> Request:
+    """What is under way or unresolved, oldest first."""
+    order = (("order", "began_at.asc,upload_id.asc"), ("limit", str(MAX_LISTED)))
+    return Request(method="GET", query=(_states((*CLAIMING, *UNRESOLVED)), *order))
+
+
+def count_under_way() -> Request:
+    """How many uploads somebody works on."""
+    return _count((_states((*CLAIMING, *UNRESOLVED)), ("lease_until", "gte.now")))
+
+
+def count_left() -> Request:
+    """How many uploads somebody left behind who died."""
+    return _count((_states((*CLAIMING, State.ABANDONED)), _NOT_LIVING))
+
+
+def count_unknown() -> Request:
+    """How many uploads ended without a known outcome."""
+    return _count((_states((State.UNKNOWN,)), _NOT_LIVING))
+
+
+def forget() -> Request:
+    """Let go of what ended before yesterday."""
+    old = (_states(FINISHED), ("finished_at", "lt.yesterday"), ("select", "upload_id"))
+    return Request(method="DELETE", query=old)
+
+
+def entry(row: Row) -> Entry:
+    """An intent as the table has it.
+
+    Raises:
+        KeyError, TypeError, ValueError: the table is not the one that the migration makes.
+    """
+    began_at = time_of(row["began_at"])
+    if began_at is None:
+        raise ValueError("an intent without a beginning")
+    return Entry(
+        intent=Intent(
+            **{name: row[name] for name in (*_CONTENT, "upload_id", "size")},
+            filename=unescaped(row["filename"]),
+            path=unescaped(row["path"]),
+            side=UploadSide(row["side"]),
+            began_at=began_at,
+        ),
+        state=State(row["state"]),
+        facts=Facts(**{name: row[name] for name in _FACTS}),
+        owner=row["owner"],
+        lease_until=time_of(row["lease_until"]),
+        updated_at=time_of(row["updated_at"]) or began_at,
+        finished_at=time_of(row["finished_at"]),
+    )
+
+
+def time_of(text: str | None) -> float | None:
+    """A time of the database in seconds since the epoch."""
+    return None if text is None else datetime.fromisoformat(text).timestamp()
+
+
+def escaped(text: str) -> str:
+    """A text that Postgres can keep: names that are no UTF-8 and NULs are written out, reversibly."""
+    readable = text.replace("\\", "\\\\").replace("\0", "\\u0000")
+    return readable.encode("utf-8", "backslashreplace").decode()
+
+
+def unescaped(text: str) -> str:
+    """What `escaped` was given."""
+    return _ESCAPED.sub(lambda found: "\\" if found[1] == "\\" else chr(int(found[1][1:], 16)), text)
+
+
+def _news(state: State, facts: Facts) -> Row:
+    body: dict[str, Any] = {"state": state.value}
+    body |= {name: value for name, value in asdict(facts).items() if value is not None}
+    if facts.error is not None:
+        body["error"] = escaped(facts.error[:MAX_ERROR_CHARACTERS])
+    return body if state in CLAIMING else body | {"owner": None}
+
+
+def _abandon(which: Query) -> Request:
+    body = {"state": State.ABANDONED.value, "owner": None}
+    return Request(method="PATCH", query=(*which, _states(CLAIMING), ("select", "upload_id")), body=body)
+
+
+def _count(which: Query) -> Request:
+    return Request(method="GET", query=(*which, ("select", "upload_id"), ("limit", "1")), counted=True)
+
+
+def _content(intent: Intent) -> Query:
+    return tuple((name, f"eq.{getattr(intent, name)}") for name in _CONTENT)
+
+
+def _id(upload_id: str) -> tuple[str, str]:
+    return "upload_id", f"eq.{upload_id}"
+
+
+def _states(states: Sequence[State]) -> tuple[str, str]:
+    if State.UNKNOWN not in states:
+        return "state", f"in.({','.join(states)})"
+    # not every server that speaks PostgREST's language takes this word for a text: npm's `@supabase/lite` does not
+    return "state", f"not.in.({','.join(state for state in State if state not in states)})"
