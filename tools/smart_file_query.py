@@ -6,8 +6,11 @@ import asyncio
 import hashlib
 import json
 import logging
+import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from io import FileIO
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -15,7 +18,8 @@ from tools.errors import ConfigurationError
 from tools.providers.answers import FileGoneError
 from tools.providers.glm import glm_client, glm_files
 from tools.providers.kimi import kimi_client, kimi_files
-from tools.providers.validation import validate_upload
+from tools.providers.opening import only_this_file, open_beneath
+from tools.providers.validation import too_large, validate_upload
 from tools.settings import get_settings
 from tools.storage import UploadStorage, get_storage
 from tools.storage.errors import StorageError
@@ -68,9 +72,15 @@ _IN_ORDER = {"auto": (_KIMI, _GLM), "kimi": (_KIMI, _GLM), "glm": (_GLM, _KIMI)}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Request:
-    """What was asked for, with the file as it was found."""
+    """What was asked for, with the file as it was found.
+
+    Attributes:
+        file: the file itself, open for as long as it is asked about: whoever opens `path` meanwhile gets this file or
+            an error.
+    """
 
     path: Path
+    file: FileIO
     sha256: str
     question: str
     providers: tuple[_Provider, ...]
@@ -132,6 +142,10 @@ class SmartFileQueryTool:
 
     async def _answer(self, arguments: Mapping[str, Any]) -> tuple[str, dict[str, object]]:
         request = await _request(arguments)
+        with request.file, only_this_file(request.path, request.file):
+            return await self._answer_about(request)
+
+    async def _answer_about(self, request: _Request) -> tuple[str, dict[str, object]]:
         storage = await self._configured_storage()
         upload = await _known_or_uploaded(request, storage)
         try:
@@ -164,12 +178,12 @@ async def _request(arguments: Mapping[str, Any]) -> _Request:
     if provider not in _IN_ORDER:
         raise _QueryError("query_failed", f"'provider' is {provider!r}: choose one of {', '.join(_IN_ORDER)}")
     try:
-        path = await asyncio.to_thread(_allowed, arguments["file_path"])
-        sha256 = await asyncio.to_thread(_hash_of, path)
+        path, file, sha256 = await asyncio.to_thread(_opened, arguments["file_path"])
     except (ValueError, OSError) as error:
         raise _QueryError("upload_failed", str(error)) from error
     return _Request(
         path=path,
+        file=file,
         sha256=sha256,
         question=arguments["question"],
         providers=_IN_ORDER[provider],
@@ -177,21 +191,31 @@ async def _request(arguments: Mapping[str, Any]) -> _Request:
     )
 
 
-def _allowed(file_path: str) -> Path:
-    """The file itself, if it lies within the allowed roots: the path that is checked is the path that is read."""
+def _opened(file_path: str) -> tuple[Path, FileIO, str]:
+    """Where a file within the allowed roots really lies, the file, and its hash: what is checked is what is read."""
+    settings = get_settings()
+    root, path = _allowed(file_path)
+    limit = max(settings.kimi_max_bytes, settings.glm_max_bytes)
+    validate_upload(path, limit=limit)
+    with ExitStack() as until_it_is_known:
+        file = until_it_is_known.enter_context(open_beneath(root, path))
+        size = os.fstat(file.fileno()).st_size
+        if size > limit:
+            raise too_large(path, size=size, limit=limit)
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        until_it_is_known.pop_all()
+    return path, file, sha256
+
+
+def _allowed(file_path: str) -> tuple[Path, Path]:
+    """The allowed root that the file lies in, and where it lies, both without links."""
     path = Path(file_path).resolve()
     roots = [root.resolve() for root in get_settings().shim_allowed_roots or (Path.cwd(),)]
-    if not any(path.is_relative_to(root) for root in roots):
-        allowed = ", ".join(str(root) for root in roots)
-        raise ValueError(f"{file_path} lies outside the allowed folders ({allowed}); SHIM_ALLOWED_ROOTS sets them")
-    return path
-
-
-def _hash_of(path: Path) -> str:
-    settings = get_settings()
-    validate_upload(path, limit=max(settings.kimi_max_bytes, settings.glm_max_bytes))
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    for root in roots:
+        if path.is_relative_to(root):
+            return root, path
+    allowed = ", ".join(str(root) for root in roots)
+    raise ValueError(f"{file_path} lies outside the allowed folders ({allowed}); SHIM_ALLOWED_ROOTS sets them")
 
 
 async def _known_or_uploaded(request: _Request, storage: UploadStorage) -> _Upload:
@@ -235,7 +259,18 @@ async def _uploaded(request: _Request, provider: _Provider, storage: UploadStora
 async def _uploaded_anew(request: _Request, gone: _Upload, storage: UploadStorage) -> _Upload:
     """The tracking table named a file that the provider no longer has."""
     logger.warning("%s no longer has %s, so the file is uploaded again", gone.provider.name, gone.file_id)
+    await asyncio.to_thread(_mark_deleted, request, gone, storage)
     return await _uploaded(request, gone.provider, storage)
+
+
+def _mark_deleted(request: _Request, gone: _Upload, storage: UploadStorage) -> None:
+    """Let the table name a file no more that is gone. If that fails, the next caller meets it again."""
+    try:
+        row = storage.find_upload(sha256=request.sha256, provider=gone.provider.name)
+        if row is not None and row.provider_file_id == gone.file_id:
+            storage.record_upload(replace(row, upload_status="deleted"))
+    except StorageError:
+        logger.exception("the row of %s cannot be marked as deleted", gone.file_id)
 
 
 async def _asked(request: _Request, upload: _Upload) -> str:

@@ -15,6 +15,7 @@ class ExitCode(IntEnum):
     FLAGS = 4
     SANDBOX = 5
     DIFFERENT = 6
+    LEFT = 7
     INTERRUPTED = 130
 
 
@@ -26,6 +27,7 @@ MEANINGS = {
     ExitCode.FLAGS: "the flags cannot be reached, read or written",
     ExitCode.SANDBOX: "the local sandbox cannot be used",
     ExitCode.DIFFERENT: "the two implementations differ (`compare`, `mismatches --check`)",
+    ExitCode.LEFT: "something is left to be reconciled (`reconcile`)",
     ExitCode.INTERRUPTED: "interrupted",
 }
 

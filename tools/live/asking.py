@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import Any
 
@@ -29,7 +29,10 @@ FIRST_DELAY_SECONDS = 0.1
 """How long is waited before a question is asked again; doubled each time."""
 
 ANSWER_SECONDS = 10.0
-"""How long one answer may take."""
+"""How long connecting, or one read of an answer, may take."""
+
+WHOLE_ANSWER_SECONDS = 300.0
+"""How long one question may take from the first byte to the last one of its answer."""
 
 MAX_ANSWER_BYTES = 16 * MEGABYTE
 """A longer answer is not read."""
@@ -46,10 +49,12 @@ class Answer:
     Attributes:
         status: HTTP status; of Supabase's Storage the true one, which stands inside.
         body: the body.
+        date: the header `Date`, empty if there is none.
     """
 
     status: int
     body: bytes = field(repr=False)
+    date: str = ""
 
     @property
     def succeeded(self) -> bool:
@@ -60,7 +65,7 @@ class Answer:
         """The body as JSON; None if it is none."""
         try:
             return json.loads(self.body)
-        except ValueError:
+        except (ValueError, RecursionError):
             return None
 
 
@@ -143,8 +148,9 @@ class Asker:
                 await self.sleep(FIRST_DELAY_SECONDS * 2 ** (number - 1))
             try:
                 with _beside_the_trial():
-                    answer = await attempt()
-            except httpx.TransportError as error:
+                    async with asyncio.timeout(WHOLE_ANSWER_SECONDS):
+                        answer = await attempt()
+            except (httpx.TransportError, TimeoutError) as error:
                 problem = type(error).__name__
                 continue
             if isinstance(answer, Digest) or not _passes(answer.status):
@@ -174,10 +180,10 @@ async def _read(response: httpx.Response, action: str) -> Answer:
         body += piece
         if len(body) > MAX_ANSWER_BYTES:
             raise ServiceFailedError(action, f"the answer is longer than {MAX_ANSWER_BYTES} bytes")
-    answer = Answer(status=response.status_code, body=body)
+    answer = Answer(status=response.status_code, body=body, date=response.headers.get("date", ""))
     document = answer.document() if response.status_code == HTTPStatus.BAD_REQUEST else None
     inside = document.get("statusCode") if isinstance(document, dict) else None
-    return Answer(status=int(inside), body=body) if isinstance(inside, str) and inside.isdigit() else answer
+    return replace(answer, status=int(inside)) if isinstance(inside, str) and inside.isdigit() else answer
 
 
 def _passes(status: int) -> bool:

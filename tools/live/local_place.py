@@ -104,6 +104,27 @@ class LocalPlace:
         for identity in ids:
             await self._execute("DELETE FROM", "provider = ? AND provider_file_id = ?", provider, identity)
 
+    async def rows_about(self, object_id: str) -> list[Mapping[str, Any]]:
+        """See `Place.rows_about`."""
+        return await self._execute("SELECT * FROM", "supabase_file_id = ?", object_id)
+
+    async def all_rows(self) -> list[Mapping[str, Any]]:
+        """See `Place.all_rows`."""
+        return await self._execute("SELECT * FROM", "TRUE")
+
+    async def objects(self, folder: str) -> list[Mapping[str, Any]]:
+        """See `Place.objects`."""
+
+        def found() -> list[Mapping[str, Any]]:
+            where = self._folder.path_of(folder)
+            return (
+                [{"path": f"{folder}/{each.name}", "created_at": each.stat().st_mtime} for each in where.iterdir()]
+                if where.is_dir()
+                else []
+            )
+
+        return await _in_thread(f"list the objects in {folder!r}", found)
+
     async def _execute(self, verb: str, condition: str, *values: str) -> list[Mapping[str, Any]]:
         def execute() -> list[Mapping[str, Any]]:
             if not self._database.exists():

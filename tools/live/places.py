@@ -56,6 +56,18 @@ class Place(Protocol):
         """Remove the rows of these files; those that are not there are as good."""
         ...
 
+    async def rows_about(self, object_id: str) -> list[Described]:
+        """The rows that name this object as their copy."""
+        ...
+
+    async def all_rows(self) -> list[Described]:
+        """All rows."""
+        ...
+
+    async def objects(self, folder: str) -> list[Described]:
+        """All objects in a folder: `path`, and `created_at` in seconds since the epoch."""
+        ...
+
 
 def can_be_read_back(storage: UploadStorage) -> bool:
     """Whether it is known how to look at this storage from its other end."""

@@ -7,7 +7,10 @@ for a sibling service only) and gives nothing back.
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from email.utils import mktime_tz, parsedate_tz
 from http import HTTPStatus
 from typing import Any, Protocol
 
@@ -16,6 +19,7 @@ from tools.live.errors import NoListingError, ServiceFailedError
 from tools.providers.keys import required_key
 from tools.settings import Settings
 from tools.storage.port import ProviderName
+from tools.wire.hidden import HiddenText
 
 MAX_PAGES = 20
 """Pages of a listing that are looked at."""
@@ -30,6 +34,19 @@ _POLL_SECONDS = 0.25
 _UNFINISHED = frozenset({"created", "processing", "uploading", "pending"})
 
 Described = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listing:
+    """All files of an account.
+
+    Attributes:
+        files: as the provider describes them.
+        taken_at: the provider's time when it did, in seconds since the epoch; ours if it does not tell.
+    """
+
+    files: tuple[Described, ...]
+    taken_at: float
 
 
 class ProviderFiles(Protocol):
@@ -57,6 +74,10 @@ class ProviderFiles(Protocol):
             NoListingError: the provider does not say.
             ServiceFailedError: the provider cannot be asked.
         """
+        ...
+
+    async def listed(self) -> Listing:
+        """All files; raises as `look`."""
         ...
 
     async def marked(self, mark: str) -> list[str]:
@@ -95,8 +116,16 @@ class _Files:
 
     def __init__(self, address: str, key: str, asker: Asker) -> None:
         self.address = address
-        self._headers = {"Authorization": f"Bearer {key}"}
+        self._headers = {"Authorization": HiddenText(f"Bearer {key}")}
         self._asker = asker
+
+    async def listed(self) -> Listing:
+        """See `ProviderFiles.listed`."""
+        raise NotImplementedError
+
+    async def marked(self, mark: str) -> list[str]:
+        """See `ProviderFiles.marked`."""
+        return [str(file["id"]) for file in (await self.listed()).files if mark in str(file.get("filename"))]
 
     async def remove(self, file_id: str) -> None:
         """See `ProviderFiles.remove`."""
@@ -132,10 +161,10 @@ class KimiFiles(_Files):
                 found[file_id] = described
         return found
 
-    async def marked(self, mark: str) -> list[str]:
-        """See `ProviderFiles.marked`."""
+    async def listed(self) -> Listing:
+        """See `ProviderFiles.listed`."""
         answer = await self._ask("list the files at Kimi", "GET")
-        return [str(file["id"]) for file in _listed(answer, self.label) if mark in str(file.get("filename"))]
+        return Listing(files=tuple(_listed(answer, self.label)), taken_at=_server_time(answer))
 
     async def text_of(self, file_id: str, mark: str) -> Digest | str:
         """See `ProviderFiles.text_of`."""
@@ -173,17 +202,16 @@ class GlmFiles(_Files):
     async def look(self, ids: Collection[str], *, patience: float = 0.0) -> dict[str, Described]:  # noqa: ARG002  # its files have no status
         """See `ProviderFiles.look`."""
         wanted = set(ids)
-        return {str(file["id"]): file for file in await self._list() if file["id"] in wanted} if wanted else {}
-
-    async def marked(self, mark: str) -> list[str]:
-        """See `ProviderFiles.marked`."""
-        return [str(file["id"]) for file in await self._list() if mark in str(file.get("filename"))]
+        if not wanted:
+            return {}
+        return {str(file["id"]): file for file in (await self.listed()).files if file["id"] in wanted}
 
     async def text_of(self, file_id: str, mark: str) -> Digest | str:  # noqa: ARG002  # the port's signature
         """See `ProviderFiles.text_of`."""
         return "the content at GLM, which gives none back"
 
-    async def _list(self) -> list[Described]:
+    async def listed(self) -> Listing:
+        """See `ProviderFiles.listed`."""
         files: list[Described] = []
         query = {"limit": str(PAGE_SIZE)}
         for _ in range(MAX_PAGES):
@@ -194,7 +222,7 @@ class GlmFiles(_Files):
             page = _listed(answer, self.label)
             files.extend(page)
             if not page or answer.document().get("has_more") is not True:
-                return files
+                return Listing(files=tuple(files), taken_at=_server_time(answer))
             query["after"] = str(page[-1]["id"])
         raise NoListingError(f"GLM lists more than {MAX_PAGES * PAGE_SIZE} files")
 
@@ -210,11 +238,16 @@ def _listed(answer: Answer, label: str) -> list[Described]:
     return files
 
 
+def _server_time(answer: Answer) -> float:
+    moment = parsedate_tz(answer.date)
+    return time.time() if moment is None else mktime_tz(moment)
+
+
 def _plain_text(content: bytes) -> bytes:
     """Kimi answers with the text itself, or with a JSON object that has it under `content`."""
     try:
         document = json.loads(content)
-    except ValueError:
+    except (ValueError, RecursionError):
         return content
     if isinstance(document, dict) and document.get("type") == "file" and isinstance(document.get("content"), str):
         return str(document["content"]).encode()

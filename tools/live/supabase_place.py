@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
@@ -11,9 +13,13 @@ from tools.live.asking import Answer, Asker, Digest
 from tools.live.errors import ServiceFailedError
 from tools.storage.keys import decode_key, encode_key
 from tools.storage.port import TABLE, ProviderName
+from tools.wire.hidden import HiddenText
 
 MAX_LISTED = 1000
-"""Objects of one mark that a listing shows."""
+"""Objects of one mark that a listing shows; objects or rows of one page."""
+
+MAX_PAGES = 100
+"""Pages that are looked at where all objects or rows are asked for."""
 
 _SCHEME = "supabase:"
 
@@ -26,7 +32,7 @@ class SupabasePlace:
         self._storage = f"{url}/storage/v1"
         self._table = f"{url}/rest/v1/{TABLE}"
         self._bucket = bucket
-        self._headers = {"apikey": key, "Authorization": f"Bearer {key}"}
+        self._headers = {"apikey": HiddenText(key), "Authorization": HiddenText(f"Bearer {key}")}
         self._asker = asker
 
     @staticmethod
@@ -60,14 +66,10 @@ class SupabasePlace:
         """See `Place.marked`."""
         action = f"list the objects in {folder!r}"
         query = {"prefix": folder, "search": mark, "limit": MAX_LISTED, "offset": 0}
-        url = f"{self._storage}/object/list/{quote(self._bucket)}"
-        answer = await self._ask(action, "POST", url, document=query)
-        if answer.status == HTTPStatus.NOT_FOUND:
-            return []  # no bucket, no objects
-        found = _succeeded(action, answer)
-        if not isinstance(found, list) or len(found) >= MAX_LISTED:
+        found = await self._listed(action, query)
+        if len(found) >= MAX_LISTED:
             raise ServiceFailedError(action, "the answer does not list all objects")
-        names = [str(each["name"]) for each in found if isinstance(each, dict) and each.get("id") is not None]
+        names = [str(each["name"]) for each in found if each.get("id") is not None]
         return [f"{folder}/{decode_key(name)}" for name in names if name.startswith(mark)]
 
     async def remove(self, paths: Sequence[str]) -> None:
@@ -96,6 +98,47 @@ class SupabasePlace:
             query = {"provider": f"eq.{provider}", "provider_file_id": _one_of(ids)}
             _succeeded(action, await self._ask(action, "DELETE", self._table, params=query))
 
+    async def rows_about(self, object_id: str) -> list[Mapping[str, Any]]:
+        """See `Place.rows_about`."""
+        return await self._select({"supabase_file_id": f"eq.{object_id}", "select": "*"})
+
+    async def all_rows(self) -> list[Mapping[str, Any]]:
+        """See `Place.all_rows`."""
+        rows: list[Mapping[str, Any]] = []
+        for number in range(MAX_PAGES):
+            page = {"limit": str(MAX_LISTED), "offset": str(number * MAX_LISTED)}
+            found = await self._select({"select": "*", "order": "id", **page})
+            rows += found
+            if len(found) < MAX_LISTED:
+                return rows
+        raise ServiceFailedError(f"look at the rows of {TABLE}", f"there are {MAX_PAGES * MAX_LISTED} or more")
+
+    async def objects(self, folder: str) -> list[Mapping[str, Any]]:
+        """See `Place.objects`."""
+        action = f"list the objects in {folder!r}"
+        objects: list[Mapping[str, Any]] = []
+        for number in range(MAX_PAGES):
+            query = {"prefix": folder, "limit": MAX_LISTED, "offset": number * MAX_LISTED}
+            found = await self._listed(action, query)
+            objects += [
+                {"path": f"{folder}/{decode_key(str(each['name']))}", "created_at": _seconds(each.get("created_at"))}
+                for each in found
+                if each.get("id") is not None and str(each["name"]).isascii()  # ours are, see `encode_key`
+            ]
+            if len(found) < MAX_LISTED:
+                return objects
+        raise ServiceFailedError(action, f"there are {MAX_PAGES * MAX_LISTED} or more")
+
+    async def _listed(self, action: str, query: Mapping[str, object]) -> list[Mapping[str, Any]]:
+        url = f"{self._storage}/object/list/{quote(self._bucket)}"
+        answer = await self._ask(action, "POST", url, document=query)
+        if answer.status == HTTPStatus.NOT_FOUND:
+            return []  # no bucket, no objects
+        found = _succeeded(action, answer)
+        if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
+            raise ServiceFailedError(action, "the answer is no list of objects")
+        return found
+
     async def _select(self, query: Mapping[str, str]) -> list[Mapping[str, Any]]:
         action = f"look at the rows of {TABLE}"
         found = _succeeded(action, await self._ask(action, "GET", self._table, params=query))
@@ -116,6 +159,17 @@ def _one_of(ids: Collection[str]) -> str:
     """PostgREST's filter. https://docs.postgrest.org/en/stable/references/api/url_grammar.html#reserved-characters."""
     escaped = (identity.replace("\\", "\\\\").replace('"', '\\"') for identity in ids)
     return "in.({})".format(",".join(f'"{identity}"' for identity in escaped))
+
+
+def _seconds(moment: object) -> float:
+    """Seconds since the epoch, for a time as Postgres' JSON shows it.
+
+    What cannot be read counts as this moment: nothing is removed because of its age then.
+    """
+    try:
+        return datetime.fromisoformat(str(moment)).timestamp()
+    except ValueError:
+        return time.time()
 
 
 def _succeeded(action: str, answer: Answer) -> Any:

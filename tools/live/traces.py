@@ -48,7 +48,7 @@ class FileTraces:
             return
         try:
             document = json.loads(exchange.body)
-        except ValueError:
+        except (ValueError, RecursionError):
             return  # not all of it is here
         if not isinstance(document, dict) or not _succeeded(exchange):
             return
