@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 PACKAGES := tools migration flags observability
 
-.PHONY: help demo bench test proofs check format clean
+.PHONY: help demo bench test proofs check format docs lock sbom audit clean
 
 help:  ## say what there is
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -34,6 +34,20 @@ format: $(VENV)/development  ## mend the style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+docs: $(VENV)/development  ## write docs/reference and the picture of the rooms from the code
+	$(BIN)/python -m docs_reference
+
+lock: $(VENV)/development  ## write requirements.lock: what the program needs, for every platform, by hash
+	$(BIN)/uv pip compile requirements.txt --constraint constraints.txt --universal --python-version 3.11 \
+		--generate-hashes --no-header --no-annotate --no-emit-index-url --quiet --output-file requirements.lock
+
+sbom: $(VENV)/development  ## write build/sbom.json: what is installed to run the program (CycloneDX)
+	@mkdir -p build
+	$(BIN)/python -m cyclonedx_py requirements requirements.lock --output-reproducible --output-file build/sbom.json
+
+audit: $(VENV)/development  ## ask for known vulnerabilities of what is locked; this alone needs the network
+	$(BIN)/pip-audit --requirement requirements.lock --disable-pip --require-hashes
+
 clean:  ## remove what the other targets made
 	rm -rf $(VENV) build *.egg-info
 
@@ -42,9 +56,9 @@ $(VENV)/created:
 	$(PYTHON) -m venv $(VENV)
 	@touch $@
 
-$(VENV)/runtime: $(VENV)/created requirements.txt constraints.txt pyproject.toml
+$(VENV)/runtime: $(VENV)/created requirements.lock pyproject.toml
 	@echo "Installing what the program needs (about a minute) ..."
-	@$(PIP_INSTALL) --requirement requirements.txt
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock
 	@$(PIP_INSTALL) --no-deps --editable .
 	@touch $@
 

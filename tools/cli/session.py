@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -103,8 +104,9 @@ def sandbox_lock(home: Path, *, wait_seconds: float = 0.0) -> Iterator[None]:
 
 def _lock_file(home: Path) -> TextIO:
     try:
-        home.mkdir(parents=True, exist_ok=True)
-        return (home / "lock").open("w")
+        for folder in (home.parent, home):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return os.fdopen(os.open(home / "lock", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600), "w")
     except OSError as error:
         raise CommandError(
             f"the sandbox cannot keep its state in {home}: {error.strerror}; set SHIM_HOME to a folder that can be "

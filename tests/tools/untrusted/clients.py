@@ -1,0 +1,98 @@
+"""Everything in this program that reads an answer from elsewhere, one question each."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flags import UnleashFlagAdmin
+from observability._prometheus_query import PrometheusTallies
+from tools.async_file_upload_refactored import (
+    cleanup_http_session,
+    upload_via_supabase_gateway_glm_async,
+    upload_via_supabase_gateway_kimi_async,
+)
+from tools.engine.transport import get
+from tools.live.asking import asker
+from tools.providers.glm import glm_client, glm_files
+from tools.providers.kimi import kimi_client, kimi_files
+from tools.settings import MEGABYTE, get_settings
+from tools.storage import get_storage
+from tools.storage.local import LocalStorage
+from tools.storage.port import UploadRow
+
+Ask = Callable[[str, Path], object]
+"""Asks the server at an address, about a file; what it raises is its answer to an unusable answer."""
+
+SAMPLE = ("upload to Kimi", "legacy find in Supabase", "question to GLM", "change a flag", "count in Prometheus")
+"""One for each library and side; the others are asked in the long proofs."""
+
+ROW = UploadRow(
+    provider="kimi",
+    provider_file_id="file-1",
+    supabase_file_id=None,
+    sha256="0" * 64,
+    filename="report.txt",
+    file_size_bytes=1,
+    upload_status="completed",
+    upload_method="supabase_gateway",
+)
+
+
+def _here() -> LocalStorage:
+    """A storage that asks nobody."""
+    return LocalStorage(get_settings().shim_home / "here")
+
+
+def _run(work: Callable[[], Awaitable[Any]]) -> Any:
+    async def main() -> Any:
+        try:
+            return await work()
+        finally:
+            await cleanup_http_session()
+
+    return asyncio.run(main())
+
+
+async def _live(url: str) -> object:
+    async def at_once(_seconds: float) -> None: ...
+
+    async with asker(at_once) as asking:
+        answer = await asking.ask("look", "GET", f"{url}/files", headers={"Authorization": "Bearer planted-key"})
+        return answer.document()["data"]
+
+
+def _prometheus(url: str, _path: Path) -> object:
+    reading = PrometheusTallies(url).read("async-upload-kimi")
+    if reading.problem:
+        raise RuntimeError(reading.problem)
+    return reading
+
+
+CLIENTS: dict[str, Ask] = {
+    "upload to Kimi": lambda _url, path: _run(lambda: upload_via_supabase_gateway_kimi_async(path, _here())),
+    "upload to GLM": lambda _url, path: _run(lambda: upload_via_supabase_gateway_glm_async(path, _here())),
+    "list files": lambda url, _path: _run(lambda: get(f"{url}/files", query={}, headers={}, limit=4 * MEGABYTE)),
+    "store in Supabase": lambda _url, path: _run(lambda: upload_via_supabase_gateway_kimi_async(path, get_storage())),
+    "record in Supabase": lambda _url, _path: _run(lambda: get_storage().record_upload_async(ROW)),
+    "find in Supabase": lambda _url, _path: _run(lambda: get_storage().find_upload_async(sha256="0", provider="kimi")),
+    "legacy upload to Kimi": lambda _url, path: kimi_files.upload_via_supabase_gateway_kimi(path, _here()),
+    "legacy upload to GLM": lambda _url, path: glm_files.upload_via_supabase_gateway_glm(path, _here()),
+    "text at Kimi": lambda _url, path: kimi_client.extract_text(path, "file-1", timeout=3),
+    "text at GLM": lambda _url, path: glm_client.extract_text(path, "file-1", timeout=3),
+    "question to Kimi": lambda _url, _path: kimi_client.ask("Why?", "text", model="m", timeout=3),
+    "question to GLM": lambda _url, _path: glm_client.ask("Why?", "text", model="m", timeout=3),
+    "legacy store in Supabase": lambda _url, path: kimi_files.upload_via_supabase_gateway_kimi(path, get_storage()),
+    "legacy record in Supabase": lambda _url, _path: get_storage().record_upload(ROW),
+    "legacy find in Supabase": lambda _url, _path: get_storage().find_upload(sha256="0", provider="kimi"),
+    "read back a live shadow": lambda url, _path: _run(lambda: _live(url)),
+    "change a flag": lambda url, _path: UnleashFlagAdmin(url, "planted-key").ensure("async-upload-kimi"),
+    "count in Prometheus": _prometheus,
+}
+
+EVERY_CLIENT = [name if name in SAMPLE else pytest.param(name, marks=pytest.mark.thorough) for name in CLIENTS]
+"""For `parametrize`."""
