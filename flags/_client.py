@@ -13,8 +13,7 @@ from apscheduler.schedulers.background import BackgroundScheduler  # type: ignor
 from UnleashClient.cache import BaseCache
 from UnleashClient.utils import LOGGER
 
-STARTING_THREAD = "flags-start"
-_POLLING_THREAD = "flags-poll"
+REPORTING_THREAD = "flags-report"
 
 
 class MemoryCache(BaseCache):
@@ -48,7 +47,7 @@ class _DaemonExecutor(BaseExecutor):  # type: ignore[misc]  # its base ships no 
     """Runs each job on a daemon thread, so that a request which hangs cannot keep the process from ending."""
 
     def _do_submit_job(self, job: Any, run_times: Any) -> None:
-        Thread(target=self._run, args=(job, run_times), name=_POLLING_THREAD, daemon=True).start()
+        Thread(target=self._run, args=(job, run_times), name=REPORTING_THREAD, daemon=True).start()
 
     def _run(self, job: Any, run_times: Any) -> None:
         try:
@@ -60,8 +59,8 @@ class _DaemonExecutor(BaseExecutor):  # type: ignore[misc]  # its base ships no 
 
 
 def _demote(record: logging.LogRecord) -> bool:
-    """Turn the client's traceback at each failed poll into a debug message: the source reports an outage once."""
-    if record.threadName not in {STARTING_THREAD, _POLLING_THREAD}:
+    """Turn the client's complaint at each failed report into a debug message: the source reports an outage once."""
+    if record.threadName != REPORTING_THREAD:
         return True
     record.levelno, record.levelname = logging.DEBUG, "DEBUG"
     return LOGGER.isEnabledFor(logging.DEBUG)  # asked for the level of before when the record was made

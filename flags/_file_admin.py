@@ -113,7 +113,7 @@ class FileFlagAdmin:
     def _locked(self) -> Iterator[None]:
         lock = self._path.with_name(self._path.name + ".lock")
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise FlagFileError(self._path, f"cannot be locked: {error.strerror}") from error

@@ -49,13 +49,14 @@ class FileSource(Source):
             self._refresh()
 
     def _refresh(self) -> None:
+        asked_at = self._clock()
         try:
             self._take(read_flags_file(self._path))
         except FlagFileError as failure:
             self._text = None
             self._fail(failure, forget=True)
         else:
-            self._confirm()
+            self._confirm(asked_at)
 
     def _take(self, text: str) -> None:
         if text == self._text:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import socket
-import time
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from flags._errors import FlagError, FlagsStaleError
 from flags._file_source import FileSource
 from flags._server_source import ServerSource
 from flags._snapshot import Evaluation
-from flags._source import Freshness, Source
+from flags._source import Freshness, Source, uptime
 from migration import Call, Decision, Reason, Side
 
 SHADOW_SUFFIX = ".shadow"
@@ -75,7 +74,7 @@ class UnleashRouter:
         request_timeout: float = 2.0,
         start_timeout: float = 1.0,
         freshness: Freshness | None = None,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = uptime,
         instance: str | None = None,
     ) -> Self:
         """Route by the flags of an Unleash server.
@@ -88,7 +87,7 @@ class UnleashRouter:
             request_timeout: seconds that a connection or a read may take.
             start_timeout: seconds to wait for the first answer; then legacy serves until it comes.
             freshness: how old definitions may become when the server does not answer.
-            clock: monotonic seconds.
+            clock: seconds that never go back.
             instance: the name by which a rollout may single out this process; that of the machine by default.
         """
 
@@ -114,7 +113,7 @@ class UnleashRouter:
         interval: float = 0.25,
         start_timeout: float = 1.0,
         freshness: Freshness | None = None,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = uptime,
         instance: str | None = None,
     ) -> Self:
         """Route by a local file that holds what Unleash's `/api/client/features` answers.
@@ -125,7 +124,7 @@ class UnleashRouter:
             interval: seconds between two looks at the file.
             start_timeout: seconds to wait for the first look.
             freshness: how old definitions may become when the file system hangs.
-            clock: monotonic seconds.
+            clock: seconds that never go back.
             instance: the name by which a rollout may single out this process; that of the machine by default.
         """
 

@@ -5,7 +5,9 @@ HTTP is done with `requests`: Unleash's own Python client already brings it, and
 
 from __future__ import annotations
 
+import json
 import logging
+import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
@@ -13,6 +15,7 @@ from typing import Any
 from urllib.parse import quote
 
 import requests
+from urllib3.exceptions import HTTPError
 
 from flags._admin import (
     Flag,
@@ -27,6 +30,14 @@ from flags._admin import (
 from flags._errors import FlagNotFoundError, FlagServerError
 from flags._server_source import api_address
 from migration.guard import Exposure
+
+MAX_ANSWER_BYTES = 16 * 1024 * 1024
+"""A longer answer is not read; one about thousands of flags has a tenth of that."""
+
+ANSWER_SECONDS = 30.0
+"""An answer must be complete so soon after its head."""
+
+_PIECE_BYTES = 64 * 1024
 
 _log = logging.getLogger("flags")
 
@@ -176,7 +187,7 @@ class UnleashFlagAdmin:
             FlagServerError: no answer, or one that is no success.
         """
         try:
-            answer = requests.request(
+            with requests.request(
                 method,
                 self._address + path,
                 json=body,
@@ -184,20 +195,34 @@ class UnleashFlagAdmin:
                 timeout=self._timeout,
                 auth=_keep_headers,
                 allow_redirects=False,
-            )
-        except (requests.RequestException, ValueError) as error:
+                stream=True,
+            ) as answer:
+                content = _content(answer, action) if answer.ok else b""
+        except (requests.RequestException, HTTPError, OSError, ValueError) as error:
             raise FlagServerError(action, f"no answer ({type(error).__name__})") from None
         if answer.status_code == HTTPStatus.NOT_FOUND and flag is not None:
             raise FlagNotFoundError(flag)
         if not answer.ok or answer.is_redirect:
             raise FlagServerError(action, f"status {answer.status_code}", status=answer.status_code)
-        if not answer.content:
+        if not content:
             return {}
         try:
-            parsed = answer.json()
-        except ValueError:
+            parsed = json.loads(content)
+        except (ValueError, RecursionError):
             raise FlagServerError(action, "the answer is not JSON", status=answer.status_code) from None
         return parsed if isinstance(parsed, dict) else {}
+
+
+def _content(answer: requests.Response, action: str) -> bytes:
+    until = time.monotonic() + ANSWER_SECONDS
+    content = bytearray()
+    while piece := answer.raw.read1(_PIECE_BYTES, decode_content=True):
+        content += piece
+        if len(content) > MAX_ANSWER_BYTES:
+            raise FlagServerError(action, f"the answer is longer than {MAX_ANSWER_BYTES} bytes")
+        if time.monotonic() > until:
+            raise FlagServerError(action, f"the answer was not complete within {ANSWER_SECONDS:g} s")
+    return bytes(content)
 
 
 def _keep_headers(request: requests.PreparedRequest) -> requests.PreparedRequest:

@@ -1,31 +1,31 @@
-"""Flags from an Unleash server, polled by Unleash's own client."""
+"""Flags from an Unleash server, polled within bounds; Unleash's own client reports how they are used."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import uuid
 from collections.abc import Callable
-from http import HTTPStatus
-from threading import Thread
-from typing import Any
+from threading import Event, Thread
 
-import requests
 from UnleashClient.clients.unleash_client import UnleashClient
-from UnleashClient.constants import FEATURES_URL
 from UnleashClient.utils import InstanceAllowType
 
-from flags._client import STARTING_THREAD, MemoryCache, make_scheduler
-from flags._errors import FlagDefinitionsError, FlagError, FlagServerError, FlagsNotReadyError
+from flags._client import REPORTING_THREAD, MemoryCache, make_scheduler
+from flags._errors import FlagDefinitionsError, FlagError, FlagServerError
+from flags._poll import Poller, as_it_is, left_unread
 from flags._source import Freshness, Source
 
-_NO_ANSWER = "no answer, or one of 500, 502, 504"  # the client does not let these three be told apart
+_NEVER_SECONDS = 3600
+"""The client, which fetches nothing, looks so seldom whether it has something to evaluate."""
 
 
 class ServerSource(Source):
     """Polls a server. While it does not answer, the last definitions stay in force until they are too old.
 
-    The client only fetches and reports usage. What it fetched is published as a snapshot, which evaluates it by itself
-    and never changes, so that everything about one decision is of one state.
+    What was fetched is published as a snapshot, which evaluates it by itself and never changes, so that everything
+    about one decision is of one state. It is as old as the question that brought it: however long the answer took, a
+    flip after the question is not in it.
     """
 
     kind = "unleash"
@@ -42,24 +42,30 @@ class ServerSource(Source):
         clock: Callable[[], float],
     ) -> None:
         super().__init__(app_name=app_name, freshness=freshness, clock=clock)
-        cache = _PollingCache(arrived=self._arrived, unchanged=self._unchanged, refused=self._refused)
+        address = api_address(url)
         self._client = UnleashClient(
-            url=api_address(url),
+            url=address,
             app_name=app_name,
             instance_id=f"{app_name}-{os.getpid()}-{uuid.uuid4().hex[:8]}",
-            refresh_interval=refresh_seconds,  # type: ignore[arg-type]  # annotated int, and a float works
-            request_timeout=request_timeout,  # type: ignore[arg-type]  # as above
+            refresh_interval=_NEVER_SECONDS,
+            request_timeout=request_timeout,  # type: ignore[arg-type]  # annotated int, and a float works
             request_retries=0,
             custom_headers={"Authorization": token},
-            custom_options={"auth": cache.asked, "hooks": {"response": cache.answered}},
-            cache=cache,
+            custom_options={"auth": as_it_is, "allow_redirects": False, "hooks": {"response": left_unread}},
+            cache=MemoryCache(),
             multiple_instance_mode=InstanceAllowType.SILENTLY_ALLOW,  # the warning prints parts of the token
             **make_scheduler(),
         )
+        headers = self._client._headers.polling()  # noqa: SLF001 - how the official client introduces itself
+        headers["unleash-interval"] = str(int(refresh_seconds * 1000))
+        self._poller = Poller(address, headers, timeout=request_timeout)
+        self._refresh_seconds = refresh_seconds
+        self._stopping = Event()
 
     def start(self) -> None:
-        """Register and begin to poll, on a thread: a hung server blocks both."""
-        Thread(target=self._start, name=STARTING_THREAD, daemon=True).start()
+        """Begin to poll, and to report, each on a thread of its own: a hung server blocks both."""
+        Thread(target=self._poll, name="flags-poll", daemon=True).start()
+        Thread(target=self._report, name=REPORTING_THREAD, daemon=True).start()
 
     def count(self, name: str, *, enabled: bool) -> None:
         """Count for the console, in the client that reports it."""
@@ -67,8 +73,9 @@ class ServerSource(Source):
         self._client._engine.count_toggle(name, enabled)  # noqa: SLF001
 
     def stop(self, timeout: float) -> None:
-        """Send the last usage counts and stop polling, on a thread that is not waited for too long."""
-        stopping = Thread(target=self._client.destroy, name="flags-stop", daemon=True)
+        """Stop polling and send the last usage counts, on a thread that is not waited for too long."""
+        self._stopping.set()
+        stopping = Thread(target=self._client.destroy, name=REPORTING_THREAD, daemon=True)
         stopping.start()
         stopping.join(timeout)
 
@@ -76,78 +83,32 @@ class ServerSource(Source):
     def failure(self) -> FlagError | None:
         """What went wrong last; silence counts as a failure after a while."""
         if self._failure is None and self.is_doubtful:
-            return FlagServerError("deliver flags", _NO_ANSWER)
+            return FlagServerError("deliver flags", "no answer")
         return self._failure
 
-    def _start(self) -> None:
+    def _report(self) -> None:
+        """Register, and send usage counts from then on."""
+        with contextlib.suppress(Exception):  # an address that cannot be used raises what it likes; polling says so
+            self._client.initialize_client(fetch_toggles=False)
+
+    def _poll(self) -> None:
+        self._refresh()
+        while not self._stopping.wait(self._refresh_seconds):  # by the monotonic clock: the other one may be set back
+            self._refresh()
+
+    def _refresh(self) -> None:
+        asked_at = self._clock()
         try:
-            self._client.initialize_client()
-        except Exception as error:  # noqa: BLE001 - an address that cannot be used raises what it likes
+            payload = self._poller.ask()
+            if payload is not None:
+                self._publish(self._read(payload))
+                self._poller.accepted()
+        except (FlagServerError, FlagDefinitionsError) as failure:
+            self._fail(failure)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the thread that asks must live on
             self._fail(FlagServerError("be asked for flags", type(error).__name__))
-        if isinstance(self._failure, FlagsNotReadyError):
-            self._refused(None)
-
-    def _arrived(self, payload: str) -> bool:
-        """Take over new definitions, unless they are broken. Runs before the polling client loads them."""
-        try:
-            snapshot = self._read(payload)
-        except FlagDefinitionsError as broken:
-            self._fail(broken)
-            return False
-        self._publish(snapshot)
-        self._confirm()
-        return True
-
-    def _unchanged(self) -> None:
-        if self._snapshot is not None:
-            self._confirm()
-
-    def _refused(self, status: int | None) -> None:
-        problem = _NO_ANSWER if status is None else f"status {status}"
-        self._fail(FlagServerError("deliver flags", problem, status=status))
-
-
-class _PollingCache(MemoryCache):
-    """The client's cache, which is also the one place where the outcome of each poll can be seen."""
-
-    def __init__(
-        self, *, arrived: Callable[[str], bool], unchanged: Callable[[], None], refused: Callable[[int | None], None]
-    ) -> None:
-        super().__init__()
-        self._arrived = arrived
-        self._unchanged = unchanged
-        self._refused = refused
-        self._is_sound = False
-        self._is_waiting = False
-
-    def asked(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        """Note the beginning of a poll, and that the one before it had no answer; called by `requests` as its `auth`.
-
-        The headers stay as they are. Without any `auth`, requests would replace the token by what `~/.netrc` says.
-        """
-        if FEATURES_URL in str(request.url):
-            if self._is_waiting:
-                self._refused(None)
-            self._is_waiting = True
-        return request
-
-    def answered(self, response: requests.Response, **_: Any) -> None:
-        """Note the status of a poll; called by `requests` before the client looks at the answer."""
-        if FEATURES_URL not in response.url:
-            return
-        self._is_waiting = False
-        self._is_sound = response.status_code == HTTPStatus.NOT_MODIFIED
-        if self._is_sound:
-            self._unchanged()
-        elif response.status_code != HTTPStatus.OK:
-            self._refused(response.status_code)
-
-    def set(self, key: str, value: Any) -> None:
-        """Store a value, unless it is a broken state or the ETag of one: that would make the broken state last."""
-        if key == FEATURES_URL:
-            self._is_sound = self._arrived(value)
-        if self._is_sound:
-            super().set(key, value)
+        else:
+            self._confirm(asked_at)
 
 
 def api_address(url: str) -> str:

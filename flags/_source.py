@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,6 +13,13 @@ from flags._errors import FlagDefinitionsError, FlagError, FlagsNotReadyError, F
 from flags._snapshot import Snapshot
 
 _log = logging.getLogger("flags")
+
+_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
+
+def uptime() -> float:
+    """Seconds that never go back, whoever sets the time of day; those that the machine slept count, where it tells."""
+    return time.clock_gettime(_CLOCK)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,11 +135,11 @@ class Source(ABC):
         with self._lock:
             self._snapshot = snapshot
 
-    def _confirm(self) -> None:
-        """Note that the definitions in force are those of the origin at this moment."""
+    def _confirm(self, asked_at: float) -> None:
+        """Note that the definitions in force are those of the origin as of `asked_at`, in the clock's seconds."""
         with self._lock:
             recovered = self._failure
-            self._confirmed_at, self._failure = self._clock(), None
+            self._confirmed_at, self._failure = asked_at, None
         if recovered is not None:
             _log.info("flags from %s are up to date", self.kind)
         self._answered.set()

@@ -23,6 +23,9 @@ _logger = logging.getLogger("migration")
 CANCEL_SECONDS = 5.0
 """How long a cancelled caller waits for its job to have stopped."""
 
+MOST_WORKERS = 32
+"""Threads of a loop for blocking work, such as reading files; four more than there are processors, if that is fewer."""
+
 
 class Job:
     """A coroutine that runs on a background loop; its future is done only when the coroutine has really ended."""
@@ -234,6 +237,7 @@ class BackgroundLoop:
             self._loop = self._new_loop()
             self._loop.set_default_executor(
                 ThreadPoolExecutor(
+                    min(MOST_WORKERS, (os.cpu_count() or 1) + 4),
                     thread_name_prefix=f"{self._name}-worker",
                     initializer=lambda workers: workers.add(threading.get_ident()),
                     initargs=(self._workers,),

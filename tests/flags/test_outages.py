@@ -121,7 +121,7 @@ def test_an_error_at_start_means_legacy(
     router = make_router()
     decision = router.decide(make_call())
     assert (decision.serve, decision.reason, decision.error) == (Side.LEGACY, Reason.ERROR, "FlagServerError")
-    assert (f"status {status}" if status not in {500, 502, 504} else "no answer") in str(router.status().error)
+    assert f"status {status}" in str(router.status().error)
     assert router.status().last_success_age is None
     server.status = 200
     decide_until(router, lambda decision: decision.serve is Side.CANDIDATE)
@@ -136,7 +136,7 @@ def test_an_outage_is_survived_for_a_minute(
     server.status = 500
     server.saw_another_poll()
     assert router.decide(make_call()).reason is Reason.STATIC
-    eventually(lambda: "500" in str(router.status().error))
+    eventually(lambda: "status 500" in str(router.status().error))
     clock.ahead = 30
     decision = router.decide(make_call())
     assert (decision.serve, decision.reason) == (Side.CANDIDATE, Reason.STALE)
@@ -165,7 +165,8 @@ def test_a_hanging_server_does_not_hold_up_the_start(
     began = time.monotonic()
     router = make_router()
     decision = router.decide(make_call())
-    assert (decision.serve, decision.error) == (Side.LEGACY, "FlagsNotReadyError")
+    assert decision.serve is Side.LEGACY
+    assert decision.error in {"FlagsNotReadyError", "FlagServerError"}
     router.close(0.2)
     assert time.monotonic() - began < 5
 
@@ -352,4 +353,4 @@ def test_fork(server: ScriptedServer) -> None:
     server.body = NONE
     _, errors = process.communicate(timeout=30)
     assert process.returncode == 0, errors
-    assert len({seen["UNLEASH-INSTANCEID"] for seen in server.headers_seen}) == 2
+    assert len({seen["unleash-instanceid"] for seen in server.headers_seen}) == 2
