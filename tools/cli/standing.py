@@ -7,6 +7,7 @@ from typing import Any, TypedDict
 
 from migration import Ledger, Side, SideTotals
 from tools.cli.guard_standing import GuardReport, guard_report
+from tools.cli.journal_standing import JournalReport, journal_report
 from tools.composition import UnleashRouter, decision_now, open_guard_store
 from tools.migrations import NAMES
 from tools.settings import get_settings
@@ -69,6 +70,7 @@ class Report(TypedDict):
 
     flags: FlagsReport
     lost: LossesReport | None
+    journal: JournalReport
     migrations: list[MigrationReport]
 
 
@@ -79,7 +81,7 @@ def report(router: UnleashRouter, ledger: Ledger) -> Report:
         LedgerError: the ledger cannot be read.
     """
     migrations = [_migration(router, ledger, name) for name in NAMES]
-    return {"flags": _flags(router), "lost": _losses(ledger), "migrations": migrations}
+    return {"flags": _flags(router), "lost": _losses(ledger), "journal": journal_report(), "migrations": migrations}
 
 
 def _losses(ledger: Ledger) -> LossesReport | None:

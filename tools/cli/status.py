@@ -7,13 +7,14 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing
 
 from rich.console import Console, Group, RenderableType
-from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
 from migration import Ledger
 from tools.cli.exits import ExitCode
 from tools.cli.guard_standing import GuardReport
+from tools.cli.journal_standing import journal_lines
+from tools.cli.live_view import show_live
 from tools.cli.output import print_json, printable
 from tools.cli.standing import MigrationReport, Report, report
 from tools.composition import UnleashRouter, open_ledger, open_router
@@ -43,10 +44,7 @@ def _watch(router: UnleashRouter, ledger: Ledger, *, as_json: bool) -> None:
             while True:
                 print_json(report(router, ledger))
                 time.sleep(_WATCH_SECONDS)
-        with Live(_rendered(report(router, ledger)), auto_refresh=False) as live:
-            while True:
-                time.sleep(_WATCH_SECONDS)
-                live.update(_rendered(report(router, ledger)), refresh=True)
+        show_live(lambda: _rendered(report(router, ledger)), every=_WATCH_SECONDS)
     except KeyboardInterrupt:
         return
 
@@ -62,7 +60,7 @@ def _rendered(found: Report) -> RenderableType:
     table.add_row("last decision", *(_decision(each) for each in migrations))
     table.add_row("notices", *(_counts(each["notices"]) for each in migrations))
     table.add_row("guard", *(_guard(each["guard"]) for each in migrations))
-    return Group(_health(found), *_losses(found), table, *_held(migrations))
+    return Group(_health(found), *_losses(found), *_journal(found), table, *_held(migrations))
 
 
 def _guard(guard: GuardReport) -> Text:
@@ -91,6 +89,10 @@ def _losses(found: Report) -> list[Text]:
     if lost is None:
         return []
     return [Text(f"ledger: {lost['records']} records were lost, the last {lost['age_seconds']:.0f} s ago", "yellow")]
+
+
+def _journal(found: Report) -> list[Text]:
+    return [Text(printable(line), "yellow" if wanting else "") for line, wanting in journal_lines(found["journal"])]
 
 
 def _share(percentage: float, migration: MigrationReport) -> str:

@@ -1,0 +1,147 @@
+"""`shim top`, `shim status --watch` and `shim report` as a person uses them; the first two on a real terminal."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import pty
+import re
+import select
+import struct
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from flags import FileFlagAdmin
+from tests.tools.cli.conftest import CommandLine
+
+COLUMNS, LINES = 80, 40
+SECONDS = 60.0
+_ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b\][^\x07]*\x07")
+WATCHING = [("top",), ("status", "--watch")]
+
+
+def _take_terminal() -> None:
+    """Make the terminal that of the process, or Ctrl-C would reach nobody."""
+    os.setsid()
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+
+class Terminal:
+    """A command on a terminal of 80 columns."""
+
+    def __init__(self, shim: CommandLine, *arguments: str) -> None:
+        self._mine, theirs = pty.openpty()
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", LINES, COLUMNS, 0, 0))
+        self.process = subprocess.Popen(  # noqa: S603  # our own program
+            [sys.executable, "-m", "tools.cli", *arguments],
+            cwd=shim.folder,
+            env=shim.environment | {"TERM": "xterm-256color"},
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            preexec_fn=_take_terminal,  # noqa: PLW1509  # this process has one thread
+        )
+        os.close(theirs)
+        self.shown = ""
+
+    @property
+    def text(self) -> str:
+        """What was shown so far, without colours and movements."""
+        return _ESCAPES.sub("", self.shown)
+
+    def read_until(self, wanted: str, times: int = 1) -> None:
+        """Read until this was shown so often."""
+        deadline = time.monotonic() + SECONDS
+        while self.text.count(wanted) < times:
+            assert time.monotonic() < deadline, self.text
+            self._read(0.2)
+
+    def press_control_c(self) -> int:
+        """Press it as a person does, and return the exit code."""
+        os.write(self._mine, b"\x03")
+        code = self.process.wait(SECONDS)
+        while self._read(0.1):
+            pass
+        return code
+
+    def close(self) -> None:
+        """Leave nothing behind."""
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        os.close(self._mine)
+
+    def _read(self, seconds: float) -> bool:
+        if not select.select([self._mine], [], [], seconds)[0]:
+            return False
+        with contextlib.suppress(OSError):  # the other end is closed
+            piece = os.read(self._mine, 65536)
+            self.shown += piece.decode()
+            return bool(piece)
+        return False
+
+
+@contextlib.contextmanager
+def on_terminal(shim: CommandLine, *arguments: str) -> Iterator[Terminal]:
+    terminal = Terminal(shim, *arguments)
+    try:
+        yield terminal
+    finally:
+        terminal.close()
+
+
+@pytest.mark.parametrize("arguments", WATCHING)
+def test_a_live_view(shim: CommandLine, flags: FileFlagAdmin, arguments: tuple[str, ...]) -> None:
+    """It shows anew what has changed, fits into 80 columns, and ends quietly with Ctrl-C."""
+    with on_terminal(shim, *arguments) as terminal:
+        terminal.read_until("async-upload-kimi", 2)
+        flags.set_percentage("async-upload-kimi", 37)
+        flags.turn_on("async-upload-kimi")
+        terminal.read_until("37 %")
+        assert terminal.press_control_c() == 0
+        assert "Traceback" not in terminal.text
+        assert max(map(len, terminal.text.replace("\r", "\n").split("\n"))) <= COLUMNS
+        assert terminal.shown.count("\x1b[?25l") == terminal.shown.count("\x1b[?25h")  # the cursor is back
+
+
+@pytest.mark.parametrize("arguments", WATCHING)
+@pytest.mark.usefixtures("flags")
+def test_without_a_terminal(shim: CommandLine, arguments: tuple[str, ...]) -> None:
+    """The picture is printed once, without colours, and that is all."""
+    finished = shim(*arguments)
+    assert finished.code == 0
+    assert finished.out.count("async-upload-kimi") == 1
+    assert "\x1b" not in finished.out
+
+
+@pytest.mark.usefixtures("flags")
+def test_top_shows_what_happens(shim: CommandLine, documents: list[Path]) -> None:
+    """Uploads that were just made are there, with their durations, and as JSON with exact figures."""
+    assert shim("upload", *documents).code == 0
+    [kimi, glm] = shim("top", "--window", "600", "--json").document["migrations"]
+    assert kimi["sides"]["legacy"]["calls"] == 3
+    assert kimi["sides"]["legacy"]["median"] > 0
+    assert glm["sides"]["legacy"]["calls"] == 0
+    legacy = next(line for line in shim("top", "--window", "600").out.splitlines() if line.startswith("legacy"))
+    assert re.match(r"legacy +3 +100\.0 % +\d+ ms +\d+ ms +[\d.]+$", legacy)
+
+
+@pytest.mark.usefixtures("flags")
+def test_a_report_is_written(shim: CommandLine) -> None:
+    """By default next to where the command is typed; elsewhere on request; what cannot be written is said."""
+    written = shim("report", "async-upload-kimi")
+    assert written.code == 0, written.err
+    assert written.err == ""
+    path = shim.folder / "async-upload-kimi-report.html"
+    assert path.read_text(encoding="utf-8").startswith("<!doctype html>")
+    other = shim("report", "async-upload-kimi", "--output", shim.folder / "nowhere" / "report.html")
+    assert other.code == 1
+    assert "--output" in other.err
+    assert shim("report", "async-upload").code == 2

@@ -1,0 +1,85 @@
+// @ts-check
+/** The tiles on top: where the chosen migration stands. */
+
+import { byId, h, put } from "./dom.js";
+import { clock, odds, percent } from "./format.js";
+
+/** What the stages mean, as `docs/migration-stages.md` has them. */
+const STAGES = {
+  off: "legacy alone",
+  dualwrite: "legacy answers; async also writes, and that is kept",
+  shadow: "legacy answers; async is run and compared",
+  live: "async answers some or all; legacy is run and compared",
+  rampdown: "async answers; legacy also writes, and that is kept",
+  complete: "async alone",
+};
+
+/** @param {any} state */
+export function renderStanding(state) {
+  const tiles = [stage(state), guard(state), rollout(state), flags(state)].filter((tile) => tile !== null);
+  put(byId("standing"), tiles, () =>
+    tiles.map((tile) =>
+      h(
+        "dl",
+        { class: "tile" },
+        h("dt", {}, tile.title),
+        h("dd", { class: tile.mood }, tile.words),
+        ...tile.notes.map((note) => h("dd", { class: "small" }, note)),
+      ),
+    ),
+  );
+}
+
+/** @param {any} state */
+function stage(state) {
+  const { share, guard } = state;
+  if (guard?.latched) {
+    return {
+      title: "Stage", words: "rolled back: 0 %", mood: "bad",
+      notes: [`legacy serves every call of this machine; the flag says ${percent(share.percent)}`],
+    };
+  }
+  const compared = `${percent(share.shadow_percent)} of the calls are compared (${state.mode})`;
+  const why = share.error ? `legacy serves: ${share.error}` : STAGES[/** @type {keyof STAGES} */ (share.stage)];
+  return { title: "Stage", words: `${share.stage}: ${percent(share.percent)} async`, mood: share.error ? "warn" : null, notes: [why, compared] };
+}
+
+/** @param {any} state */
+function guard(state) {
+  const { guard } = state;
+  if (!guard) return { title: "Guard", words: "unknown", mood: "warn", notes: [] };
+  const evidence = `evidence ${odds(guard.evidence.total)} after ${guard.evidence.calls} bad calls`;
+  if (!guard.latched && !guard.frozen) return { title: "Guard", words: "watching", mood: "good", notes: [evidence] };
+  const { record } = guard;
+  const off = guard.carried_out
+    ? `the flag was turned off${record?.carried_out_at ? ` at ${clock(record.carried_out_at)}` : ""}`
+    : `the flag is still to be turned off${record?.problem ? `: ${record.problem}` : ""}`;
+  return {
+    title: "Guard", words: guard.latched ? "rolled back" : "frozen", mood: guard.latched ? "bad" : "warn",
+    notes: [record ? `${clock(record.at)}: ${record.sentence}` : "its record is gone", ...(guard.latched ? [off] : []), `shim resume ${state.migration} --because "..." lets it go on`],
+  };
+}
+
+/** @param {any} state */
+function rollout(state) {
+  const { rollout } = state;
+  if (!rollout) return { title: "Rollout", words: "none", mood: null, notes: [`shim rollout ${state.migration} begins one`] };
+  const words = rollout.phase === "running" ? `stage ${rollout.stage} of ${rollout.stages.length}` : rollout.phase.replace("_", " ");
+  return {
+    title: "Rollout", words, mood: rollout.paused ? "warn" : null,
+    notes: [
+      `${rollout.stages.join(" → ")}${rollout.paused ? "; paused" : ""}`,
+      `began ${clock(rollout.began)}${rollout.entered ? `, this stage counts since ${clock(rollout.entered)}` : ""}`,
+      ...(rollout.because ? [rollout.because] : []),
+    ],
+  };
+}
+
+/** @param {any} state */
+function flags(state) {
+  const { flags } = state;
+  return {
+    title: "Flags", words: flags.error ? "out of reach" : flags.healthy ? "up to date" : "stale",
+    mood: flags.error || !flags.healthy ? "warn" : "good", notes: [flags.location, ...(flags.error ? [flags.error] : [])],
+  };
+}
