@@ -19,6 +19,8 @@ from opentelemetry.sdk.metrics import MeterProvider as SdkMeterProvider
 
 from observability._config import read_environment
 from observability._pipeline import Pipeline, Plan, build_pipeline
+from observability._recent import KeepSpans
+from observability._sources import Sources
 
 if TYPE_CHECKING:
     from observability.testing import Capture
@@ -35,6 +37,8 @@ def setup(
     prometheus_host: str = "127.0.0.1",
     console: TextIO | None = None,
     capture: Capture | None = None,
+    keep_spans: KeepSpans | None = None,
+    sources: Sources | None = None,
     set_global: bool = False,
 ) -> TelemetryHandle:
     """Set telemetry up as the standard `OTEL_*` variables say, with providers of its own.
@@ -46,6 +50,8 @@ def setup(
         prometheus_host: address it listens on; metrics need no authentication, so loopback is the default.
         console: where each finished span is printed as one line.
         capture: keeps everything in memory, for tests.
+        keep_spans: is given finished spans: of a few traces a second, unless others receive all of them.
+        sources: who is asked when metrics are collected.
         set_global: also make the providers those of the process (`opentelemetry.trace.get_tracer`, ...), though not
             of processes forked from it.
 
@@ -59,6 +65,8 @@ def setup(
         prometheus_host=prometheus_host,
         console=console,
         capture=capture,
+        keep_spans=keep_spans,
+        sources=sources or Sources(),
     )
     handle = TelemetryHandle(plan)
     if set_global:
@@ -115,6 +123,11 @@ class TelemetryHandle:
         """Where the metrics can be scraped, if an endpoint was asked for."""
         endpoint = self.pipeline.prometheus
         return endpoint.url if endpoint else None
+
+    @property
+    def pool(self) -> tuple[int, int] | None:
+        """Connections of the pool that are in use, and that it may hold; None before there is a pool."""
+        return self.pipeline.instruments.pool.state
 
     def shutdown(self, timeout: float = DEFAULT_SHUTDOWN_TIMEOUT) -> bool:
         """Send what is left, for at most `timeout` seconds, and stop. Never raises; further calls do nothing.

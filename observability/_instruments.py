@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import threading
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterable
 from typing import Final
 
 import psutil
 from opentelemetry.metrics import CallbackOptions, Meter, Observation
 
-from migration import Role, Side
-from observability._attributes import run_attributes
+from migration import Decision, Role, Side
+from observability._attributes import IMPLEMENTATION, IMPLEMENTATIONS, run_attributes
 from observability._bounded import BoundedValues
+from observability._sources import Sources, observe_sources
 from observability.names import Attribute, Metric, Unit
 
 Labels = dict[str, str | int]
@@ -40,9 +41,9 @@ class Tally:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._counts: Counter[tuple[tuple[str, str | int], ...]] = Counter()
+        self._counts: defaultdict[tuple[tuple[str, str | int], ...], float] = defaultdict(int)
 
-    def add(self, change: int, labels: Labels) -> None:
+    def add(self, change: float, labels: Labels) -> None:
         """Change the number that belongs to these labels."""
         key = tuple(labels.items())
         with self._lock:
@@ -72,6 +73,11 @@ class PoolGauge:
         """Change the number of connections in use."""
         with self._lock:
             self._used += change
+
+    @property
+    def state(self) -> tuple[int, int] | None:
+        """Connections in use and at most; None before there is a pool."""
+        return (self._used, self._limit) if self._limit else None
 
     def usage(self, _: CallbackOptions) -> Iterable[Observation]:
         """Connections in use, once there is a pool."""
@@ -103,9 +109,11 @@ class Bounds:
 class Instruments:
     """Everything that is measured. Durations are in seconds, sizes in bytes."""
 
-    def __init__(self, meter: Meter) -> None:
+    def __init__(self, meter: Meter, sources: Sources) -> None:
         self.bounds = Bounds()
         self.active = Tally()
+        self._decided = Tally()
+        self._expected = Tally()
         self._run_labels: dict[tuple[str, str | int | None, Side, Role], Labels] = {}
         self.pool = PoolGauge()
         self._process = psutil.Process()
@@ -146,10 +154,20 @@ class Instruments:
             Metric.NOTICES, Unit.NOTICE, "Messages for operators, fallbacks to the legacy side among them."
         )
         self._observe_state(meter)
+        observe_sources(meter, sources)
 
     def _observe_state(self, meter: Meter) -> None:
         meter.create_observable_up_down_counter(
             Metric.ACTIVE_OPERATIONS, [self.active.observe], Unit.UPLOAD, "Runs under way."
+        )
+        meter.create_observable_counter(
+            Metric.DECISIONS, [self._decided.observe], Unit.DECISION, "Calls by the side that was chosen for them."
+        )
+        meter.create_observable_counter(
+            Metric.DECISIONS_EXPECTED,
+            [self._expected.observe],
+            Unit.DECISION,
+            "Sum of the probabilities with which the asynchronous side was to be chosen.",
         )
         meter.create_observable_up_down_counter(
             Metric.POOL_USAGE, [self.pool.usage], Unit.CONNECTION, "Connections in use."
@@ -166,6 +184,12 @@ class Instruments:
 
     def _memory(self, _: CallbackOptions) -> Iterable[Observation]:
         return [Observation(self._process.memory_info().rss)]
+
+    def decided(self, migration: str, decision: Decision) -> None:
+        """Count a decision, and what was to be expected of it."""
+        name = self.bounds.migration(migration)
+        self._decided.add(1, {_MIGRATION: name, IMPLEMENTATION: IMPLEMENTATIONS[decision.serve]})
+        self._expected.add(decision.probability, {_MIGRATION: name})
 
     def run_labels(self, migration: str, provider: str | int | None, side: Side, role: Role) -> Labels:
         """Labels of a run of a side, remembered; not to be changed."""

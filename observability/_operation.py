@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 # read once, as in `_attributes`
 _EVALUATION: Final = Event.FLAG_EVALUATION.value
+_ERROR_KIND: Final = Attribute.ERROR_KIND.value
+_ERROR_TYPE: Final = Attribute.ERROR_TYPE.value
 _FILE_SIZE: Final = Attribute.FILE_SIZE.value
 _PROVIDER: Final = Attribute.PROVIDER.value
 _SHADOW: Final = Role.SHADOW
@@ -67,7 +69,7 @@ class ObservedOperation:
         error_type = self._error_type(kind)
         try:
             if self._operation.side is None:
-                self._measure_file()
+                self._measure_call()
             else:
                 self._measure_run(error_type)
         finally:
@@ -101,7 +103,7 @@ class ObservedOperation:
                 self._span.set_attribute(IMPLEMENTATION, IMPLEMENTATIONS[outcome.side])  # after a fallback
             if error_type is not None:
                 self._span.set_status(StatusCode.ERROR)
-                self._span.set_attribute(Attribute.ERROR_TYPE, error_type)
+                self._span.set_attributes(self._failure(error_type))
                 location = outcome.error_location() if outcome else None
                 if location:
                     self._span.set_attribute(Attribute.ERROR_LOCATION, location)
@@ -112,6 +114,12 @@ class ObservedOperation:
         outcome = self._operation.outcome
         name = outcome.error_type if outcome else (raised.__name__ if raised else None)
         return None if name is None else self._pipeline.instruments.bounds.error_type(name)
+
+    def _failure(self, error_type: str) -> dict[str, str]:
+        outcome = self._operation.outcome
+        kind = None if outcome is None else outcome.error_kind
+        failure = {_ERROR_TYPE: error_type}
+        return failure if kind is None else {**failure, _ERROR_KIND: kind.value}
 
     # measurements and events
 
@@ -131,10 +139,11 @@ class ObservedOperation:
         instruments, outcome = self._pipeline.instruments, self._operation.outcome
         instruments.active.add(-1, self._labels)
         seconds = outcome.seconds if outcome else time.perf_counter() - self._started
-        labels = self._labels if error_type is None else {**self._labels, Attribute.ERROR_TYPE: error_type}
+        labels = self._labels if error_type is None else {**self._labels, **self._failure(error_type)}
         instruments.operation_duration.record(seconds, labels)
 
-    def _measure_file(self) -> None:
+    def _measure_call(self) -> None:
+        self._pipeline.instruments.decided(self._operation.call.migration, self._operation.decision)
         size = self._facts.get(_FILE_SIZE)
         if isinstance(size, int):
             instruments, provider = self._pipeline.instruments, self._facts.get(_PROVIDER)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from io import BytesIO
 from typing import Any
 
+import requests
 from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -42,11 +44,24 @@ class Gate:
         self._closed = True
 
 
+def _new_session() -> requests.Session:
+    """What the exporters would make for themselves, but that it reads no answer: only the status counts."""
+    session = requests.Session()
+    session.hooks["response"].append(_leave_unread)
+    return session
+
+
+def _leave_unread(answer: requests.Response, **_: object) -> None:
+    """Throw an answer's body away: it may have no end."""
+    answer.raw.close()
+    answer.raw = BytesIO()
+
+
 class GatedSpanExporter(OTLPSpanExporter):
     """Sends spans while its gate is open."""
 
     def __init__(self, gate: Gate, receiver: Receiver) -> None:
-        super().__init__(endpoint=receiver.url, timeout=receiver.timeout)
+        super().__init__(endpoint=receiver.url, timeout=receiver.timeout, session=_new_session())
         self._gate = gate
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
@@ -58,7 +73,7 @@ class GatedLogExporter(OTLPLogExporter):
     """Sends log events while its gate is open."""
 
     def __init__(self, gate: Gate, receiver: Receiver) -> None:
-        super().__init__(endpoint=receiver.url, timeout=receiver.timeout)
+        super().__init__(endpoint=receiver.url, timeout=receiver.timeout, session=_new_session())
         self._gate = gate
 
     def export(self, batch: Sequence[ReadableLogRecord]) -> LogRecordExportResult:
@@ -70,7 +85,7 @@ class GatedMetricExporter(OTLPMetricExporter):
     """Sends metrics while its gate is open."""
 
     def __init__(self, gate: Gate, receiver: Receiver) -> None:
-        super().__init__(endpoint=receiver.url, timeout=receiver.timeout)
+        super().__init__(endpoint=receiver.url, timeout=receiver.timeout, session=_new_session())
         self._gate = gate
 
     def export(

@@ -15,7 +15,7 @@ from opentelemetry.sdk.metrics import MeterProvider as SdkMeterProvider
 from opentelemetry.sdk.metrics.export import MetricReader, PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExporter, SimpleSpanProcessor
-from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, Sampler
 from opentelemetry.trace import NoOpTracerProvider, Tracer, TracerProvider
 
 from observability._console import one_line
@@ -23,6 +23,8 @@ from observability._instruments import Instruments
 from observability._otlp import Gate, GatedLogExporter, GatedMetricExporter, GatedSpanExporter
 from observability._prometheus import PrometheusEndpoint
 from observability._quiet import quieten_exporters
+from observability._recent import DELAY_MILLISECONDS, QUEUE_SIZE, KeepingExporter, KeepSpans, few_traces
+from observability._sources import Sources
 from observability.names import SCOPE, Attribute
 
 if TYPE_CHECKING:
@@ -43,6 +45,8 @@ class Plan:
         prometheus_host: address it listens on.
         console: where finished spans are printed for a human, if anywhere.
         capture: keeps everything in memory, for tests.
+        keep_spans: is given finished spans.
+        sources: who is asked when metrics are collected.
     """
 
     environment: EnvironmentConfig
@@ -50,11 +54,18 @@ class Plan:
     prometheus_host: str = "127.0.0.1"
     console: TextIO | None = None
     capture: Capture | None = None
+    keep_spans: KeepSpans | None = None
+    sources: Sources = Sources()  # noqa: RUF009  # it is frozen
+
+    @property
+    def records_all_spans(self) -> bool:
+        """Whether anybody receives all spans that the environment's sampler keeps."""
+        return bool(self.environment.traces or self.console or self.capture)
 
     @property
     def records_spans(self) -> bool:
         """Whether anybody receives spans; a span that nobody receives need not be recorded."""
-        return bool(self.environment.traces or self.console or self.capture)
+        return self.records_all_spans or self.keep_spans is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,7 +125,7 @@ def _assemble(
         logger_provider=loggers,
         tracer=tracers.get_tracer(SCOPE),
         logger=loggers.get_logger(SCOPE),
-        instruments=Instruments(meters.get_meter(SCOPE)),
+        instruments=Instruments(meters.get_meter(SCOPE), plan.sources),
         prometheus=endpoint,
         gate=gate,
         enabled=enabled,
@@ -164,8 +175,19 @@ def _tracer_provider(plan: Plan, resource: Resource, gate: Gate, meters: MeterPr
         )
     if plan.capture:
         processors.append(SimpleSpanProcessor(plan.capture.span_exporter, meter_provider=NoOpMeterProvider()))
+    if plan.keep_spans:
+        keeper = KeepingExporter(plan.keep_spans)
+        processors.append(
+            BatchSpanProcessor(
+                keeper,
+                max_queue_size=QUEUE_SIZE,
+                max_export_batch_size=QUEUE_SIZE,
+                schedule_delay_millis=DELAY_MILLISECONDS,
+                meter_provider=NoOpMeterProvider(),
+            )
+        )
     provider = sdk_trace.TracerProvider(
-        sampler=environment.sampler if plan.records_spans else ALWAYS_OFF,
+        sampler=_sampler(plan),
         resource=resource,
         shutdown_on_exit=False,
         span_limits=sdk_trace.SpanLimits(max_attribute_length=_MAX_ATTRIBUTE_LENGTH),
@@ -174,6 +196,12 @@ def _tracer_provider(plan: Plan, resource: Resource, gate: Gate, meters: MeterPr
     for processor in processors:
         provider.add_span_processor(processor)
     return provider
+
+
+def _sampler(plan: Plan) -> Sampler:
+    if plan.records_all_spans:
+        return plan.environment.sampler
+    return few_traces() if plan.keep_spans else ALWAYS_OFF
 
 
 def _logger_provider(plan: Plan, resource: Resource, gate: Gate, meters: MeterProvider) -> LoggerProvider:

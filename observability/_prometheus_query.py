@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import time
 from typing import Any
 
 import requests
+from urllib3.exceptions import HTTPError
 
 from migration import Role, Side
 from migration.guard import Counter, Reading
@@ -13,7 +16,15 @@ from observability.errors import PrometheusQueryError
 from observability.names import Attribute, Metric
 
 TIMEOUT_SECONDS = 5.0
-"""For a connection to Prometheus, and for each of its answers."""
+"""For a connection to Prometheus, and for each read of an answer."""
+
+ANSWER_SECONDS = 10.0
+"""An answer must be complete so soon after its head."""
+
+MAX_ANSWER_BYTES = 32 * 1024 * 1024
+"""A longer answer is not read; as many counters as are followed take a tenth of that."""
+
+_PIECE_BYTES = 64 * 1024
 
 MAX_COUNTERS = 10_000
 """Counters that are followed; with more of them the answer is not relied on."""
@@ -60,9 +71,11 @@ class PrometheusTallies:
             PrometheusQueryError: there is none.
         """
         try:
-            answer = requests.post(self._address, data={"query": query}, timeout=self._timeout, allow_redirects=False)
-            document = answer.json()
-        except (requests.RequestException, ValueError) as error:
+            with requests.post(
+                self._address, data={"query": query}, timeout=self._timeout, allow_redirects=False, stream=True
+            ) as answer:
+                document = json.loads(_content(answer))
+        except (requests.RequestException, HTTPError, OSError, ValueError, RecursionError) as error:
             raise PrometheusQueryError(f"Prometheus does not answer ({type(error).__name__})") from None
         if not isinstance(document, dict) or document.get("status") != "success":
             raise PrometheusQueryError(f"Prometheus refused a query (status {answer.status_code})")
@@ -70,6 +83,18 @@ class PrometheusTallies:
             raise PrometheusQueryError("Prometheus answers in part only")
         result: list[dict[str, Any]] = document["data"]["result"]
         return result
+
+
+def _content(answer: requests.Response) -> bytes:
+    until = time.monotonic() + ANSWER_SECONDS
+    content = bytearray()
+    while piece := answer.raw.read1(_PIECE_BYTES, decode_content=True):
+        content += piece
+        if len(content) > MAX_ANSWER_BYTES:
+            raise PrometheusQueryError(f"Prometheus answers with more than {MAX_ANSWER_BYTES} bytes")
+        if time.monotonic() > until:
+            raise PrometheusQueryError(f"an answer of Prometheus was not complete within {ANSWER_SECONDS:g} s")
+    return bytes(content)
 
 
 def counts_query(migration: str) -> str:

@@ -42,7 +42,10 @@ class Attribute(StrEnum):
 
     DIFFERENT_FIELD = "upload.shadow.field"  # one such name, indexes left out
     DIFFERENT_FIELDS = "upload.shadow.different_fields"  # names of fields only, never their values
+    ERROR_KIND = "upload.error.kind"  # one of a few, whichever library raised it; on failures only
     ERROR_LOCATION = "upload.error.location"  # `file.py:line` where the exception was raised
+    GUARD_ACTION = "upload.guard.action"  # `freeze` or `rollback`
+    GUARD_RULE = "upload.guard.rule"  # why
     IMPLEMENTATION = "upload.implementation"  # `legacy` or `async`
     MIGRATION = "upload.migration"
     NOTICE = "upload.notice.kind"
@@ -59,8 +62,14 @@ class Metric(StrEnum):
     """Names of instruments."""
 
     ACTIVE_OPERATIONS = "upload.client.active_operations"
+    DECISIONS = "upload.decisions"
+    DECISIONS_EXPECTED = "upload.decisions.expected"
     EVENT_LOOP_DELAY = "upload.eventloop.delay"
     FILE_SIZE = "upload.client.file.size"  # after the model of `http.client.request.body.size`
+    GUARD_DECISIONS = "upload.guard.decisions"
+    GUARD_EVIDENCE = "upload.guard.evidence"
+    GUARD_LATCHED = "upload.guard.latched"
+    GUARD_MEMORY_LIMIT = "upload.guard.memory.limit"
     HTTP_DURATION = "http.client.request.duration"
     NOTICES = "upload.notices"
     OPERATION_DURATION = "upload.client.operation.duration"
@@ -71,6 +80,9 @@ class Metric(StrEnum):
     PROCESS_MEMORY = "process.memory.usage"
     SHADOW_COMPARISONS = "upload.shadow.comparisons"
     SHADOW_DIFFERENCES = "upload.shadow.differences"
+    THROTTLE_LIMIT = "upload.throttle.limit"
+    THROTTLE_USAGE = "upload.throttle.usage"
+    THROTTLE_WAITING = "upload.throttle.waiting"
 
 
 class Event(StrEnum):
@@ -94,7 +106,9 @@ class Unit(StrEnum):
     BYTES = "By"
     COMPARISON = "{comparison}"
     CONNECTION = "{connection}"
+    DECISION = "{decision}"
     NOTICE = "{notice}"
     RATIO = "1"
+    REQUEST = "{request}"
     SECONDS = "s"
     UPLOAD = "{upload}"

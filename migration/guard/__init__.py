@@ -4,7 +4,7 @@ from migration.guard._bounds import Tally, harm_bound, rate_bounds, ratio_eviden
 from migration.guard._evidence import FREEZE_AT, ROLLBACK_AT, WEIGHTS, Evidence
 from migration.guard._guard import Guard
 from migration.guard._judge import Judge
-from migration.guard._model import Action, BadCall, FinishedCall, Policy, Rule, Ruling, Signal
+from migration.guard._model import Action, BadCall, FinishedCall, GuardFigures, Policy, Rule, Ruling, Signal
 from migration.guard._ports import MemoryGauge, Switch
 from migration.guard._records import Made, Record
 from migration.guard._rollout import Dial, RolloutController
@@ -31,6 +31,7 @@ __all__ = [
     "FinishedCall",
     "FlagShown",
     "Guard",
+    "GuardFigures",
     "GuardStanding",
     "GuardStore",
     "Judge",

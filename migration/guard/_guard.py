@@ -9,6 +9,7 @@ import os
 import threading
 import time
 import weakref
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -20,7 +21,7 @@ from migration._taxonomy import ErrorKind
 from migration.guard._desk import Desk
 from migration.guard._judge import Judge
 from migration.guard._memory import MemoryWatch
-from migration.guard._model import Action, BadCall, FinishedCall, Policy, Ruling, Signal
+from migration.guard._model import Action, BadCall, FinishedCall, GuardFigures, Policy, Rule, Ruling, Signal
 from migration.guard._ports import MemoryGauge, Switch
 from migration.guard._records import Made
 from migration.guard._store import GuardStore
@@ -81,6 +82,7 @@ class Guard:
     def _begin(self) -> None:
         self._judging = threading.RLock()
         self._judges: dict[str, Judge] = {}
+        self._rulings: Counter[tuple[str, Rule, Action]] = Counter()
         self._under_way: dict[int, _Judged] = {}
 
     def begin_in_child(self) -> None:
@@ -192,6 +194,16 @@ class Guard:
         with self._judging:
             return self._judge(migration).evidence.total
 
+    def figures(self) -> GuardFigures:
+        """What there is to be measured, at this moment."""
+        with self._judging:
+            return GuardFigures(
+                evidence={name: judge.evidence.total for name, judge in self._judges.items()},
+                latched=self._latched,
+                rulings=dict(self._rulings),
+                memory_limit=None if self._gauge is None else self._gauge.limit(),
+            )
+
     def close(self, timeout: float = 2.0) -> None:
         """Write down what is left and stop, within about `timeout` seconds."""
         self._desk.close(timeout)
@@ -225,6 +237,7 @@ class Guard:
     def _act_on(self, ruling: Ruling | None) -> None:
         if ruling is None:
             return
+        self._rulings[ruling.migration, ruling.rule, ruling.action] += 1
         if ruling.action is Action.ROLLBACK:
             self.latch(ruling.migration)
         self._desk.carry_out(ruling)

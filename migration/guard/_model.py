@@ -113,6 +113,23 @@ class BadCall:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GuardFigures:
+    """What the guard of one process knows at a moment.
+
+    Attributes:
+        evidence: against the candidate of each migration it has judged; 1 is none.
+        latched: the migrations that are rolled back.
+        rulings: how often this process has ruled, by migration, rule and action.
+        memory_limit: bytes that the process may have; None if its memory is not watched.
+    """
+
+    evidence: Mapping[str, float]
+    latched: frozenset[str]
+    rulings: Mapping[tuple[str, Rule, Action], int]
+    memory_limit: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Ruling:
     """One decision of the guard, with everything that is needed to understand it and to reach it again.
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-import threading
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from migration._errors import GuardStoreError
+from migration._forking import unforked
 from migration.guard._evidence import Evidence
 from migration.guard._model import BadCall, Signal
 from migration.guard._records import Made, Record, call_as_data
@@ -117,6 +117,11 @@ class GuardStore:
                 evidence.add(_call_of(row))
                 last = row["id"]
             return evidence, last
+
+    def summed(self, *, migration: str, epoch: int) -> tuple[Evidence, int]:
+        """The evidence of the bad calls that are kept only as a sum, and the id of the last of them."""
+        with self._open() as database:
+            return (Evidence(), 0) if database is None else _sum(database, migration, epoch)
 
     def migrations(self) -> list[str]:
         """Of which migrations there are bad calls."""
@@ -230,27 +235,13 @@ class GuardStore:
 
     @contextmanager
     def _connected(self, patience: float) -> Iterator[sqlite3.Connection]:
-        if not _one_at_a_time.acquire(timeout=patience):
-            raise GuardStoreError(self.path, "another thread is using it for too long")
         try:
-            with closing(sqlite3.connect(self.path, timeout=patience)) as database:
+            with unforked(), closing(sqlite3.connect(self.path, timeout=patience)) as database:
                 database.row_factory = sqlite3.Row
                 yield database
         except sqlite3.Error as error:
             raise unusable(self.path, error) from error
-        finally:
-            _one_at_a_time.release()
 
-
-_one_at_a_time = threading.Lock()
-"""Held while a connection is open, and by who forks: a child would take its parent's locks in the file for its own.
-
-Source: sqlite.org, How To Corrupt An SQLite Database File, section 2.6.
-"""
-
-os.register_at_fork(
-    before=_one_at_a_time.acquire, after_in_parent=_one_at_a_time.release, after_in_child=_one_at_a_time.release
-)
 
 _CALLS_AFTER = "SELECT * FROM bad_calls WHERE migration = ? AND epoch = ? AND id > ? ORDER BY id"
 _MADE_SINCE = "SELECT * FROM made WHERE migration = ? AND at >= ? ORDER BY id"

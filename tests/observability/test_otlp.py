@@ -18,7 +18,8 @@ from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 from oteltap import OtelTapHttpProtobufReceiver, OtelTapHttpProtobufReceiverSettings
 
 from migration import Outcome, Side
-from observability import HttpTelemetry, Telemetry, setup
+from migration.guard import Action, GuardFigures, Rule
+from observability import HttpTelemetry, Sources, Telemetry, setup
 from observability.names import Event, Metric
 from tests.observability.making import NAME, call_operation, run, side_operation
 
@@ -88,6 +89,26 @@ async def test_all_signals_arrive(receiver: tuple[OtelTapHttpProtobufReceiver, s
     }
     assert memory.unit == "By"
     assert b"secret" not in b"".join(span.SerializeToString() for span in (call, async_run, request, shadow))
+
+
+async def test_what_the_guard_knows_arrives(receiver: tuple[OtelTapHttpProtobufReceiver, str]) -> None:
+    """What is looked up when metrics are collected goes the same way: a gauge and a counter, with their labels."""
+    tap, endpoint = receiver
+    evidence_arrives = waiting(tap.await_metric(lambda metric: metric.name == Metric.GUARD_EVIDENCE, WAIT))
+    decisions_arrive = waiting(tap.await_metric(lambda metric: metric.name == Metric.GUARD_DECISIONS, WAIT))
+    await asyncio.sleep(0)
+    figures = GuardFigures(
+        evidence={NAME: 250.0}, latched=frozenset({NAME}), rulings={(NAME, Rule.EVIDENCE, Action.ROLLBACK): 1}
+    )
+    handle = setup(environ={"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint}, sources=Sources(guard=lambda: figures))
+    assert await asyncio.to_thread(handle.shutdown)
+    [evidence] = (await evidence_arrives).gauge.data_points
+    assert (evidence.as_double, plain(list(evidence.attributes))) == (250.0, {"upload.migration": NAME})
+    decisions = (await decisions_arrive).sum
+    assert decisions.is_monotonic
+    [decided] = decisions.data_points
+    assert decided.as_int == 1
+    assert plain(list(decided.attributes))["upload.guard.rule"] == "evidence"
 
 
 @contextmanager

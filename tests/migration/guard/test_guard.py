@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from migration import Runtime
-from migration.guard import Guard, GuardStore, Record, replayed
+from migration.guard import ROLLBACK_AT, Action, Guard, GuardStore, Record, Rule, replayed
 from tests.migration.guard.switching import Flags, ShareRouter, calls_until, work
 from tests.migration.helpers import eventually
 
@@ -173,3 +173,18 @@ def test_the_file_is_private_and_bounded(store: GuardStore) -> None:
     assert store.path.parent.stat().st_mode & 0o777 == 0o700
     with sqlite3.connect(store.path) as database:
         assert database.execute("SELECT count(*) FROM records").fetchone()[0] >= 1
+
+
+def test_what_there_is_to_be_measured(store: GuardStore) -> None:
+    """The figures say what speaks against a candidate, what is rolled back, and which rules decided how often."""
+    with guarding(store, Flags()) as guard:
+        call = work(guard, candidate_fails=0.5)
+        call()
+        before = guard.figures()
+        calls_until(lambda: guard.latched, call)
+        after = guard.figures()
+    assert before.latched == frozenset()
+    assert after.latched == {"m"}
+    assert after.evidence["m"] >= ROLLBACK_AT
+    assert after.rulings["m", Rule.EVIDENCE, Action.ROLLBACK] == 1
+    assert after.memory_limit is None

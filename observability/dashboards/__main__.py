@@ -1,0 +1,7 @@
+"""Writes the dashboard anew."""
+
+from __future__ import annotations
+
+from observability.dashboards.dashboard import FILE, as_json
+
+FILE.write_text(as_json(), encoding="utf-8")
