@@ -3,11 +3,13 @@
 Knows no vendor: who decides (`Router`), who watches (`Observer`) and how a write is rehearsed (`Replay`) are ports.
 """
 
+from migration._blocking import call_blocking
 from migration._bound import BoundShim
 from migration._budget import ShadowLimits
 from migration._callsites import calling_site
 from migration._declaration import Migration, result_as_facts
 from migration._errors import (
+    AwaitInsteadError,
     CandidateCancelledError,
     CandidateUnavailableError,
     DeclarationError,
@@ -34,7 +36,7 @@ from migration._ledger_causes import (
     symptoms,
 )
 from migration._ledger_read import LedgerReader, Losses, SideTotals, Standing
-from migration._ledger_row import RecordedComparison
+from migration._ledger_row import RecordedComparison, SeenCaller
 from migration._loop import BackgroundLoop
 from migration._model import (
     Call,
@@ -42,6 +44,7 @@ from migration._model import (
     Comparison,
     Decision,
     Difference,
+    Entrance,
     NoiseSample,
     Notice,
     NoticeKind,
@@ -65,6 +68,7 @@ __all__ = [
     "NOT_COMPARED",
     "ONE_SIDED",
     "AlwaysLegacy",
+    "AwaitInsteadError",
     "BackgroundLoop",
     "BoundShim",
     "BypassWarning",
@@ -79,6 +83,7 @@ __all__ = [
     "DeclarationError",
     "Difference",
     "DifferenceKind",
+    "Entrance",
     "ErrorKind",
     "FieldNoise",
     "FieldVerdict",
@@ -112,6 +117,7 @@ __all__ = [
     "Router",
     "Rule",
     "Runtime",
+    "SeenCaller",
     "ShadowLimits",
     "ShadowMode",
     "Shim",
@@ -130,6 +136,7 @@ __all__ = [
     "UndoJournalError",
     "Verdict",
     "Witness",
+    "call_blocking",
     "calling_site",
     "causes",
     "current_runtime",

@@ -44,6 +44,13 @@ class LoopClosedError(MigrationError):
         super().__init__(f"the background event loop {name!r} is closed: the process is shutting down")
 
 
+class AwaitInsteadError(MigrationError):
+    """A synchronous call from the background event loop, which would wait for itself."""
+
+    def __init__(self, function: str) -> None:
+        super().__init__(f"{function} was called synchronously on the background event loop; await it there")
+
+
 class CandidateCancelledError(MigrationError):
     """The candidate was cut off, as when the process is ending; whether its work was done is unknown."""
 

@@ -20,9 +20,9 @@ from pathlib import Path
 from migration._ledger_causes import generalised
 from migration._ledger_read import LedgerReader
 from migration._ledger_retention import KEEP_DAYS
-from migration._ledger_schema import ADD_COMPARISON, ADD_NOTICE, COUNT_RUN, REMEMBER_DECISION
+from migration._ledger_schema import ADD_COMPARISON, ADD_NOTICE, COUNT_RUN, REMEMBER_CALLER, REMEMBER_DECISION
 from migration._ledger_writer import GATHER_SECONDS, LedgerWriter
-from migration._model import Comparison, Decision, Notice, Operation
+from migration._model import Call, Comparison, Decision, Notice, Operation
 
 MAX_TEXT = 1000
 """Characters that are kept of a detail, a notice, or a fact of a call."""
@@ -32,6 +32,13 @@ MAX_FIELD = 200
 
 MAX_FIELDS = 60
 """Fields that are kept of one comparison: of those that differ, are masked (indexes left out), or are noise."""
+
+
+MAX_CALLERS = 1000
+"""Call sites of which a process remembers when it wrote them down; beyond, all are written down anew."""
+
+CALLER_SECONDS = 60.0
+"""How often a call site that is in use is written down."""
 
 
 class Ledger(LedgerReader):
@@ -48,6 +55,7 @@ class Ledger(LedgerReader):
         self._now = now
         self._writer = LedgerWriter(path, days=keep_days, now=now)
         self._decisions: dict[str, tuple[Decision, float]] = {}
+        self._callers: dict[tuple[object, ...], float] = {}
 
     @property
     def lost(self) -> int:
@@ -74,6 +82,7 @@ class Ledger(LedgerReader):
         call, outcome, at = operation.call, operation.outcome, self._now()
         if operation.side is None:
             self._decided(call.migration, operation.decision, at)
+            self._called(call, at)
             return
         size = call.attributes.get("file.size", 0) if outcome.error is None else 0
         self._writer.put(
@@ -91,6 +100,21 @@ class Ledger(LedgerReader):
             REMEMBER_DECISION,
             migration, at, decision.serve, decision.shadow, decision.probability, decision.shadow_probability,
             decision.reason, decision.source, decision.flag_version, decision.error,
+        )  # fmt: skip
+
+    def _called(self, call: Call, at: float) -> None:
+        """Remember the call site, unless that was done a moment ago."""
+        site = call.site
+        key = call.migration, call.function, site.file, site.line, site.function, call.entrance
+        if 0 <= at - self._callers.get(key, 0.0) < CALLER_SECONDS:
+            return
+        if len(self._callers) >= MAX_CALLERS:
+            self._callers.clear()
+        self._callers[key] = at
+        self._writer.put(
+            REMEMBER_CALLER,
+            call.migration, call.function, site.file[:MAX_TEXT], site.line, site.function[:MAX_TEXT], call.entrance,
+            at, at,
         )  # fmt: skip
 
     def compared(self, comparison: Comparison) -> None:

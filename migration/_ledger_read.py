@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from migration._errors import LedgerError
-from migration._ledger_row import COLUMNS, RecordedComparison, read_row, read_sample
+from migration._forking import unforked
+from migration._ledger_row import COLUMNS, RecordedComparison, SeenCaller, read_caller, read_row, read_sample
 from migration._ledger_schema import has_tables, unusable
 from migration._model import NoiseSample, Role, Side
 
@@ -22,11 +23,15 @@ GROUP BY verdict ORDER BY n DESC
 
 @dataclass(slots=True, kw_only=True)
 class SideTotals:
-    """How the calls that one side served ended. `seconds` and `bytes` are sums over all of them."""
+    """How the calls that one side served ended. `seconds` and `bytes` are sums over all of them.
+
+    `last_at` is when the last of them was over, in seconds since the epoch; 0 before the first.
+    """
 
     calls: int = 0
     seconds: float = 0.0
     bytes: int = 0
+    last_at: float = 0.0
     errors: dict[str, int] = field(default_factory=dict)
 
     @property
@@ -78,13 +83,14 @@ class LedgerReader:
             if database is None:
                 return standing
             for row in database.execute(
-                "SELECT side, result, calls, seconds, bytes FROM runs WHERE migration = ? AND role = ?",
+                "SELECT side, result, calls, seconds, bytes, last_at FROM runs WHERE migration = ? AND role = ?",
                 (migration, Role.PRIMARY),
             ):
                 totals = standing.sides[Side(row["side"])]
                 totals.calls += row["calls"]
                 totals.seconds += row["seconds"]
                 totals.bytes += row["bytes"]
+                totals.last_at = max(totals.last_at, row["last_at"])
                 if row["result"] != "ok":
                     totals.errors[row["result"]] = row["calls"]
             standing.verdicts = {
@@ -109,6 +115,44 @@ class LedgerReader:
         with self._reading() as database:
             found = database and database.execute("SELECT records, last_at FROM losses").fetchone()
         return Losses(**found) if found else None
+
+    def callers(self, migration: str | None = None) -> list[SeenCaller]:
+        """From where migrated functions were called, by file and line.
+
+        Args:
+            migration: of which migration; all by default.
+
+        Raises:
+            LedgerError: the file cannot be read.
+        """
+        with self._reading() as database:
+            if database is None:
+                return []
+            rows = database.execute(
+                "SELECT * FROM callers WHERE ? IS NULL OR migration = ? ORDER BY file, line, entrance",
+                (migration, migration),
+            )
+            with self._well_formed():
+                return [read_caller(row) for row in rows]
+
+    def notices(self, migration: str, *, since: float = 0.0) -> dict[str, int]:
+        """How many messages of each kind.
+
+        Args:
+            migration: about which migration.
+            since: not those before this time, in seconds since the epoch.
+
+        Raises:
+            LedgerError: the file cannot be read.
+        """
+        with self._reading() as database:
+            if database is None:
+                return {}
+            rows = database.execute(
+                "SELECT kind, count(*) AS n FROM notices WHERE migration = ? AND at >= ? GROUP BY kind",
+                (migration, since),
+            )
+            return {row["kind"]: row["n"] for row in rows}
 
     def verdicts(self, migration: str | None = None, *, since: float = 0.0) -> dict[str, int]:
         """How many comparisons ended how.
@@ -209,7 +253,7 @@ class LedgerReader:
             if not self.path.exists() or self.path.stat().st_size == 0:
                 yield None
                 return
-            with closing(sqlite3.connect(self.path, timeout=_LOCKED_SECONDS)) as database:
+            with unforked(), closing(sqlite3.connect(self.path, timeout=_LOCKED_SECONDS)) as database:
                 database.row_factory = sqlite3.Row
                 yield database if has_tables(database, self.path) else None
         except sqlite3.Error as error:

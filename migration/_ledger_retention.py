@@ -7,6 +7,9 @@ import sqlite3
 KEEP_ROWS = 10_000
 """Comparisons that are kept, and notices likewise; the oldest go first."""
 
+KEEP_CALLERS = 2_000
+"""Call sites that are kept; those that were not seen for the longest time go first."""
+
 KEEP_DAYS = 30.0
 """Days after which they go in any case, unless the ledger is told otherwise."""
 
@@ -34,6 +37,11 @@ def prune(database: sqlite3.Connection, *, now: float, days: float) -> None:
         database.execute(f"DELETE FROM {table} WHERE at < ?", (oldest,))  # noqa: S608  # one of our own names
         _delete_older(database, table, f"(SELECT max(id) FROM {table}) - {KEEP_ROWS}")  # noqa: S608  # likewise
     database.execute("DELETE FROM losses WHERE last_at < ?", (oldest,))
+    database.execute("DELETE FROM callers WHERE last_at < ?", (oldest,))
+    database.execute(
+        "DELETE FROM callers WHERE rowid NOT IN (SELECT rowid FROM callers ORDER BY last_at DESC LIMIT ?)",
+        (KEEP_CALLERS,),
+    )
     while _used_bytes(database) > KEEP_BYTES * 3 // 4:
         deleted = sum(
             _delete_older(

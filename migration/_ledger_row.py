@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
-from migration._model import Difference, NoiseSample, Side
+from migration._model import Difference, Entrance, NoiseSample, Side
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +57,31 @@ class RecordedComparison:
     shadow_trace: str | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeenCaller:
+    """A place from which a migrated function was called.
+
+    Attributes:
+        migration: name of the migration.
+        function: the legacy function that was called.
+        file: the caller's source file.
+        line: in it.
+        caller: qualified name of the function around the call.
+        entrance: in which way it was called (`sync`, `blocking`, `awaited`).
+        first_at: when it was first seen, in seconds since the epoch.
+        last_at: when it was last written down, which happens at most once a minute.
+    """
+
+    migration: str
+    function: str
+    file: str
+    line: int
+    caller: str
+    entrance: Entrance
+    first_at: float
+    last_at: float
+
+
 COLUMNS = ", ".join(field.name for field in fields(RecordedComparison))
 """The columns that make a `RecordedComparison`, in order."""
 
@@ -76,6 +101,15 @@ def read_row(row: sqlite3.Row) -> RecordedComparison:
             "primary_side": Side(row["primary_side"]),
         }
     )
+
+
+def read_caller(row: sqlite3.Row) -> SeenCaller:
+    """The call site that a row holds.
+
+    Raises:
+        ValueError, TypeError: a column holds what this program did not write.
+    """
+    return SeenCaller(**{**dict(row), "entrance": Entrance(row["entrance"])})
 
 
 def read_sample(text: str) -> NoiseSample:

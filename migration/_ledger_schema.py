@@ -7,7 +7,7 @@ from pathlib import Path
 
 from migration._errors import LedgerError
 
-VERSION = 1
+VERSION = 2
 """Of the tables below; raised with every change to them. A file says its own in `PRAGMA user_version`."""
 
 _CREATE = f"""
@@ -33,6 +33,10 @@ CREATE TABLE IF NOT EXISTS notices (
   id INTEGER PRIMARY KEY AUTOINCREMENT, at REAL, kind TEXT, migration TEXT, text TEXT
 );
 CREATE INDEX IF NOT EXISTS notices_by_time ON notices (at);
+CREATE TABLE IF NOT EXISTS callers (
+  migration TEXT, function TEXT, file TEXT, line INTEGER, caller TEXT, entrance TEXT, first_at REAL, last_at REAL,
+  PRIMARY KEY (migration, function, file, line, caller, entrance)
+);
 CREATE TABLE IF NOT EXISTS losses (id INTEGER PRIMARY KEY CHECK (id = 1), records INTEGER, last_at REAL);
 PRAGMA user_version = {VERSION};
 COMMIT;
@@ -58,6 +62,11 @@ INSERT INTO comparisons (at, migration, function, unit, mode, verdict, differenc
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 ADD_NOTICE = "INSERT INTO notices (at, kind, migration, text) VALUES (?, ?, ?, ?)"
+REMEMBER_CALLER = """
+INSERT INTO callers (migration, function, file, line, caller, entrance, first_at, last_at)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (migration, function, file, line, caller, entrance) DO UPDATE SET last_at = excluded.last_at
+"""
 COUNT_LOSSES = """
 INSERT INTO losses (id, records, last_at) VALUES (1, ?, ?)
 ON CONFLICT (id) DO UPDATE SET records = records + excluded.records, last_at = excluded.last_at

@@ -74,6 +74,14 @@ class NoticeKind(StrEnum):
     SHADOW_LEFT = "shadow_left"  # what a live shadow made could not be removed
 
 
+class Entrance(StrEnum):
+    """In which way a migrated function was called."""
+
+    SYNC = "sync"  # no event loop runs in the caller's thread
+    BLOCKING = "blocking"  # synchronously inside a running event loop, which stands still meanwhile
+    AWAITED = "awaited"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallSite:
     """Where in the source a migrated function was called."""
@@ -95,6 +103,7 @@ class Call:
         kwargs: keyword arguments, never printed.
         site: who called.
         attributes: facts of the call that may be shown (provider, file size in bytes).
+        entrance: in which way it was called.
     """
 
     migration: str
@@ -104,6 +113,7 @@ class Call:
     kwargs: Mapping[str, Any] = field(repr=False)
     site: CallSite
     attributes: Mapping[str, str | int] = field(default_factory=dict)
+    entrance: Entrance = Entrance.SYNC
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

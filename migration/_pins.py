@@ -17,6 +17,11 @@ def pinned_side(migration: str) -> Side | None:
     return pins.get(_EVERY) or pins.get(migration)
 
 
+def is_part_of_a_call() -> bool:
+    """Whether this context runs a side of a call already."""
+    return bool(_pins.get())
+
+
 class pinned:  # noqa: N801  # used like a function; a generator would cost each call three times as much
     """Keep nested calls of `migration` (of all, if None) on `side`, undecided, untraced and uncompared."""
 

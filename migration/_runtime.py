@@ -92,6 +92,21 @@ class Runtime:
         """Tell the observers."""
         self.observers.noticed(Notice(kind=kind, migration=migration, text=text))
 
+    def drain(self, seconds: float) -> int:
+        """Hold back every call that has not begun, and wait for those under way, at most `seconds`.
+
+        For a process that is about to end; if it does not, `resume` lets those who wait begin. A call within one that
+        is under way is part of it.
+
+        Returns:
+            How many calls are still under way.
+        """
+        return self.under_way.drain(seconds)
+
+    def resume(self) -> None:
+        """Let the calls begin that `drain` holds back."""
+        self.under_way.resume()
+
     def close(self, timeout: float | None = None) -> None:
         """Finish what is under way, shadows last, and stop; later calls are served by legacy."""
         self.loop.close(timeout)

@@ -23,13 +23,14 @@ from migration._errors import (
     LoopClosedError,
     MigrationError,
 )
-from migration._model import Call, CallSite, Decision, NoticeKind, Operation, Outcome, Side
-from migration._pins import pinned, pinned_side
+from migration._model import Call, CallSite, Decision, Entrance, NoticeKind, Operation, Outcome, Side
+from migration._pins import is_part_of_a_call, pinned, pinned_side
 from migration._plan import Plan, Policy
 from migration._ports import Noted
 from migration._run import run_candidate, run_legacy
 from migration._runtime import Runtime, current_runtime
 from migration._shadow import Shadow
+from migration._under_way import LOOK_SECONDS
 from migration._witness import ContainedWitness
 
 P = ParamSpec("P")
@@ -62,10 +63,13 @@ class Shim(Generic[P, R]):
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call as the legacy function is called."""
-        site, runtime = calling_site(), self.runtime
+        site, runtime, entrance = calling_site(), self.runtime, Entrance.SYNC
+        while runtime.under_way.held and not is_part_of_a_call():
+            time.sleep(LOOK_SECONDS)  # the process is about to end, and what has not begun is not left half done
         if _inside_running_loop():
+            entrance = Entrance.BLOCKING
             runtime.report_blocked_loop(self.migration.name, site)
-        plan = Plan(self._policy(site, args, kwargs, only_legacy=runtime.must_not_wait()))
+        plan = Plan(self._policy(site, args, kwargs, entrance, only_legacy=runtime.must_not_wait()))
         while plan.side is not None:
             with plan:
                 outcome = self._run(plan.side, args, kwargs)
@@ -78,7 +82,9 @@ class Shim(Generic[P, R]):
         return self._aio(calling_site(), args, kwargs)
 
     async def _aio(self, site: CallSite, args: tuple[Any, ...], kwargs: dict[str, Any]) -> R:
-        plan = Plan(self._policy(site, args, kwargs))
+        while self.runtime.under_way.held and not is_part_of_a_call():  # noqa: ASYNC110  # other threads change it
+            await asyncio.sleep(LOOK_SECONDS)  # as above
+        plan = Plan(self._policy(site, args, kwargs, Entrance.AWAITED))
         while plan.side is not None:
             with plan:
                 outcome = await self._run_async(plan.side, args, kwargs)
@@ -94,7 +100,13 @@ class Shim(Generic[P, R]):
     # The one policy, driven synchronously by `__call__` and asynchronously by `aio`.
 
     def _policy(
-        self, site: CallSite, args: tuple[Any, ...], kwargs: dict[str, Any], *, only_legacy: bool = False
+        self,
+        site: CallSite,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        entrance: Entrance,
+        *,
+        only_legacy: bool = False,
     ) -> Policy[R]:
         """Decide, run, fall back if need be.
 
@@ -105,7 +117,7 @@ class Shim(Generic[P, R]):
         if fixed is not None:
             return (yield from self._nested(Side.LEGACY if only_legacy else fixed))
         runtime = self.runtime
-        call = self._describe(site, args, kwargs)
+        call = self._describe(site, args, kwargs, entrance)
         decision = self._comparable(call, runtime.decide(call))
         whole = Operation(call=call, decision=decision)
         with runtime.under_way, runtime.observers.operation(whole):
@@ -166,7 +178,7 @@ class Shim(Generic[P, R]):
         else:
             self.runtime.shadows.submit(shadow)
 
-    def _describe(self, site: CallSite, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
+    def _describe(self, site: CallSite, args: tuple[Any, ...], kwargs: dict[str, Any], entrance: Entrance) -> Call:
         runtime = self.runtime
         attributes: dict[str, str | int] = {}
         try:
@@ -181,6 +193,7 @@ class Shim(Generic[P, R]):
             kwargs=kwargs,
             site=site,
             attributes=attributes,
+            entrance=entrance,
         )
 
     def _witness(self, call: Call, decision: Decision) -> Any:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from docs_reference import configuration
 from migration import (
     _aside,
     _compare,
     _courtesy,
     _facts,
+    _ledger,
     _ledger_retention,
     _ledger_writer,
     _noise,
@@ -17,13 +19,22 @@ from migration import (
     _taxonomy,
 )
 from migration.guard import _case, _desk, _guard, _store
+from observability import _recent
 from observability.names import Event, Metric
 from tools.audit import audit
-from tools.cli import compare_files, compare_session
+from tools.cli import compare_files, compare_session, top
+from tools.console import evidence, feed, intents, processes, rollback, server, sides, state
 from tools.drill import drill, faults, history
 from tools.engine import aimd, throttle
 from tools.live import asking, provider_files, supabase_place, trial, undoing
+from tools.mcp_server import places, reporting, serving
+from tools.reconcile import orphans, recovery, verdict
+from tools.removal import tree, uses
+from tools.report import findings
+from tools.report import page as report_page
 from tools.settings import MEGABYTE, Settings
+from tools.vitals import file as vitals
+from tools.vitals import recorder
 from tools.wire import exchanges
 
 ROOT = Path(__file__).parent.parent
@@ -33,11 +44,13 @@ def text(name: str) -> str:
     return (ROOT / name).read_text(encoding="utf-8")
 
 
-def test_every_setting_stands_in_the_readme() -> None:
-    """The configuration table names every variable, and none that does not exist."""
+def test_every_setting_has_a_meaning() -> None:
+    """The reference names every variable, and none that does not exist; the README's short table none either."""
+    real = {field.upper() for field in Settings.model_fields}
+    assert {name for names in configuration.MEANINGS for name in names} == real
     table = text("README.md").partition("## Configuration")[2]
     named = set(re.findall(r"`([A-Z][A-Z_]+)`", table)) - {"XDG_STATE_HOME", "OTEL_EXPORTER_OTLP_ENDPOINT"}
-    assert named == {field.upper() for field in Settings.model_fields}
+    assert named <= real
 
 
 def test_the_defaults_in_the_readme_are_the_real_ones() -> None:
@@ -107,9 +120,32 @@ def test_the_bounds_in_the_documents_are_the_real_ones() -> None:
         f"{_store.KEEP_CALLS:,} bad calls of a migration (older ones as a sum), {_store.KEEP_RECORDS:,} decisions, ",
         f"results of {_store.KEEP_MADE:,} calls",
         f"{audit.AT_ONCE} uploads at once, {audit.ROWS_AT_ONCE} rows",
+        f"| {recovery.MAX_UPLOADS:,} of one run; at the start of a process {recovery.MAX_AT_START}, for ",
+        f"at the start of a process {recovery.MAX_AT_START}, for {recovery.START_SECONDS:g} s |",
+        f"may appear {verdict.LATE_SECONDS:,.0f} s after its last word",
+        f"left alone for {orphans.SAFE_SECONDS:,.0f} s; {supabase_place.MAX_PAGES} pages of",
         f"{drill.DECISION_SECONDS:g} s for a decision, {drill.THREADS} callers",
         f"{faults.MAX_HELD_BYTES // MEGABYTE} MiB of memory kept, hangs of {faults.HANG_SECONDS:g} s",
+        f"| {places.CALLS_AT_ONCE} at once, {places.CALLS_WAITING} waiting; further ones are refused",
+        f"reports every {reporting.LOOK_SECONDS:g} s at most",
+        f"| {serving.MAX_SESSIONS} sessions",
+        f"{serving.DRAIN_SECONDS} s for those under way at the end",
+        f"| {findings.MAX_RECORDS} decisions, {report_page.MAX_CAUSES} causes of differences",
+        f"| processes that `shim top` lists | {top.MOST_PROCESSES} |",
         f"| drills that are remembered | {history.KEEP_DRILLS:,} |",
+        f"| {vitals.KEEP_CALLS:,} calls, {vitals.KEEP_SAMPLES:,} samples of processes, {vitals.KEEP_SHARES:,} changes",
+        f"{vitals.KEEP_SPANS:,} spans | `tools/vitals/file.py`",
+        f"notes in one second | {recorder.MAX_WAITING:,};",
+        f"| {_recent.TRACES_A_SECOND} a second, if nobody else receives spans; {_recent.QUEUE_SIZE} spans waiting",
+        f"| {feed.MAX_PAGES} pages; an update a second, for {min(server.WINDOWS) / 60:g} minutes to a day, ",
+        f"in {sides.BUCKETS} steps; orders of {server.MAX_REQUEST_BYTES:,} bytes",
+        f"| {state.ROWS} decisions, comparisons and traces, {intents.MOST_ENTRIES} journal entries, ",
+        f"{processes.MOST_PROCESSES} processes, {evidence.POINTS} points",
+        f"until it is off, at most {rollback.LONGEST_PAUSE:g} s apart; what others left, after ",
+        f"what others left, after {rollback.LEFT_BY_OTHERS_SECONDS:g} s",
+        f"| {_ledger_retention.KEEP_CALLERS:,} kept of all processes, each written down once in ",
+        f"once in {_ledger.CALLER_SECONDS:g} s; {_ledger.MAX_CALLERS:,} remembered by a process",
+        f"| {tree.MAX_FILES:,} source files, searched {uses.MAX_ROUNDS} times at most",
         f"{compare_files.MAX_FILES:,} files of one `shim compare`, {compare_session.FILES_TOGETHER} of one call",
     ):
         assert figure in page, figure
@@ -117,6 +153,6 @@ def test_the_bounds_in_the_documents_are_the_real_ones() -> None:
 
 def test_links_lead_somewhere() -> None:
     """Every relative link and picture of the documents exists."""
-    for document in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]:
+    for document in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]:
         for target in re.findall(r"\]\((?!https?:)([^)#]+)", document.read_text(encoding="utf-8")):
             assert (document.parent / target).exists(), f"{document.name}: {target}"

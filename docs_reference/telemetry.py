@@ -1,0 +1,72 @@
+"""The page of telemetry names: metrics with kind and unit, attributes, events."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from docs_reference.markdown import code, table
+from docs_reference.markdown import page as a_page
+from observability._instruments import Instruments
+from observability.names import Attribute, Event, Implementation
+
+_KINDS = {
+    "create_histogram": "histogram",
+    "create_counter": "counter",
+    "create_observable_counter": "counter",
+    "create_up_down_counter": "up-down counter",
+    "create_observable_up_down_counter": "up-down counter",
+    "create_observable_gauge": "gauge",
+}
+
+
+def page() -> str:
+    """Every name that this program uses."""
+    return a_page(
+        "Telemetry",
+        "What each says, and how they belong together, is [explained by hand](../telemetry.md).",
+        "## Metrics",
+        table(("metric", "kind", "unit", "meaning"), sorted(_metrics())),
+        "## Events",
+        table(("event",), [(code(event),) for event in sorted(Event)]),
+        "## Attributes",
+        table(("attribute",), [(code(attribute),) for attribute in sorted(Attribute)]),
+        f"`{Attribute.IMPLEMENTATION}` is {' or '.join(map(code, sorted(Implementation)))}.",
+    )
+
+
+def _metrics() -> list[tuple[str, str, str, str]]:
+    meter = _Noting()
+    noting: Any = meter
+    everything: Any = _Everything()
+    Instruments(noting, everything)
+    return meter.made
+
+
+class _Everything:
+    """Passes for sources of which each is there."""
+
+    def __getattr__(self, name: str) -> Callable[[], None]:
+        return lambda: None
+
+
+class _Noting:
+    """Passes for a meter; notes what it is asked to make."""
+
+    def __init__(self) -> None:
+        self.made: list[tuple[str, str, str, str]] = []
+
+    def __getattr__(self, name: str) -> Callable[..., object]:
+        def create(*given: Any, **others: Any) -> object:
+            metric, *rest = given
+            unit, meaning = [*(each for each in rest if isinstance(each, str)), *_texts(others)][:2]
+            self.made.append((code(str(metric)), _KINDS[name], code(str(unit)), meaning))
+            return None
+
+        if name not in _KINDS:
+            raise AttributeError(name)
+        return create
+
+
+def _texts(others: dict[str, Any]) -> list[str]:
+    return [others[name] for name in ("unit", "description") if name in others]

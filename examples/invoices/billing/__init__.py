@@ -1,0 +1,1 @@
+"""A small monolith: invoices of a shop, in the currencies of its suppliers."""

@@ -1,0 +1,101 @@
+"""A monolith of a few files, written where a test wants it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+PRICES = '''"""Prices."""
+
+from __future__ import annotations
+
+import time
+
+from migration import migrate
+from SHOP.declared import PRICE
+
+
+@migrate(PRICE)
+def price(item: str, *parts: str, factor: int = 1, **rest: int) -> int:
+    """What an item costs."""  # per piece
+    return _slowly(len(item)) * factor
+
+
+def _slowly(number: int) -> int:
+    time.sleep(0)
+    return number
+
+
+class Till:
+    """Where it is paid."""
+
+    def pay(self, item: str) -> int:
+        return price(item)
+'''
+
+NEW = """from __future__ import annotations
+
+
+async def price_anew(item: str, *parts: str, factor: int = 1, **rest: int) -> int:
+    return len(item) * factor
+
+
+async def pay_anew(till: object, item: str) -> int:
+    return len(item)
+"""
+
+DECLARED = """from migration import Migration
+
+PRICE = Migration(name="new-price", candidate="SHOP.prices_v2:price_anew")
+TILL = Migration(name="new-till", candidate="SHOP.prices_v2:pay_anew")
+MIGRATIONS = {"SHOP.prices:price": PRICE, "SHOP.prices:Till.pay": TILL}
+"""
+
+CALLERS = """from __future__ import annotations
+
+import SHOP.prices as p
+from SHOP import prices
+from SHOP.prices import Till, price as cost
+
+alias = cost
+
+
+def sync() -> int:
+    return p.price("a")
+
+
+async def inside() -> int:
+    return prices.price("a")
+
+
+async def awaited() -> int:
+    return await cost.aio(
+        "a",
+    )
+
+
+def passed_on() -> list[int]:
+    return list(map(alias, ["a"]))
+
+
+def at_the_till(till: Till) -> int:
+    mine = Till()
+    return till.pay("a") + mine.pay("b")
+
+
+def price(item: str) -> int:
+    return 0
+
+
+def another() -> int:
+    return price("a")
+"""
+
+
+def build(root: Path, name: str) -> str:
+    """Write the package `name` below `root`, and give its name; a test imports each name once."""
+    folder = root / name
+    folder.mkdir()
+    files = {"__init__": "", "prices": PRICES, "prices_v2": NEW, "declared": DECLARED, "callers": CALLERS}
+    for module, text in files.items():
+        (folder / f"{module}.py").write_text(text.replace("SHOP", name))
+    return name

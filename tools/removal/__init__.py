@@ -1,0 +1,1 @@
+"""The end of a migration: who calls, whether legacy can go, and the patch that removes it."""
