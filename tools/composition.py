@@ -1,7 +1,8 @@
 """The composition root: the only place where flags, observability and the migrations are wired to the monolith.
 
 The monolith calls `start()` once, when a process begins, and `stop()` when it ends (or uses `running()`); nothing else
-of it changes.
+of it changes. If it did so in the main thread, SIGTERM ends the process once uploads under way have ended, see
+`tools.draining`.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import asyncio
 import logging
 import sys
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TextIO
@@ -47,6 +48,8 @@ from observability import (
     HttpTelemetry,
     ObservabilityError,
     PrometheusTallies,
+    RecentSpan,
+    Sources,
     Telemetry,
     TelemetryHandle,
     setup,
@@ -54,16 +57,21 @@ from observability import (
 )
 from tools.audit.made import things_made
 from tools.dial import FlagDial
+from tools.draining import SigtermDrain
 from tools.errors import ConfigurationError
 from tools.guarding import FlagSwitch, ProcessMemory, policy_of
+from tools.journal import get_journal
 from tools.live import clean_in_background
 from tools.migrations import MIGRATIONS, NAMES, migrations_with
+from tools.reconcile import recover_in_background
 from tools.settings import Settings, get_settings
+from tools.vitals import SpanSample, Vitals
 from tools.wire.httpx_tap import install_httpx_tap, remove_httpx_tap
 from tools.wire.watching import watch
 
 if TYPE_CHECKING:
     from observability.testing import Capture
+    from tools.engine.throttle import LaneStatus
 
 # What the rest of the monolith may use of flags and observability, so that it need not know where it comes from.
 __all__ = [
@@ -90,6 +98,9 @@ __all__ = [
 
 _logger = logging.getLogger(__name__)
 
+_JOURNAL_SECONDS = 2.0
+"""How long the end waits until what came of the last uploads is written down."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Installation:
@@ -101,15 +112,40 @@ class Installation:
     telemetry: TelemetryHandle
     ledger: Ledger
     guard: Guard
+    vitals: Vitals
+    sigterm: SigtermDrain
 
     def stop(self) -> None:
         """Finish what is under way, take the migrations out, send the last telemetry. Bounded, never raises."""
+        self.sigterm.remove()
         _take_out(self.runtime)
         watch(None)
+        self._close_the_rest()
+
+    def drain(self) -> int:
+        """Let no call begin, and wait `DRAIN_TIMEOUT` at most for those under way; how many have not ended then."""
+        return self.runtime.drain(self.settings.drain_timeout)
+
+    def resume(self) -> None:
+        """Let calls begin again after `drain`."""
+        self.runtime.resume()
+
+    def close(self) -> None:
+        """For a process that is killed next: give up what has not ended, send the last telemetry.
+
+        The migrations stay in place, so that nothing begins behind their backs.
+        """
+        self.runtime.loop.close(0.0)
+        self.runtime.shadows.close()
+        self._close_the_rest()
+
+    def _close_the_rest(self) -> None:
         self.guard.close()
         self.ledger.flush()
         self.router.close()
         self.telemetry.shutdown()
+        self.vitals.close()
+        get_journal(self.settings).flush(_JOURNAL_SECONDS)
 
 
 def start(
@@ -136,26 +172,49 @@ def start(
     settings = settings or get_settings()
     router = open_router(settings)
     guard = _guard(settings, router)
-    telemetry = setup(prometheus_port=settings.shim_prometheus_port, console=console, capture=capture)
+    vitals = Vitals(
+        settings.vitals_file,
+        instance=settings.shim_instance,
+        memory=ProcessMemory(),
+        pool=lambda: telemetry.pool,
+    )
+    telemetry = setup(
+        prometheus_port=settings.shim_prometheus_port,
+        console=console,
+        capture=capture,
+        keep_spans=lambda spans: vitals.keep_spans(map(_span, spans)),
+        sources=Sources(guard=guard.figures, lanes=_lanes),
+    )
     observer = Telemetry(telemetry)
     ledger = open_ledger(settings)
     runtime = Runtime(
         router=guard,
-        observers=[observer, ledger, guard, *observers],
+        observers=[observer, ledger, guard, vitals, *observers],
         shadow_limits=_shadow_limits(settings),
         drain_seconds=settings.drain_timeout,
         new_loop=fastest_loop,
     )
     _recall_noise(runtime, ledger)
     guard.tell(runtime.observers.noticed)
-    runtime.loop.on_start(lambda: start_loop_watch(observer.loop_delayed))
+    runtime.loop.on_start(lambda: start_loop_watch(_both(observer.loop_delayed, vitals.loop_delayed)))
     watch(HttpTelemetry(telemetry))
     _put_in_place(runtime, migrations_with(settings.shadow_mode) if migrations is None else migrations)
     if settings.undo_file.exists():
         runtime.shadows.loop.submit(lambda: clean_in_background(settings))
-    return Installation(
-        settings=settings, router=router, runtime=runtime, telemetry=telemetry, ledger=ledger, guard=guard
+    if settings.journal_file.exists() or settings.supabase_url is not None:
+        runtime.shadows.loop.submit(lambda: recover_in_background(settings))
+    installation = Installation(
+        settings=settings,
+        router=router,
+        runtime=runtime,
+        telemetry=telemetry,
+        ledger=ledger,
+        guard=guard,
+        vitals=vitals,
+        sigterm=SigtermDrain(),
     )
+    installation.sigterm.install(installation)
+    return installation
 
 
 @contextmanager
@@ -319,6 +378,34 @@ def _guard(settings: Settings, router: UnleashRouter) -> Guard:
         policy=policy_of(settings.shim_guard_policy),
         hang_seconds=settings.shim_guard_hang_seconds,
         made=things_made,
+    )
+
+
+def _lanes() -> tuple[LaneStatus, ...]:
+    """The lanes of the new implementation, if that was ever used here."""
+    throttle = sys.modules.get("tools.engine.throttle")
+    return () if throttle is None else throttle.snapshot()
+
+
+def _both(first: Callable[[float], None], second: Callable[[float], None]) -> Callable[[float], None]:
+    def tell(seconds: float) -> None:
+        first(seconds)
+        second(seconds)
+
+    return tell
+
+
+def _span(span: RecentSpan) -> SpanSample:
+    return SpanSample(
+        trace=span.trace,
+        span=span.span,
+        parent=span.parent,
+        name=span.name,
+        began=span.began,
+        seconds=span.seconds,
+        failed=span.failed,
+        attributes=span.attributes,
+        links=span.links,
     )
 
 

@@ -16,13 +16,19 @@ from typer.exceptions import TyperException
 
 from tools.cli.choices import UploadProvider
 from tools.cli.comparison_commands import comparison_app
+from tools.cli.console_commands import console_app
 from tools.cli.errors import explain as explained
 from tools.cli.exits import ExitCode, exit_codes_help
 from tools.cli.flags_commands import flags_app
 from tools.cli.guard_commands import guard_app
+from tools.cli.mcp_commands import mcp_app
 from tools.cli.options import JsonOption
 from tools.cli.output import configure_logging, note
+from tools.cli.reconcile_commands import reconcile_app
+from tools.cli.removal_commands import removal_app
 from tools.cli.rollout_commands import rollout_app
+from tools.cli.schema_commands import schema_app
+from tools.cli.view_commands import view_app
 
 _logger = logging.getLogger(__name__)
 
@@ -37,8 +43,14 @@ app = typer.Typer(
 )
 app.add_typer(flags_app, name="flags")
 app.add_typer(guard_app)
+app.add_typer(mcp_app)
+app.add_typer(view_app)
 app.add_typer(comparison_app)
+app.add_typer(console_app)
 app.add_typer(rollout_app, name="rollout")
+app.add_typer(reconcile_app)
+app.add_typer(removal_app)
+app.add_typer(schema_app)
 
 
 class AskedProvider(StrEnum):
