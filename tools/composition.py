@@ -10,27 +10,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TextIO
 
-from flags import (
-    SHADOW_SUFFIX,
-    FileFlagAdmin,
-    Flag,
-    FlagAdmin,
-    FlagError,
-    FlagNotFoundError,
-    RouterStatus,
-    UnleashFlagAdmin,
-    UnleashRouter,
-)
+from flags import SHADOW_SUFFIX, Flag, FlagAdmin, FlagError, FlagNotFoundError, RouterStatus, UnleashRouter
 from migration import (
     BackgroundLoop,
-    Call,
-    Decision,
     Ledger,
     LedgerError,
     Migration,
@@ -38,16 +25,14 @@ from migration import (
     Router,
     Runtime,
     ShadowLimits,
-    calling_site,
     install,
     uninstall,
     use_runtime,
 )
-from migration.guard import Guard, GuardStore, LedgerTallies, RolloutController, RolloutStore, Tallies
+from migration.guard import Guard
 from observability import (
     HttpTelemetry,
     ObservabilityError,
-    PrometheusTallies,
     RecentSpan,
     Sources,
     Telemetry,
@@ -56,9 +41,8 @@ from observability import (
     start_loop_watch,
 )
 from tools.audit.made import things_made
-from tools.dial import FlagDial
 from tools.draining import SigtermDrain
-from tools.errors import ConfigurationError
+from tools.factories import decision_now, flag_admin, open_guard_store, open_ledger, open_rollout, open_router
 from tools.guarding import FlagSwitch, ProcessMemory, policy_of
 from tools.journal import get_journal
 from tools.live import clean_in_background
@@ -261,80 +245,6 @@ def fastest_loop() -> asyncio.AbstractEventLoop:
     except ImportError:
         return asyncio.new_event_loop()
     return uvloop.new_event_loop()
-
-
-def open_ledger(settings: Settings) -> Ledger:
-    """The record of calls and comparisons that all processes of this machine share."""
-    return Ledger(settings.ledger_file, keep_days=settings.shim_ledger_days)
-
-
-def open_guard_store(settings: Settings) -> GuardStore:
-    """What the guard has decided, shared by all processes of this machine."""
-    return GuardStore(settings.shim_home / "guard.db")
-
-
-def flag_admin(settings: Settings) -> FlagAdmin:
-    """Whoever can change the flags: the Unleash server when one is configured, otherwise the flags file.
-
-    Raises:
-        ConfigurationError: a server is configured without `UNLEASH_ADMIN_TOKEN`.
-    """
-    if settings.unleash_url is None:
-        return FileFlagAdmin(settings.flags_file)
-    if settings.unleash_admin_token is None:
-        raise ConfigurationError({"UNLEASH_ADMIN_TOKEN": "must be set to change flags on an Unleash server"})
-    return UnleashFlagAdmin(
-        settings.unleash_url,
-        settings.unleash_admin_token.get_secret_value(),
-        project=settings.unleash_project,
-        environment=settings.unleash_environment,
-    )
-
-
-def open_rollout(settings: Settings, migration: str) -> RolloutController:
-    """Whoever carries the rollout of a migration on; it counts the calls of this machine, or of all in Prometheus.
-
-    Raises:
-        ConfigurationError: a server is configured without `UNLEASH_ADMIN_TOKEN`.
-    """
-    flag_admin(settings)  # says at once what is missing
-    return RolloutController(
-        migration,
-        store=RolloutStore(open_guard_store(settings).path),
-        dial=FlagDial(lambda: flag_admin(settings)),
-        tallies=_tallies(settings),
-    )
-
-
-def _tallies(settings: Settings) -> Tallies:
-    if settings.shim_prometheus_url is not None:
-        return PrometheusTallies(settings.shim_prometheus_url)
-    return LedgerTallies(open_ledger(settings))
-
-
-def open_router(settings: Settings) -> UnleashRouter:
-    """Whoever decides: by the flags of the Unleash server when one is configured, otherwise by the flags file.
-
-    Raises:
-        ConfigurationError: a server is configured without `UNLEASH_API_TOKEN`.
-    """
-    if settings.unleash_url is None:
-        return UnleashRouter.from_file(settings.flags_file, app_name="upload-shim", instance=settings.shim_instance)
-    if settings.unleash_api_token is None:
-        raise ConfigurationError({"UNLEASH_API_TOKEN": "must be set when UNLEASH_URL is"})
-    return UnleashRouter.from_server(
-        settings.unleash_url,
-        settings.unleash_api_token.get_secret_value(),
-        app_name="upload-shim",
-        refresh_seconds=settings.unleash_refresh_seconds,
-        instance=settings.shim_instance,
-    )
-
-
-def decision_now(router: UnleashRouter, migration: str) -> Decision:
-    """What would be decided for a call made now; its probabilities are the shares in force."""
-    call = Call(migration=migration, function=migration, unit=uuid.uuid4().hex, args=(), kwargs={}, site=calling_site())
-    return router.decide(call)
 
 
 def _shadow_limits(settings: Settings) -> ShadowLimits:
