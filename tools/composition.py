@@ -129,7 +129,9 @@ class Installation:
         self.router.close()
         self.telemetry.shutdown()
         self.vitals.close()
-        get_journal(self.settings).flush(_JOURNAL_SECONDS)
+        journal = get_journal(self.settings)
+        journal.flush(_JOURNAL_SECONDS)
+        journal.stop()
 
 
 def start(

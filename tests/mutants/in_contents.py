@@ -10,6 +10,7 @@ _FORM = "tools/engine/multipart.py"
 _BODY = "tools/engine/body.py"
 _LINE = "tools/engine/line.py"
 _READING = "tools/engine/reading.py"
+_RANGES = "tools/engine/ranges.py"
 
 _PURPOSE = """            f'--{boundary}\\r\\nContent-Disposition: form-data; name="purpose"\\r\\n\\r\\n{purpose}\\r\\n'.encode(),\n"""  # noqa: E501  # one line of the program
 _FILE = """            f'--{boundary}\\r\\nContent-Disposition: form-data; name="file"; '.encode(),\n"""
@@ -131,10 +132,10 @@ BYTES: Final = (
     ),
     Mutant(
         defect="one byte doubled at a chunk border, the last one lost",
-        file=_READING,
+        file=_RANGES,
         patch={
-            "_fill(view[:wanted], descriptor, self.place, self._content.path)": (
-                "_fill(view[:wanted], descriptor, self.place - (self.place > 0), self._content.path)"
+            "fill(view[:wanted], descriptor, self.place, self._content.path)": (
+                "fill(view[:wanted], descriptor, self.place - (self.place > 0), self._content.path)"
             )
         },
         shows_in="requests[*].parts[*].sha256",

@@ -8,19 +8,33 @@ from tests.mutants.mutant import Mutant
 
 _FACE = "tools/async_file_upload_refactored.py"
 _GATEWAY = "tools/engine/gateway.py"
+_RECORDING = "tools/engine/recording.py"
 _BATCH = "tools/engine/batch.py"
 
-_STORE = "        supabase_file_id = await _store(storage, provider, source)\n"
-_DELIVER = "        provider_file_id = await _deliver(provider, source, purpose, pace)\n"
-_IDS = '        ids = {"provider_file_id": provider_file_id, "supabase_file_id": supabase_file_id}\n'
-_RECORD = "        await _record(storage, provider, source, ids)\n"
-_RESULT = "    return provider.gateway.result(source, **ids)"
-_ROW = "    row = provider.gateway.row(source, **ids, sha256=source.sha256)\n"
+_PERFORM = "        async def perform(work: Work) -> object:\n"
+_STORE = "                    return await _store(storage, provider, source)\n"
+_SEND = "                    return await _deliver(provider, source, purpose, pace, journaled)\n"
+_RECORD = (
+    "                    return await record(storage, provider, source, supabase_file_id=copy, provider_file_id=sent)\n"
+)
+_RESULT = """    return provider.gateway.result(
+        source, provider_file_id=uploaded.provider_file_id, supabase_file_id=uploaded.supabase_file_id
+    )
+"""
+_ROW = """    row = provider.gateway.row(
+        source, provider_file_id=provider_file_id, supabase_file_id=supabase_file_id, sha256=source.sha256
+    )
+"""
 _STORAGE_FAILED = (
     "    except Exception as error:\n        raise storage_failure(error) from error\n\n\nasync def _deliver"
 )
 _PROVIDER_FAILED = "        raise provider.gateway.failure(provider.wording(error)) from error\n"
-_UNRECORDED = "        logger.exception(provider.gateway.unrecorded(row.provider_file_id))\n"
+_UNRECORDED = "        logger.exception(provider.gateway.unrecorded(provider_file_id))\n"
+
+
+def _first(step: str) -> str:
+    """The same step, after which something follows."""
+    return step.replace("return ", "", 1)
 
 
 def _row(field: str, value: str) -> dict[str, str]:
@@ -45,71 +59,92 @@ STEPS: Final = (
         },
         shows_in="requests[*].parts[*].value",
     ),
-    Mutant(defect="missing row", file=_GATEWAY, patch={_RECORD: ""}, shows_in="requests.count"),
+    Mutant(
+        defect="missing row",
+        file=_GATEWAY,
+        patch={_RECORD: "                    return True\n"},
+        shows_in="requests.count",
+    ),
     Mutant(
         defect="row before upload",
         file=_GATEWAY,
         patch={
-            _DELIVER: (
-                '        pending = {"provider_file_id": "pending", "supabase_file_id": supabase_file_id}\n'
-                "        await _record(storage, provider, source, pending)\n" + _DELIVER
+            _SEND: (
+                "                    pending = {'provider_file_id': 'pending', 'supabase_file_id': 'pending'}\n"
+                "                    await record(storage, provider, source, **pending)\n" + _SEND
             ),
-            _IDS + _RECORD: _IDS,
+            _RECORD: "                    return True\n",
         },
         shows_in="requests[*].service",
     ),
     Mutant(
         defect="provider before storage",
         file=_GATEWAY,
-        patch={_STORE + _DELIVER: _DELIVER + _STORE},
+        patch={
+            _PERFORM: "        early = []\n\n" + _PERFORM,
+            _STORE: _SEND.replace("return await", "early.append(await").replace("journaled)", "journaled))") + _STORE,
+            _SEND: "                    return early[0]\n",
+        },
         shows_in="requests[*].service",
     ),
     Mutant(
         defect="double upload to the provider",
         file=_GATEWAY,
-        patch={_DELIVER: _DELIVER + _DELIVER},
+        patch={_SEND: _first(_SEND) + _SEND},
         shows_in="requests.count",
     ),
     Mutant(
         defect="double upload to the storage",
         file=_GATEWAY,
-        patch={_STORE: _STORE + _STORE},
+        patch={_STORE: _first(_STORE) + _STORE},
         shows_in="requests.count",
     ),
-    Mutant(defect="row written twice", file=_GATEWAY, patch={_RECORD: _RECORD + _RECORD}, shows_in="requests.count"),
+    Mutant(
+        defect="row written twice",
+        file=_GATEWAY,
+        patch={_RECORD: _first(_RECORD) + _RECORD},
+        shows_in="requests.count",
+    ),
     Mutant(
         defect="swapped ids",
         file=_GATEWAY,
-        patch={_IDS: '        ids = {"provider_file_id": supabase_file_id, "supabase_file_id": provider_file_id}\n'},
+        patch={
+            "provider_file_id=uploaded.provider_file_id, supabase_file_id=uploaded.supabase_file_id": (
+                "provider_file_id=uploaded.supabase_file_id, supabase_file_id=uploaded.provider_file_id"
+            ),
+            "supabase_file_id=copy, provider_file_id=sent)\n                case": (
+                "supabase_file_id=sent, provider_file_id=copy)\n                case"
+            ),
+        },
         shows_in="result.supabase_file_id",
     ),
     Mutant(
         defect="wrong row: size counted in characters of the name",
-        file=_GATEWAY,
+        file=_RECORDING,
         patch=_row("file_size_bytes", "len(source.name)"),
         shows_in="requests[*].body.file_size_bytes",
     ),
     Mutant(
         defect="wrong row: status",
-        file=_GATEWAY,
+        file=_RECORDING,
         patch=_row("upload_status", '"pending"'),
         shows_in="requests[*].body.upload_status",
     ),
     Mutant(
         defect="wrong row: method",
-        file=_GATEWAY,
+        file=_RECORDING,
         patch=_row("upload_method", '"async_gateway"'),
         shows_in="requests[*].body.upload_method",
     ),
     Mutant(
         defect="wrong row: sha256 in capitals",
-        file=_GATEWAY,
+        file=_RECORDING,
         patch=_row("sha256", "row.sha256.upper()"),
         shows_in="requests[*].body.sha256",
     ),
     Mutant(
         defect="wrong row: an own time in last_used",
-        file=_GATEWAY,
+        file=_RECORDING,
         patch=_row("last_used", '"2024-01-01T00:00:00"'),
         shows_in="requests[*].body.last_used",
     ),
@@ -119,13 +154,15 @@ RESULTS: Final = (
     Mutant(
         defect="result with a changed type: the size as text",
         file=_GATEWAY,
-        patch={_RESULT: '    return {**provider.gateway.result(source, **ids), "size_bytes": str(source.size)}'},
+        patch={
+            _RESULT: _RESULT.replace("return ", "result = ") + '    return {**result, "size_bytes": str(source.size)}\n'
+        },
         shows_in="result.size_bytes",
     ),
     Mutant(
         defect="result with an additional key",
         file=_GATEWAY,
-        patch={_RESULT: '    return {**provider.gateway.result(source, **ids), "sha256": source.sha256}'},
+        patch={_RESULT: _RESULT.replace("return ", "result = ") + '    return {**result, "sha256": source.sha256}\n'},
         shows_in="result.sha256",
     ),
     Mutant(
@@ -229,7 +266,7 @@ ERRORS: Final = (
     ),
     Mutant(
         defect="a row that cannot be written fails the upload",
-        file=_GATEWAY,
+        file=_RECORDING,
         patch={_UNRECORDED: _UNRECORDED + "        raise\n"},
         shows_in="error.type",
     ),

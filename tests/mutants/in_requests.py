@@ -18,7 +18,7 @@ PROVIDER: Final = (
     Mutant(
         defect="wrong Authorization scheme",
         file=_PROVIDERS,
-        patch={'"Authorization": f"Bearer {key}"': '"Authorization": f"Token {key}"'},
+        patch={'HiddenText(f"Bearer {key}")': 'HiddenText(f"Token {key}")'},
         shows_in="requests[*].headers.authorization",
     ),
     Mutant(
@@ -131,7 +131,7 @@ STORAGE: Final = (
     Mutant(
         defect="the storage's key without its scheme",
         file=_ASKING,
-        patch={'"Authorization": f"Bearer {target.key}"': '"Authorization": target.key'},
+        patch={'"Authorization": HiddenText(f"Bearer {target.key}")': '"Authorization": target.key'},
         shows_in="requests[*].credentials.authorization",
     ),
     Mutant(

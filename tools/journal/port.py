@@ -150,3 +150,7 @@ class Journal(Protocol):
             JournalError: the journal cannot be read.
         """
         ...
+
+    def stop(self) -> None:
+        """Let go of threads and connections; the next use begins anew. Blocks."""
+        ...

@@ -130,6 +130,9 @@ class SqliteJournal:
             last_unjournaled_at=last,
         )
 
+    def stop(self) -> None:
+        """See `Journal.stop`. The thread ends and closes the file by itself when there is nothing to do for a while."""
+
     def _check_place(self) -> None:
         """Find out whether the file could be made where there is none."""
         folder = next(folder for folder in self.path.absolute().parents if folder.exists())

@@ -18,6 +18,9 @@ from tools.sandbox import RunningSandbox
 
 ROOT = Path(__file__).parents[3]
 
+IDLE_CONNECTIONS = 8
+"""As many as threads upload: how many of them are open at a given moment is chance."""
+
 
 def environment(sandbox: RunningSandbox, home: Path) -> dict[str, str]:
     """That of a process whose services are the sandbox."""
@@ -38,7 +41,7 @@ def environment(sandbox: RunningSandbox, home: Path) -> dict[str, str]:
 def test_the_process_stays_as_it_was(
     sandbox: RunningSandbox, tmp_path: Path, say: Callable[[str], None], number: int, growth: float
 ) -> None:
-    """Memory, descriptors and threads are flat from the first tenth of the uploads on each side to its last."""
+    """Memory, descriptors and threads are flat from the first fifth of the uploads on each side to the last."""
     sandbox.set_limits(kimi_max_files=1_000_000)
     finished = subprocess.run(  # noqa: S603  # our own program
         [sys.executable, "-m", "tests.tools.weather.many", str(tmp_path), str(number)],
@@ -51,11 +54,11 @@ def test_the_process_stays_as_it_was(
     found = json.loads(finished.stdout)
     assert found["ids"] == number == len(sandbox.state()["kimi"]["files"])
     for side, looks in found["sides"].items():
-        first, last = looks[0], looks[-1]
+        first, last = looks[1], looks[-1]
         changes = ", ".join(f"{name} {first[name]:.4g} to {last[name]:.4g}" for name in first)
-        say(f"{number // 2} uploads on {side}, after a tenth of them and after all: {changes}")
+        say(f"{number // 2} uploads on {side}, after a fifth of them and after all: {changes}")
         assert last["MiB"] - first["MiB"] <= growth, looks
-        assert last["descriptors"] <= first["descriptors"] + 2, looks
+        assert last["descriptors"] <= first["descriptors"] + IDLE_CONNECTIONS, looks
         assert last["threads"] <= first["threads"] + 2, looks
 
 
