@@ -132,7 +132,8 @@ class _View:
         """Show the account of it all."""
         account, verdicts = result.account, Counter(each.verdict for each in result.compared)
         self._head("Account")
-        self._print(f"  {account.answered} uploads answered, {account.held} files held by the providers")
+        shared = f" ({account.shared} had the file of an upload of the same content)" if account.shared else ""
+        self._print(f"  {account.answered} uploads answered, {account.held} files held by the providers{shared}")
         if result.failed:
             self._print(f"  {result.failed} uploads failed, as their callers were told", "yellow")
         self._print(f"  {len(result.compared)} calls compared: {_counts(verdicts) or 'none was sampled'}")

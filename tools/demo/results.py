@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from migration import Difference, Side, Verdict
+from tools.wire.exchanges import SHARED
 
 AGREEING = frozenset({Verdict.IDENTICAL, Verdict.SAME_ERROR})
 """Verdicts that say that both sides do the same."""
@@ -104,12 +105,14 @@ class Account:
     Attributes:
         answered: uploads that were answered with a file id.
         held: files that the providers hold.
+        shared: answers with a file that an upload of the same content had sent at the same moment.
         lost: answered ids that no provider holds with the content that was sent.
         doubled: files that the providers hold and no caller was answered with.
     """
 
     answered: int
     held: int
+    shared: int
     lost: tuple[str, ...]
     doubled: tuple[str, ...]
 
@@ -136,8 +139,8 @@ class DemoResult:
 
     @property
     def disagreements(self) -> tuple[Compared, ...]:
-        """Comparisons that do not say that both sides do the same."""
-        return tuple(each for each in self.compared if each.verdict not in AGREEING)
+        """Comparisons that do not say that both sides do the same. A call that shared a file had nothing to compare."""
+        return tuple(each for each in self.compared if each.verdict not in AGREEING and each.detail != SHARED)
 
     @property
     def ok(self) -> bool:

@@ -8,7 +8,8 @@ from collections.abc import Awaitable, Callable
 
 from tools.journal.errors import JournalError
 from tools.journal.policy import Ask, Pause, Plan, Record, Send, Settle, Store, Uploaded
-from tools.journal.port import Opening
+from tools.journal.port import Finished, Opening
+from tools.wire.exchanges import note_shared
 
 OPEN_SECONDS = 5.0
 """How long an upload waits for the journal; then it goes on without it. A file gives up much sooner by itself, a
@@ -24,7 +25,7 @@ def carry_out(plan: Plan, perform: Callable[[Work], object]) -> Uploaded:
     def outcome_of(step: Ask | Pause | Work) -> object:
         match step:
             case Ask():
-                return _opening(step)
+                return _noted(_opening(step))
             case Pause(seconds=seconds):
                 time.sleep(seconds)
             case _:
@@ -50,7 +51,7 @@ async def carry_out_async(plan: Plan, perform: Callable[[Work], Awaitable[object
     async def outcome_of(step: Ask | Pause | Work) -> object:
         match step:
             case Ask():
-                return await _opening_async(step)
+                return _noted(await _opening_async(step))
             case Pause(seconds=seconds):
                 await asyncio.sleep(seconds)
             case _:
@@ -68,6 +69,13 @@ async def carry_out_async(plan: Plan, perform: Callable[[Work], Awaitable[object
                 step = plan.send(outcome)
     except StopIteration as finished:
         return finished.value  # type: ignore[no-any-return]  # as above
+
+
+def _noted(opening: Opening | None) -> Opening | None:
+    """Whoever compares this call must know that it sends nothing itself."""
+    if isinstance(opening, Finished):
+        note_shared()
+    return opening
 
 
 def _opening(ask: Ask) -> Opening | None:

@@ -133,8 +133,11 @@ class Writer:
         """Wait until all that was asked for so far was written, at most `timeout` seconds; was it?"""
         if self._thread is None and not self._waiting:
             return True
+        written: Future[None] = Future()
+        if not self._put(_Piece(lambda _: None, written, makes_file=False)):
+            return False
         try:
-            self.ask(lambda _: None).result(timeout)
+            written.result(timeout)
         except (JournalError, TimeoutError):
             return False
         return True

@@ -15,7 +15,7 @@ from tools.live.trial import Entrance, UploadTrial, trial_of
 from tools.replay.replay import Fingerprint, fingerprint
 from tools.settings import Settings, get_settings
 from tools.storage.port import ProviderName, UploadStorage
-from tools.wire.exchanges import ExchangeLog, noting
+from tools.wire.exchanges import SHARED, ExchangeLog, noting
 
 Arguments = tuple[tuple[Any, ...], Mapping[str, Any]]
 
@@ -74,6 +74,8 @@ class UploadLiveWitness:
         """Why what the primary made is not known, or must not be made a second time."""
         if self.log.overflown or any(exchange.truncated for exchange in self.log.exchanges):
             return "the call's exchanges were too many or too long to be noted"
+        if self.log.shared:
+            return SHARED
         if any(exchange.status is None for exchange in self.log.exchanges):
             return "a request was never answered, so what the call has made is not known"
         if self.size() > self.settings.shadow_max_bytes:

@@ -20,7 +20,7 @@ from tools.replay.storage import LOCAL, rehearsal_storage
 from tools.settings import Settings, get_settings, use_settings
 from tools.storage.port import UploadStorage
 from tools.wire.confinement import confined_to
-from tools.wire.exchanges import Exchange, ExchangeLog, noting
+from tools.wire.exchanges import SHARED, Exchange, ExchangeLog, noting
 from tools.wire.watching import hidden
 
 Arguments = tuple[tuple[Any, ...], Mapping[str, Any]]
@@ -83,10 +83,12 @@ class UploadWitness:
     inputs: list[tuple[Path, Fingerprint | None]]
     log: ExchangeLog = field(default_factory=ExchangeLog)
 
-    def refusal(self) -> str | None:
+    def refusal(self) -> str | None:  # noqa: PLR0911  # one for each reason
         """Why this call cannot be rehearsed, if it cannot."""
         if self.log.overflown or any(exchange.truncated for exchange in self.log.exchanges):
             return "the call's exchanges were too many or too long to be noted"
+        if self.log.shared:
+            return SHARED
         if any(exchange.status is None for exchange in self.log.exchanges):
             return "a request was never answered, so there is no answer to give again"
         if any(target in LISTINGS and exchange.status != HTTPStatus.OK for target, exchange in self._answers()):

@@ -20,6 +20,9 @@ T = TypeVar("T")
 MAX_ANSWER_BYTES = 256 * 1024
 """A longer answer is not kept; its exchange is marked as truncated."""
 
+SHARED = "another upload of the same content was under way, and its file serves this one, too"
+"""Why a call that sent nothing itself is not compared."""
+
 MAX_EXCHANGES = 200
 """More exchanges than this in one call are not kept; the log is marked as overflown."""
 
@@ -58,10 +61,14 @@ class Exchange:
 
 @dataclass(slots=True)
 class ExchangeLog:
-    """The exchanges of one call, in the order in which they began; `listener` hears of each answer as it arrives."""
+    """The exchanges of one call, in the order in which they began; `listener` hears of each answer as it arrives.
+
+    `shared` says that another upload of the same content sent the file for this one.
+    """
 
     exchanges: list[Exchange] = field(default_factory=list)
     overflown: bool = False
+    shared: bool = False
     listener: Callable[[Exchange], None] | None = None
 
     def add(self, exchange: Exchange) -> None:
@@ -79,6 +86,13 @@ _log: ContextVar[ExchangeLog | None] = ContextVar("exchange_log", default=None)
 def current_log() -> ExchangeLog | None:
     """The log that is open in this context, if one is."""
     return _log.get()
+
+
+def note_shared() -> None:
+    """Another upload of the same content has sent the file."""
+    log = _log.get()
+    if log is not None:
+        log.shared = True
 
 
 @contextmanager

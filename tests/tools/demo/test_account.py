@@ -39,7 +39,7 @@ def receipts(sandbox: RunningSandbox, samples: list[Sample]) -> Iterator[list[Re
 
 def test_an_honest_account(sandbox: RunningSandbox, receipts: list[Receipt]) -> None:
     """When every upload is answered with what the provider holds, nothing is lost and nothing doubled."""
-    assert settle(sandbox, receipts) == Account(answered=4, held=4, lost=(), doubled=())
+    assert settle(sandbox, receipts) == Account(answered=4, held=4, shared=0, lost=(), doubled=())
 
 
 def test_reading_a_document_is_no_upload(sandbox: RunningSandbox, samples: list[Sample]) -> None:
@@ -47,7 +47,7 @@ def test_reading_a_document_is_no_upload(sandbox: RunningSandbox, samples: list[
     with use_settings(sandboxed(Settings(), sandbox)):
         receipt = upload(Job(sample=samples[0], provider="glm"), get_storage())
         glm_client.extract_text(samples[0].path, str(receipt.file_id), timeout=10)
-    assert settle(sandbox, [receipt]) == Account(answered=1, held=1, lost=(), doubled=())
+    assert settle(sandbox, [receipt]) == Account(answered=1, held=1, shared=0, lost=(), doubled=())
 
 
 def test_an_upload_nobody_knows_of_is_doubled(sandbox: RunningSandbox, receipts: list[Receipt]) -> None:
@@ -59,13 +59,14 @@ def test_an_upload_nobody_knows_of_is_doubled(sandbox: RunningSandbox, receipts:
 
 
 def test_an_answer_without_a_file_is_lost(sandbox: RunningSandbox, receipts: list[Receipt], tmp_path: Path) -> None:
-    """An id that the provider does not hold, holds with other content, or that was answered twice, is found."""
+    """An id that the provider does not hold, or holds with other content, is found; an id for two calls is shared."""
     other = tmp_path / "other.txt"
     other.write_text("something else")
     unknown = replace(receipts[0], file_id="no-such-file")
     changed = replace(receipts[1], job=Job(sample=sample_of(other), provider=receipts[1].job.provider))
     account = settle(sandbox, [unknown, changed, receipts[2], receipts[2], receipts[3]])
-    assert account.lost == ("no-such-file", receipts[1].file_id, receipts[2].file_id)
+    assert account.lost == ("no-such-file", receipts[1].file_id)
+    assert account.shared == 1
 
 
 def test_each_file_goes_to_both_providers(samples: list[Sample]) -> None:
@@ -111,7 +112,7 @@ def test_what_makes_a_demonstration_fail(
         trace=(),
         compared=(compared,),
         flip=Flip(last_async_begun=0, last_async_answered=0, first_legacy_begun=0, uploads=0, failures=0),
-        account=Account(answered=1, held=1, lost=lost, doubled=doubled),
+        account=Account(answered=1, held=1, shared=0, lost=lost, doubled=doubled),
         seconds=1,
     )
     assert result.ok is ok
