@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 
 import hypothesis
 import pytest
@@ -22,6 +23,15 @@ pytest_plugins = (
 )
 
 _MEASURED = pytest.StashKey[list[str]]()
+
+
+@pytest.fixture(autouse=True)
+def _no_journal_stays_open() -> Iterator[None]:
+    """Each test has a home of its own; what the journals there hold open would add up."""
+    yield
+    journals = sys.modules.get("tools.journal.factory")
+    if journals is not None:
+        journals.let_go()
 
 
 @pytest.fixture

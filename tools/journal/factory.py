@@ -7,6 +7,7 @@ import threading
 from collections import OrderedDict
 from pathlib import Path
 
+from tools.journal.owners import release_owners
 from tools.journal.port import Journal
 from tools.journal.sqlite import SqliteJournal
 from tools.settings import Settings, get_settings
@@ -30,10 +31,26 @@ def get_journal(settings: Settings | None = None) -> Journal:
         journal = _journals.get(key)
         if journal is None:
             journal = _journals[key] = _opened(settings)
-            if len(_journals) > MAX_JOURNALS:
-                _journals.popitem(last=False)
         _journals.move_to_end(key)
-        return journal
+        too_many = [_journals.popitem(last=False)[1] for _ in range(len(_journals) - MAX_JOURNALS)]
+    for old in too_many:
+        old.stop()
+    return journal
+
+
+def let_go(seconds: float = 1.0) -> None:
+    """Stop every journal, and give its claims up: for a process that lives on, but has nothing under way.
+
+    Args:
+        seconds: how long each may take to write what it still has.
+    """
+    with _lock:
+        journals = list(_journals.values())
+        _journals.clear()
+    for journal in journals:
+        journal.flush(seconds)
+        journal.stop()
+    release_owners()
 
 
 def _opened(settings: Settings) -> Journal:

@@ -35,6 +35,10 @@ class Owner:
         """How the journal calls it."""
         return str(self._place)
 
+    def release(self) -> None:
+        """Give the lock up, with every other one of this process in the file."""
+        os.close(self._file)
+
     def is_in(self, path: Path) -> bool:
         """Whether others still see it here: the file has not been removed or replaced."""
         return _identity(path) == self._identity
@@ -67,6 +71,13 @@ def owner_of(path: Path) -> Owner:
     if owner is None or not owner.is_in(path):
         owner = _owners[path] = Owner(path)
     return owner
+
+
+def release_owners() -> None:
+    """Give every lock of this process up: what it still has under way is taken for dead."""
+    while _owners:
+        _, owner = _owners.popitem()
+        owner.release()
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

@@ -131,7 +131,8 @@ class SqliteJournal:
         )
 
     def stop(self) -> None:
-        """See `Journal.stop`. The thread ends and closes the file by itself when there is nothing to do for a while."""
+        """See `Journal.stop`. The thread ends by itself when there is nothing to do for a while."""
+        self._writer.disconnect()
 
     def _check_place(self) -> None:
         """Find out whether the file could be made where there is none."""

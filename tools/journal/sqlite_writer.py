@@ -142,6 +142,11 @@ class Writer:
             return False
         return True
 
+    def disconnect(self) -> None:
+        """Close the file, once what is being written is; the next piece of work opens it again. Blocks."""
+        with self._in_use:
+            self._disconnect()
+
     def _put(self, piece: _Piece[Any]) -> bool:
         with self._arrival:
             if len(self._waiting) >= MAX_WAITING:

@@ -166,6 +166,7 @@ class SupabaseJournal:
         running, self._current = self._current, None
         if running is not None and running.process == os.getpid():
             running.stop()
+        self._local.stop()
 
     async def _open(self, remote: Remote, future: Future[Opening], intent: Intent, begun: float) -> None:
         if not future.set_running_or_notify_cancel():

@@ -83,8 +83,9 @@ def _loopback_asked_directly() -> Iterator[None]:
 def _first_line(process: subprocess.Popen[bytes], log: Path) -> bytes:
     if process.stdout is None:
         raise SandboxStartError("its output is not connected")
-    ready, _, _ = select.select([process.stdout], [], [], _START_SECONDS)
-    if not ready:
+    output = select.poll()  # `select.select` knows no descriptor from 1024 on, which a busy process may have
+    output.register(process.stdout, select.POLLIN)
+    if not output.poll(_START_SECONDS * 1000):
         raise SandboxStartError(f"it was not ready within {_START_SECONDS} s", log=_tail(log))
     line = process.stdout.readline()
     if not line:

@@ -33,6 +33,7 @@ class Most:
     def __init__(self) -> None:
         self.descriptors = 0
         self.workers = 0
+        self._there = set(threading.enumerate())
         self._over = threading.Event()
         self._looking = threading.Thread(target=self._look)
 
@@ -48,7 +49,9 @@ class Most:
         while not self._over.is_set():
             self.descriptors = max(self.descriptors, _own_descriptors())
             workers = [
-                thread for thread in threading.enumerate() if thread.name.startswith("migration-candidate-worker")
+                thread
+                for thread in set(threading.enumerate()) - self._there
+                if thread.name.startswith("migration-candidate-worker")
             ]
             self.workers = max(self.workers, len(workers))
             time.sleep(0.001)

@@ -9,7 +9,8 @@ import sqlite3
 import time
 import uuid
 from collections import Counter
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,9 @@ from tools.journal import get_journal
 from tools.journal.beginning import account_of
 from tools.journal.intent import CLAIMING, FINISHED, Entry, Facts, Intent, State, UploadSide
 from tools.journal.port import Journal, Opened
+from tools.journal.sqlite import SqliteJournal
+from tools.journal.supabase import SupabaseJournal
+from tools.journal.supabase_requests import LEASE_SECONDS
 from tools.providers.glm import glm_files
 from tools.providers.kimi import kimi_files
 from tools.reconcile import Resolution, recover
@@ -112,17 +116,39 @@ class Bench:
     def left(self, path: Path, state: State, *, facts: Facts | None = None, **changes: Any) -> Intent:
         """Write down an upload that came so far, and whose process is dead."""
         intent = self.intent(path, **changes)
-        opening = self.journal.open(intent, overlapping=0.0).result(10)
-        assert isinstance(opening, Opened), opening
-        change = self.journal.note if state in CLAIMING or state is State.ABANDONED else self.journal.close
-        change(intent.upload_id, state, facts or Facts())
-        assert self.journal.flush(10)
+        dying = self._dying_process if self.settings.supabase_url is None else self._dying_machine
+        with dying(intent.upload_id) as journal:
+            opening = journal.open(intent, overlapping=0.0).result(10)
+            assert isinstance(opening, Opened), opening
+            change = journal.note if state in CLAIMING or state is State.ABANDONED else journal.close
+            change(intent.upload_id, state, facts or Facts())
+            assert journal.flush(10)
+        return intent
+
+    @contextmanager
+    def _dying_process(self, upload_id: str) -> Iterator[Journal]:
+        """The journal on this machine; afterwards the upload's owner holds no lock."""
+        yield self.journal
         with closing(sqlite3.connect(self.settings.journal_file)) as database, database:
             database.execute(
-                "UPDATE upload_intents SET owner = ? WHERE upload_id = ? AND owner IS NOT NULL",
-                (NOBODY, intent.upload_id),
+                "UPDATE upload_intents SET owner = ? WHERE upload_id = ? AND owner IS NOT NULL", (NOBODY, upload_id)
             )
-        return intent
+
+    @contextmanager
+    def _dying_machine(self, upload_id: str) -> Iterator[Journal]:
+        """The shared journal as another machine has it; afterwards the upload's lease has run out."""
+        url, key = self.settings.supabase_url, self.settings.supabase_service_role_key
+        assert url is not None
+        assert key is not None
+        local = SqliteJournal(self.folder / "elsewhere" / upload_id / "journal.db")
+        journal = SupabaseJournal(url=url, key=key.get_secret_value(), local=local)
+        self.sandbox.set_limits(intent_lease_seconds=0)
+        try:
+            yield journal
+            assert local.unfinished() == []
+        finally:
+            journal.stop()
+            self.sandbox.set_limits(intent_lease_seconds=int(LEASE_SECONDS))
 
     def send(self, path: Path) -> str:
         """Let the provider have a file, without a copy and a row; the provider's id of it."""
@@ -160,6 +186,9 @@ class Bench:
     def entry(self, upload_id: str) -> State:
         """The state of an upload, finished or not."""
         assert self.journal.flush(10)
+        if self.settings.supabase_url is not None:
+            shared = self.sandbox.state()["supabase"]["upload_intents"]
+            return State(next(row["state"] for row in shared if row["upload_id"] == upload_id))
         with closing(sqlite3.connect(self.settings.journal_file)) as database:
             [(state,)] = database.execute("SELECT state FROM upload_intents WHERE upload_id = ?", (upload_id,))
         return State(state)

@@ -28,6 +28,7 @@ def _nothing_known(monkeypatch: pytest.MonkeyPatch) -> None:
 def make_bench(sandbox: RunningSandbox, tmp_path: Path) -> Iterator[MakeBench]:
     """Makes benches; the last one's settings are in force."""
     opened: list[Any] = []
+    benches: list[Bench] = []
 
     def make(
         provider: ProviderName = "kimi",
@@ -49,9 +50,13 @@ def make_bench(sandbox: RunningSandbox, tmp_path: Path) -> Iterator[MakeBench]:
         )
         opened.append(use_settings(settings))
         opened[-1].__enter__()
-        return Bench(provider=provider, side=side, settings=settings, sandbox=sandbox, folder=tmp_path / "files")
+        folder = tmp_path / "files"
+        benches.append(Bench(provider=provider, side=side, settings=settings, sandbox=sandbox, folder=folder))
+        return benches[-1]
 
     yield make
+    for bench in benches:
+        bench.journal.stop()
     for settings in reversed(opened):
         settings.__exit__(None, None, None)
 

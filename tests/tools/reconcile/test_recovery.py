@@ -250,7 +250,7 @@ def test_another_account_is_left_alone(make_bench: MakeBench) -> None:
 
 
 def test_with_supabase(make_bench: MakeBench) -> None:
-    """Copies and rows in Supabase are made good and removed likewise."""
+    """Copies and rows in Supabase are made good and removed likewise, of uploads that another machine began."""
     bench = make_bench("kimi", UploadSide.ASYNC, "supabase")
     adopted, removed = bench.document(), bench.document()
     bench.store(removed)
@@ -261,6 +261,20 @@ def test_with_supabase(make_bench: MakeBench) -> None:
     account = bench.account()
     assert account.is_whole(intents[0].sha256)
     assert account.is_absent(intents[1].sha256)
+    assert bench.unfinished() == []
+    assert [bench.entry(intent.upload_id) for intent in intents] == [State.DONE, State.FAILED]
+
+
+@pytest.mark.parametrize("state", DEAD)
+def test_what_another_machine_left_is_uploaded_again(make_bench: MakeBench, side: UploadSide, state: State) -> None:
+    """The claim in the shared journal passes from the one that died to the repeated upload."""
+    bench = make_bench("kimi", side, "supabase")
+    intent = bench.left(bench.document(), state)
+    [resolution] = bench.recover()
+    assert (resolution.step, resolution.done, resolution.trouble) == (Step.REPEAT, True, None)
+    assert bench.account().is_whole(intent.sha256)
+    assert bench.unfinished() == []
+    assert bench.entry(intent.upload_id) is State.DONE
 
 
 def test_the_number_is_bounded(make_bench: MakeBench) -> None:
