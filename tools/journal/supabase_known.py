@@ -10,8 +10,9 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
-from tools.journal.intent import CLAIMING, NOTHING_NEW, Facts, Intent, State
+from tools.journal.intent import NOTHING_NEW, Facts, Intent, State
 from tools.journal.port import Finished, Held, Opening
+from tools.journal.supabase_requests import CLOSED
 
 V = TypeVar("V")
 
@@ -140,7 +141,7 @@ class Known:
             return None
         upload.facts = joined(upload.facts, change.facts)
         upload.put(change)
-        if change.state not in CLAIMING and not upload.has_ended:
+        if change.state in CLOSED and not upload.has_ended:
             upload.has_ended = True
             self._forget_claim(upload_id, upload)
             file_id = upload.facts.provider_file_id if change.state in {State.DONE, State.UNKNOWN} else None

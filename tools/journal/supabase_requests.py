@@ -29,6 +29,9 @@ MAX_ENDED: Final = 5
 MAX_ERROR_CHARACTERS: Final = 1000
 """Of an error's text so many are kept."""
 
+CLOSED: Final = (*FINISHED, State.UNKNOWN)
+"""States by which an upload is given up; in any other its owner stays."""
+
 _CONTENT = ("provider", "account", "purpose", "sha256")
 _FACTS = tuple(Facts.__dataclass_fields__)
 _ESCAPED = re.compile(r"\\(\\|u[0-9a-f]{4})")
@@ -125,7 +128,7 @@ def withdraw(upload_id: str, owner: str) -> Request:
 
 
 def change(upload_id: str, owner: str, state: State, facts: Facts) -> Request:
-    """Write down how far an upload is. With its end the claim is given up."""
+    """Write down how far an upload is. With its end (`CLOSED`) it is given up."""
     mine = (_id(upload_id), ("owner", f"eq.{owner}"), ("select", "upload_id"))
     return Request(method="PATCH", query=mine, body=_news(state, facts))
 
@@ -235,7 +238,7 @@ def _news(state: State, facts: Facts) -> Row:
     body |= {name: value for name, value in asdict(facts).items() if value is not None}
     if facts.error is not None:
         body["error"] = escaped(facts.error[:MAX_ERROR_CHARACTERS])
-    return body if state in CLAIMING else body | {"owner": None}
+    return body | {"owner": None} if state in CLOSED else body
 
 
 def _abandon(which: Query) -> Request:

@@ -9,7 +9,7 @@ from collections.abc import Coroutine
 from typing import Any, Final
 
 from tools.journal import supabase_requests as requests
-from tools.journal.intent import CLAIMING, Facts, State
+from tools.journal.intent import Facts, State
 from tools.journal.supabase_asking import AwayError, RemoteError, UnusableError
 from tools.journal.supabase_known import Change, Upload
 from tools.journal.supabase_remote import Remote
@@ -109,7 +109,7 @@ class Writing:
                 except (AwayError, UnusableError):
                     upload.put_back(change)
                     break
-                if not is_ours or change.state not in CLAIMING:
+                if not is_ours or change.state in requests.CLOSED:
                     self._known.drop(upload_id)
             upload.is_being_written = False
 
@@ -123,7 +123,7 @@ class Writing:
             reply = await self._remote.ask(
                 requests.change(upload_id, self._remote.owner.name, change.state, change.facts)
             )
-            if not reply.rows and change.state not in CLAIMING:
+            if not reply.rows and change.state in requests.CLOSED:
                 reply = await self._remote.ask(requests.settle(upload_id, change.state, change.facts))
         except (AwayError, UnusableError):
             raise
