@@ -207,9 +207,13 @@ class _Drill:
         return self.plan.migration + NAME_SUFFIX
 
     def _jobs(self) -> list[Job]:
-        path = self.settings.shim_home / "drill.txt"
-        path.write_bytes(b"The fire brigade practises on Thursdays.\n" * (SAMPLE_BYTES // 41))
-        return [Job(sample=sample_of(path), provider="kimi" if _provider(self.plan) == "kimi" else "glm")]
+        """A content for each caller: uploads of one content wait for each other."""
+        jobs = []
+        for caller in range(THREADS):
+            path = self.settings.shim_home / f"drill-{caller}.txt"
+            path.write_bytes(f"Fire brigade {caller} practises on Thursdays.\n".encode() * (SAMPLE_BYTES // 42))
+            jobs.append(Job(sample=sample_of(path), provider="kimi" if _provider(self.plan) == "kimi" else "glm"))
+        return jobs
 
     def _take_effect(self) -> None:
         self.admin.set_percentage(self._name, self.plan.percent)

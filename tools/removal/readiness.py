@@ -193,7 +193,7 @@ def _unfinished(evidence: Evidence) -> Check:
     return Check(
         name="journal",
         holds=count == 0,
-        figure="no journal is kept" if evidence.unfinished is None else f"{count:,} uploads of unknown outcome",
+        figure="nothing was journaled here" if evidence.unfinished is None else f"{count:,} uploads of unknown outcome",
         advice="`shim reconcile` finds out what became of them",
     )
 
