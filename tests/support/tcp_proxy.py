@@ -127,7 +127,7 @@ class TcpProxy:
         asyncio.run_coroutine_threadsafe(what, self._loop).result(_START_SECONDS)
 
     async def _listen(self) -> None:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port, reuse_address=True)
+        self._server = await asyncio.start_server(self._accepted, "127.0.0.1", self.port, reuse_address=True)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def _stop_listening(self) -> None:
@@ -140,10 +140,13 @@ class TcpProxy:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
+    def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = self._loop.create_task(self._serve(reader, writer))
         self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(lambda _: writer.close())  # a task that is cancelled before it begins does not
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.open += 1
         self.most_open = max(self.most_open, self.open)
         fault = self._planned.pop(0) if self._planned else self.always
@@ -157,9 +160,8 @@ class TcpProxy:
         except (asyncio.CancelledError, asyncio.IncompleteReadError, OSError):
             _reset(writer)
         finally:
-            writer.close()
             self.open -= 1
-            self._tasks.discard(task)
+            await _close(writer)
 
     async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, passed: Passed) -> None:
         there, back = await asyncio.open_connection(*self.target)
@@ -170,15 +172,16 @@ class TcpProxy:
         try:
             await asyncio.gather(*ways)
         except _ClosedError:
-            back.close()
+            pass
         except (asyncio.CancelledError, OSError):
             _reset(back)
             raise
         finally:
+            back.close()  # before anything is awaited: a cut at this moment must not leave it open
             for way in ways:
                 way.cancel()
             await asyncio.gather(*ways, return_exceptions=True)
-            back.close()
+            await _close(back)
 
 
 class _ClosedError(Exception):
@@ -238,6 +241,18 @@ async def _settle() -> None:
         task.cancel()
     await asyncio.gather(*others, return_exceptions=True)
     await asyncio.sleep(0.02)
+
+
+async def _close(writer: asyncio.StreamWriter) -> None:
+    """Close in order and wait until it is done; with RST if that is cut short."""
+    writer.close()
+    try:
+        await writer.wait_closed()
+    except asyncio.CancelledError:
+        _reset(writer)
+        raise
+    except OSError:
+        pass  # the connection broke: it is closed all the same
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:

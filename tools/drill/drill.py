@@ -195,7 +195,8 @@ class _Drill:
             if decided:
                 self.progress("the guard has decided; is legacy serving again?")
                 off = comes_true(lambda: not self.admin.get(self._name).enabled, seconds=FLAG_SECONDS)
-                self._wait(self._is_back, "legacy did not serve again")
+                since = self.watcher.clock()
+                self._wait(lambda: self._is_back(since), "legacy did not serve again")
             else:
                 off = False
                 self.admin.turn_off(self._name, "the drill ends without a decision")
@@ -225,10 +226,13 @@ class _Drill:
             "the flag took no effect",
         )
 
-    def _is_back(self) -> bool:
-        """Whether legacy has served so many in a row, the last that began at the end."""
-        latest = sorted(self.watcher.served(), key=lambda call: call.began)[-LEGACY_AFTER:]
-        return len(latest) == LEGACY_AFTER and all(call.side is Side.LEGACY for call in latest)
+    def _is_back(self, since: float) -> bool:
+        """Whether legacy has served so many that began after `since`, and the candidate none.
+
+        By when they began: an upload that hangs ends long after those that legacy has served meanwhile.
+        """
+        later = [call for call in self.watcher.served() if call.began > since]
+        return len(later) >= LEGACY_AFTER and all(call.side is Side.LEGACY for call in later)
 
     def _record(self) -> Record | None:
         records = open_guard_store(self.settings).records(self._name)

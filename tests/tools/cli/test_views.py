@@ -79,7 +79,9 @@ class Terminal:
         os.close(self._mine)
 
     def _read(self, seconds: float) -> bool:
-        if not select.select([self._mine], [], [], seconds)[0]:
+        shown = select.poll()  # `select.select` knows no descriptor from 1024 on
+        shown.register(self._mine, select.POLLIN)
+        if not shown.poll(seconds * 1000):
             return False
         with contextlib.suppress(OSError):  # the other end is closed
             piece = os.read(self._mine, 65536)

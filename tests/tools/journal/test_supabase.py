@@ -155,6 +155,26 @@ def test_an_upload_that_nobody_works_on_is_taken_over_once(
     assert elsewhere.take_over(wanted.upload_id) is None
 
 
+def test_who_took_an_upload_over_may_give_only_its_claim_up(
+    project: Project, journal: SupabaseJournal, tmp_path: Path
+) -> None:
+    """The content can be claimed again, while the upload stays its owner's, who writes how it ended."""
+    left, repeated = intent(), intent()
+    project.set_lease(1)
+    with journal_of(project, tmp_path / "dead") as dead:
+        opened(dead, left)
+        dead.stop()  # as if the machine were gone
+    project.set_lease(60)
+    assert eventually(lambda: journal.take_over(left.upload_id) is not None)
+    journal.note(left.upload_id, State.ABANDONED)
+    assert awaited(journal, repeated) == Opened()
+    owners = {entry.intent.upload_id: entry.owner for entry in journal.unfinished()}
+    assert owners == {left.upload_id: journal.owner, repeated.upload_id: journal.owner}
+    journal.close(left.upload_id, State.DONE, Facts(provider_file_id="file-1"))
+    assert journal.flush(5)
+    assert [entry.intent.upload_id for entry in journal.unfinished()] == [repeated.upload_id]
+
+
 def test_the_figures_are_those_of_all_machines(journal: SupabaseJournal, elsewhere: SupabaseJournal) -> None:
     """Status counts what is under way and what is unresolved, whoever began it."""
     running, unknown = intent(), intent("b" * 64)
