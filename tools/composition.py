@@ -11,7 +11,7 @@ import asyncio
 import logging
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TextIO
 
@@ -47,6 +47,7 @@ from tools.guarding import FlagSwitch, ProcessMemory, policy_of
 from tools.journal import get_journal
 from tools.live import clean_in_background
 from tools.migrations import MIGRATIONS, NAMES, migrations_with
+from tools.private import make_private_folder
 from tools.reconcile import recover_in_background
 from tools.settings import Settings, get_settings
 from tools.vitals import SpanSample, Vitals
@@ -156,6 +157,8 @@ def start(
         observability.ObservabilityError: likewise for the `OTEL_*` variables and the Prometheus port.
     """
     settings = settings or get_settings()
+    with suppress(OSError):  # whoever writes there says so
+        make_private_folder(settings.shim_home)
     router = open_router(settings)
     guard = _guard(settings, router)
     vitals = Vitals(

@@ -45,13 +45,20 @@ class _OneLine(logging.Formatter):
         error: Any = record.exc_info[1] if record.exc_info else None
         if error is not None:
             text = f"{text} ({type(error).__name__}: {error})"
-        return f"shim: {record.levelname.lower()}: {' '.join(text.split())}"
+        return printable(f"shim: {record.levelname.lower()}: {' '.join(text.split())}")
+
+
+class _InFull(logging.Formatter):
+    """A log record with its traceback, as it is."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record), keep=_LAYOUT)
 
 
 def configure_logging(*, debug: bool) -> None:
     """Let warnings appear as one line each on standard error; with `debug` this program's whole log, in full."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("shim: %(name)s: %(message)s") if debug else _OneLine())
+    handler.setFormatter(_InFull("shim: %(name)s: %(message)s") if debug else _OneLine())
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     logging.captureWarnings(capture=True)
     if debug:  # not those of the vendors' clients, which log what they send

@@ -13,6 +13,9 @@ from tools.console.access import add_headers
 ROUND_SECONDS = 1.0
 """Between two events to one page."""
 
+PAGE_SECONDS = 10.0
+"""How long a page may leave an event unread; then it makes room for others."""
+
 MAX_PAGES = 16
 """Pages that are open at once."""
 
@@ -46,7 +49,7 @@ class Feed:
         self._pages.add(sending)
         try:
             await sending
-        except (ConnectionResetError, asyncio.CancelledError):
+        except (ConnectionResetError, TimeoutError, asyncio.CancelledError):
             sending.cancel()
         finally:
             self._pages.discard(sending)
@@ -61,7 +64,8 @@ class Feed:
         while True:
             began = asyncio.get_running_loop().time()
             document = await self._state(key)
-            await response.write(b"event: state\ndata: " + document + b"\n\n")
+            async with asyncio.timeout(PAGE_SECONDS):
+                await response.write(b"event: state\ndata: " + document + b"\n\n")
             await asyncio.sleep(max(0.0, began + self._every - asyncio.get_running_loop().time()))
 
     async def _state(self, key: Key) -> bytes:

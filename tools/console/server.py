@@ -7,6 +7,8 @@ import getpass
 import json
 import re
 import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 
@@ -50,6 +52,7 @@ class Console:
         self._port = port
         self._states = States(sources, now=time.time)
         self._feed = Feed(self._states.state, every=every)
+        self._acting = ThreadPoolExecutor(1, "console-rollback")  # of its own: reading must not delay it
         self._rollback = RollBack(sources.store, _switch(sources))
         self._assets = _assets()
         self._runner: web.AppRunner | None = None
@@ -99,6 +102,7 @@ class Console:
         if self._runner is not None:
             await self._runner.cleanup()
         await asyncio.to_thread(self._rollback.close)
+        self._acting.shutdown(wait=False)
 
     # The page
 
@@ -146,8 +150,9 @@ class Console:
             raise web.HTTPUnsupportedMediaType(reason="this takes JSON")
         migration, because = _order(await request.text())
         try:
-            done = await asyncio.to_thread(
-                self._rollback.roll_back, migration, because=because, by=f"{getpass.getuser()} (console)"
+            done = await asyncio.get_running_loop().run_in_executor(
+                self._acting,
+                partial(self._rollback.roll_back, migration, because=because, by=f"{getpass.getuser()} (console)"),
             )
         except NotLatchedError as error:
             return _json({"latched": False, "error": str(error)}, status=500)

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from tools.journal.errors import JournalError
+from tools.private import make_private_folder
 
 T = TypeVar("T")
 _logger = logging.getLogger(__name__)
@@ -230,7 +231,7 @@ class Writer:
         if self._connection is not None and self._file == _identity(self._path):
             return self._connection
         self._disconnect()
-        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private_folder(self._path.parent)
         os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600))  # SQLite's side files take these permissions
         connection = sqlite3.connect(
             self._path,

@@ -10,6 +10,7 @@ from contextlib import closing, contextmanager
 from dataclasses import astuple
 from pathlib import Path
 
+from tools.private import make_private_folder
 from tools.vitals.errors import VitalsError
 from tools.vitals.model import CallSample, ProcessSample, ShareSample, SpanSample
 
@@ -78,7 +79,7 @@ def write(path: Path, samples: Sequence[Sample]) -> None:
         VitalsError: the file cannot be written; nothing was added.
     """
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private_folder(path.parent)
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
     except OSError as error:
         raise VitalsError(path, error.strerror or type(error).__name__) from error

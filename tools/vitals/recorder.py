@@ -152,13 +152,15 @@ class Vitals:
         ended = False
         while not ended:
             ended = self._closed.wait(ROUND_SECONDS)
-            samples = self._taken()
+            samples: list[Sample] = []
             try:
+                samples = self._taken()
                 write(self._path, samples)
-            except (VitalsError, OSError) as error:
+            except Exception as error:  # noqa: BLE001  # whatever fails once must not end the record
                 self._written.clear()
+                lost = len(samples) + sum(each.lost for each in samples if isinstance(each, ProcessSample))
                 with self._lock:
-                    self._lost += len(samples)
+                    self._lost += lost
                 if not self._failing:
                     _logger.warning("%s; calls are unaffected, the console lacks what is not written", error)
                 self._failing = True

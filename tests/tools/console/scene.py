@@ -131,6 +131,7 @@ def scene(settings: Settings, folder: Path) -> Iterator[Scene]:
             admin.ensure(name)
         with steady_load(jobs, get_storage(), threads=CALLERS):
             yield Scene(settings, installation, watcher, faults, admin)
+        assert installation.runtime.shadows.drain(SECONDS)  # so that every shadow that is seen has run to its end
 
 
 def fill(settings: Settings, folder: Path) -> None:

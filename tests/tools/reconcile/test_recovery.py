@@ -154,8 +154,7 @@ def test_a_repeated_upload_of_the_same_content_is_one_upload(bench: Bench) -> No
 def test_two_failures_of_one_content_are_one_upload(bench: Bench) -> None:
     """Each of two calls ended without a known outcome: one of them is repeated, and its file serves for both."""
     path = bench.document()
-    for _ in range(2):
-        intent = bench.left(path, State.UNKNOWN, facts=Facts(attempts=3))
+    intent, _ = [bench.left(path, State.UNKNOWN, facts=Facts(attempts=3)) for _ in range(2)]
     assert [resolution.step for resolution in bench.recover()] == [Step.REPEAT, Step.CLEAN_UP]
     assert bench.account().is_whole(intent.sha256)
     assert bench.unfinished() == []
