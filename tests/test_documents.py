@@ -137,8 +137,8 @@ def test_the_bounds_in_the_documents_are_the_real_ones() -> None:
         f"{vitals.KEEP_SPANS:,} spans | `tools/vitals/file.py`",
         f"notes in one second | {recorder.MAX_WAITING:,};",
         f"| {_recent.TRACES_A_SECOND} a second, if nobody else receives spans; {_recent.QUEUE_SIZE} spans waiting",
-        f"| {feed.MAX_PAGES} pages, each with {feed.PAGE_SECONDS:g} s to take an update; an update a second, "
-        f"for {min(server.WINDOWS) / 60:g} minutes to a day, ",
+        f"| {feed.MAX_PAGES} pages, each with {feed.PAGE_SECONDS:g} s to take an update; an update a second, ",
+        f"an update a second, for {min(server.WINDOWS) / 60:g} minutes to a day, ",
         f"in {sides.BUCKETS} steps; orders of {server.MAX_REQUEST_BYTES:,} bytes",
         f"| {state.ROWS} decisions, comparisons and traces, {intents.MOST_ENTRIES} journal entries, ",
         f"{processes.MOST_PROCESSES} processes, {evidence.POINTS} points",
