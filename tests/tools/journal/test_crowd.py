@@ -106,15 +106,20 @@ def _ids(given: list[list[str]], *, same: int) -> tuple[set[str], list[str]]:
     return shared, others
 
 
-def _check(world: World, given: list[list[str]], *, same: int, say: Callable[[str], None]) -> None:
+def _check(
+    world: World, given: list[list[str]], *, same: int, say: Callable[[str], None], late_rows: bool = False
+) -> None:
     shared, others = _ids(given, same=same)
     contents = [file["sha256"] for file in world.held]
     assert len(shared) == 1
     assert len(set(others)) == len(others)
     assert {file["id"] for file in world.held} == shared | set(others)
     assert len(contents) == len(set(contents)) == len(others) + 1
-    assert world.unfinished == []
-    say(f"{sum(map(len, given))} callers in {len(given)} processes, {len(contents)} contents: {len(contents)} files")
+    left = [entry.facts.error for entry in world.unfinished]
+    assert left == (["the row could not be written"] * len(left) if late_rows else [])
+    say(
+        f"{len(left)} rows are left to recovery; {sum(map(len, given))} callers in {len(given)} processes, {len(contents)} contents: {len(contents)} files"
+    )
 
 
 def test_processes_share_one_file_of_a_content(world: World, say: Callable[[str], None]) -> None:
@@ -125,9 +130,12 @@ def test_processes_share_one_file_of_a_content(world: World, say: Callable[[str]
 
 @pytest.mark.thorough
 def test_two_hundred_callers_in_four_processes(world: World, say: Callable[[str], None]) -> None:
-    """The same, with 200 callers in each of four processes."""
+    """The same, with 200 callers in each of four processes.
+
+    So many write rows at once that the embedded table keeps some of them waiting for too long: recovery writes those.
+    """
     given = _crowd(world, same=150, different=50, processes=4, begin=15.0)
-    _check(world, given, same=150, say=say)
+    _check(world, given, same=150, say=say, late_rows=True)
 
 
 def test_two_hundred_threads_share_one_file(world: World, say: Callable[[str], None]) -> None:
