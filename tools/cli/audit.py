@@ -22,6 +22,7 @@ from tools.cli.mismatches import parse_duration
 from tools.cli.output import print_json, printable, say
 from tools.cli.session import session
 from tools.composition import open_guard_store
+from tools.engine.pool import cleanup_http_session
 from tools.migrations import NAMES
 from tools.settings import get_settings
 from tools.storage import get_storage
@@ -61,10 +62,13 @@ def _looked_at(made: Sequence[Made], *, contents: bool, repair: bool) -> list[Fi
         storage = get_storage()
 
         async def work() -> list[Finding]:
-            findings = await audit(
-                uploads, get_settings(), storage, contents=contents, on_done=lambda: progress.advance(task)
-            )
-            return await repaired(findings, storage) if repair else findings
+            try:
+                findings = await audit(
+                    uploads, get_settings(), storage, contents=contents, on_done=lambda: progress.advance(task)
+                )
+                return await repaired(findings, storage) if repair else findings
+            finally:
+                await cleanup_http_session()
 
         return asyncio.run(work())
 

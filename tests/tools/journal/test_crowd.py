@@ -117,9 +117,8 @@ def _check(
     assert len(contents) == len(set(contents)) == len(others) + 1
     left = [entry.facts.error for entry in world.unfinished]
     assert left == (["the row could not be written"] * len(left) if late_rows else [])
-    say(
-        f"{len(left)} rows are left to recovery; {sum(map(len, given))} callers in {len(given)} processes, {len(contents)} contents: {len(contents)} files"
-    )
+    callers = f"{sum(map(len, given))} callers in {len(given)} processes"
+    say(f"{callers}, {len(contents)} contents: {len(contents)} files; {len(left)} rows left to recovery")
 
 
 def test_processes_share_one_file_of_a_content(world: World, say: Callable[[str], None]) -> None:
