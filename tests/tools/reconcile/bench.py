@@ -174,10 +174,10 @@ class Bench:
             }
             return legacy[self.provider](path, self.storage)
         new = {"kimi": upload_via_supabase_gateway_kimi_async, "glm": upload_via_supabase_gateway_glm_async}
-        return asyncio.run(_with_pool(new[self.provider](path, self.storage)))
+        return asyncio.run(with_pool(new[self.provider](path, self.storage)))
 
     def recover(self, **options: Any) -> list[Resolution]:
-        return asyncio.run(_with_pool(recover(self.settings, sleep=briefly, **options)))
+        return asyncio.run(with_pool(recover(self.settings, sleep=briefly, **options)))
 
     def unfinished(self) -> list[Entry]:
         assert self.journal.flush(10)
@@ -229,7 +229,8 @@ class Bench:
             return [dict(row) for row in database.execute(f"SELECT * FROM {TABLE}")]  # noqa: S608  # a constant
 
 
-async def _with_pool(work: Any) -> Any:
+async def with_pool(work: Any) -> Any:
+    """As the command line does it: the loop's connection pool is closed at the end."""
     try:
         return await work
     finally:

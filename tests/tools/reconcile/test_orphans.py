@@ -9,7 +9,7 @@ import uuid
 import httpx
 import pytest
 
-from tests.tools.reconcile.bench import Bench, briefly
+from tests.tools.reconcile.bench import Bench, briefly, with_pool
 from tests.tools.reconcile.conftest import MakeBench
 from tools.journal.beginning import account_of
 from tools.journal.intent import State
@@ -20,11 +20,11 @@ from tools.sandbox import FaultKind, ServiceName
 
 
 def found(bench: Bench, older_than: float = 0.0) -> list[Orphan]:
-    return asyncio.run(find_orphans(bench.settings, older_than=older_than, sleep=briefly))[0]
+    return list(asyncio.run(with_pool(find_orphans(bench.settings, older_than=older_than, sleep=briefly)))[0])
 
 
 def removed(bench: Bench, older_than: float = 0.0) -> list[Orphan]:
-    return asyncio.run(remove_orphans(bench.settings, older_than=older_than, sleep=briefly))[0]
+    return list(asyncio.run(with_pool(remove_orphans(bench.settings, older_than=older_than, sleep=briefly)))[0])
 
 
 def delete(bench: Bench, file_id: str) -> None:
@@ -108,7 +108,7 @@ def test_without_a_listing_rows_are_left_alone(bench: Bench) -> None:
     """A provider that does not list its files may have them all: no row is marked, and it is told."""
     bench.upload(bench.document())
     bench.sandbox.inject(FaultKind.SERVER_ERROR, ServiceName(bench.provider), "files.list", times=None)
-    orphans, unknown = asyncio.run(remove_orphans(bench.settings, older_than=0.0, sleep=briefly))
+    orphans, unknown = asyncio.run(with_pool(remove_orphans(bench.settings, older_than=0.0, sleep=briefly)))
     assert orphans == []
     assert len(unknown) == 1
 
