@@ -18,7 +18,7 @@ bench: $(VENV)/runtime  ## uploads and routed calls against other ways, to docs/
 	@$(BIN)/shim bench $(if $(QUICK),--quick) $(foreach row,$(ONLY),--only $(row))
 
 test: check $(VENV)/browser $(VENV)/prometheus  ## all checks and tests, with a real Unleash server, browser, Prometheus
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
 
 proofs: $(VENV)/browser $(VENV)/prometheus  ## the long proofs: mutants, killed processes, simulated rollouts, drills
 	$(BIN)/python -m pytest -m thorough $(ARGS)

@@ -22,7 +22,7 @@ pytest_plugins = (
     "tests.support.fleet",  # it builds upon the one before
 )
 
-_MEASURED = pytest.StashKey[list[str]]()
+_MEASURED = "measured"
 
 
 @pytest.fixture(autouse=True)
@@ -37,13 +37,19 @@ def _no_journal_stays_open() -> Iterator[None]:
 @pytest.fixture
 def say(request: pytest.FixtureRequest) -> Callable[[str], None]:
     """Report a measured figure: it stands in the summary after the tests, whether they pass or not."""
-    said = request.config.stash.setdefault(_MEASURED, [])
-    return lambda figure: said.append(f"{request.node.name}: {figure}")
+    # a property of the test travels with its report, from whichever process has run it
+    return lambda figure: request.node.user_properties.append((_MEASURED, f"{request.node.name}: {figure}"))
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print what was measured."""
-    figures = config.stash.get(_MEASURED, [])
+    reports = (report for reports in terminalreporter.stats.values() for report in reports)
+    figures = {
+        figure: None  # the reports of a test's set-up, call and end carry the same
+        for report in reports
+        for name, figure in getattr(report, "user_properties", ())
+        if name == _MEASURED
+    }
     if figures:
         terminalreporter.section("measured in this run")
         for figure in figures:
