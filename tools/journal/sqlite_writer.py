@@ -17,9 +17,10 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 from tools.journal.errors import JournalError
+from tools.journal.sqlite_piece import Piece, Work
 from tools.private import make_private_folder
 
 T = TypeVar("T")
@@ -46,45 +47,6 @@ EXIT_SECONDS = 2.0
 _FORK_SECONDS = 3.0
 """How long a fork waits for a transaction to end. A connection that is open while forking would spoil the file."""
 
-Work = Callable[[sqlite3.Connection], T]
-
-_BAD_WORK = (sqlite3.ProgrammingError, sqlite3.InterfaceError, sqlite3.IntegrityError, ValueError, OverflowError)
-"""What one piece of work may raise by its own fault; the others of its transaction are unaffected."""
-
-
-class _Piece(Generic[T]):
-    """One piece of work; nobody waits for it where `future` is None."""
-
-    __slots__ = ("_outcome", "future", "makes_file", "work")
-
-    def __init__(self, work: Work[T], future: Future[T] | None, *, makes_file: bool = True) -> None:
-        self.work = work
-        self.future = future
-        self.makes_file = makes_file
-        self._outcome: T | Exception | None = None
-
-    @property
-    def is_wanted(self) -> bool:
-        """Whether it is still to be done; from then on it cannot be cancelled."""
-        return self.future is None or self.future.set_running_or_notify_cancel()
-
-    def do(self, database: sqlite3.Connection) -> None:
-        try:
-            self._outcome = self.work(database)
-        except _BAD_WORK as error:
-            self._outcome = JournalError("one entry of it", type(error).__name__)
-            if self.future is None:
-                _logger.warning("a note cannot be written to the journal of uploads: %s", type(error).__name__)
-
-    def tell(self) -> None:
-        """It is written: let whoever waits have the result."""
-        if self.future is None:
-            return
-        if isinstance(self._outcome, Exception):
-            self.future.set_exception(self._outcome)
-        else:
-            self.future.set_result(self._outcome)  # type: ignore[arg-type]  # T may include None
-
 
 class Writer:
     """The thread, its queue, and its connection.
@@ -103,7 +65,7 @@ class Writer:
     def _begin_anew(self) -> None:
         """A fork carries neither the thread over nor its work, which stays the parent's."""
         self._arrival = threading.Condition()
-        self._waiting: deque[_Piece[Any]] = deque()
+        self._waiting: deque[Piece[Any]] = deque()
         self._awaited = 0  # how many of these somebody waits for
         self._thread: threading.Thread | None = None
         self._in_use = threading.Lock()  # held while the connection is used
@@ -118,7 +80,7 @@ class Writer:
         A future that is cancelled in time means that it is not done.
         """
         future: Future[T] = Future()
-        if not self._put(_Piece(work, future)):
+        if not self._put(Piece(work, future)):
             future.set_exception(JournalError(str(self._path), "too much waits to be written"))
         return future
 
@@ -127,7 +89,7 @@ class Writer:
 
         Where the file was removed, what it was about is gone with it, so it is not made anew unless `makes_file`.
         """
-        if not self._put(_Piece(work, None, makes_file=makes_file)):
+        if not self._put(Piece(work, None, makes_file=makes_file)):
             self._warn("too much waits to be written")
 
     def flush(self, timeout: float) -> bool:
@@ -135,7 +97,7 @@ class Writer:
         if self._thread is None and not self._waiting:
             return True
         written: Future[None] = Future()
-        if not self._put(_Piece(lambda _: None, written, makes_file=False)):
+        if not self._put(Piece(lambda _: None, written, makes_file=False)):
             return False
         try:
             written.result(timeout)
@@ -148,7 +110,7 @@ class Writer:
         with self._in_use:
             self._disconnect()
 
-    def _put(self, piece: _Piece[Any]) -> bool:
+    def _put(self, piece: Piece[Any]) -> bool:
         with self._arrival:
             if len(self._waiting) >= MAX_WAITING:
                 return False
@@ -175,7 +137,7 @@ class Writer:
                 for piece in wanted:
                     piece.tell()
 
-    def _next_batch(self) -> list[_Piece[Any]]:
+    def _next_batch(self) -> list[Piece[Any]]:
         """All that waits, as soon as somebody waits for it or it was gathered for long enough; nothing: the end."""
         while True:
             with self._arrival:
@@ -192,7 +154,7 @@ class Writer:
                     self._thread = None
                     return []
 
-    def _commit(self, pieces: list[_Piece[Any]]) -> None:
+    def _commit(self, pieces: list[Piece[Any]]) -> None:
         """Do it all in one transaction, which reaches the disk if somebody waits for it, else the operating system."""
         if not any(piece.makes_file for piece in pieces) and not self._path.exists():
             return
@@ -208,7 +170,7 @@ class Writer:
             self._disconnect()  # which rolls back
             raise
 
-    def _failed(self, pieces: list[_Piece[Any]], error: Exception) -> None:
+    def _failed(self, pieces: list[Piece[Any]], error: Exception) -> None:
         """Say so to those who wait; what nobody waits for is tried again."""
         self._failing = True
         unusable = error if isinstance(error, JournalError) else JournalError(str(self._path), str(error))
