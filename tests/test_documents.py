@@ -18,7 +18,7 @@ from migration import (
     _shadow_runner,
     _taxonomy,
 )
-from migration.guard import _case, _desk, _guard, _store
+from migration.guard import _call_rows, _case, _desk, _runs, _store
 from observability import _recent
 from observability.names import Event, Metric
 from tools.audit import audit
@@ -111,14 +111,14 @@ def test_the_bounds_in_the_documents_are_the_real_ones() -> None:
         f"{_ledger_retention.KEEP_DAYS:g} days (`SHIM_LEDGER_DAYS`)",
         f"{_ledger_retention.KEEP_BYTES // MEGABYTE} MiB",
         f"{_ledger_writer.QUEUE_SIZE:,} records waiting",
-        f"{_guard.MAX_UNDER_WAY:,}, each for {settings.shim_guard_hang_seconds:g} s (`SHIM_GUARD_HANG_SECONDS`)",
+        f"{_runs.MAX_UNDER_WAY:,}, each for {settings.shim_guard_hang_seconds:g} s (`SHIM_GUARD_HANG_SECONDS`)",
         f"follow the guard | {_desk.ROUND_SECONDS:g} s on the same machine",
         f"to write down | {_desk.MAX_WAITING:,} waiting",
         f"evidence of earlier processes | {_desk.RECALL_SECONDS:g} s",
         f"after {_desk.ADOPT_ROUNDS * _desk.ROUND_SECONDS:g} s | `migration/guard/_desk.py`",
         f"until it is off, {_case.LONGEST_PAUSE:g} s apart at most",
-        f"{_store.KEEP_CALLS:,} bad calls of a migration (older ones as a sum), {_store.KEEP_RECORDS:,} decisions, ",
-        f"results of {_store.KEEP_MADE:,} calls",
+        f"{_call_rows.KEEP_CALLS:,} bad calls of a migration (older ones as a sum), ",
+        f"(older ones as a sum), {_store.KEEP_RECORDS:,} decisions, results of {_store.KEEP_MADE:,} calls",
         f"{audit.AT_ONCE} uploads at once, {audit.ROWS_AT_ONCE} rows",
         f"| {recovery.MAX_UPLOADS:,} of one run; at the start of a process {recovery.MAX_AT_START}, for ",
         f"at the start of a process {recovery.MAX_AT_START}, for {recovery.START_SECONDS:g} s |",

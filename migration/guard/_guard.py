@@ -13,9 +13,9 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
-from types import TracebackType
+from typing import Any
 
-from migration._model import Call, Comparison, Decision, Notice, Operation, Reason, Role, Side
+from migration._model import Call, Comparison, Decision, Notice, Operation, Outcome, Reason, Role, Side
 from migration._ports import Router
 from migration._taxonomy import ErrorKind
 from migration.guard._desk import Desk
@@ -24,16 +24,11 @@ from migration.guard._memory import MemoryWatch
 from migration.guard._model import Action, BadCall, FinishedCall, GuardFigures, Policy, Rule, Ruling, Signal
 from migration.guard._ports import MemoryGauge, Switch
 from migration.guard._records import Made
+from migration.guard._runs import HANG_SECONDS, NOT_JUDGED, Run, RunsUnderWay
 from migration.guard._store import GuardStore
 
 MISMATCH_PROBABILITY = 0.5
 """Of a case in which either the candidate or a second run of legacy differs from legacy, if both are the same."""
-
-HANG_SECONDS = 120.0
-"""How long a run may be under way before it counts as one that ran out of patience."""
-
-MAX_UNDER_WAY = 10_000
-"""Runs whose end is awaited; a further one is judged when it ends, however late."""
 
 
 class Guard:
@@ -67,6 +62,7 @@ class Guard:
         self._router = router
         self._policy = policy or Policy()
         self._hang_seconds = hang_seconds
+        self._under_way = RunsUnderWay(hang_seconds=hang_seconds, clock=clock)
         self._made = made
         self._now = now
         self._clock = clock
@@ -83,11 +79,11 @@ class Guard:
         self._judging = threading.RLock()
         self._judges: dict[str, Judge] = {}
         self._rulings: Counter[tuple[str, Rule, Action]] = Counter()
-        self._under_way: dict[int, _Judged] = {}
 
     def begin_in_child(self) -> None:
         """Forget what was under way in the parent of a forked process; the evidence is what the store knows."""
         self._desk.reset()
+        self._under_way.clear()
         self._begin()
 
     # As a router
@@ -123,8 +119,8 @@ class Guard:
     def operation(self, operation: Operation) -> AbstractContextManager[None]:
         """Judge a call's run on the side that was decided for it, when it has ended or hangs."""
         if operation.side is None or operation.role is not Role.PRIMARY:
-            return _NOT_JUDGED
-        return _Judged(self, operation)
+            return NOT_JUDGED
+        return Run(operation, self._under_way, self._ended)
 
     def compared(self, comparison: Comparison) -> None:
         """Take in a comparison for which legacy ran twice."""
@@ -152,36 +148,12 @@ class Guard:
         """Say what is done and what fails to `noticed`, a sentence each; until then the log has it."""
         self._desk.tell = noticed
 
-    # For what surrounds a run
-
-    def began(self, run: _Judged) -> bool:
-        """Watch whether it hangs; False if it is judged at its end only."""
-        if len(self._under_way) >= MAX_UNDER_WAY:
-            return False
-        run.due = self._clock() + self._hang_seconds
-        self._under_way[id(run)] = run
-        return True
-
-    def ended(self, run: _Judged, *, watched: bool) -> None:
-        """Take in a run that has ended, unless it was found hanging before."""
-        operation = run.operation
-        if operation.side is Side.CANDIDATE and self._made is not None and operation.outcome is not None:
-            self._keep_made(operation, self._made)
-        if watched and self._under_way.pop(id(run), None) is None:
-            return
-        if operation.outcome is not None:
-            outcome = operation.outcome
-            kind = None if outcome.error is None else str(outcome.error_kind)
-            self._finished(operation, outcome.seconds, kind)
+    # For the desk
 
     def look_for_hangs(self) -> None:
-        """Take in the runs that are under way for too long; whoever takes a run out of the table counts it."""
-        moment = self._clock()
-        for key, run in list(self._under_way.items()):
-            if run.due <= moment and self._under_way.pop(key, None) is not None:
-                self._finished(run.operation, self._hang_seconds, str(ErrorKind.TIMEOUT))
-
-    # For the desk
+        """Take in the runs that are under way for too long, as timeouts."""
+        for operation in self._under_way.take_hanging():
+            self._finished(operation, self._hang_seconds, str(ErrorKind.TIMEOUT))
 
     def take_in_foreign(self, migration: str, call: BadCall) -> None:
         """Take in a bad call of another process of this machine."""
@@ -207,6 +179,17 @@ class Guard:
     def close(self, timeout: float = 2.0) -> None:
         """Write down what is left and stop, within about `timeout` seconds."""
         self._desk.close(timeout)
+
+    def _ended(self, operation: Operation, *, counts: bool) -> None:
+        """Take in a run that has ended; it does not count if it was found hanging before."""
+        outcome = operation.outcome
+        if outcome is None:
+            return
+        if counts:
+            kind = None if outcome.error is None else str(outcome.error_kind)
+            self._finished(operation, outcome.seconds, kind)
+        if operation.side is Side.CANDIDATE and self._made is not None:
+            self._keep_made(operation, outcome, self._made)
 
     def _finished(self, operation: Operation, seconds: float, kind: str | None) -> None:
         decision, migration = operation.decision, operation.call.migration
@@ -259,9 +242,9 @@ class Guard:
         met = watch.look(self._clock(), share=call.probability)
         return judge.ruling(met, at=call.at, memory=watch.used) if met else None
 
-    def _keep_made(self, operation: Operation, made: Callable[[Operation], Sequence[Mapping[str, str]]]) -> None:
-        outcome = operation.outcome
-        assert outcome is not None  # noqa: S101  # what the caller has looked for
+    def _keep_made(
+        self, operation: Operation, outcome: Outcome[Any], made: Callable[[Operation], Sequence[Mapping[str, str]]]
+    ) -> None:
         failed = outcome.error is not None
         things = () if failed else tuple(made(operation))
         if failed or things:
@@ -275,37 +258,6 @@ class Guard:
                     flag_version=operation.decision.flag_version,
                 )
             )
-
-
-class _NotJudged(AbstractContextManager[None]):
-    """Surrounds an operation that says nothing about a side."""
-
-    def __exit__(self, *_: object) -> None:
-        """Nothing follows."""
-
-
-_NOT_JUDGED = _NotJudged()
-
-
-class _Judged(AbstractContextManager[None]):
-    """Surrounds one run."""
-
-    __slots__ = ("_guard", "_watched", "due", "operation")
-
-    def __init__(self, guard: Guard, operation: Operation) -> None:
-        self._guard = guard
-        self.operation = operation
-        self.due = 0.0
-        self._watched = False
-
-    def __enter__(self) -> None:
-        """Have it watched, for it may hang."""
-        self._watched = self._guard.began(self)
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._guard.ended(self, watched=self._watched)
 
 
 _guards: weakref.WeakSet[Guard] = weakref.WeakSet()

@@ -7,9 +7,10 @@ import sqlite3
 from dataclasses import replace
 
 from migration._errors import RolloutError
+from migration.guard._decision_rows import keep_decision
 from migration.guard._records import Record
 from migration.guard._rollout_model import Rollout
-from migration.guard._store import GuardStore, _decide
+from migration.guard._store import GuardStore
 
 _SCHEMA = (
     "CREATE TABLE IF NOT EXISTS rollouts (migration TEXT PRIMARY KEY, revision INTEGER NOT NULL, state TEXT NOT NULL)"
@@ -54,7 +55,7 @@ class RolloutStore(GuardStore):
             known = _read(database, rollout.migration)
             if (known.revision if known else 0) != rollout.revision:
                 raise OvertakenError(rollout.migration)
-            number = rollout.record if record is None else _decide(database, record, due=due)
+            number = rollout.record if record is None else keep_decision(database, record, due=due)
             kept = replace(rollout, revision=rollout.revision + 1, record=number)
             database.execute(_KEEP, (kept.migration, kept.revision, json.dumps(kept.state())))
             return kept

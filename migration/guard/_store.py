@@ -9,18 +9,16 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from migration._errors import GuardStoreError
 from migration._forking import unforked
+from migration.guard._call_rows import StoredCall, add_calls, calls_after, summed
+from migration.guard._decision_rows import insert_record, keep_decision
 from migration.guard._evidence import Evidence
-from migration.guard._model import BadCall, Signal
-from migration.guard._records import Made, Record, call_as_data
+from migration.guard._model import BadCall
+from migration.guard._records import Made, Record
 from migration.guard._schema import (
-    ADD_BAD_CALL,
     ADD_MADE,
-    ADD_RECORD,
-    HOLD,
     LOCKED_SECONDS,
     RELEASE,
     SAME_DECISION,
@@ -29,16 +27,11 @@ from migration.guard._schema import (
     unusable,
 )
 
-KEEP_CALLS = 10_000
-"""Bad calls of a migration that are kept one by one; what older ones said is kept as a sum."""
-
 KEEP_RECORDS = 10_000
 """Decisions that are kept; the oldest go first."""
 
 KEEP_MADE = 100_000
 """Calls of all candidates whose results are kept for an audit; the oldest go first."""
-
-_FOLD_AT = KEEP_CALLS + 1_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,15 +53,6 @@ class GuardStanding:
     carried_out: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class StoredCall:
-    """A bad call of some process of this machine."""
-
-    id: int
-    process: str
-    call: BadCall
-
-
 class GuardStore:
     """The file. Every method opens it anew, and nobody forks meanwhile; every method raises `GuardStoreError`.
 
@@ -87,24 +71,15 @@ class GuardStore:
 
     def add_calls(self, calls: Iterable[tuple[str, int, BadCall]], *, process: str) -> None:
         """Keep bad calls, each with its migration and epoch."""
-        rows = [
-            (
-                migration, epoch, process, call.at, ",".join(sorted(call.signals)), call.on_candidate,
-                call.probability, call.kind, call.seconds, call.trace, call.flag_version,
-            )
-            for migration, epoch, call in calls
-        ]  # fmt: skip
-        if rows:
+        new = list(calls)
+        if new:
             with self._writing() as database:
-                database.executemany(ADD_BAD_CALL, rows)
-                for migration, epoch in {(row[0], row[1]) for row in rows}:
-                    _fold(database, migration, epoch)
+                add_calls(database, new, process=process)
 
     def calls_after(self, last: int, *, migration: str, epoch: int) -> list[StoredCall]:
         """Bad calls of all processes with an id above `last`, oldest first."""
         with self._open() as database:
-            rows = database.execute(_CALLS_AFTER, (migration, epoch, last)).fetchall() if database else []
-        return [StoredCall(row["id"], row["process"], _call_of(row)) for row in rows]
+            return list(calls_after(database, last, migration, epoch)) if database else []
 
     def recall(self, *, migration: str, epoch: int, patience: float = LOCKED_SECONDS) -> tuple[Evidence, int]:
         """The evidence of all bad calls so far, and the id of the last of them; waits `patience` seconds at most."""
@@ -112,16 +87,16 @@ class GuardStore:
             if database is None:
                 return Evidence(), 0
             database.execute("BEGIN")  # one view of both tables: what is summed up leaves the other
-            evidence, last = _sum(database, migration, epoch)
-            for row in database.execute(_CALLS_AFTER, (migration, epoch, last)):
-                evidence.add(_call_of(row))
-                last = row["id"]
+            evidence, last = summed(database, migration, epoch)
+            for stored in calls_after(database, last, migration, epoch):
+                evidence.add(stored.call)
+                last = stored.id
             return evidence, last
 
     def summed(self, *, migration: str, epoch: int) -> tuple[Evidence, int]:
         """The evidence of the bad calls that are kept only as a sum, and the id of the last of them."""
         with self._open() as database:
-            return (Evidence(), 0) if database is None else _sum(database, migration, epoch)
+            return (Evidence(), 0) if database is None else summed(database, migration, epoch)
 
     def migrations(self) -> list[str]:
         """Of which migrations there are bad calls."""
@@ -137,7 +112,7 @@ class GuardStore:
             due: whether the flag is still to be changed.
         """
         with self._writing() as database:
-            return _decide(database, record, due=due)
+            return keep_decision(database, record, due=due)
 
     def decide_once(self, record: Record, *, due: bool) -> tuple[int, bool]:
         """As `decide`, unless the same was decided since the last release: every process of a machine comes to it.
@@ -148,13 +123,13 @@ class GuardStore:
         asked = {"migration": record.migration, "action": record.action, "rule": record.rule}
         with self._writing() as database:
             known = database.execute(SAME_DECISION, asked).fetchone()[0]
-            return (_decide(database, record, due=due), True) if known is None else (int(known), False)
+            return (keep_decision(database, record, due=due), True) if known is None else (int(known), False)
 
     def release(self, record: Record) -> int:
         """Keep the decision to go on: nothing holds any more, and evidence is gathered anew."""
         with self._writing() as database:
             database.execute(RELEASE, (record.migration,))
-            return _insert(database, record)
+            return insert_record(database, record)
 
     def carried_out(self, number: int, *, at: float, flag_after: str | None) -> None:
         """Note that the flag has been changed as decided."""
@@ -243,63 +218,5 @@ class GuardStore:
             raise unusable(self.path, error) from error
 
 
-_CALLS_AFTER = "SELECT * FROM bad_calls WHERE migration = ? AND epoch = ? AND id > ? ORDER BY id"
 _MADE_SINCE = "SELECT * FROM made WHERE migration = ? AND at >= ? ORDER BY id"
 _RECORDS = "SELECT * FROM records WHERE ? IS NULL OR migration = ? ORDER BY id DESC LIMIT ?"
-
-
-def _decide(database: sqlite3.Connection, record: Record, *, due: bool) -> int:
-    number = _insert(database, record)
-    if record.action in {"freeze", "rollback"}:
-        latched = number if record.action == "rollback" else None
-        database.execute(HOLD, (record.migration, latched, number, not (due and latched)))
-    return number
-
-
-def _insert(database: sqlite3.Connection, record: Record) -> int:
-    values = (
-        record.at, record.migration, record.action, record.rule, record.by, record.sentence,
-        json.dumps(dict(record.numbers)), record.flag_before, record.flag_after,
-        None if record.start is None else json.dumps(dict(record.start)),
-        json.dumps([call_as_data(call) for call in record.calls]), record.carried_out_at,
-        record.problem,
-    )  # fmt: skip
-    number = database.execute(ADD_RECORD, values).lastrowid
-    assert number is not None  # noqa: S101  # a row was inserted
-    return number
-
-
-def _fold(database: sqlite3.Connection, migration: str, epoch: int) -> None:
-    """Turn the oldest bad calls into a sum when there are too many, and forget those of earlier epochs."""
-    database.execute("DELETE FROM bad_calls WHERE migration = ? AND epoch < ?", (migration, epoch))
-    counted = database.execute(
-        "SELECT count(*) FROM bad_calls WHERE migration = ? AND epoch = ?", (migration, epoch)
-    ).fetchone()[0]
-    if counted < _FOLD_AT:
-        return
-    evidence, last = _sum(database, migration, epoch)
-    for row in database.execute(f"{_CALLS_AFTER} LIMIT ?", (migration, epoch, last, counted - KEEP_CALLS)).fetchall():
-        evidence.add(_call_of(row))
-        last = row["id"]
-    database.execute(
-        "INSERT OR REPLACE INTO sums VALUES (?, ?, ?, ?)", (migration, epoch, last, json.dumps(evidence.state()))
-    )
-    database.execute("DELETE FROM bad_calls WHERE migration = ? AND epoch = ? AND id <= ?", (migration, epoch, last))
-
-
-def _sum(database: sqlite3.Connection, migration: str, epoch: int) -> tuple[Evidence, int]:
-    row = database.execute("SELECT * FROM sums WHERE migration = ? AND epoch = ?", (migration, epoch)).fetchone()
-    return (Evidence(), 0) if row is None else (Evidence.restored(json.loads(row["state"])), row["up_to"])
-
-
-def _call_of(row: Any) -> BadCall:
-    return BadCall(
-        at=row["at"],
-        signals=frozenset(Signal(name) for name in row["signals"].split(",")),
-        on_candidate=bool(row["on_candidate"]),
-        probability=row["probability"],
-        kind=row["kind"],
-        seconds=row["seconds"],
-        trace=row["trace"],
-        flag_version=row["flag_version"],
-    )

@@ -58,10 +58,11 @@ def work(
     candidate_fails: float = 0.0,
     error: type[Exception] = TimeoutError,
     name: str = "m",
+    runtime: Runtime | None = None,
 ) -> Callable[[], bool]:
     """A migrated function behind the guard: each call says whether it went well."""
     source = random.Random(9)
-    runtime = Runtime(router=guard, observers=[guard])
+    runtime = runtime or Runtime(router=guard, observers=[guard])
 
     async def candidate() -> None:
         if source.random() < candidate_fails:

@@ -156,12 +156,13 @@ def test_processes_learn_from_each_other(store: GuardStore) -> None:
 
 
 def test_a_guard_that_breaks_changes_nothing_for_callers(store: GuardStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    """If judging itself fails, calls are served as decided, and the failure is counted as an observer's."""
+    """If judging itself fails, calls are served as decided, and the failures are counted as an observer's."""
     with guarding(store, Flags(), share=1.0) as guard:
-        monkeypatch.setattr(guard, "ended", None)
+        monkeypatch.setattr(guard, "_finished", None)
         runtime = Runtime(router=guard, observers=[guard])
-        assert all(work(guard)() for _ in range(20))
-        assert runtime.observers.failures.total() == 0
+        call = work(guard, runtime=runtime)
+        assert all(call() for _ in range(20))
+        assert runtime.observers.failures == {"Guard: TypeError": 20}
 
 
 def test_the_file_is_private_and_bounded(store: GuardStore) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from migration import Call, Decision, Migration, Reason, Runtime, Side, migrate
 from migration.guard import Action, Guard, GuardStore, Policy, Signal
-from migration.guard import _guard as module
+from migration.guard import _runs as module
 from tests.migration.guard.switching import ShareRouter, calls_until, work
 from tests.migration.helpers import eventually
 
@@ -122,7 +122,7 @@ def test_what_is_under_way_is_bounded(tmp_path: Path, clock: Clock, monkeypatch:
         hanging.go_on.set()
         for thread in threads:
             thread.join(10)
-        assert hanging.guard._under_way == {}
+        assert len(hanging.guard._under_way) == 0
         assert hanging.guard._judge("m").rates.errors[1].calls == 4
 
 
