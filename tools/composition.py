@@ -7,28 +7,14 @@ of it changes. If it did so in the main thread, SIGTERM ends the process once up
 
 from __future__ import annotations
 
-import asyncio
-import logging
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TextIO
 
 from flags import SHADOW_SUFFIX, Flag, FlagAdmin, FlagError, FlagNotFoundError, RouterStatus, UnleashRouter
-from migration import (
-    BackgroundLoop,
-    Ledger,
-    LedgerError,
-    Migration,
-    Observer,
-    Router,
-    Runtime,
-    ShadowLimits,
-    install,
-    uninstall,
-    use_runtime,
-)
+from migration import Ledger, Migration, Observer, Router, Runtime
 from migration.guard import Guard
 from observability import (
     HttpTelemetry,
@@ -40,18 +26,25 @@ from observability import (
     setup,
     start_loop_watch,
 )
-from tools.audit.made import things_made
 from tools.draining import SigtermDrain
-from tools.factories import decision_now, flag_admin, open_guard_store, open_ledger, open_rollout, open_router
-from tools.guarding import FlagSwitch, ProcessMemory, policy_of
+from tools.factories import (
+    decision_now,
+    flag_admin,
+    open_guard,
+    open_guard_store,
+    open_ledger,
+    open_rollout,
+    open_router,
+)
+from tools.guarding import ProcessMemory
+from tools.installing import new_runtime, put_in_place, recall_noise, take_out
 from tools.journal import get_journal
 from tools.live import clean_in_background
-from tools.migrations import MIGRATIONS, NAMES, migrations_with
+from tools.migrations import MIGRATIONS, migrations_with
 from tools.private import make_private_folder
 from tools.reconcile import recover_in_background
 from tools.settings import Settings, get_settings
 from tools.vitals import SpanSample, Vitals
-from tools.wire.httpx_tap import install_httpx_tap, remove_httpx_tap
 from tools.wire.watching import watch
 
 if TYPE_CHECKING:
@@ -80,9 +73,6 @@ __all__ = [
     "start",
 ]
 
-
-_logger = logging.getLogger(__name__)
-
 _JOURNAL_SECONDS = 2.0
 """How long the end waits until what came of the last uploads is written down."""
 
@@ -103,7 +93,7 @@ class Installation:
     def stop(self) -> None:
         """Finish what is under way, take the migrations out, send the last telemetry. Bounded, never raises."""
         self.sigterm.remove()
-        _take_out(self.runtime)
+        take_out(self.runtime)
         watch(None)
         self._close_the_rest()
 
@@ -160,38 +150,17 @@ def start(
     with suppress(OSError):  # whoever writes there says so
         make_private_folder(settings.shim_home)
     router = open_router(settings)
-    guard = _guard(settings, router)
-    vitals = Vitals(
-        settings.vitals_file,
-        instance=settings.shim_instance,
-        memory=ProcessMemory(),
-        pool=lambda: telemetry.pool,
-    )
-    telemetry = setup(
-        prometheus_port=settings.shim_prometheus_port,
-        console=console,
-        capture=capture,
-        keep_spans=lambda spans: vitals.keep_spans(map(_span, spans)),
-        sources=Sources(guard=guard.figures, lanes=_lanes),
-    )
-    observer = Telemetry(telemetry)
+    guard = open_guard(settings, router)
+    telemetry, vitals = _instruments(settings, guard, console=console, capture=capture)
     ledger = open_ledger(settings)
-    runtime = Runtime(
-        router=guard,
-        observers=[observer, ledger, guard, vitals, *observers],
-        shadow_limits=_shadow_limits(settings),
-        drain_seconds=settings.drain_timeout,
-        new_loop=fastest_loop,
-    )
-    _recall_noise(runtime, ledger)
+    observer = Telemetry(telemetry)
+    runtime = new_runtime(settings, router=guard, observers=[observer, ledger, guard, vitals, *observers])
+    recall_noise(runtime, ledger)
     guard.tell(runtime.observers.noticed)
-    runtime.loop.on_start(lambda: start_loop_watch(_both(observer.loop_delayed, vitals.loop_delayed)))
+    _watch_loop(runtime, observer, vitals)
     watch(HttpTelemetry(telemetry))
-    _put_in_place(runtime, migrations_with(settings.shadow_mode) if migrations is None else migrations)
-    if settings.undo_file.exists():
-        runtime.shadows.loop.submit(lambda: clean_in_background(settings))
-    if settings.journal_file.exists() or settings.supabase_url is not None:
-        runtime.shadows.loop.submit(lambda: recover_in_background(settings))
+    put_in_place(runtime, migrations_with(settings.shadow_mode) if migrations is None else migrations)
+    _finish_earlier_work(runtime, settings)
     installation = Installation(
         settings=settings,
         router=router,
@@ -229,85 +198,38 @@ def comparing(settings: Settings, router: Router, observer: Observer) -> Iterato
 
     Nobody else decides or watches: no flags, no guard, no telemetry, no ledger.
     """
-    runtime = Runtime(
-        router=router,
-        observers=[observer],
-        shadow_limits=_shadow_limits(settings),
-        drain_seconds=settings.drain_timeout,
-        new_loop=fastest_loop,
-    )
-    _put_in_place(runtime, MIGRATIONS)
+    runtime = new_runtime(settings, router=router, observers=[observer])
+    put_in_place(runtime, MIGRATIONS)
     try:
         yield runtime
     finally:
-        _take_out(runtime)
+        take_out(runtime)
 
 
-def fastest_loop() -> asyncio.AbstractEventLoop:
-    """An event loop: uvloop's where that is installed (extra `fast`), else the standard library's."""
-    try:
-        import uvloop  # noqa: PLC0415  # optional
-    except ImportError:
-        return asyncio.new_event_loop()
-    return uvloop.new_event_loop()
-
-
-def _shadow_limits(settings: Settings) -> ShadowLimits:
-    return ShadowLimits(
-        waiting=settings.shadow_queue,
-        waiting_bytes=settings.shadow_queue_bytes,
-        hourly_bytes=settings.shadow_hourly_bytes,
-        seconds=settings.shadow_timeout,
-        patience=settings.shadow_patience,
-        meets=settings.shadow_meets,
-        noise_share=settings.shadow_noise_share,
+def _instruments(
+    settings: Settings, guard: Guard, *, console: TextIO | None, capture: Capture | None
+) -> tuple[TelemetryHandle, Vitals]:
+    """OpenTelemetry, and what this machine keeps of it; each shows figures that the other has."""
+    vitals = Vitals(
+        settings.vitals_file,
+        instance=settings.shim_instance,
+        memory=ProcessMemory(),
+        pool=lambda: telemetry.pool,
     )
-
-
-def _put_in_place(runtime: Runtime, migrations: Mapping[str, Migration]) -> None:
-    """Install the migrations, to be run by `runtime`, and what notes their requests."""
-    for loop in (runtime.loop, runtime.shadows.loop):
-        _close_pool_with(loop)
-    install_httpx_tap()
-    use_runtime(runtime)
-    for target, migration in migrations.items():
-        install(target, migration)
-
-
-def _take_out(runtime: Runtime) -> None:
-    """Finish what is under way, and leave the legacy functions as they were."""
-    runtime.close()
-    for target in MIGRATIONS:
-        uninstall(target)
-    remove_httpx_tap()
-
-
-def _guard(settings: Settings, router: UnleashRouter) -> Guard:
-    """The guard; on a server that it may not change, it can only make this machine's processes use legacy."""
-    may_change = settings.unleash_url is None or settings.unleash_admin_token is not None
-    return Guard(
-        router,
-        store=open_guard_store(settings),
-        switch=FlagSwitch(lambda: flag_admin(settings), shadow_suffix=SHADOW_SUFFIX) if may_change else None,
-        gauge=ProcessMemory(),
-        policy=policy_of(settings.shim_guard_policy),
-        hang_seconds=settings.shim_guard_hang_seconds,
-        made=things_made,
+    telemetry = setup(
+        prometheus_port=settings.shim_prometheus_port,
+        console=console,
+        capture=capture,
+        keep_spans=lambda spans: vitals.keep_spans(map(_span, spans)),
+        sources=Sources(guard=guard.figures, lanes=_lanes),
     )
+    return telemetry, vitals
 
 
 def _lanes() -> tuple[LaneStatus, ...]:
     """The lanes of the new implementation, if that was ever used here."""
     throttle = sys.modules.get("tools.engine.throttle")
     return () if throttle is None else throttle.snapshot()
-
-
-def _both(first: Callable[[float], None], second: Callable[[float], None]) -> Callable[[float], None]:
-    def tell(seconds: float) -> None:
-        first(seconds)
-        second(seconds)
-
-    return tell
 
 
 def _span(span: RecentSpan) -> SpanSample:
@@ -324,22 +246,19 @@ def _span(span: RecentSpan) -> SpanSample:
     )
 
 
-def _recall_noise(runtime: Runtime, ledger: Ledger) -> None:
-    """Learn anew what an earlier process has learned about noise."""
-    for name in NAMES:
-        try:
-            for function, sample in ledger.noise_samples(name):
-                runtime.shadows.noise.learn(name, function, sample)
-        except LedgerError as error:
-            _logger.warning("%s; what was learned about noise is learned anew", error)
+def _watch_loop(runtime: Runtime, observer: Telemetry, vitals: Vitals) -> None:
+    """Measure how late the background loop is, for telemetry and for this machine's record."""
+
+    def delayed(seconds: float) -> None:
+        observer.loop_delayed(seconds)
+        vitals.loop_delayed(seconds)
+
+    runtime.loop.on_start(lambda: start_loop_watch(delayed))
 
 
-def _close_pool_with(loop: BackgroundLoop) -> None:
-    """Close the loop's connection pool when the loop ends, if the new implementation was ever used there."""
-
-    async def close_pool() -> None:
-        pool = sys.modules.get("tools.engine.pool")
-        if pool is not None:
-            await pool.cleanup_http_session()
-
-    loop.on_close(close_pool)
+def _finish_earlier_work(runtime: Runtime, settings: Settings) -> None:
+    """In the background, undo the live shadows and recover the uploads that earlier processes left open."""
+    if settings.undo_file.exists():
+        runtime.shadows.loop.submit(lambda: clean_in_background(settings))
+    if settings.journal_file.exists() or settings.supabase_url is not None:
+        runtime.shadows.loop.submit(lambda: recover_in_background(settings))

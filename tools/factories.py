@@ -1,4 +1,4 @@
-"""Opens what the processes of a machine or a fleet share: flags, the ledger, the guard's file, rollouts.
+"""Opens each part as the settings say: flags, the ledger, the guard, its file, rollouts.
 
 Part of the composition root, for everybody who only looks or steers: nothing is put in front of any function.
 """
@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import uuid
 
-from flags import FileFlagAdmin, FlagAdmin, UnleashFlagAdmin, UnleashRouter
+from flags import SHADOW_SUFFIX, FileFlagAdmin, FlagAdmin, UnleashFlagAdmin, UnleashRouter
 from migration import Call, Decision, Ledger, calling_site
-from migration.guard import GuardStore, LedgerTallies, RolloutController, RolloutStore, Tallies
+from migration.guard import Guard, GuardStore, LedgerTallies, RolloutController, RolloutStore, Tallies
 from observability import PrometheusTallies
+from tools.audit.made import things_made
 from tools.dial import FlagDial
 from tools.errors import ConfigurationError
+from tools.guarding import FlagSwitch, ProcessMemory, policy_of
 from tools.settings import Settings
 
 
@@ -24,6 +26,20 @@ def open_ledger(settings: Settings) -> Ledger:
 def open_guard_store(settings: Settings) -> GuardStore:
     """What the guard has decided, shared by all processes of this machine."""
     return GuardStore(settings.shim_home / "guard.db")
+
+
+def open_guard(settings: Settings, router: UnleashRouter) -> Guard:
+    """The guard; where it may not change the server's flags, it can only make this machine's processes use legacy."""
+    may_change = settings.unleash_url is None or settings.unleash_admin_token is not None
+    return Guard(
+        router,
+        store=open_guard_store(settings),
+        switch=FlagSwitch(lambda: flag_admin(settings), shadow_suffix=SHADOW_SUFFIX) if may_change else None,
+        gauge=ProcessMemory(),
+        policy=policy_of(settings.shim_guard_policy),
+        hang_seconds=settings.shim_guard_hang_seconds,
+        made=things_made,
+    )
 
 
 def flag_admin(settings: Settings) -> FlagAdmin:
