@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
 import logging
-import os
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from io import FileIO
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from tools.allowed_files import open_allowed
 from tools.errors import ConfigurationError
 from tools.providers.answers import FileGoneError
 from tools.providers.glm import glm_client, glm_files
 from tools.providers.kimi import kimi_client, kimi_files
-from tools.providers.opening import only_this_file, open_beneath
-from tools.providers.validation import too_large, validate_upload
+from tools.providers.opening import only_this_file
 from tools.settings import get_settings
 from tools.storage import UploadStorage, get_storage
 from tools.storage.errors import StorageError
@@ -178,7 +175,7 @@ async def _request(arguments: Mapping[str, Any]) -> _Request:
     if provider not in _IN_ORDER:
         raise _QueryError("query_failed", f"'provider' is {provider!r}: choose one of {', '.join(_IN_ORDER)}")
     try:
-        path, file, sha256 = await asyncio.to_thread(_opened, arguments["file_path"])
+        path, file, sha256 = await asyncio.to_thread(open_allowed, arguments["file_path"])
     except (ValueError, OSError) as error:
         raise _QueryError("upload_failed", str(error)) from error
     return _Request(
@@ -189,33 +186,6 @@ async def _request(arguments: Mapping[str, Any]) -> _Request:
         providers=_IN_ORDER[provider],
         model=arguments.get("model") or None,
     )
-
-
-def _opened(file_path: str) -> tuple[Path, FileIO, str]:
-    """Where a file within the allowed roots really lies, the file, and its hash: what is checked is what is read."""
-    settings = get_settings()
-    root, path = _allowed(file_path)
-    limit = max(settings.kimi_max_bytes, settings.glm_max_bytes)
-    validate_upload(path, limit=limit)
-    with ExitStack() as until_it_is_known:
-        file = until_it_is_known.enter_context(open_beneath(root, path))
-        size = os.fstat(file.fileno()).st_size
-        if size > limit:
-            raise too_large(path, size=size, limit=limit)
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-        until_it_is_known.pop_all()
-    return path, file, sha256
-
-
-def _allowed(file_path: str) -> tuple[Path, Path]:
-    """The allowed root that the file lies in, and where it lies, both without links."""
-    path = Path(file_path).resolve()
-    roots = [root.resolve() for root in get_settings().shim_allowed_roots or (Path.cwd(),)]
-    for root in roots:
-        if path.is_relative_to(root):
-            return root, path
-    allowed = ", ".join(str(root) for root in roots)
-    raise ValueError(f"{file_path} lies outside the allowed folders ({allowed}); SHIM_ALLOWED_ROOTS sets them")
 
 
 async def _known_or_uploaded(request: _Request, storage: UploadStorage) -> _Upload:

@@ -13,7 +13,7 @@ import pytest
 
 from migration import Side
 from tests.tools.untrusted.conftest import Ground
-from tools import smart_file_query
+from tools import allowed_files
 from tools.providers import validation
 from tools.providers.glm import glm_client
 from tools.smart_file_query import SmartFileQueryTool
@@ -108,7 +108,7 @@ async def test_between_check_and_opening(
         swap(ground, path)
         return checked
 
-    monkeypatch.setattr(smart_file_query, "validate_upload", check_then_swap)
+    monkeypatch.setattr(allowed_files, "validate_upload", check_then_swap)
     answer = await ask(path)
     assert (answer["status"], answer["metadata"]) == ("error", {"error_type": "upload_failed"})
     assert str(path) in answer["content"]
