@@ -125,7 +125,8 @@ class Vitals:
 
     def loop_delayed(self, seconds: float) -> None:
         """Note how late the background loop woke a sleeper."""
-        self._loop_delay = max(seconds, self._loop_delay or 0.0)
+        with self._lock:
+            self._loop_delay = max(seconds, self._loop_delay or 0.0)
 
     def close(self, timeout: float = 2.0) -> None:
         """Write down what is left and stop, within about `timeout` seconds. Never raises."""
@@ -170,10 +171,12 @@ class Vitals:
     def _taken(self) -> list[Sample]:
         """What there is to be written; it is then forgotten here."""
         with self._lock:
-            calls, self._calls = self._calls, []
-            spans, self._spans = self._spans, []
+            # emptied, not replaced: who waits for the lock to add something has these very lists in hand
+            calls, spans = self._calls.copy(), self._spans.copy()
+            self._calls.clear()
+            self._spans.clear()
             lost, self._lost = self._lost, 0
-        delay, self._loop_delay = self._loop_delay, None
+            delay, self._loop_delay = self._loop_delay, None
         used, limit = self._pool() or (None, None)
         process = ProcessSample(
             at=self._now(),

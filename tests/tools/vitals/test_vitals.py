@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -235,18 +236,24 @@ def _forked(work: Callable[[], object]) -> int:
     return child
 
 
-def test_several_threads_lose_nothing(path: Path, reader: VitalsReader) -> None:
-    """Calls that end at the same moment are all there."""
+def test_several_threads_lose_nothing(path: Path, reader: VitalsReader, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Calls that end at the same moment are all there, also those that end while a round is being taken."""
+    monkeypatch.setattr(recorder, "ROUND_SECONDS", 0.0)
     vitals = vitals_at(path)
 
     def call_often() -> None:
-        for _ in range(200):
+        for _ in range(1500):
             finished(vitals)
 
     threads = [threading.Thread(target=call_often) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    vitals.close()
-    assert len(reader.calls(NAME, since=0)) == 800
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)  # threads take turns in the middle of everything
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(before)
+    vitals.close(timeout=60.0)
+    assert len(reader.calls(NAME, since=0)) == 6000
