@@ -10,26 +10,16 @@ import pytest
 
 from tests.support.documents import ROOT, Block, Reader, blocks, documents, matches
 
-RUN_BY_TESTS_OF_THEIR_OWN = {
+RUN_IN_ORDER = {
     "docs/tutorial.md": "test_tutorial.py",
     "docs/migration-path.md": "test_migration_path.py",
     "docs/runbook.md": "../tools/cli/test_runbook.py",
+    "docs/migration-stages.md": "test_blocks.py",
 }
 """Documents whose blocks are run in order, and by which test."""
 
-NOT_RUN = {
-    "docs/benchmarks.md": "measuring takes an hour",
-    "docs/console.md": "a page is served until Ctrl-C; tests/tools/console does so",
-    "docs/guard.md": "figures of long simulations",
-    "docs/mcp.md": "a server runs until its client ends; tests/tools/cli/test_mcp.py does so",
-    "docs/mutants.md": "trying all mutants takes an hour",
-    "docs/recovery.md": "tests/tools/reconcile has its commands",
-    "docs/telemetry.md": "names only",
-}
-"""Documents whose commands are only known to exist, and why."""
-
 ALL = [block for document in documents() for block in blocks(document)]
-REASONS = ("not run: ", "compiled: ", "output", "excerpt of ")
+REASONS = ("not run: ", "run by ", "output", "excerpt of ")
 
 
 @pytest.mark.parametrize("block", [each for each in ALL if each.language == "python"], ids=lambda each: each.place)
@@ -39,17 +29,25 @@ def test_python_compiles(block: Block) -> None:
 
 
 def test_what_is_not_run_says_why() -> None:
-    """A block without a test carries the reason, or its document does."""
+    """Every block is run by a test, is what a test prints, or carries the reason why neither."""
     silent = [
         block.place
         for block in ALL
-        if block.language in {"sh", "python"}
-        and not block.marker.startswith(REASONS)
-        and block.document not in RUN_BY_TESTS_OF_THEIR_OWN | NOT_RUN
-        and block.document != "docs/migration-stages.md"
+        if not block.marker.startswith(REASONS) and not (block.document in RUN_IN_ORDER and block.is_run)
     ]
     assert silent == []
-    assert all((Path(__file__).parent / name).exists() for name in RUN_BY_TESTS_OF_THEIR_OWN.values())
+
+
+def test_the_tests_that_run_blocks_exist() -> None:
+    """A block or a page that names a test is named there as well."""
+    by_page = [(name, Path(__file__).parent / test) for name, test in RUN_IN_ORDER.items()]
+    by_block = [
+        (block.document, ROOT / block.marker.removeprefix("run by "))
+        for block in ALL
+        if block.marker.startswith("run by ")
+    ]
+    unnamed = [(name, test.name) for name, test in by_page + by_block if Path(name).name not in test.read_text()]
+    assert unnamed == []
 
 
 def test_the_page_of_stages_works_as_it_is_written(tmp_path: Path) -> None:

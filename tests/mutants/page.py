@@ -26,6 +26,7 @@ border, a few failures; mostly legacy serves). The table says at which call a co
 which verdict, and one of the fields that it named. The true implementations pass the same calls, and any number of
 generated ones: of 10,000 comparisons 6,136 ended `identical` and 3,864 as `same_error`, none in a mismatch.
 
+<!-- not run: trying all mutants takes an hour; `make proofs` does -->
 ```sh
 make proofs ARGS=tests/mutants                    # the first table, and generated calls for a while
 .venv/bin/python -m tests.mutants.many 10000      # so many generated calls of the true implementations
