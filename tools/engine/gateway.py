@@ -16,6 +16,7 @@ from tools.engine.recording import record
 from tools.engine.settling import settle_later
 from tools.engine.threads import run_in_thread
 from tools.engine.throttle import upload_place
+from tools.engine.turns import turns
 from tools.journal.beginning import undertaking
 from tools.journal.drivers import Work, carry_out_async
 from tools.journal.errors import ClaimTimeoutError
@@ -66,6 +67,7 @@ async def upload_through_gateway(
     """
     began = time.monotonic()
     async with upload_place(provider, _size_at(file_path)):
+        await turns().take()  # as many as may begin at once would all wait for the interpreter's lock in one turn
         source, journaled = await run_in_thread(_prepared, provider, file_path, purpose, began)
 
         async def perform(work: Work) -> object:

@@ -11,7 +11,7 @@ import aiohttp
 from yarl import URL
 
 from tools.engine.loops import PerLoop
-from tools.engine.sockets import new_socket
+from tools.engine.sockets import make_room, new_socket
 from tools.engine.threads import run_in_thread
 from tools.engine.tls import ResumingContext, client_context
 from tools.settings import get_settings
@@ -24,6 +24,9 @@ _DNS_CACHE_SECONDS = 60
 _KEEP_ALIVE_SECONDS = 15.0
 """How long an idle connection is kept: shorter than servers keep it, for who sends into one that is being closed cannot
 know what became of the request."""
+
+_DESCRIPTORS_OF_A_CONNECTION = 3
+"""Its own, that of the file, and the second handle that the kernel sends with."""
 
 _PROXY_VARIABLES = tuple(
     write(f"{scheme}_proxy") for scheme in ("http", "https", "all") for write in (str.lower, str.upper)
@@ -41,7 +44,7 @@ async def get_http_session() -> aiohttp.ClientSession:
     """
     session = _open_session()
     if session is None:
-        tls = await run_in_thread(_tls_context)
+        tls = await run_in_thread(_prepared)
         session = _open_session() or _sessions.set(_new_session(tls))  # somebody else may have made one meanwhile
     return session
 
@@ -93,6 +96,12 @@ def _new_session(tls: ResumingContext) -> aiohttp.ClientSession:
         cookie_jar=aiohttp.DummyCookieJar(),
         trace_configs=[trace_config()],
     )
+
+
+def _prepared() -> ResumingContext:
+    """Whatever may block before there is a session."""
+    make_room(_DESCRIPTORS_OF_A_CONNECTION * get_settings().upload_connections)
+    return _tls_context()
 
 
 @cache

@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
+import resource
 import socket
 import struct
 import sys
 import termios
+from contextlib import suppress
+from pathlib import Path
 
 from aiohappyeyeballs import AddrInfoType
 
@@ -20,6 +23,18 @@ This ends the wait for the answer to an upload that never got there. A provider 
 
 _CONFIRMED_AT = 120
 """Where `struct tcp_info` has `tcpi_bytes_acked`, 8 bytes (`include/uapi/linux/tcp.h`, Linux 4.2)."""
+
+
+def make_room(count: int) -> None:
+    """Let the process open so many more descriptors without a wait, as far as its limit goes. Blocks.
+
+    Linux enlarges a process's table of descriptors when it is full: at 64, 128, 256 and so on. In a process that has
+    threads, whoever opens the next one waits for that, about 10 ms, and with an event loop everyone on it. A table
+    never shrinks, so it is enough to have had a high number once.
+    """
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(OSError), Path(os.devnull).open("rb") as lowest:  # if none is left, whoever needs one will be told
+        os.close(fcntl.fcntl(lowest, fcntl.F_DUPFD_CLOEXEC, min(lowest.fileno() + count, limit - 1)))
 
 
 def new_socket(address: AddrInfoType) -> socket.socket:

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from tools.engine.turns import TURN_SECONDS, Turns
+from tools.engine.turns import PATIENT_TURNS, TURN_SECONDS, Turns
 
 
 def _step() -> None:
@@ -34,6 +34,19 @@ async def test_the_loop_turns_between_the_steps_of_a_crowd() -> None:
 
     await asyncio.gather(watch(), *(work() for _ in range(20)))
     assert max(between) <= 2  # one that found the time free, one that was called
+
+
+async def test_no_step_is_added_to_turns_that_are_long_by_themselves() -> None:
+    """Handshakes come first, but not for ever: after a few such turns there is a step all the same."""
+    turns, long_turns = Turns(), 0
+    taking = asyncio.create_task(turns.take())
+    await turns.take()
+    _step()
+    while not taking.done():
+        await asyncio.sleep(0)
+        _step()
+        long_turns += 1
+    assert PATIENT_TURNS <= long_turns <= PATIENT_TURNS + 3
 
 
 async def test_who_is_alone_does_not_wait() -> None:
