@@ -89,8 +89,6 @@ class Desk:
         except GuardStoreError as error:
             self._tell("", f"{error}; what was rolled back before is not known here")
             return frozenset()
-        if standings:
-            self.start()
         return frozenset(name for name, standing in standings.items() if standing.latched_by is not None)
 
     def known_at_start(self) -> list[str]:

@@ -5,6 +5,7 @@ It decides from what it sees itself, at the end of each call; whatever carries t
 
 from __future__ import annotations
 
+import asyncio
 import os
 import threading
 import time
@@ -69,10 +70,12 @@ class Guard:
         self._gauge = gauge
         self._memory: dict[str, MemoryWatch] = {}
         self._desk = Desk(self, store=store, switch=switch, now=now, clock=clock)
-        self._latched: frozenset[str] = self._desk.latched_at_start()
         self._begin()
+        self._latched: frozenset[str] = self._desk.latched_at_start()
         for migration in self._desk.known_at_start():
-            self._judge(migration)
+            self._judge_what_is_known(migration)
+        if self._desk.epochs:
+            self._desk.start()  # not before everything that its thread asks for is there
         _guards.add(self)
 
     def _begin(self) -> None:
@@ -180,18 +183,26 @@ class Guard:
         """Write down what is left and stop, within about `timeout` seconds."""
         self._desk.close(timeout)
 
-    def _ended(self, operation: Operation, *, counts: bool) -> None:
-        """Take in a run that has ended; it does not count if it was found hanging before."""
-        outcome = operation.outcome
-        if outcome is None:
+    def _ended(self, run: Run, *, counts: bool, interrupt: BaseException | None) -> None:
+        """Take in a run that has ended; it does not count if it was found hanging before.
+
+        `interrupt` is what ended one that has no outcome. A cancellation comes from the caller; what ends the process
+        says nothing of a side; anything else, such as a panic of a library, is a failure like others.
+        """
+        operation, outcome = run.operation, run.operation.outcome
+        if outcome is not None and operation.side is Side.CANDIDATE and self._made is not None:
+            self._keep_made(operation, outcome, self._made)
+        if not counts:
             return
-        if counts:
+        if outcome is not None:
             kind = None if outcome.error is None else str(outcome.error_kind)
             self._finished(operation, outcome.seconds, kind)
-        if operation.side is Side.CANDIDATE and self._made is not None:
-            self._keep_made(operation, outcome, self._made)
+        elif isinstance(interrupt, asyncio.CancelledError):
+            self._finished(operation, self._clock() - run.began, None, given_up=True)
+        elif interrupt is not None and not isinstance(interrupt, KeyboardInterrupt | GeneratorExit):
+            self._finished(operation, self._clock() - run.began, str(ErrorKind.UNKNOWN))
 
-    def _finished(self, operation: Operation, seconds: float, kind: str | None) -> None:
+    def _finished(self, operation: Operation, seconds: float, kind: str | None, *, given_up: bool = False) -> None:
         decision, migration = operation.decision, operation.call.migration
         if operation.side is not decision.serve or migration in self._latched:
             return  # what legacy does alone says nothing, and what was under way is no news
@@ -203,6 +214,7 @@ class Guard:
             seconds=seconds,
             size=size if isinstance(size, int) else 0,
             kind=kind,
+            given_up=given_up,
             trace=operation.trace,
             flag_version=decision.flag_version,
         )
@@ -232,6 +244,12 @@ class Guard:
                 migration, policy=self._policy, start=self._desk.evidence_of(migration)
             )
         return judge
+
+    def _judge_what_is_known(self, migration: str) -> None:
+        """Rule at once if what earlier processes wrote down suffices: one may have died before its ruling was."""
+        judge = self._judge(migration)
+        if migration not in self._latched:
+            self._act_on(judge.ruling(judge.convicted(), at=self._now()))
 
     def _ruling_on_memory(self, judge: Judge, call: FinishedCall) -> Ruling | None:
         if self._gauge is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from migration._taxonomy import ErrorKind
 from migration.guard._baseline import LatencyBaseline
-from migration.guard._evidence import ROLLBACK_AT, Evidence
+from migration.guard._evidence import Evidence
 from migration.guard._model import Action, BadCall, FinishedCall, Policy, Rule, Ruling, Signal
 from migration.guard._rates import Rates, is_higher
 from migration.guard._sentences import sentence_for
@@ -36,8 +36,11 @@ class Judge:
     def finished(self, call: FinishedCall) -> Ruling | None:
         """Take in a call that is over; the gravest ruling that follows from it, if one does."""
         bad = self._labelled(call)
-        self.rates.add(call, timed_out=bad is not None and Signal.TIMEOUT in bad.signals)
-        if not call.on_candidate and call.kind is None:
+        if call.given_up and bad is None:
+            return None  # a caller that lost interest at once says nothing of either side
+        signals = bad.signals if bad else frozenset[Signal]()
+        self.rates.add(call, failed=Signal.ERROR in signals, timed_out=Signal.TIMEOUT in signals)
+        if not call.on_candidate and call.kind is None and not call.given_up:
             self._baseline.add_legacy(call.seconds, call.size)
         if bad is None:
             return None
@@ -56,11 +59,13 @@ class Judge:
             met.append(Rule.INTEGRITY)
         if stranger:
             met.append(Rule.NEW_KIND)
-        if self.evidence.total >= ROLLBACK_AT:
-            met.append(Rule.EVIDENCE)
-        elif self.evidence.action is Action.FREEZE:
+        if self.evidence.action is Action.FREEZE:
             met.append(Rule.SUSPICION)
-        return met
+        return met + self.convicted()
+
+    def convicted(self) -> list[Rule]:
+        """The rule that is met while the evidence suffices, also if a process died before it could say so."""
+        return [Rule.EVIDENCE] if self.evidence.action is Action.ROLLBACK else []
 
     def ruling(
         self, met: list[Rule], *, at: float, last: BadCall | None = None, memory: int | None = None
@@ -93,6 +98,8 @@ class Judge:
             signals.add(Signal.TIMEOUT)
         if self._baseline.is_slow(call.seconds, call.size):
             signals.add(Signal.LATENCY)
+            if call.given_up:
+                signals |= {Signal.ERROR, Signal.TIMEOUT}  # it was the caller whose patience ran out
         if not signals:
             return None
         return BadCall(

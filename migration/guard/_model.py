@@ -73,6 +73,7 @@ class FinishedCall:
         seconds: how long it took.
         size: of its files, in bytes.
         kind: kind of its failure, None after success.
+        given_up: whether its caller did not wait for its end; then nobody knows whether it would have failed.
         trace: W3C traceparent of the run.
         flag_version: fingerprint of the flag in force.
     """
@@ -83,6 +84,7 @@ class FinishedCall:
     seconds: float
     size: int = 0
     kind: str | None = None
+    given_up: bool = False
     trace: str | None = None
     flag_version: str | None = None
 

@@ -28,11 +28,11 @@ class Rates:
     errors: tuple[Tally, Tally] = (Tally(), Tally())
     timeouts: tuple[Tally, Tally] = (Tally(), Tally())
 
-    def add(self, call: FinishedCall, *, timed_out: bool) -> None:
+    def add(self, call: FinishedCall, *, failed: bool, timed_out: bool) -> None:
         """Count a call; one with another share begins anew, because calls of two shares do not compare."""
         if call.probability != self.probability:
             self.probability, self.errors, self.timeouts = call.probability, (Tally(), Tally()), (Tally(), Tally())
-        self.errors = _counted(self.errors, call, bad=call.kind is not None)
+        self.errors = _counted(self.errors, call, bad=failed)
         self.timeouts = _counted(self.timeouts, call, bad=timed_out)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from types import TracebackType
 from typing import Protocol
 
 from migration._model import Operation
@@ -33,9 +34,10 @@ class RunsUnderWay:
 
     def add(self, run: Run) -> bool:
         """Watch a run; False if there are too many, and it is judged at its end only."""
+        run.began = self._clock()
         if len(self._runs) >= MAX_UNDER_WAY:
             return False
-        run.due = self._clock() + self._hang_seconds
+        run.due = run.began + self._hang_seconds
         self._runs[id(run)] = run
         return True
 
@@ -54,7 +56,7 @@ class RunsUnderWay:
 
 
 class _Ended(Protocol):
-    def __call__(self, operation: Operation, *, counts: bool) -> None: ...
+    def __call__(self, run: Run, *, counts: bool, interrupt: BaseException | None) -> None: ...
 
 
 class Run(AbstractContextManager[None]):
@@ -63,13 +65,18 @@ class Run(AbstractContextManager[None]):
     Args:
         operation: what is run.
         under_way: where it is watched meanwhile.
-        ended: told of its end, and whether it counts: not if it was found hanging before.
+        ended: told of its end, whether it counts (not if it was found hanging before), and what interrupted it.
+
+    Attributes:
+        began: when it did, by the clock of `under_way`.
+        due: when it hangs, likewise.
     """
 
-    __slots__ = ("_ended", "_under_way", "_watched", "due", "operation")
+    __slots__ = ("_ended", "_under_way", "_watched", "began", "due", "operation")
 
     def __init__(self, operation: Operation, under_way: RunsUnderWay, ended: _Ended) -> None:
         self.operation = operation
+        self.began = 0.0
         self.due = 0.0
         self._under_way = under_way
         self._ended = ended
@@ -79,8 +86,11 @@ class Run(AbstractContextManager[None]):
         """Have it watched, for it may hang."""
         self._watched = self._under_way.add(self)
 
-    def __exit__(self, *_: object) -> None:
-        self._ended(self.operation, counts=not self._watched or self._under_way.take(self))
+    def __exit__(
+        self, kind: type[BaseException] | None, interrupt: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        counts = not self._watched or self._under_way.take(self)
+        self._ended(self, counts=counts, interrupt=interrupt)
 
 
 class _NotJudged(AbstractContextManager[None]):

@@ -28,8 +28,15 @@ def finished(
     seconds: float = 0.1,
     at: float = 0.0,
     size: int = 1000,
+    given_up: bool = False,
 ) -> FinishedCall:
     """A call that is over."""
     return FinishedCall(
-        at=at, on_candidate=on_candidate, probability=probability, kind=kind, seconds=seconds, size=size
+        at=at,
+        on_candidate=on_candidate,
+        probability=probability,
+        kind=kind,
+        seconds=seconds,
+        size=size,
+        given_up=given_up,
     )

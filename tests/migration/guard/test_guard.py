@@ -5,12 +5,12 @@ from __future__ import annotations
 import multiprocessing
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
-from migration import Runtime
+from migration import Migration, Runtime, migrate
 from migration.guard import ROLLBACK_AT, Action, Guard, GuardStore, Record, Rule, replayed
 from tests.migration.guard.switching import Flags, ShareRouter, calls_until, work
 from tests.migration.helpers import eventually
@@ -44,6 +44,31 @@ def test_a_faulty_candidate_is_rolled_back_for_everybody(store: GuardStore, say:
     record = store.records()[0]
     assert (record.action, record.flag_before, record.flag_after) == ("rollback", "v1", "v2")
     assert "m was rolled back" in record.sentence
+
+
+def test_a_candidate_that_ends_its_callers_is_rolled_back(store: GuardStore) -> None:
+    """What is no `Exception`, such as a panic of a compiled library, fails a call as well; Ctrl-C does not."""
+
+    class Panic(BaseException):
+        pass
+
+    async def panics() -> None:
+        raise Panic
+
+    async def is_interrupted() -> None:
+        raise KeyboardInterrupt
+
+    for name, candidate in (("m", panics), ("n", is_interrupted)):
+        with guarding(store, share=0.5) as guard:
+
+            @migrate(Migration(name=name, candidate=candidate), runtime=Runtime(router=guard, observers=[guard]))
+            def legacy() -> None:
+                """Nothing to do."""
+
+            for _ in range(60):
+                with suppress(Panic, KeyboardInterrupt):
+                    legacy()
+            assert (name in guard.latched) == (name == "m")
 
 
 def test_both_sides_failing_alike_are_left_alone(store: GuardStore) -> None:

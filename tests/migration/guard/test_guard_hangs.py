@@ -6,7 +6,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -111,6 +111,30 @@ def test_hanging_calls_roll_back_before_any_of_them_ends(tmp_path: Path, clock: 
         clock.reading += 61
         assert eventually(lambda: "m" in hanging.guard.latched)
         assert not hanging.go_on.is_set()
+
+
+async def test_callers_who_do_not_wait_any_longer_roll_back(tmp_path: Path) -> None:
+    """A candidate that hangs is found although no caller waits for its end."""
+    router = ShareRouter(0.0)
+    guard = Guard(router, store=GuardStore(tmp_path / "guard.db"))
+
+    async def candidate() -> None:
+        await asyncio.sleep(60)
+
+    @migrate(Migration(name="m", candidate=candidate), runtime=Runtime(router=guard, observers=[guard]))
+    def legacy() -> None:
+        """Nothing to do."""
+
+    for _ in range(120):
+        await legacy.aio()
+    router.share = 0.5
+    for _ in range(100):
+        with suppress(TimeoutError):
+            await asyncio.wait_for(legacy.aio(), 0.2)
+        if guard.latched:
+            break
+    assert guard.latched == {"m"}
+    guard.close()
 
 
 def test_what_is_under_way_is_bounded(tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:

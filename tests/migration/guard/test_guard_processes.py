@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import multiprocessing
 import sqlite3
+import time
 from pathlib import Path
 
 import pytest
 
-from migration.guard import Guard, GuardStore, Record
+from migration.guard import Guard, GuardStore, Record, replayed
+from migration.guard._desk import Desk
 from tests.migration.guard.making import bad
 from tests.migration.guard.switching import Flags, ShareRouter, calls_until, work
 from tests.migration.helpers import eventually, run_script
@@ -134,6 +136,35 @@ def test_a_flag_left_by_a_dead_process_is_changed_by_a_running_one(
     assert eventually(lambda: ("off", "m") in flags.done)
     running.close()
     assert store.standings()["m"].carried_out
+
+
+def test_evidence_whose_process_died_before_its_ruling_is_ruled_on_at_the_next_start(store: GuardStore) -> None:
+    """No call goes to the candidate meanwhile; the record says by which evidence, and can be computed anew."""
+    store.add_calls([("m", 0, bad(probability=0.1))] * 6, process="killed")
+    flags = Flags()
+    guard = Guard(ShareRouter(1.0), store=store, switch=flags)
+    assert guard.latched == {"m"}
+    guard.close()
+    [record] = store.records("m")
+    assert (record.action, record.rule, flags.done) == ("rollback", "evidence", [("off", "m")])
+    assert record.start is not None
+    assert replayed(record.start, record.calls)[-1] == record.numbers["evidence"]
+
+
+def test_a_start_with_a_memory_is_quiet(store: GuardStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The thread asks for nothing that a guard which is being made does not have yet."""
+    store.decide(Record(at=0.0, migration="m", action="freeze", by="a test", sentence="Odd."))
+    known, told = Desk.known_at_start, list[str]()
+
+    def slow(desk: Desk) -> list[str]:
+        time.sleep(0.2)  # as on a busy machine
+        return known(desk)
+
+    monkeypatch.setattr(Desk, "known_at_start", slow)
+    monkeypatch.setattr("migration.guard._desk._log", lambda notice: told.append(notice.text))
+    guard = Guard(ShareRouter(0.5), store=store)
+    guard.close()
+    assert told == []
 
 
 def test_a_process_that_exits_at_once_has_written_everything(store: GuardStore) -> None:

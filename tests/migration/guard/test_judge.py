@@ -56,6 +56,23 @@ def test_more_than_five_points_meet_the_plain_rule(kind: str, rule: Rule) -> Non
     assert not rates(Judge("m", policy=only(rule)), legacy=2, candidate=6, of=100, kind=kind)
 
 
+def test_a_caller_who_gives_up_counts_if_legacy_would_long_have_ended() -> None:
+    """It is a timeout of the side that it waited for, of no kind of its own; who leaves at once says nothing."""
+    judge = Judge("m")
+    for _ in range(120):
+        judge.finished(finished(probability=0.0))
+    before = judge.rates.errors
+    for on_candidate in (False, True):
+        assert judge.finished(finished(on_candidate=on_candidate, seconds=0.05, given_up=True)) is None
+    assert (judge.evidence.total, judge.rates.errors) == (1.0, before)
+    rulings = [judge.finished(finished(on_candidate=True, seconds=3.0, given_up=True)) for _ in range(40)]
+    assert [ruling.rule for ruling in rulings if ruling] == [Rule.SUSPICION, Rule.EVIDENCE]
+    assert judge.trail.last.signals == {Signal.ERROR, Signal.TIMEOUT, Signal.LATENCY}
+    judge.finished(finished(seconds=9.0, given_up=True))
+    judge.finished(finished(seconds=0.2))
+    assert judge.trail.last.seconds == 0.2, "how long legacy takes is not known from a call without an end"
+
+
 def test_rates_are_compared_from_a_hundred_calls_of_each_side_on() -> None:
     """With 99 calls of a side nothing is compared, however bad it is."""
     judge = Judge("m", policy=only(Rule.ERROR_RATE))
