@@ -22,6 +22,7 @@ class Case:
         action: what was decided.
         ruling: what is still to be written down.
         number: id of its record, if it has been.
+        epoch: in which it was decided.
     """
 
     def __init__(
@@ -32,11 +33,13 @@ class Case:
         action: Action = Action.ROLLBACK,
         ruling: Ruling | None = None,
         number: int | None = None,
+        epoch: int = 0,
     ) -> None:
         self.migration = migration
         self.action = action
         self.ruling = ruling
         self.number = number
+        self.epoch = epoch
         self.attempts = 0
         self.problem = ""
         self.changed_at: float | None = None

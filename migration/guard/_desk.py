@@ -8,6 +8,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from migration._errors import GuardStoreError
@@ -38,7 +39,16 @@ NO_SWITCH = (
     "nobody here may change the flag: legacy serves on this machine only, so turn the flag off for all others by hand"
 )
 
-_Kept = Ruling | Made | tuple[str, int, BadCall]
+
+@dataclass(frozen=True, slots=True)
+class _Decided:
+    """A decision, and the epoch whose evidence it follows from."""
+
+    ruling: Ruling
+    epoch: int
+
+
+_Kept = _Decided | Made | tuple[str, int, BadCall]
 
 _logger = logging.getLogger("migration")
 
@@ -119,7 +129,7 @@ class Desk:
 
     def carry_out(self, ruling: Ruling) -> None:
         """Let a decision be written down and carried out. Returns at once."""
-        self._put(ruling)
+        self._put(_Decided(ruling, self.epochs.get(ruling.migration, 0)))
 
     def close(self, timeout: float) -> None:
         """Write down what waits, try once more to change the flags, and stop."""
@@ -140,7 +150,7 @@ class Desk:
         try:
             self._work.put_nowait(item)
         except queue.Full:
-            if isinstance(item, Ruling):
+            if isinstance(item, _Decided):
                 threading.Thread(target=self._work.put, args=(item,), daemon=True).start()
         self.start()
 
@@ -184,12 +194,14 @@ class Desk:
         return [item for item in items if item is not None]
 
     def _file(self, items: list[_Kept]) -> None:
-        for ruling in items:
-            if isinstance(ruling, Ruling):  # first of all, and whatever else fails
+        for item in items:
+            if isinstance(item, _Decided):  # first of all, and whatever else fails
+                ruling = item.ruling
                 self._tell(ruling.migration, ruling.sentence)
                 if ruling.action is Action.ROLLBACK and self._switch is None:
                     self._tell(ruling.migration, NO_SWITCH)
-                self._cases.append(Case(ruling.migration, ruling.sentence, action=ruling.action, ruling=ruling))
+                case = Case(ruling.migration, ruling.sentence, action=ruling.action, ruling=ruling, epoch=item.epoch)
+                self._cases.append(case)
         try:
             self._store.add_calls([item for item in items if isinstance(item, tuple)], process=self.process)
         finally:
@@ -212,10 +224,10 @@ class Desk:
         assert case.ruling is not None  # noqa: S101  # what the caller has looked for
         missing = NO_SWITCH if self._switch is None and case.action is Action.ROLLBACK else None
         record = Record.of(case.ruling, by="guard", problem=missing)
-        case.number, new = self._store.decide_once(record, due=self._switch is not None)
+        case.number, new = self._store.decide_once(record, epoch=case.epoch, due=self._switch is not None)
         case.ruling = None
         if not new:
-            self._cases.remove(case)  # another process has decided it, and carries it out
+            self._cases.remove(case)  # another process carries it out, or somebody has resumed the migration
 
     def _change_flags(self, *, hurry: bool) -> None:
         if self._switch is None:

@@ -62,8 +62,13 @@ ON CONFLICT (migration) DO UPDATE SET
   carried_out = min(carried_out, excluded.carried_out)
 """
 RELEASE = """
-INSERT INTO standings (migration, epoch) VALUES (?, 1)
-ON CONFLICT (migration) DO UPDATE SET epoch = epoch + 1, latched_by = NULL, frozen_by = NULL, carried_out = 1
+INSERT INTO standings (migration, epoch) VALUES (:migration, max(1, :at))
+ON CONFLICT (migration) DO UPDATE SET
+  epoch = max(epoch + 1, :at), latched_by = NULL, frozen_by = NULL, carried_out = 1
+"""
+RESUMED_SINCE = """
+SELECT coalesce((SELECT max(id) FROM records WHERE migration = :migration AND action = 'resume'), 0)
+FROM standings WHERE migration = :migration AND epoch > :epoch
 """
 SAME_DECISION = """
 SELECT max(id) FROM records WHERE migration = :migration AND action = :action

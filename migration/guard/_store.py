@@ -21,6 +21,7 @@ from migration.guard._schema import (
     ADD_MADE,
     LOCKED_SECONDS,
     RELEASE,
+    RESUMED_SINCE,
     SAME_DECISION,
     has_tables,
     make_tables,
@@ -40,7 +41,8 @@ class GuardStanding:
 
     Attributes:
         migration: its name.
-        epoch: how often it was resumed; evidence of an earlier epoch no longer counts.
+        epoch: when it was resumed last, in seconds since 1970, so that it also grows when a new file takes the place of
+            this one; 0 before. Evidence of an earlier epoch no longer counts.
         latched_by: id of the record that rolled it back; None while nothing has.
         frozen_by: id of the record that stopped its promotion; None while nothing has.
         carried_out: whether the flag has been changed as decided.
@@ -114,21 +116,27 @@ class GuardStore:
         with self._writing() as database:
             return keep_decision(database, record, due=due)
 
-    def decide_once(self, record: Record, *, due: bool) -> tuple[int, bool]:
+    def decide_once(self, record: Record, *, epoch: int | None = None, due: bool) -> tuple[int, bool]:
         """As `decide`, unless the same was decided since the last release: every process of a machine comes to it.
 
+        One that follows from the evidence of an earlier epoch is not kept: somebody has resumed the migration before it
+        could be written down. None is the epoch of this moment.
+
         Returns:
-            The id of the decision, and whether it is new.
+            The id of the decision that holds, and whether it is new.
         """
-        asked = {"migration": record.migration, "action": record.action, "rule": record.rule}
+        asked = {"migration": record.migration, "action": record.action, "rule": record.rule, "epoch": epoch}
         with self._writing() as database:
-            known = database.execute(SAME_DECISION, asked).fetchone()[0]
-            return (keep_decision(database, record, due=due), True) if known is None else (int(known), False)
+            for question in (RESUMED_SINCE, SAME_DECISION):
+                known = database.execute(question, asked).fetchone()
+                if known is not None and known[0] is not None:
+                    return int(known[0]), False
+            return keep_decision(database, record, due=due), True
 
     def release(self, record: Record) -> int:
         """Keep the decision to go on: nothing holds any more, and evidence is gathered anew."""
         with self._writing() as database:
-            database.execute(RELEASE, (record.migration,))
+            database.execute(RELEASE, {"migration": record.migration, "at": int(record.at)})
             return insert_record(database, record)
 
     def carried_out(self, number: int, *, at: float, flag_after: str | None) -> None:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from migration.guard import Guard, GuardStore, Record, replayed
+from migration import GuardStoreError
+from migration.guard import Guard, GuardStanding, GuardStore, Record, replayed
 from migration.guard._desk import Desk
 from tests.migration.guard.making import bad
 from tests.migration.guard.switching import Flags, ShareRouter, calls_until, work
@@ -149,6 +150,51 @@ def test_evidence_whose_process_died_before_its_ruling_is_ruled_on_at_the_next_s
     assert (record.action, record.rule, flags.done) == ("rollback", "evidence", [("off", "m")])
     assert record.start is not None
     assert replayed(record.start, record.calls)[-1] == record.numbers["evidence"]
+
+
+def test_a_decision_that_comes_after_the_resume_is_void(store: GuardStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that could not write while somebody resumed the migration latches nobody by what it saw before."""
+    monkeypatch.setattr("migration.guard._desk.ROUND_SECONDS", 0.02)
+    store.decide(Record(at=0.0, migration="m", action="rollback", by="guard", rule="evidence", sentence="Bad."))
+    locked = _LockedStore(store.path)
+    guard = Guard(ShareRouter(0.5), store=locked, switch=(flags := Flags()))
+    guard.begin_anew("m", epoch=0)  # as if it had not heard of the others yet
+    calls_until(lambda: guard.latched, work(guard, candidate_fails=0.9))
+    assert eventually(lambda: ("off", "m") in flags.done)
+    store.release(Record(at=0.0, migration="m", action="resume", by="somebody", sentence="Mended."))
+    locked.is_locked = False
+    assert eventually(lambda: not guard.latched)
+    guard.close()
+    assert store.standings()["m"].latched_by is None
+    assert [record.action for record in store.records("m")] == ["resume", "rollback"]
+
+
+class _LockedStore(GuardStore):
+    """A file that can be read, and that nobody can decide in until it is unlocked."""
+
+    is_locked = True
+
+    def decide_once(self, record: Record, *, epoch: int | None = None, due: bool) -> tuple[int, bool]:
+        if self.is_locked:
+            raise GuardStoreError(self.path, "database is locked")
+        return super().decide_once(record, epoch=epoch, due=due)
+
+    def standings(self) -> dict[str, GuardStanding]:
+        return {} if self.is_locked else super().standings()
+
+
+def test_a_resume_is_heard_after_the_file_was_moved_away(store: GuardStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that has seen many resumes hears of the first one in the file that took the place of the old one."""
+    monkeypatch.setattr("migration.guard._desk.ROUND_SECONDS", 0.02)
+    for day in range(3):
+        store.release(Record(at=1e9 + 86_400 * day, migration="m", action="resume", by="somebody", sentence="Mended."))
+    guard = Guard(ShareRouter(0.5), store=store)
+    calls_until(lambda: guard.latched, work(guard, candidate_fails=0.9))
+    assert eventually(lambda: store.standings()["m"].latched_by is not None)
+    store.path.parent.rename(store.path.parent.with_name("moved"))
+    store.release(Record(at=2e9, migration="m", action="resume", by="somebody", sentence="Mended."))
+    assert eventually(lambda: not guard.latched)
+    guard.close()
 
 
 def test_a_start_with_a_memory_is_quiet(store: GuardStore, monkeypatch: pytest.MonkeyPatch) -> None:
