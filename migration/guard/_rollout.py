@@ -169,7 +169,12 @@ class RolloutController:
         """Take it back to 0 %, at once if the flag can be reached."""
         sentence = f"{self.migration} was taken back to 0 % by {by}: {because}."
         rollout = self._say("abort", sentence, by=by, phase=Phase.ABORTED, changed=None, because=sentence)
-        return self._apply(rollout)
+        while rollout.changed is None:
+            try:
+                return self._apply(rollout)
+            except OvertakenError:  # the controller is carrying it out, too
+                rollout = self.rollout()
+        return rollout
 
     def _say(self, action: str, sentence: str, *, by: str, **changes: object) -> Rollout:
         while True:
@@ -230,7 +235,11 @@ class RolloutController:
         return self._apply(kept) if step.move.changes_flag else kept
 
     def _apply(self, rollout: Rollout) -> Rollout:
-        """Change the flag as intended and confirm that; one that is out of reach is tried again at the next look."""
+        """Change the flag as intended and confirm that; one that is out of reach is tried again at the next look.
+
+        Raises:
+            OvertakenError: somebody has decided something else meanwhile; that is to be carried out anew.
+        """
         try:
             if rollout.phase.is_taken_back:
                 self._dial.close(self.migration, because=rollout.because)
@@ -242,12 +251,32 @@ class RolloutController:
             self.problem = f"{type(error).__name__}: {error}"
             if rollout.record is not None:
                 self._store.not_carried_out(rollout.record, self.problem)
-            return rollout
+            return self._confirmed(rollout)  # it may have been changed in part
         self.problem = None
         at = self._now()
         if rollout.record is not None:
             self._store.carried_out(rollout.record, at=at, flag_after=str(rollout.exposure))
-        return self._store.keep(replace(rollout, changed=at, opened=True))
+        return self._confirmed(replace(rollout, changed=at, opened=True))
+
+    def _confirmed(self, rollout: Rollout) -> Rollout:
+        """Keep what was tried with the flag.
+
+        If somebody has decided otherwise meanwhile, and has carried that out, the flag may show either of both, so the
+        later decision is due again.
+        """
+        try:
+            return self._store.keep(rollout)
+        except OvertakenError:
+            self._make_due_again()
+            raise
+
+    def _make_due_again(self) -> None:
+        while True:
+            try:
+                self._store.keep(replace(self.rollout(), changed=None))
+            except OvertakenError:
+                continue
+            return
 
     def _keep(
         self,

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from migration._errors import RolloutError
-from migration.guard import Exposure, Phase, Record, only_controller
+from migration.guard import Exposure, FlagShown, Phase, Record, only_controller
 from migration.guard._rollout_store import OvertakenError
 from tests.migration.guard.rolling import PLAN, World
 from tests.migration.helpers import run_script
@@ -102,6 +102,45 @@ def test_who_looked_before_somebody_spoke_keeps_nothing(world: World) -> None:
     with pytest.raises(OvertakenError):
         world.store.keep(old)
     assert world.controller.rollout().phase is Phase.ABORTED
+
+
+@pytest.mark.parametrize("reached", [True, False])
+def test_an_abort_wins_over_a_change_that_is_under_way(
+    world: World, monkeypatch: pytest.MonkeyPatch, *, reached: bool
+) -> None:
+    """Whoever aborts while the controller is opening the flag finds it closed, also if the opening came last."""
+
+    def interrupted(migration: str, exposure: Exposure) -> None:
+        del migration
+        world.process().abort(because="now", by="somebody")
+        world.dial.flag = FlagShown(enabled=True, exposure=exposure)
+        if not reached:
+            raise TimeoutError
+
+    monkeypatch.setattr(world.dial, "open", interrupted)
+    world.controller.begin(PLAN, by="a test")
+    assert world.look() == "apply aborted"
+    assert world.dial.flag == FlagShown(enabled=False, exposure=Exposure(0))
+    assert world.look() == "end aborted"
+
+
+def test_an_abort_that_the_controller_carries_out_as_well_succeeds(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The person is not told to try again what is done."""
+    _ready(world)
+    close, looks = world.dial.close, list[str]()
+
+    def watched(migration: str, *, because: str) -> None:
+        close(migration, because=because)
+        if not looks:
+            looks.append("")
+            looks.append(world.look())
+
+    monkeypatch.setattr(world.dial, "close", watched)
+    assert world.process().abort(because="now", by="somebody").phase is Phase.ABORTED
+    assert looks == ["", "apply aborted"]
+    assert world.look() == "end aborted"
 
 
 def test_the_state_survives_as_it_is(world: World) -> None:
