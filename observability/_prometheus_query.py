@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from typing import Any
 
 import requests
 from urllib3.exceptions import HTTPError
 
-from migration import Role, Side
+from migration import Role
 from migration.guard import Counter, Reading
 from observability._attributes import IMPLEMENTATIONS
 from observability.errors import PrometheusQueryError
@@ -31,6 +32,8 @@ MAX_COUNTERS = 10_000
 
 _LABEL = {attribute: attribute.value.replace(".", "_") for attribute in Attribute}
 _TARGET = ("job", "instance")
+
+_Sample = tuple[dict[str, str], float]
 
 
 class PrometheusTallies:
@@ -54,18 +57,18 @@ class PrometheusTallies:
         """The counters of all machines; what fails, and a machine that is not scraped, are the reading's problem."""
         counts = counts_query(migration)
         try:
-            counters = [_counter(each) for each in self._ask(counts)]
+            counters = [_counter(*each) for each in self._ask(counts)]
             if len(counters) > MAX_COUNTERS:
                 return Reading(problem=f"Prometheus has {len(counters)} counters of it, more than are followed")
-            ages = [float(each["value"][1]) for each in self._ask(f"max(time() - timestamp({_selected(migration)}))")]
-            silent = [_target(each["metric"]) for each in self._ask(silent_query(migration))]
+            ages = [value for _, value in self._ask(f"max(time() - timestamp({_selected(migration)}))")]
+            silent = [_target(labels) for labels, _ in self._ask(silent_query(migration))]
         except PrometheusQueryError as error:
             return Reading(problem=str(error))
         problem = f"{', '.join(sorted(silent)[:5])} cannot be scraped" if silent else None
         return Reading(counters=counters, age=max(ages, default=None), problem=problem)
 
-    def _ask(self, query: str) -> list[dict[str, Any]]:
-        """The vector that a query gives at this moment.
+    def _ask(self, query: str) -> list[_Sample]:
+        """The vector that a query gives at this moment: labels, and a finite number.
 
         Raises:
             PrometheusQueryError: there is none.
@@ -81,8 +84,10 @@ class PrometheusTallies:
             raise PrometheusQueryError(f"Prometheus refused a query (status {answer.status_code})")
         if document.get("warnings"):
             raise PrometheusQueryError("Prometheus answers in part only")
-        result: list[dict[str, Any]] = document["data"]["result"]
-        return result
+        try:
+            return [_sample(each) for each in document["data"]["result"]]
+        except (KeyError, IndexError, TypeError, ValueError):
+            raise PrometheusQueryError("Prometheus answers with something else than a vector of numbers") from None
 
 
 def _content(answer: requests.Response) -> bytes:
@@ -114,17 +119,25 @@ def _selected(migration: str) -> str:
     return f'{metric}{{{_LABEL[Attribute.MIGRATION]}="{name}", {_LABEL[Attribute.ROLE]}="{Role.PRIMARY.value}"}}'
 
 
-def _counter(sample: dict[str, Any]) -> Counter:
-    labels = sample["metric"]
+def _sample(sample: Any) -> _Sample:
+    value = float(sample["value"][1])
+    if not math.isfinite(value):
+        raise ValueError(value)
+    return {str(name): str(label) for name, label in dict(sample["metric"]).items()}, value
+
+
+def _counter(labels: dict[str, str], value: float) -> Counter:
     implementation = labels.get(_LABEL[Attribute.IMPLEMENTATION])
     error = labels.get(_LABEL[Attribute.ERROR_TYPE], "")
-    side = next((side for side, name in IMPLEMENTATIONS.items() if name == implementation), Side.LEGACY)
+    side = next((side for side, name in IMPLEMENTATIONS.items() if name == implementation), None)
+    if side is None or value < 0:
+        raise PrometheusQueryError(f"Prometheus has counted {value:g} calls of an implementation {implementation!r}")
     return Counter(
         source=_target(labels),
         key=f"{implementation} {error}",
         side=side,
         bad=bool(error),
-        value=float(sample["value"][1]),
+        value=value,
     )
 
 
