@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
+from migration import _sqlite
 from migration._errors import LedgerError
 
 VERSION = 2
@@ -91,20 +92,9 @@ def has_tables(database: sqlite3.Connection, path: Path) -> bool:
         LedgerError: its tables are those of another version.
         sqlite3.Error: the file cannot be used.
     """
-    # in this order: tables and version appear in one transaction, which may come between the two questions
-    made = database.execute("SELECT count(*) FROM sqlite_master WHERE type = 'table'").fetchone()[0] > 0
-    [version] = database.execute("PRAGMA user_version").fetchone()
-    if version == VERSION:
-        return True
-    if made or version:
-        raise LedgerError(
-            path,
-            f"its tables have version {version} and this program's have {VERSION}; move it away, a new one is made",
-        )
-    return False
+    return _sqlite.has_tables(database, path, version=VERSION, error=LedgerError)
 
 
 def unusable(path: Path, error: sqlite3.Error) -> LedgerError:
     """The error that says what SQLite said, and what to do about it where that is known."""
-    damaged = type(error) is sqlite3.DatabaseError  # the other kinds are subclasses: locked, full, no permission, ...
-    return LedgerError(path, f"{error}; move it away, a new one is made" if damaged else str(error))
+    return LedgerError(path, _sqlite.problem_of(error))

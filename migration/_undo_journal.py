@@ -19,6 +19,7 @@ from pathlib import Path
 from migration._errors import UndoJournalError
 from migration._forking import unforked
 from migration._owner import owner_of
+from migration._sqlite import use_write_ahead_log
 
 HOUR = 3600.0
 
@@ -28,7 +29,6 @@ REMEMBERED_SECONDS = HOUR
 _LOCKED_SECONDS = 5.0
 """How long the file may be another process's before an operation is given up."""
 
-_SWITCH_PAUSE_SECONDS = 0.02
 
 _VERSION = 1
 
@@ -202,27 +202,13 @@ class UndoJournal:
         database.execute("PRAGMA synchronous = FULL")
         [version] = database.execute("PRAGMA user_version").fetchone()
         if version == 0:
-            _use_write_ahead_log(database)
+            use_write_ahead_log(database, seconds=_LOCKED_SECONDS)
             database.executescript(_CREATE)
         elif version != _VERSION:
             problem = (
                 f"its tables have version {version} and this program's have {_VERSION}; clean up with that program"
             )
             raise UndoJournalError(self.path, problem)
-
-
-def _use_write_ahead_log(database: sqlite3.Connection) -> None:
-    """Switch the journal of SQLite, waiting for others that do so too: SQLite does not wait here by itself."""
-    deadline = time.monotonic() + _LOCKED_SECONDS
-    while True:
-        try:
-            database.execute("PRAGMA journal_mode = WAL")
-        except sqlite3.OperationalError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(_SWITCH_PAUSE_SECONDS)
-        else:
-            return
 
 
 def _forget(database: sqlite3.Connection, *, before: float) -> None:

@@ -6,6 +6,7 @@ import sqlite3
 import time
 from pathlib import Path
 
+from migration import _sqlite
 from migration._errors import GuardStoreError
 
 VERSION = 1
@@ -101,20 +102,9 @@ def has_tables(database: sqlite3.Connection, path: Path) -> bool:
         GuardStoreError: its tables are those of another version.
         sqlite3.Error: the file cannot be used.
     """
-    # in this order: tables and version appear in one transaction, which may come between the two questions
-    made = database.execute("SELECT count(*) FROM sqlite_master WHERE type = 'table'").fetchone()[0] > 0
-    [version] = database.execute("PRAGMA user_version").fetchone()
-    if version == VERSION:
-        return True
-    if made or version:
-        raise GuardStoreError(
-            path,
-            f"its tables have version {version} and this program's have {VERSION}; move it away, a new one is made",
-        )
-    return False
+    return _sqlite.has_tables(database, path, version=VERSION, error=GuardStoreError)
 
 
 def unusable(path: Path, error: sqlite3.Error) -> GuardStoreError:
     """The error that says what SQLite said, and what to do about it where that is known."""
-    damaged = type(error) is sqlite3.DatabaseError  # the other kinds are subclasses: locked, full, no permission, ...
-    return GuardStoreError(path, f"{error}; move it away, a new one is made" if damaged else str(error))
+    return GuardStoreError(path, _sqlite.problem_of(error))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import time
 import uuid
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -12,13 +11,13 @@ from dataclasses import asdict, fields
 from datetime import UTC, datetime
 from pathlib import Path
 
+from tools.sqlite import use_write_ahead_log
 from tools.storage.port import ROW_KEY, TABLE, ProviderName, UploadRow
 
 _COLUMNS = tuple(field.name for field in fields(UploadRow))
 _KEPT_ON_CONFLICT = {*ROW_KEY, "id", "created_at"}
 _PRIVATE_FILE = 0o600
 _BUSY_SECONDS = 30.0
-_SWITCH_PAUSE_SECONDS = 0.02
 
 _SCHEMA = f"""
 CREATE TABLE IF NOT EXISTS {TABLE} (
@@ -75,7 +74,7 @@ class LocalRows:
     def _connected(self) -> Iterator[sqlite3.Connection]:
         self._create_private()
         with closing(sqlite3.connect(self.path, timeout=_BUSY_SECONDS)) as connection:
-            _use_write_ahead_log(connection)
+            use_write_ahead_log(connection, seconds=_BUSY_SECONDS)
             connection.executescript(_SCHEMA)
             with connection:
                 yield connection
@@ -83,17 +82,3 @@ class LocalRows:
     def _create_private(self) -> None:
         """SQLite gives its side files the permissions of the database."""
         os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, _PRIVATE_FILE))
-
-
-def _use_write_ahead_log(connection: sqlite3.Connection) -> None:
-    """Switch the journal, waiting for others that do so too: SQLite does not wait here by itself."""
-    deadline = time.monotonic() + _BUSY_SECONDS
-    while True:
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
-        except sqlite3.OperationalError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(_SWITCH_PAUSE_SECONDS)
-        else:
-            return
