@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -20,6 +19,7 @@ from tools.cli.errors import CommandError
 from tools.cli.exits import ExitCode
 from tools.cli.mismatches import parse_duration
 from tools.cli.output import print_json, printable, say
+from tools.cli.progress import progress_bar
 from tools.cli.session import session
 from tools.composition import open_guard_store
 from tools.engine.pool import cleanup_http_session
@@ -57,7 +57,7 @@ def _looked_at(made: Sequence[Made], *, contents: bool, repair: bool) -> list[Fi
     uploads = uploads_of(made)
     if not uploads:
         return []
-    with session(uploads[0].provider), _progress() as progress:
+    with session(uploads[0].provider), progress_bar() as progress:
         task = progress.add_task("looking", total=len(uploads))
         storage = get_storage()
 
@@ -78,20 +78,6 @@ def _stage_began(store: GuardStore, name: str) -> float:
     records = store.records(name, limit=1000)
     rollback = next((number for number, record in enumerate(records) if record.action == "rollback"), -1)
     return next((record.at for record in records[rollback + 1 :] if record.action in _BEGINNINGS), 0.0)
-
-
-def _progress() -> Progress:
-    console = Console(stderr=True)
-    return Progress(
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    )
 
 
 def _document(

@@ -9,7 +9,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from migration import MISMATCHES, NOT_COMPARED
 from tools.cli.compare_files import collect, generate
@@ -19,6 +18,7 @@ from tools.cli.errors import CommandError
 from tools.cli.exits import ExitCode
 from tools.cli.junit import JUnitCase, write_junit
 from tools.cli.output import print_json
+from tools.cli.progress import progress_bar
 from tools.sandbox import Fault, FaultKind, InvalidFaultError, ServiceName
 from tools.storage.port import ProviderName
 
@@ -55,7 +55,7 @@ def run(files: Sequence[Path], choice: Choice, *, generated: int, junit: Path | 
         inputs = [*collect(files), *generate(Path(folder), generated)]
         jobs = make_jobs(inputs, providers, [Entrance(name) for name in choice.entrances])
         started = time.perf_counter()
-        with _progress() as progress:
+        with progress_bar() as progress:
             task = progress.add_task("comparing", total=2 * len(jobs))
             results = compare(jobs, lambda provider: faults[provider], on_done=lambda: progress.advance(task))
         seconds = time.perf_counter() - started
@@ -78,20 +78,6 @@ def _faults(choice: Choice, provider: ProviderName) -> list[Fault]:
         return [Fault(kind=FaultKind(choice.fault.removeprefix(_STORAGE)), service=service, times=choice.times)]
     except InvalidFaultError as impossible:
         raise CommandError(f"{impossible}; choose another one with --provider", ExitCode.USAGE) from impossible
-
-
-def _progress() -> Progress:
-    console = Console(stderr=True)
-    return Progress(
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    )
 
 
 def _code(results: Sequence[Result]) -> ExitCode:

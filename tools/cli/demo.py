@@ -8,12 +8,13 @@ from dataclasses import asdict
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import TaskID
 from rich.text import Text
 
 from migration import Side, Verdict
 from tools.cli.exits import ExitCode
 from tools.cli.output import print_json, printable
+from tools.cli.progress import progress_bar
 from tools.demo import Answer, BigUpload, Compared, DemoResult, Flip, Plan, SideServed, Stage, run_demo
 from tools.settings import MEGABYTE
 
@@ -42,16 +43,7 @@ class _View:
         self._task: TaskID | None = None
         self._done, self._total = 0, 0
         self._headed = False
-        self.progress = Progress(
-            SpinnerColumn(),
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            console=console,
-            transient=True,
-            disable=not console.is_terminal,
-        )
+        self.progress = progress_bar(console)
 
     def began(self, what: str, total: int | None = None) -> None:
         """Name what is going on: at the bar, or in a line where there is no terminal."""

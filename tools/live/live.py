@@ -12,7 +12,7 @@ from typing import Any
 from migration import Call, Side
 from tools.live.places import can_be_read_back
 from tools.live.trial import Entrance, UploadTrial, trial_of
-from tools.replay.replay import Fingerprint, fingerprint
+from tools.replay.inputs import Inputs
 from tools.settings import Settings, get_settings
 from tools.storage.port import ProviderName, UploadStorage
 from tools.wire.exchanges import SHARED, ExchangeLog, noting
@@ -45,15 +45,12 @@ class UploadLive:
         Raises:
             TypeError: the files can be gone through only once, which is for the call itself to do.
         """
-        files = self.files(*call.args, **call.kwargs)
-        if isinstance(files, Iterator):
-            raise TypeError("an iterator of files cannot be gone through a second time")
         witness = UploadLiveWitness(
             live=self,
             call=call,
             settings=get_settings(),
             storage=self.storage(*call.args, **call.kwargs),
-            inputs=[(path, fingerprint(path)) for path in files],
+            inputs=Inputs.of(self.files(*call.args, **call.kwargs)),
         )
         with noting(witness.log):
             yield witness
@@ -67,7 +64,7 @@ class UploadLiveWitness:
     call: Call
     settings: Settings
     storage: UploadStorage
-    inputs: list[tuple[str | os.PathLike[str], Fingerprint | None]]
+    inputs: Inputs
     log: ExchangeLog = field(default_factory=ExchangeLog)
 
     def refusal(self) -> str | None:
@@ -86,11 +83,11 @@ class UploadLiveWitness:
 
     def size(self) -> int:
         """Bytes of the files, as they were before the primary read them."""
-        return sum(before.size for _, before in self.inputs if before is not None)
+        return self.inputs.size()
 
     def stale(self) -> bool:
         """Whether a file is not what it was before the primary read it."""
-        return any(fingerprint(path) != before for path, before in self.inputs)
+        return self.inputs.stale()
 
     @asynccontextmanager
     async def trial(self, side: Side) -> AsyncIterator[UploadTrial]:
@@ -107,7 +104,7 @@ class UploadLiveWitness:
             unit=self.call.unit,
             settings=self.settings,
             storage=self.storage,
-            files=[path for path, _ in self.inputs],
+            files=self.inputs.paths,
             size=self.size(),
             exchanges=self.log.exchanges,
             instead=lambda files, storage: live.instead(files, storage, self.call.args, self.call.kwargs),

@@ -7,15 +7,15 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from migration import Call, Side
 from tools.replay.answers import AnswerBook
+from tools.replay.inputs import Inputs
 from tools.replay.quiet import quiet
 from tools.replay.recorder import Recorder
 from tools.replay.repeats import counted_once
-from tools.replay.services import LISTINGS, Target, bent_to, known_credentials, target_of
+from tools.replay.services import LISTINGS, Target, known_credentials, target_of, with_every_service_at
 from tools.replay.storage import LOCAL, rehearsal_storage
 from tools.settings import Settings, get_settings, use_settings
 from tools.storage.port import UploadStorage
@@ -49,27 +49,15 @@ class UploadReplay:
         Raises:
             TypeError: the files can be gone through only once, which is for the call itself to do.
         """
-        files = self.files(*call.args, **call.kwargs)
-        if isinstance(files, Iterator):
-            raise TypeError("an iterator of files cannot be gone through a second time")
         witness = UploadWitness(
             replay=self,
             call=call,
             settings=get_settings(),
             storage=self.storage(*call.args, **call.kwargs),
-            inputs=[(Path(path), fingerprint(path)) for path in files],
+            inputs=Inputs.of(self.files(*call.args, **call.kwargs)),
         )
         with noting(witness.log):
             yield witness
-
-
-class Fingerprint(NamedTuple):
-    """What tells a file from another one, and from itself after a change."""
-
-    device: int
-    inode: int
-    size: int
-    modified: int
 
 
 @dataclass(slots=True, kw_only=True)
@@ -80,7 +68,7 @@ class UploadWitness:
     call: Call
     settings: Settings
     storage: UploadStorage
-    inputs: list[tuple[Path, Fingerprint | None]]
+    inputs: Inputs
     log: ExchangeLog = field(default_factory=ExchangeLog)
 
     def refusal(self) -> str | None:  # noqa: PLR0911  # one for each reason
@@ -94,7 +82,7 @@ class UploadWitness:
         if any(target in LISTINGS and exchange.status != HTTPStatus.OK for target, exchange in self._answers()):
             return "the provider did not list its files, so nothing was sent again, and no answer to that is known"
         limit = self.settings.shadow_max_bytes
-        if sum(_size(path) for path, _ in self.inputs) > limit:
+        if self.inputs.size_now() > limit:
             return f"more than {limit} bytes (SHADOW_MAX_BYTES): legacy would hold all of them in memory again"
         if rehearsal_storage(self.storage, "", AnswerBook(()), []) is None:
             return f"nothing is known that could stand in for a {type(self.storage).__name__}"
@@ -102,11 +90,11 @@ class UploadWitness:
 
     def size(self) -> int:
         """Bytes of the files, as they were before the primary read them."""
-        return sum(before.size for _, before in self.inputs if before is not None)
+        return self.inputs.size()
 
     def stale(self) -> bool:
         """Whether a file is not what it was before the primary read it."""
-        return any(fingerprint(path) != before for path, before in self.inputs)
+        return self.inputs.stale()
 
     @asynccontextmanager
     async def rehearse(self, side: Side) -> AsyncIterator[UploadRehearsal]:  # noqa: ARG002  # both see the same world
@@ -118,7 +106,10 @@ class UploadWitness:
                 storage = rehearsal_storage(self.storage, recorder.address, answers, recorder.seen)
                 assert storage is not None  # noqa: S101  # `refusal` was asked before
                 args, kwargs = self.replay.with_storage(storage, self.call.args, self.call.kwargs)
-                with use_settings(bent_to(self.settings, recorder.address)), confined_to(recorder.address):
+                with (
+                    use_settings(with_every_service_at(recorder.address, self.settings)),
+                    confined_to(recorder.address),
+                ):
                     yield UploadRehearsal(args, kwargs, recorder.seen, ordered=self.replay.ordered)
 
     def _answers(self) -> Iterator[tuple[Target, Exchange]]:
@@ -146,19 +137,3 @@ class UploadRehearsal:
         """What was asked of the services, in order (or, where order means nothing, sorted)."""
         seen = counted_once(self._seen)
         return seen if self._ordered else sorted(seen, key=repr)
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except (OSError, ValueError):  # a file that cannot be looked at is refused by both sides, which is compared as well
-        return 0
-
-
-def fingerprint(path: str | os.PathLike[str]) -> Fingerprint | None:
-    """What the file is at this moment; None if it cannot be looked at."""
-    try:
-        found = Path(path).stat()
-    except (OSError, ValueError):
-        return None
-    return Fingerprint(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)

@@ -1,4 +1,4 @@
-"""Which service an address belongs to, and how the services' addresses are bent to the recorder for a rehearsal."""
+"""Which service an address belongs to, and settings that lead every service to the recorder of a rehearsal."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def target_of(settings: Settings, method: str, url: str) -> Target | None:
     return None
 
 
-def bent_to(settings: Settings, recorder: str) -> Settings:
+def with_every_service_at(recorder: str, settings: Settings) -> Settings:
     """The same settings with every service at the recorder's address."""
     return settings.model_copy(
         update={field: f"{recorder}/{service}" for service, field in _ADDRESSES.items() if getattr(settings, field)}
