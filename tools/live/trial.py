@@ -185,8 +185,18 @@ class UploadTrial:
 
     @contextmanager
     def in_force(self) -> Iterator[None]:
-        """Whatever runs in this context is the trial's: noted, and stopped when the trial is over."""
-        with use_settings(self._entrance.settings), noting(self._log), behind(self._gate), quiet():
+        """Whatever runs in this context is the trial's: noted, after the users' uploads, stopped when it is over."""
+        # imported now: before the new implementation runs, nothing of it may be needed
+        from tools.engine.limiter import Priority  # noqa: PLC0415
+        from tools.engine.throttle import uploads_as  # noqa: PLC0415
+
+        with (
+            use_settings(self._entrance.settings),
+            noting(self._log),
+            behind(self._gate),
+            quiet(),
+            uploads_as(Priority.SHADOW),
+        ):
             yield
 
     async def read_back(self) -> Made:

@@ -8,6 +8,11 @@ import pytest
 
 from migration import Side, Verdict
 from tests.tools.live.bench import Bench, document
+from tests.tools.live.conftest import MakeBench
+from tools.engine import gateway, throttle
+from tools.engine.gate import Place
+from tools.engine.limiter import Priority
+from tools.engine.providers import Provider
 
 
 @pytest.mark.parametrize("serve", Side)
@@ -23,3 +28,20 @@ def test_the_true_implementations_are_identical(size: int, serve: Side, bench: B
     assert not bench.notices
     creations = bench.sandbox.requests(bench.provider, "files.create")
     assert len(creations) == 2
+
+
+@pytest.mark.parametrize(("serve", "priority"), [(Side.LEGACY, Priority.SHADOW), (Side.CANDIDATE, Priority.USER)])
+def test_users_come_before_shadows(
+    serve: Side, priority: Priority, make_bench: MakeBench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The asynchronous upload of a shadow queues behind the users' in its provider's lane; a caller's own does not."""
+    queued: list[Priority] = []
+
+    def upload_place(provider: Provider, size: int) -> Place:
+        queued.append(throttle._priority.get())
+        return throttle.upload_place(provider, size)
+
+    monkeypatch.setattr(gateway, "upload_place", upload_place)
+    comparison = make_bench().upload(document(tmp_path, b"x" * 1000, "short.txt"), serve=serve)
+    assert comparison.verdict is Verdict.IDENTICAL, (comparison.detail, comparison.differences)
+    assert queued == [priority]
