@@ -1,4 +1,4 @@
-"""The words of the core: what a call, a decision, an outcome and a comparison are."""
+"""The core's vocabulary: what a call, a decision, an outcome and a comparison are."""
 
 from __future__ import annotations
 
@@ -68,7 +68,6 @@ class NoticeKind(StrEnum):
     CANDIDATE_UNAVAILABLE = "candidate_unavailable"
     BLOCKED_EVENT_LOOP = "blocked_event_loop"
     BYPASSED = "bypassed"
-    OBSERVER_FAILED = "observer_failed"
     GUARD = "guard"
     DECLARATION_FAILED = "declaration_failed"  # a function of a declaration raised
     SHADOW_LEFT = "shadow_left"  # what a live shadow made could not be removed

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any
 
 from migration._candidate import Candidate
 from migration._declaration import Migration
@@ -52,23 +52,3 @@ class Observation:
     outcome: Outcome[Any] = field(repr=False)
     sent: Sent = field(repr=False)
     trace: str | None
-
-
-class Rerun(Protocol):
-    """How the sides of an answered call are run again, and what of it is observed."""
-
-    def size(self, shadow: Shadow) -> int:
-        """Bytes that each run reads. On the caller's path: cheap."""
-        ...
-
-    def refusal(self, shadow: Shadow) -> str | None:
-        """Why this call cannot be run again, or None if it can."""
-        ...
-
-    def stale(self, shadow: Shadow) -> bool:
-        """Whether the input has changed since the caller was answered."""
-        ...
-
-    async def observe(self, shadow: Shadow, side: Side) -> Observation:
-        """Run `side` once."""
-        ...

@@ -15,9 +15,6 @@ from aiohttp.typedefs import Middleware
 TOKEN_BYTES = 32
 """Random bytes of a token that is made here."""
 
-SHORTEST_TOKEN = 16
-"""Characters that a token from outside must have."""
-
 _LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 _OWN_SITE = frozenset({"same-origin", "none"})
 

@@ -13,9 +13,6 @@ from typing import Any
 from migration import Migration, Shim
 from tools.removal.errors import DeclarationsNotFoundError, SourceError, UnknownMigrationError
 
-DEFAULT_DECLARATIONS = "tools.migrations:MIGRATIONS"
-"""Where this monolith declares its migrations."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Declared:
