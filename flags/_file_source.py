@@ -41,7 +41,7 @@ class FileSource(Source):
         self._thread.join(timeout)
 
     def count(self, name: str, *, enabled: bool) -> None:
-        """Nobody wants to know."""
+        """Do nothing: only a server counts how flags are used."""
 
     def _watch(self) -> None:
         self._refresh()

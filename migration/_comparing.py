@@ -1,4 +1,4 @@
-"""From what both sides did when they ran again to a comparison."""
+"""Makes the comparison of a call out of what both sides did when they were run again."""
 
 from __future__ import annotations
 

@@ -38,8 +38,8 @@ READINGS = 2
 """How often a live comparison reads the input: once to copy it, and once in the run."""
 
 
-class Lived:
-    """The way in which calls are compared whose migration is declared `LIVE` or `KEPT`.
+class LiveRunner:
+    """Compares calls of migrations that are declared `LIVE` or `KEPT`.
 
     Attributes:
         kept: runs of which everything was kept.
@@ -119,7 +119,7 @@ class Lived:
 
 
 def _unfair(shadow: Shadow) -> str | None:
-    """Why the outcome of the primary is nothing that the other side could be measured by."""
+    """Why the primary's outcome is no fair basis for a comparison; None if it is."""
     kind = shadow.facts.get("error.kind")
     if kind is None:
         return None

@@ -12,8 +12,8 @@ from migration._ports import Witness
 from migration._shadow import Observation, Shadow
 
 
-class Replayed:
-    """The way in which calls are run again whose migration declares `replay`.
+class ReplayRunner:
+    """Runs calls again of migrations that declare `replay`.
 
     Args:
         observers: see the runs.

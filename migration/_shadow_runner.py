@@ -18,12 +18,12 @@ from migration._budget import HourlyBudget, Room, ShadowLimits
 from migration._comparing import Sides, compared, learned
 from migration._courtesy import Courtesy
 from migration._errors import LoopClosedError
-from migration._live import READINGS, Lived
+from migration._live import READINGS, LiveRunner
 from migration._loop import BackgroundLoop
 from migration._model import Comparison, Side, Verdict
 from migration._noise import NoiseBook
 from migration._observers import Observers
-from migration._replayed import Replayed
+from migration._replayed import ReplayRunner
 from migration._shadow import Shadow
 from migration._under_way import UnderWay
 
@@ -85,8 +85,8 @@ class ShadowRunner:
         self._budget = HourlyBudget(self.limits.hourly_bytes, self._now)
         self._courtesy = Courtesy(self._calls, share=self.limits.meets, patience=self.limits.patience, now=self._now)
         self._aside = Aside()
-        self._rerun = Replayed(self._observers, self._aside)
-        self._live = Lived(self._observers, self._aside)
+        self._rerun = ReplayRunner(self._observers, self._aside)
+        self._live = LiveRunner(self._observers, self._aside)
 
     @property
     def pending(self) -> int:

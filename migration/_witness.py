@@ -1,4 +1,4 @@
-"""Keeps what goes wrong while the primary is witnessed from the call."""
+"""Contains a witness's failures: they cost the comparison, never the call."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How late an event loop gets round to its work."""
+"""Measures the delay of an event loop: how late it wakes a sleeper."""
 
 from __future__ import annotations
 

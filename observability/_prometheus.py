@@ -39,5 +39,5 @@ class PrometheusEndpoint:
         self._thread.join()
 
     def abandon(self) -> None:
-        """Let go of the socket inherited from the parent process, whose thread does the serving."""
+        """Close the socket inherited from the parent process, whose thread does the serving."""
         self._server.socket.close()

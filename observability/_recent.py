@@ -1,4 +1,4 @@
-"""Finished spans for a neighbour: a few traces a second, handed over as plain values."""
+"""A sample of finished spans (a few traces a second), handed over as plain values to whoever keeps them."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ def _no_journal_stays_open() -> Iterator[None]:
     yield
     journals = sys.modules.get("tools.journal.factory")
     if journals is not None:
-        journals.let_go()
+        journals.close_journals()
 
 
 @pytest.fixture

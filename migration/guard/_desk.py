@@ -54,7 +54,7 @@ _logger = logging.getLogger("migration")
 
 
 class Desk:
-    """The thread and what it knows. It starts with the first thing that there is to do, and anew after a fork."""
+    """The guard's background worker: a thread that starts with the first thing to do, and anew after a fork."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""The words of the guard: what it watches, what it may do, and what it has decided."""
+"""The guard's vocabulary: what it watches, what it may do, and what it has decided."""
 
 from __future__ import annotations
 

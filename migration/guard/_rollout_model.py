@@ -1,4 +1,4 @@
-"""The words of a rollout: what it plans to do, where it stands, what it sees, and what it does next."""
+"""The vocabulary of a rollout: what it plans to do, where it stands, what it sees, and what it does next."""
 
 from __future__ import annotations
 
@@ -210,7 +210,7 @@ class Seen:
 
     @classmethod
     def restored(cls, state: Mapping[str, Any]) -> Self:
-        """The sight whose `asdict` this is."""
+        """The `Seen` whose `asdict` this is."""
         shown = state["flag"]
         if shown is None:
             return cls(**state)

@@ -1,4 +1,4 @@
-"""The way by which the evidence came about, so that anybody can go it again."""
+"""How the evidence came about, so that anybody can compute it again."""
 
 from __future__ import annotations
 

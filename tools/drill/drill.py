@@ -1,4 +1,4 @@
-"""One drill: traffic in a sandbox, a share of it on a candidate that goes wrong, and what the guard makes of it."""
+"""One drill: traffic in a sandbox, a share of it on a candidate that goes wrong, and what the guard does about it."""
 
 from __future__ import annotations
 

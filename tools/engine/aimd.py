@@ -1,4 +1,4 @@
-"""How many requests a server takes at once, found out by asking: a little more after success, half after a refusal."""
+"""An adaptive concurrency limit (AIMD): a little higher after success, half after a refusal."""
 
 from __future__ import annotations
 

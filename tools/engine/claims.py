@@ -1,4 +1,4 @@
-"""Who may call which of the provider's files his own, among the uploads of this process.
+"""Claims on a provider's files: no two uploads of this process may take the same one for theirs.
 
 Uploads of the same name, size and purpose look the same in a provider's listing. An upload that has lost its answer
 must not take the file of a neighbour, so it first waits for the neighbours' answers, and never takes a file twice.

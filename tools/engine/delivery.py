@@ -151,7 +151,7 @@ def _report(place: Place, outcome: str | _Failure, *, shortest_delay: float) -> 
 
 
 def _advice(headers: Mapping[str, str]) -> float | None:
-    """For how many seconds a provider wants to be left alone, if it says so. Kimi has `x-retry-after` as well."""
+    """The pause that a provider asks for, in seconds, if it names one. Kimi has `x-retry-after` as well."""
     for name in ("retry-after", "x-retry-after"):
         delay = advised_delay({**headers, "retry-after": headers.get(name, "")})
         if delay is not None and delay > 0:

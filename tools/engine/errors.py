@@ -128,7 +128,7 @@ class RequestRefusedError(HttpStatusError):
 
 
 class RateLimitedError(RequestRefusedError):
-    """429: the server refused because it is asked too much."""
+    """429: the server's rate limit was exceeded."""
 
 
 class ServerFailedError(HttpStatusError):

@@ -155,5 +155,5 @@ class Place:
         self._gate.succeeded(self._ticket)
 
     def refused(self, seconds: float, *, advised: bool) -> None:
-        """Say that the server refused, and for how long to leave it alone; `advised`: it said so itself."""
+        """Say that the server refused, and for how long to pause; `advised`: it named that time itself."""
         self._gate.refused(self._ticket, until=self._pace.clock() + seconds, advised=advised)

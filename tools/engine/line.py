@@ -1,4 +1,4 @@
-"""The way of one body into a connection, by copying or by `sendfile`."""
+"""Writes one request body into a connection, by copying or by `sendfile`."""
 
 from __future__ import annotations
 

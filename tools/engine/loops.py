@@ -1,4 +1,4 @@
-"""What there is one of for each event loop."""
+"""Values of which each event loop has its own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Waiting and chance, to be replaced in tests."""
+"""Sleeping, the clock and randomness, in one place so that tests can replace them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Finds out what came of a cancelled upload, behind the caller's back: a file that the provider has made gets its row.
+"""Finds out in the background what came of a cancelled upload: a file that the provider has made gets its row.
 
 A provider does not notice that nobody waits for its answer any more. Until it is known whether there is a file, the
 upload keeps its claim in the journal, so that nobody sends the same content meanwhile.

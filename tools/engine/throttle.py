@@ -1,11 +1,11 @@
-"""How many uploads run at once.
+"""Limits how many uploads run at once.
 
 Each provider has a lane with two gates:
 
 - `places` surrounds a whole upload: reading, copy, provider, row. It is as wide as the configuration says and bounds
   memory, open files and connections, whatever the provider does.
-- `requests` surrounds one request to the provider. It is as wide as the provider turns out to allow, and is closed
-  while the provider wants to be left alone.
+- `requests` surrounds one request to the provider. Its width is an adaptive limit (`tools.engine.aimd`), and it is
+  closed while the provider asks for a pause (`Retry-After`).
 
 So an upload that waits before it tries again is in nobody's way, and copies are made while the provider is busy. Lanes
 belong to the process, not to an event loop: providers count per account, and shadows run on a loop of their own.
@@ -35,7 +35,7 @@ MAX_LANES = 16
 """There is one a provider; other addresses or widths (in tests) make further ones, and the idle ones make room."""
 
 LONGEST_HOLD_SECONDS = 60.0
-"""For so long at most a provider is left alone on its own advice: its limits are counted by the minute."""
+"""The longest pause that a provider's own advice (`Retry-After`) leads to: its limits are counted by the minute."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -38,8 +38,8 @@ def get_journal(settings: Settings | None = None) -> Journal:
     return journal
 
 
-def let_go(seconds: float = 1.0) -> None:
-    """Stop every journal, and give its claims up: for a process that lives on, but has nothing under way.
+def close_journals(seconds: float = 1.0) -> None:
+    """Close every journal and give its claims up: for a process that lives on with nothing under way, as in tests.
 
     Args:
         seconds: how long each may take to write what it still has.

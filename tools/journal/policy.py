@@ -1,4 +1,4 @@
-"""The rule by which an upload is journaled, free of any input or output.
+"""The rule by which an upload is journaled, without any input or output (sans-IO).
 
 The plan is a generator: it yields what is to be done and is sent what came of it, or has thrown into it what went
 wrong. A blocking and an asynchronous driver carry it out (`tools.journal.drivers`), so that both sides do the same.
@@ -56,7 +56,7 @@ class Record:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settle:
-    """The upload was broken off, and there may be a file: find out what came of it, behind the caller's back.
+    """The upload was broken off, and there may be a file: find out in the background what came of it.
 
     The outcome is whether somebody does so, and will close the intent.
     """

@@ -152,5 +152,5 @@ class Journal(Protocol):
         ...
 
     def stop(self) -> None:
-        """Let go of threads and connections; the next use begins anew. Blocks."""
+        """Stop threads and close connections; the next use begins anew. Blocks."""
         ...

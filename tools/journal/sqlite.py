@@ -17,6 +17,7 @@ from tools.journal.intent import CLAIMING, NOTHING_NEW, Entry, Facts, Intent, St
 from tools.journal.owners import Owner, owner_of
 from tools.journal.port import Opening, Standing
 from tools.journal.sqlite_writer import LOCKED_SECONDS, Writer
+from tools.sqlite import use_write_ahead_log
 
 T = TypeVar("T")
 
@@ -24,13 +25,12 @@ MAX_BYTES = 64 * 1024 * 1024
 """Largest size of the file. When what is unresolved fills it, uploads go on without the journal."""
 
 FORGET_EVERY = 200
-"""After how many closed uploads finished ones are let go of."""
+"""After how many closed uploads old finished ones are deleted."""
 
 _ANSWER_SECONDS = 5.0
 """How long recovery and `shim status` wait for the file."""
 
 _PAGE_BYTES = 4096
-_SWITCH_PAUSE_SECONDS = 0.02
 _WAL_BYTES = 4 * 1024 * 1024
 
 
@@ -164,24 +164,10 @@ class SqliteJournal:
         self._owner()
         [version] = database.execute("PRAGMA user_version").fetchone()
         if version == 0:
-            _use_write_ahead_log(database)
+            use_write_ahead_log(database, seconds=LOCKED_SECONDS)
             database.executescript(tables.CREATE)
         elif version != tables.VERSION:
             problem = f"its tables have version {version} and this program's have {tables.VERSION}"
             raise JournalError(str(self.path), problem)
         database.execute(f"PRAGMA max_page_count = {MAX_BYTES // _PAGE_BYTES}")
         database.execute(f"PRAGMA journal_size_limit = {_WAL_BYTES}")
-
-
-def _use_write_ahead_log(database: sqlite3.Connection) -> None:
-    """Switch the journal of SQLite, waiting for others that do so too: SQLite does not wait here by itself."""
-    deadline = time.monotonic() + LOCKED_SECONDS
-    while True:
-        try:
-            database.execute("PRAGMA journal_mode = WAL")
-        except sqlite3.OperationalError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(_SWITCH_PAUSE_SECONDS)
-        else:
-            return

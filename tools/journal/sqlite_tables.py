@@ -164,7 +164,7 @@ def unjournaled(database: sqlite3.Connection) -> tuple[int, float | None]:
 
 
 def forget(database: sqlite3.Connection, *, now: float) -> None:
-    """Let go of finished uploads that are too old or too many."""
+    """Delete finished uploads that are too old or too many."""
     database.execute(_FORGET, {"before": now - KEPT_SECONDS, "kept": KEPT_UPLOADS})
 
 

@@ -47,7 +47,7 @@ class _Running:
 
 
 _inherited: list[_Running] = []
-"""Of the process that this one was forked from. Never let go: closing its loop here would take that process's away."""
+"""Of the process that this one was forked from. Kept forever: closing a loop here would close that process's."""
 
 
 class SupabaseJournal:

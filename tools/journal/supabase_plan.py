@@ -1,4 +1,4 @@
-"""The rule by which a content is claimed in a shared table, free of any input or output.
+"""The rule by which a content is claimed in a shared table, without any input or output (sans-IO).
 
 The plan is a generator: it yields what is to be asked and is sent what was answered.
 """

@@ -186,7 +186,7 @@ def count_unknown() -> Request:
 
 
 def forget() -> Request:
-    """Let go of what ended before yesterday."""
+    """Delete what ended before yesterday."""
     old = (_states(FINISHED), ("finished_at", "lt.yesterday"), ("select", "upload_id"))
     return Request(method="DELETE", query=old)
 

@@ -1,4 +1,4 @@
-"""The embedded storage from its other end: files in a folder, rows in SQLite."""
+"""Reads back and cleans up the embedded storage: files in a folder, rows in SQLite."""
 
 from __future__ import annotations
 

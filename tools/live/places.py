@@ -16,7 +16,9 @@ Described = Mapping[str, Any]
 
 
 class Place(Protocol):
-    """A storage, from its other end. Every method raises `ServiceFailedError` when the storage does not say or do it.
+    """A storage, as whoever reads back and cleans up needs it.
+
+    Every method raises `ServiceFailedError` when the storage does not say or do it.
 
     Attributes:
         address: how it is written down.
@@ -70,12 +72,12 @@ class Place(Protocol):
 
 
 def can_be_read_back(storage: UploadStorage) -> bool:
-    """Whether it is known how to look at this storage from its other end."""
+    """Whether it is known how to read this storage back."""
     return isinstance(storage, LocalStorage) or _supabase_target(storage) is not None
 
 
 def place_of(storage: UploadStorage, asker: Asker) -> Place:
-    """The other end of a storage that can be read back."""
+    """How to read back and clean up a storage that can be read back."""
     if isinstance(storage, LocalStorage):
         return LocalPlace(storage.folder.root)
     target = _supabase_target(storage)

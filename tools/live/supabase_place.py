@@ -1,4 +1,4 @@
-"""Supabase from its other end: objects as Storage shows them, rows as PostgREST shows them."""
+"""Reads back and cleans up Supabase: objects as Storage shows them, rows as PostgREST shows them."""
 
 from __future__ import annotations
 

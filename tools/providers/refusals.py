@@ -1,4 +1,4 @@
-"""What a provider means when it says that it is asked too much. Both implementations' worlds are judged by it.
+"""What a provider's rate-limit answers mean: whether waiting helps. Rehearsals and both implementations go by it.
 
 Sources: the error tables of platform.moonshot.ai and docs.z.ai; GLM's overload inside a success was seen in the wild.
 """

@@ -1,4 +1,4 @@
-"""What reconciliation works with: the journal, the storage, and the providers' accounts from their other end."""
+"""What reconciliation works with: the journal, the storage, and the providers' listings of files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The server's half of resumable uploads (TUS 1.0.0) in a rehearsal, free of any input or output.
+"""The server's half of resumable uploads (TUS 1.0.0) in a rehearsal, without any input or output (sans-IO).
 
 What arrives is hashed and forgotten.
 """

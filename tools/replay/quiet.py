@@ -1,4 +1,4 @@
-"""A rehearsal says nothing: the call that it repeats has said it, and nobody's file is missing a row now."""
+"""Keeps a rehearsal out of the log: the call that it repeats has logged the same, and now no row is really missing."""
 
 from __future__ import annotations
 

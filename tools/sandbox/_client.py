@@ -55,7 +55,7 @@ class RunningSandbox:
         return list(self._call("GET", "/faults")["faults"])
 
     def clear_faults(self) -> None:
-        """Set all switches off and let go of the requests that hang."""
+        """Set all switches off and cut the requests that hang."""
         self._call("DELETE", "/faults")
 
     def set_limits(self, **limits: int) -> None:

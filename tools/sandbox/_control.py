@@ -69,7 +69,7 @@ class Control:
 
     async def _clear_faults(self, _: web.Request) -> web.Response:
         self._world.faults.clear()
-        self._world.let_go()
+        self._world.cut_hanging_requests()
         return web.Response(status=204)
 
     async def _get_limits(self, _: web.Request) -> web.Response:
@@ -127,7 +127,7 @@ class Control:
 
     async def _reset(self, _: web.Request) -> web.Response:
         self._world.faults.clear()
-        self._world.let_go()
+        self._world.cut_hanging_requests()
         self._world.limits = self._first_limits
         self._world.store.clear()
         self._world.journal.clear()

@@ -104,7 +104,7 @@ class SandboxServer:
         runner, self._runner = self._runner, None
         world, self._world = self._world, None
         if world is not None:
-            world.let_go()
+            world.cut_hanging_requests()
         if runner is not None:
             await runner.cleanup()
         if world is not None:

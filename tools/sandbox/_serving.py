@@ -47,7 +47,7 @@ class World:
     journal: Journal = field(default_factory=Journal)
     release: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def let_go(self) -> None:
+    def cut_hanging_requests(self) -> None:
         """Cut the connections of all requests that hang."""
         self.release.set()
         self.release = asyncio.Event()

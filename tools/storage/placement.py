@@ -1,4 +1,4 @@
-"""The rule by which content finds its key, free of any input or output.
+"""The rule by which a content gets its key in the storage, without any input or output (sans-IO).
 
 The plan is a generator: it yields what is to be done and is sent what came of it. A blocking and an asynchronous
 driver carry it out, so that both ask the same of a storage in the same order.

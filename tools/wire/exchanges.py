@@ -1,4 +1,4 @@
-"""What was asked of the outside and what it answered, noted for one call when somebody wants to know.
+"""The HTTP requests of one call and their answers, noted when somebody wants to know.
 
 Noting is off unless `noting()` is open in the current context, so an ordinary call pays one context variable look-up.
 """

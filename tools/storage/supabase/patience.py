@@ -1,4 +1,4 @@
-"""How long a resumable upload bears that Storage fails."""
+"""The retries of a resumable upload: which failures may pass, how many, and how long to wait."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def passes(status: int) -> bool:
 
 
 class Patience:
-    """How much may still fail.
+    """How many failures are left before the upload is given up.
 
     Attributes:
         sent: something may have reached Storage.

@@ -1,4 +1,4 @@
-"""A resumable upload, free of any input or output: which requests it takes, and what to do when one fails.
+"""A resumable upload without any input or output (sans-IO): which requests it takes, and what to do when one fails.
 
 The protocol is TUS 1.0.0 (https://tus.io/protocols/resumable-upload), with Storage's rules: every piece but the last
 measures 6 MiB, and what was stored is told by `object/info`, for the protocol knows no ids.
