@@ -48,6 +48,11 @@ _taken: OrderedDict[tuple[str, str], None] = OrderedDict()
 _on_the_way: PerLoop[dict[Likeness, set[asyncio.Event]]] = PerLoop()
 
 
+def is_free(provider: str, file_id: str) -> bool:
+    """Whether no upload of this process has taken a provider's file."""
+    return (provider, file_id) not in _taken
+
+
 def claim(provider: str, file_id: str) -> bool:
     """Take a provider's file for one upload. False if another upload of this process has it."""
     key = (provider, file_id)

@@ -8,11 +8,13 @@ followed by anything. What each request teaches about the provider goes to the t
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 
 from tools.engine.claims import Likeness, awaiting_answer, claim, listed_name
 from tools.engine.errors import (
+    AmbiguousListingError,
     ConnectionLostError,
     ConnectionNotMadeError,
     FileChangedError,
@@ -29,6 +31,7 @@ from tools.engine.reading import FileSource
 from tools.engine.throttle import LONGEST_HOLD_SECONDS, request_place
 from tools.engine.transport import post_file
 from tools.errors import MissingKeyError
+from tools.journal.policy import Undertaking
 from tools.providers.answers import NoFileIdError
 from tools.providers.refusals import refuses_for_good, refuses_in_success
 from tools.settings import get_settings
@@ -67,9 +70,11 @@ async def deliver(
     *,
     purpose: str,
     pace: Pace = REAL_PACE,
-    attempts: Attempts | None = None,
+    journaled: Undertaking | None = None,
 ) -> str:
-    """Upload a file and return the provider's id of it; `attempts` says how often it was sent, and with what outcome.
+    """Upload a file and return the provider's id of it.
+
+    The `attempts` of `journaled` say then how often it was sent, and with what outcome.
 
     Raises:
         ConnectionNotMadeError: nothing was sent, in any attempt.
@@ -80,7 +85,7 @@ async def deliver(
         FileChangedError, OSError: the file cannot be read as it was.
     """
     likeness = likeness_of(provider, source, purpose)
-    attempts = Attempts() if attempts is None else attempts
+    attempts = Attempts() if journaled is None else journaled.attempts
     began = pace.clock()
     sent = False
     retry = refusals = 0
@@ -93,7 +98,7 @@ async def deliver(
         sent = sent or not isinstance(outcome.error, ConnectionNotMadeError)
         error = _as_seen_from_outside(outcome.error, sent=sent)
         if outcome.open_outcome:
-            found = await _look_for(provider, likeness, began=began, pace=pace, cause=error)
+            found = await _look_for(provider, likeness, journaled, began=began, pace=pace, cause=error)
             if found is not None:
                 attempts.settle_last()
                 return found
@@ -173,14 +178,26 @@ def _judged(error: HttpStatusError) -> _Failure:
 
 
 async def _look_for(
-    provider: Provider, likeness: Likeness, *, began: float, pace: Pace, cause: Exception
+    provider: Provider,
+    likeness: Likeness,
+    journaled: Undertaking | None,
+    *,
+    began: float,
+    pace: Pace,
+    cause: Exception,
 ) -> str | None:
     """Look at the provider's listing, and again a little later."""
+
+    async def look() -> str | None:
+        return await find_upload(provider, likeness, seconds_ago=pace.clock() - began, journaled=journaled)
+
     try:
-        found = await find_upload(provider, likeness, seconds_ago=pace.clock() - began)
+        found = None
+        with suppress(AmbiguousListingError):  # the other upload may be over in a moment
+            found = await look()
         if found is None:
             await pace.sleep(_SECOND_LOOK_SECONDS)
-            found = await find_upload(provider, likeness, seconds_ago=pace.clock() - began)
+            found = await look()
     except ListingUnavailableError as unknown:
         cause.add_note(f"Not sent again, because it may have arrived: {unknown}")
         raise cause from unknown

@@ -141,3 +141,7 @@ class UnusableAnswerError(EngineError):
 
 class ListingUnavailableError(EngineError):
     """A provider's listing of files cannot be had, so an upload of unknown outcome cannot be looked for."""
+
+
+class AmbiguousListingError(ListingUnavailableError):
+    """A listed file may be this upload's or another one's that is not over."""

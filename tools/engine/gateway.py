@@ -149,10 +149,9 @@ async def _store(storage: BlockingStorage | StreamingStorage, provider: Provider
 async def _deliver(
     provider: Provider, source: FileSource, purpose: str, pace: Pace, journaled: Undertaking | None
 ) -> str:
-    attempts = None if journaled is None else journaled.attempts
     try:
         await source.still_there()  # the SDKs open the file a second time, so callers know a failure where it vanished
-        return await deliver(provider, source, purpose=purpose, pace=pace, attempts=attempts)
+        return await deliver(provider, source, purpose=purpose, pace=pace, journaled=journaled)
     except ConnectionNotMadeError as error:
         # the storage has its copy by now, so this must not stand as a proof that nothing was sent
         symptom = provider.wording(error)

@@ -8,10 +8,14 @@ from email.utils import mktime_tz, parsedate_tz
 
 from pydantic import BaseModel, ValidationError
 
-from tools.engine.claims import Likeness, claim, listed_name, neighbours_answered
-from tools.engine.errors import HttpStatusError, ListingUnavailableError, TransportError
+from tools.engine.claims import Likeness, claim, is_free, listed_name, neighbours_answered
+from tools.engine.errors import AmbiguousListingError, HttpStatusError, ListingUnavailableError, TransportError
 from tools.engine.providers import Provider
+from tools.engine.threads import run_in_thread
 from tools.engine.transport import Answer, get
+from tools.journal.errors import JournalError
+from tools.journal.intent import State
+from tools.journal.policy import Undertaking
 from tools.settings import MEGABYTE, get_settings
 
 _MAX_PAGE_BYTES = 4 * MEGABYTE
@@ -42,21 +46,43 @@ class _Listing:
     taken_at: float
 
 
-async def find_upload(provider: Provider, likeness: Likeness, *, seconds_ago: float) -> str | None:
+async def find_upload(
+    provider: Provider, likeness: Likeness, *, seconds_ago: float, journaled: Undertaking | None = None
+) -> str | None:
     """The id of the file that an upload which began `seconds_ago` has made; it is claimed for the caller.
 
-    The oldest of several is taken: later ones are a retry's or a neighbour's.
+    The oldest of several is taken: later ones are a retry's or a neighbour's. With `journaled`, the journal says which
+    files are those of other uploads: of legacy, of other processes and of other machines.
 
     Raises:
-        ListingUnavailableError: the provider cannot be asked, so nobody knows.
+        ListingUnavailableError: the provider, or the journal, cannot be asked, so nobody knows.
+        AmbiguousListingError: a file is there that may as well be of an upload that is not over.
     """
     listing = await _list(provider, purpose=likeness.purpose)
     await neighbours_answered(likeness)  # whatever they made is claimed now
     since = listing.taken_at - seconds_ago - _SLACK_SECONDS
-    for file in sorted(listing.files, key=lambda file: file.created_at):
-        if _likeness(provider, file) == likeness and file.created_at >= since and claim(provider.name, file.id):
-            return file.id
-    return None
+    found = [
+        file.id
+        for file in sorted(listing.files, key=lambda file: file.created_at)
+        if _likeness(provider, file) == likeness and file.created_at >= since and is_free(provider.name, file.id)
+    ]
+    if found and journaled is not None:
+        found = await run_in_thread(_not_of_others, found, journaled)
+    return next((file_id for file_id in found if claim(provider.name, file_id)), None)
+
+
+def _not_of_others(found: list[str], journaled: Undertaking) -> list[str]:
+    """The files that no other upload has made, as far as the journal knows. Blocks."""
+    try:
+        others = journaled.journal.namesakes(journaled.intent)
+    except JournalError as error:
+        raise ListingUnavailableError(f"a file is there that may be another upload's: {error}") from error
+    named = {other.facts.provider_file_id for other in others}
+    left = [file_id for file_id in found if file_id not in named]
+    sha256 = journaled.intent.sha256
+    if left and any(other.state is not State.DONE and other.intent.sha256 != sha256 for other in others):
+        raise AmbiguousListingError("a file is there that may be of another upload of this name and size")
+    return left
 
 
 def _likeness(provider: Provider, file: _ListedFile) -> Likeness:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tools.engine.delivery import likeness_of
-from tools.engine.errors import ListingUnavailableError
+from tools.engine.errors import AmbiguousListingError, ListingUnavailableError
 from tools.engine.listing import find_upload
 from tools.engine.loops import PerLoop
 from tools.engine.pace import REAL_PACE, Pace
@@ -111,7 +111,11 @@ async def _found(broken: _Broken) -> str | None:
     for pause in _LOOKS_AFTER_SECONDS:
         await broken.pace.sleep(pause)
         try:
-            found = await find_upload(broken.provider, likeness, seconds_ago=broken.undertaking.under_way)
+            found = await find_upload(
+                broken.provider, likeness, seconds_ago=broken.undertaking.under_way, journaled=broken.undertaking
+            )
+        except AmbiguousListingError:
+            continue  # the other upload may be over in a moment
         except ListingUnavailableError:
             return None
         if found is not None:

@@ -126,6 +126,17 @@ class Journal(Protocol):
         """
         ...
 
+    def namesakes(self, intent: Intent) -> Sequence[Entry]:
+        """Other uploads that this journal still has whose files a provider's listing cannot tell from this one's.
+
+        They went to the same provider and account, with the same purpose, name and size; the content may be another.
+        Those that made no file (`FAILED`) are left out. Blocks.
+
+        Raises:
+            JournalError: the journal cannot be read.
+        """
+        ...
+
     def take_over(self, upload_id: str) -> Entry | None:
         """Become the owner of an unfinished intent that nobody works on, in one atomic step. Blocks.
 

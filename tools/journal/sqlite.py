@@ -93,6 +93,10 @@ class SqliteJournal:
         """See `Journal.unfinished`."""
         return self._answer(tables.unfinished) if self.path.exists() else []
 
+    def namesakes(self, intent: Intent) -> Sequence[Entry]:
+        """See `Journal.namesakes`."""
+        return self._answer(lambda database: tables.namesakes(database, intent)) if self.path.exists() else []
+
     def take_over(self, upload_id: str) -> Entry | None:
         """See `Journal.take_over`."""
         now = self._now()

@@ -80,6 +80,12 @@ _UNFINISHED = (
     f"WHERE state IN ({_STATES['claiming']}, {_STATES['unresolved']})"
 )
 
+_NAMESAKES = (
+    f"SELECT {', '.join(_ENTRY)} FROM upload_intents WHERE provider = :provider AND account = :account "  # noqa: S608  # as above
+    "AND purpose = :purpose AND size = :size AND filename = :filename AND upload_id <> :upload_id "
+    f"AND state <> '{State.FAILED}'"
+)
+
 _FORGET = (
     f"DELETE FROM upload_intents WHERE state IN ({_STATES['finished']}) AND finished_at <= max(:before, coalesce("  # noqa: S608  # as above
     f"(SELECT finished_at FROM upload_intents WHERE state IN ({_STATES['finished']}) "
@@ -97,7 +103,7 @@ def open_intent(
     now: float,
 ) -> Opening:
     """See `Journal.open`."""
-    content = {name: _storable(value) for name, value in asdict(intent).items()}
+    content = _content(intent)
     finished = database.execute(_FIND_FINISHED, content | {"since": now - overlapping}).fetchone()
     if finished is not None:
         return Finished(upload_id=finished[0], provider_file_id=finished[1])
@@ -124,6 +130,11 @@ def close(database: sqlite3.Connection, upload_id: str, state: State, facts: Fac
 def unfinished(database: sqlite3.Connection) -> list[Entry]:
     """See `Journal.unfinished`."""
     return [_entry(row) for row in database.execute(f"{_UNFINISHED} ORDER BY began_at, upload_id")]
+
+
+def namesakes(database: sqlite3.Connection, intent: Intent) -> list[Entry]:
+    """See `Journal.namesakes`."""
+    return [_entry(row) for row in database.execute(_NAMESAKES, _content(intent))]
 
 
 def take_over(
@@ -177,6 +188,10 @@ def _entry(row: tuple[object, ...]) -> Entry:
         facts=Facts(**facts),  # type: ignore[arg-type]  # likewise
         **values | {"state": State(str(values["state"]))},  # type: ignore[arg-type]  # likewise
     )
+
+
+def _content(intent: Intent) -> dict[str, object]:
+    return {name: _storable(value) for name, value in asdict(intent).items()}
 
 
 def _storable(value: object) -> object:

@@ -126,6 +126,14 @@ class SupabaseJournal:
             shared = []
         return sorted([*shared, *self._local.unfinished()], key=lambda entry: entry.intent.began_at)
 
+    def namesakes(self, intent: Intent) -> Sequence[Entry]:
+        """See `Journal.namesakes`: those of all machines, and those that only this machine knows."""
+        try:
+            shared = self._answer(self._running().remote.namesakes(intent))
+        except UnusableError:
+            shared = []
+        return [*shared, *self._local.namesakes(intent)]
+
     def take_over(self, upload_id: str) -> Entry | None:
         """See `Journal.take_over`."""
         taken = self._local.take_over(upload_id)

@@ -119,6 +119,14 @@ class Remote:
         """
         return [requests.entry(row) for row in (await self.ask(requests.list_unfinished())).rows]
 
+    async def namesakes(self, intent: Intent) -> list[Entry]:
+        """See `Journal.namesakes`.
+
+        Raises:
+            JournalError: the database cannot tell.
+        """
+        return [requests.entry(row) for row in (await self.ask(requests.list_namesakes(intent))).rows]
+
     async def figures(self) -> tuple[int, int, int]:
         """How many uploads are under way, left by the dead, and of unknown outcome.
 

@@ -170,6 +170,14 @@ def list_unfinished() -> Request:
     return Request(method="GET", query=(_states((*CLAIMING, *UNRESOLVED)), *order))
 
 
+def list_namesakes(intent: Intent) -> Request:
+    """Other uploads of the same name and size, the latest first."""
+    alike = tuple((name, f"eq.{getattr(intent, name)}") for name in ("provider", "account", "purpose", "size"))
+    others = (("filename", f"eq.{escaped(intent.filename)}"), ("upload_id", f"neq.{intent.upload_id}"))
+    order = (("order", "began_at.desc,upload_id.asc"), ("limit", str(MAX_LISTED)))
+    return Request(method="GET", query=(*alike, *others, ("state", f"neq.{State.FAILED}"), *order))
+
+
 def count_under_way() -> Request:
     """How many uploads somebody works on."""
     return _count((_states((*CLAIMING, *UNRESOLVED)), ("lease_until", "gte.now")))
