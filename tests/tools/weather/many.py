@@ -6,7 +6,6 @@ has installed. The services and the state are those of the environment.
 
 from __future__ import annotations
 
-import gc
 import itertools
 import json
 import sys
@@ -19,6 +18,7 @@ import psutil
 from flags import FileFlagAdmin
 from migration import Side
 from tests.migration.helpers import eventually
+from tests.tools.weather.footprint import memory
 from tools.composition import Installation, decision_now, running
 from tools.providers.kimi import kimi_files
 from tools.settings import MEGABYTE, get_settings
@@ -61,11 +61,10 @@ def _upload(folder: Path) -> str:
 
 
 def _measured(installation: Installation) -> dict[str, float]:
-    gc.collect()
     installation.ledger.flush()
     process = psutil.Process()
     return {
-        "MiB": process.memory_info().rss / MEGABYTE,
+        **memory(),
         "descriptors": process.num_fds(),
         "threads": process.num_threads(),
         "state MiB": sum(map(_size_of, get_settings().shim_home.glob("*.db*"))) / MEGABYTE,

@@ -23,6 +23,8 @@ from tools.sandbox import FaultKind, RunningSandbox, ServiceName
 ROOT = Path(__file__).parents[3]
 ENDED_BY_SIGTERM = -signal.SIGTERM
 LONGEST_LIFE_SECONDS = 0.8
+PATIENCE_SECONDS = 300.0
+"""For a machine that has much else to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +42,17 @@ class Uploading:
     def end(self) -> int:
         """Send the signal, and wait for the end."""
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(60)
+        assert eventually(lambda: self.process.poll() is not None, PATIENCE_SECONDS), self.stacks()
+        return self.process.wait()
+
+    def wait_for(self, what: str) -> None:
+        """Wait until it has noted something of this kind."""
+        assert eventually(lambda: bool(self.noted(what)), PATIENCE_SECONDS), self.stacks()
+
+    def stacks(self) -> str:
+        """End it, and say where its threads were."""
+        self.process.send_signal(signal.SIGABRT)
+        return self.process.communicate()[1]
 
 
 Start = Callable[..., Uploading]
@@ -68,13 +80,14 @@ def start(sandbox: RunningSandbox, tmp_path: Path) -> Iterator[Start]:
             "SHIM_HOME": str(folder / "home"),
             "DRAIN_TIMEOUT": str(drain_seconds),
         }
-        command = [sys.executable, "-m", "tests.tools.weather.uploading", str(folder), mode, handler]
+        program = ["-X", "faulthandler", "-m", "tests.tools.weather.uploading"]
+        command = [sys.executable, *program, str(folder), mode, handler]
         process = subprocess.Popen(  # noqa: S603  # our own program
             command, cwd=ROOT, env=environment, text=True, stderr=subprocess.PIPE
         )
         started.append(process)
         uploading = Uploading(process, folder / "log")
-        assert eventually(lambda: bool(uploading.noted("begun")), 60)
+        uploading.wait_for("begun")
         return uploading
 
     yield make
@@ -101,7 +114,7 @@ def one_end(start: Start, sandbox: RunningSandbox, mode: str, *, candidate: bool
     sandbox.set_limits(kimi_max_files=100_000, glm_max_files=100_000)
     sandbox.inject(FaultKind.LATENCY, ServiceName.KIMI, "files.create", seconds=0.05, times=None)
     uploading = start(mode, candidate=candidate)
-    assert eventually(lambda: bool(uploading.noted("answered")), 60)
+    uploading.wait_for("answered")
     time.sleep(after)
     assert uploading.end() == ENDED_BY_SIGTERM
     return len(uploading.noted("begun")), assert_that_all_is_answered(uploading, sandbox)
