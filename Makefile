@@ -45,8 +45,8 @@ sbom: $(VENV)/development  ## write build/sbom.json: what is installed to run th
 	@mkdir -p build
 	$(BIN)/python -m cyclonedx_py requirements requirements.lock --output-reproducible --output-file build/sbom.json
 
-audit: $(VENV)/development  ## ask for known vulnerabilities of what is locked; this alone needs the network
-	$(BIN)/pip-audit --requirement requirements.lock --disable-pip --require-hashes
+audit: $(VENV)/development  ## ask for known vulnerabilities of what is locked; this alone needs the network, or ARGS="... --osv-url ..."
+	$(BIN)/pip-audit --strict --requirement requirements.lock --disable-pip --require-hashes $(ARGS)
 
 clean:  ## remove what the other targets made
 	rm -rf $(VENV) build *.egg-info

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
@@ -102,3 +107,56 @@ def test_the_sbom_is_valid_and_complete(tmp_path: Path) -> None:
     assert {name: each["version"] for name, each in components.items()} == {
         name: version for name, (version, _) in entries().items()
     }
+
+
+@contextmanager
+def advisories(*, affected: str, answers: bool) -> Iterator[str]:
+    """A server of advisories in OSV's form that knows one, about the package `affected`; its address."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            known = {"vulns": [{"id": "PYSEC-1", "summary": "a hole", "affected": []}]}
+            self.send_response(200 if answers else 404)
+            self.end_headers()
+            self.wfile.write(json.dumps(known if asked["package"]["name"] == affected else {}).encode())
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.mark.parametrize(
+    ("affected", "answers", "code", "told"),
+    [
+        ("nothing of ours", True, 0, "No known vulnerabilities found"),
+        ("aiohttp", True, 2, "PYSEC-1"),
+        ("nothing of ours", False, 2, "Error"),
+    ],
+    ids=["sound", "vulnerable", "unanswered"],
+)
+def test_the_audit_fails_unless_all_that_is_locked_was_found_sound(
+    tmp_path: Path, affected: str, code: int, told: str, *, answers: bool
+) -> None:
+    """As `make audit` does it: a known vulnerability fails it, and so does a service that says nothing of a package."""
+    with advisories(affected=affected, answers=answers) as address:
+        options = f"--vulnerability-service osv --osv-url {address} --cache-dir {tmp_path} --progress-spinner off"
+        make = [shutil.which("make") or "make", "--assume-old", ".venv/development", "audit"]
+        finished = subprocess.run(  # noqa: S603  # our own
+            [*make, f"BIN={Path(sys.executable).parent}", f"ARGS={options}"],
+            cwd=REPOSITORY,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=300,
+        )
+    assert finished.returncode == code, finished.stderr
+    assert told in finished.stdout + finished.stderr
