@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from migration import GuardStoreError
-from migration.guard import Guard, GuardStanding, GuardStore, Record, replayed
+from migration.guard import Guard, GuardStanding, GuardStore, Record, _store, replayed
 from migration.guard._desk import Desk
 from tests.migration.guard.making import bad
 from tests.migration.guard.switching import Flags, ShareRouter, calls_until, work
@@ -26,6 +26,7 @@ def store(tmp_path: Path) -> GuardStore:
 
 
 def _write(path: Path, number: int) -> None:
+    pytest.MonkeyPatch().setattr(_store, "LOCKED_SECONDS", 60.0)  # SQLite is not fair, and a busy machine is slow
     store = GuardStore(path)
     for _ in range(EACH):
         store.add_calls([("m", 0, bad(probability=0.1))], process=f"{number}")

@@ -113,7 +113,7 @@ def test_what_was_not_compared_is_no_success(run_here: RunHere, document: Path, 
     path = tmp_path / "report.xml"
     finished = run_here("compare", document, "--provider", "glm", "--junit", path, SHADOW_TIMEOUT="0.001")
     assert finished.code == ExitCode.FAILED
-    assert "not finished within 0.001 s" in finished.out
+    assert "within 0.001 s" in finished.out  # it was not finished, or did not even begin
     [suite] = JUnitXml.fromfile(str(path))
     assert suite.skipped == 2
 

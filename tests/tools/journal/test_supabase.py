@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.tools.journal.supabase_making import (
+    ANSWER_SECONDS,
     Project,
     awaited,
     eventually,
@@ -52,7 +54,7 @@ def test_an_upload_stands_in_the_table_from_its_intent_to_its_end(
     journal: SupabaseJournal, elsewhere: SupabaseJournal
 ) -> None:
     """What one machine writes down, another one reads: state, facts, owner, and a lease that has begun."""
-    wanted = intent(filename="Bericht \\ 'x'.txt", path="/srv/Bericht\udcff \\u0041.txt")
+    wanted, began = intent(filename="Bericht \\ 'x'.txt", path="/srv/Bericht\udcff \\u0041.txt"), time.monotonic()
     assert opened(journal, wanted) == Opened()
     journal.note(wanted.upload_id, State.STORED, Facts(supabase_file_id="object-1"))
     journal.note(wanted.upload_id, State.SENDING)
@@ -62,7 +64,7 @@ def test_an_upload_stands_in_the_table_from_its_intent_to_its_end(
     assert (entry.state, entry.facts) == (State.SENDING, Facts(supabase_file_id="object-1"))
     assert (entry.owner, entry.finished_at) == (journal.owner, None)
     assert entry.lease_until is not None
-    assert 50 < entry.lease_until - entry.intent.began_at <= 61
+    assert 50 < entry.lease_until - entry.intent.began_at <= 61 + (time.monotonic() - began)
     journal.close(wanted.upload_id, State.DONE, Facts(provider_file_id="file-1", attempts=1))
     assert journal.flush(5)
     assert elsewhere.unfinished() == []
@@ -97,13 +99,14 @@ def test_who_waited_gets_the_file_of_the_one_that_held_the_claim(
 
 def test_a_later_call_uploads_again(journal: SupabaseJournal, elsewhere: SupabaseJournal) -> None:
     """A call that began after an upload had ended gets nothing of it, neither here nor on another machine."""
-    wanted, next_one, last = intent(), intent(), intent()
+    wanted, next_one = intent(), intent()
     assert opened(journal, wanted) == Opened()
     journal.close(wanted.upload_id, State.DONE, Facts(provider_file_id="file-1"))
     assert opened(journal, next_one) == Opened()
     journal.close(next_one.upload_id, State.DONE, Facts(provider_file_id="file-2"))
-    assert journal.flush(5)
-    assert opened(elsewhere, last) == Opened()
+    assert journal.flush(ANSWER_SECONDS)
+    # another machine may take what ended within the time that its own question took for what ended meanwhile
+    assert eventually(lambda: opened(elsewhere, intent()) == Opened())
 
 
 def test_after_a_failure_who_waited_claims_the_content(journal: SupabaseJournal, elsewhere: SupabaseJournal) -> None:

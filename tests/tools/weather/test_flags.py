@@ -173,8 +173,15 @@ def test_nobody_listens(uploads: Uploads) -> None:
 
 def test_staleness_is_seen(uploads: Uploads, capture: Capture) -> None:
     """Decisions on doubtful and on dead flags are marked on their spans, in the ledger, and so in `shim status`."""
-    uploads.proxy.weather(Fault(blow=Blow.STALL))
-    uploads.upload_until(lambda decision: decision.reason is Reason.STALE and decision.serve is Side.CANDIDATE)
+
+    def doubtful() -> bool:
+        """Flags are in doubt for a second, which a slow machine may spend on one upload."""
+        uploads.proxy.weather(SOUND)
+        uploads.upload_until(lambda decision: decision.reason is not Reason.STALE)
+        uploads.proxy.weather(Fault(blow=Blow.STALL))
+        return uploads.upload_until(lambda decision: decision.reason is Reason.STALE).serve is Side.CANDIDATE
+
+    assert eventually(doubtful, 60)
     uploads.upload_until(lambda decision: decision.reason is Reason.STALE and decision.serve is Side.LEGACY)
     reasons = [span.attributes.get("feature_flag.result.reason") for span in capture.spans() if span.attributes]
     assert "stale" in reasons
