@@ -150,3 +150,18 @@ def scripted_server() -> Iterator[ScriptedServer]:
         script.released.set()
         server.shutdown()
         server.server_close()
+
+
+TOKEN = "*:development.a-planted-secret-token"
+ALL = payload(feature(rollout("100")))
+NONE = payload(feature(rollout("0")))
+
+
+class Clock:
+    """Seconds that a test can add to."""
+
+    def __init__(self) -> None:
+        self.ahead = 0.0
+
+    def __call__(self) -> float:
+        return time.monotonic() + self.ahead

@@ -17,27 +17,16 @@ import flags._poll
 from flags import Freshness, UnleashRouter
 from migration import Reason, Side
 from tests.flags.helpers import (
+    NONE,
     ScriptedServer,
     decide_until,
     eventually,
-    feature,
     make_call,
-    payload,
-    rollout,
     scripted_server,
 )
 from tests.support.tcp_proxy import SOUND, Fault, TcpProxy, http_answer, tcp_proxy
 
-ALL = payload(feature(rollout("100")))
-NONE = payload(feature(rollout("0")))
 MEGABYTE = b" " * 1024 * 1024
-
-
-@pytest.fixture
-def server() -> Iterator[ScriptedServer]:
-    with scripted_server() as script:
-        script.body = ALL
-        yield script
 
 
 @pytest.fixture

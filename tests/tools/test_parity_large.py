@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from migration import Side
-from tests.tools.test_parity import PROVIDERS, Provider, outcome_of, run_new, shimmed
+from tests.tools.parity import PROVIDERS, Provider, outcome_of, run_new, shimmed
 from tools.sandbox import Fault, FaultKind, RunningSandbox, ServiceName
 from tools.settings import MEGABYTE, Settings, use_settings
 from tools.storage import get_storage

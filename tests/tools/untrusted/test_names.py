@@ -12,7 +12,7 @@ from typing import Any
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from tests.tools.test_parity import PROVIDERS, outcome_of, run_new
+from tests.tools.parity import PROVIDERS, outcome_of, run_new
 from tests.tools.untrusted.conftest import Ground
 from tools.storage.keys import decode_key, encode_key
 from tools.storage.local import LocalStorage

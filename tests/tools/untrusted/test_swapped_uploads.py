@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.support.monolith import SetEnvironment
-from tests.tools.test_parity import PROVIDERS, Meddling, Provider, outcome_of, run_new
+from tests.tools.parity import PROVIDERS, Meddling, Provider, outcome_of, run_new
 from tests.tools.untrusted.conftest import SECRET, Ground
 from tools.engine import gateway
 from tools.engine.errors import FileChangedError
