@@ -1,15 +1,22 @@
-"""A scripted HTTP server that keeps the bytes it got, and a pace at which nobody waits."""
+"""A scripted HTTP server that keeps the bytes it got, its lists of files, and a pace at which nobody waits."""
 
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TypeVar
+from email.utils import formatdate
+from pathlib import Path
+from typing import Any, TypeVar
 
+import pytest
+
+from tools.engine.gateway import upload_through_gateway
 from tools.engine.pace import Pace
+from tools.engine.providers import Provider
 from tools.engine.throttle import LaneStatus, snapshot
 
 T = TypeVar("T")
@@ -136,3 +143,30 @@ async def all_of(uploads: Iterable[Awaitable[T]]) -> list[T]:
 
 async def _awaited(upload: Awaitable[T]) -> T:
     return await upload
+
+
+def listed_file(file_id: str, *, created_at: float | None = None, **changes: Any) -> dict[str, Any]:
+    """A file as a provider lists it: `a.txt` with 7 bytes for `agent`, made now."""
+    entry = {
+        "id": file_id,
+        "object": "file",
+        "bytes": 7,
+        "created_at": int(time.time() if created_at is None else created_at),
+        "filename": "a.txt",
+        "purpose": "agent",
+    }
+    return {**entry, **changes}
+
+
+def listing_of(*files: dict[str, Any], has_more: bool = False, date: float | None = None) -> Reply:
+    """A provider's list of files."""
+    body = json.dumps({"object": "list", "data": files, "has_more": has_more}).encode()
+    return Reply(body=body, headers={} if date is None else {"Date": formatdate(date, usegmt=True)})
+
+
+async def our_error(provider: Provider, path: Path, storage: Any, waits: Waits) -> Exception:
+    """What an upload through the gateway raises."""
+    with pytest.raises(Exception) as caught:  # noqa: PT011  # whichever it is, it is looked at
+        await upload_through_gateway(provider, str(path), storage, "agent", pace=waits.pace)
+    assert isinstance(caught.value, Exception)
+    return caught.value

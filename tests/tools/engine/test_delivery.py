@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import time
 from collections.abc import Callable
-from email.utils import formatdate
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.tools.engine.support import Reply, Waits, WireServer, chain_of
-from tools.engine.claims import Likeness, awaiting_answer, claim, listed_name
+from tests.tools.engine.support import Reply, Waits, WireServer, chain_of, listed_file, listing_of
+from tools.engine.claims import claim
 from tools.engine.delivery import deliver
 from tools.engine.errors import ConnectionNotMadeError, HttpStatusError, TransportError
 from tools.engine.gateway import upload_through_gateway
-from tools.engine.listing import find_upload
 from tools.engine.providers import GLM, KIMI, Provider
 from tools.engine.reading import open_source
 from tools.engine.throttle import LONGEST_HOLD_SECONDS
@@ -30,23 +25,6 @@ MakeFile = Callable[[str, bytes], Path]
 DROPPED = Reply(status=None)
 OVERLOADED = Reply(status=429, body=b'{"error": {"message": "overloaded"}}')
 FAILED = Reply(status=500, body=b'{"error": {"message": "failed"}}')
-
-
-def _listed(file_id: str, *, created_at: float | None = None, **changes: Any) -> dict[str, Any]:
-    entry = {
-        "id": file_id,
-        "object": "file",
-        "bytes": 7,
-        "created_at": int(time.time() if created_at is None else created_at),
-        "filename": "a.txt",
-        "purpose": "agent",
-    }
-    return {**entry, **changes}
-
-
-def _listing(*files: dict[str, Any], has_more: bool = False, date: float | None = None) -> Reply:
-    body = json.dumps({"object": "list", "data": files, "has_more": has_more}).encode()
-    return Reply(body=body, headers={} if date is None else {"Date": formatdate(date, usegmt=True)})
 
 
 async def _deliver(provider: Provider, path: Path, waits: Waits) -> str:
@@ -137,7 +115,7 @@ async def test_a_file_whose_answer_was_lost_is_found_and_not_sent_again(
 ) -> None:
     """The listing decides: what is there is taken."""
     wire.replies = [reply]
-    wire.listing = _listing(_listed("mine", filename=f"{provider.name}.txt"))
+    wire.listing = listing_of(listed_file("mine", filename=f"{provider.name}.txt"))
     found = await _deliver(provider, make_file(f"{provider.name}.txt", b"content"), waits)
     assert found == "mine"
     assert len(wire.posts) == 1
@@ -151,7 +129,7 @@ async def test_a_file_that_is_not_listed_is_looked_for_twice_and_then_sent_again
 ) -> None:
     """A listing may lag; only after a second look the file counts as not made."""
     wire.replies = [DROPPED, Reply(body=b'{"id": "second"}')]
-    wire.listing = _listing()
+    wire.listing = listing_of()
     assert await _deliver(provider, make_file("a.txt", b"content"), waits) == "second"
     assert [request.line.split()[0] for request in wire.requests] == ["POST", "GET", "GET", "POST"]
     assert waits.seconds == [1.0, provider.first_delay]
@@ -202,86 +180,11 @@ async def test_an_unreachable_listing_proves_nothing_about_the_upload(
 async def test_the_last_failure_is_looked_into_as_well(wire: WireServer, make_file: MakeFile, waits: Waits) -> None:
     """After the last attempt there is a look, and then the error of that attempt."""
     wire.replies = [DROPPED, DROPPED, FAILED]
-    wire.listing = _listing()
+    wire.listing = listing_of()
     with pytest.raises(HttpStatusError, match="answered 500"):
         await _deliver(KIMI, make_file("a.txt", b"content"), waits)
     methods = [request.line.split()[0] for request in wire.requests]
     assert methods == ["POST", "GET", "GET"] * 3
-
-
-UNLIKE = [
-    _listed("x", filename="b.txt"),
-    _listed("x", bytes=8),
-    _listed("x", purpose="batch"),
-    _listed("x", created_at=time.time() - 3600),
-]
-
-
-@pytest.mark.parametrize("file", UNLIKE, ids=["name", "size", "purpose", "age"])
-@pytest.mark.usefixtures("wire_settings")
-async def test_only_a_file_that_is_like_the_upload_is_taken(wire: WireServer, file: dict[str, Any]) -> None:
-    """Name, size, purpose and time must all fit."""
-    likeness = Likeness(provider="kimi", filename="a.txt", size=7, purpose="agent")
-    wire.listing = _listing(file)
-    assert await find_upload(KIMI, likeness, seconds_ago=10) is None
-
-
-@pytest.mark.usefixtures("wire_settings")
-async def test_time_is_read_from_the_providers_clock(wire: WireServer) -> None:
-    """A clock here that is wrong by hours makes neither old files new nor new files old."""
-    likeness = Likeness(provider="kimi", filename="a.txt", size=7, purpose="agent")
-    hours_ago = time.time() - 4 * 3600
-    wire.listing = _listing(
-        _listed("old", created_at=hours_ago - 60), _listed("new", created_at=hours_ago - 5), date=hours_ago
-    )
-    assert await find_upload(KIMI, likeness, seconds_ago=10) == "new"
-
-
-@pytest.mark.usefixtures("wire_settings")
-async def test_of_several_files_the_oldest_free_one_is_taken(wire: WireServer) -> None:
-    """Two uploads that both lost their answers get two different files."""
-    likeness = Likeness(provider="kimi", filename="a.txt", size=7, purpose="agent")
-    now = time.time()
-    wire.listing = _listing(
-        _listed("third", created_at=now + 2), _listed("first", created_at=now), _listed("second", created_at=now + 1)
-    )
-    found = [await find_upload(KIMI, likeness, seconds_ago=10) for _ in range(4)]
-    assert found == ["first", "second", "third", None]
-
-
-@pytest.mark.usefixtures("wire_settings")
-async def test_pages_are_followed_to_their_end(wire: WireServer) -> None:
-    """GLM lists a hundred at a time; the last of a page is where the next begins."""
-    likeness = Likeness(provider="glm", filename="a.txt", size=7, purpose="agent")
-    wire.listing = _listing(_listed("other", bytes=1), has_more=True)
-    looking = asyncio.create_task(find_upload(GLM, likeness, seconds_ago=10))
-    while len(wire.requests) < 2:  # noqa: ASYNC110  # the server only counts
-        await asyncio.sleep(0)
-    wire.listing = _listing(_listed("mine"))
-    assert await looking == "mine"
-    assert wire.requests[0].line == "GET /files?purpose=agent&limit=100 HTTP/1.1"
-    assert wire.requests[1].line == "GET /files?purpose=agent&limit=100&after=other HTTP/1.1"
-
-
-@pytest.mark.parametrize("listed", ['say "hi" \\o/.txt', "say %22hi%22 \\\\o/.txt", "say %22hi%22 \\o/.txt"])
-def test_a_name_is_recognised_in_every_form_in_which_servers_list_it(listed: str) -> None:
-    """Servers undo the form's escapes, a part of them, or none."""
-    assert listed_name(listed) == listed_name('say "hi" \\o/.txt')
-
-
-@pytest.mark.usefixtures("wire_settings")
-async def test_a_neighbours_file_is_left_to_the_neighbour(wire: WireServer) -> None:
-    """An upload that lost its answer waits for the answers of its like before it takes a file."""
-    likeness = Likeness(provider="kimi", filename="a.txt", size=7, purpose="agent")
-    wire.listing = _listing(_listed("neighbours"))
-    async with awaiting_answer(likeness):
-        looking = asyncio.create_task(find_upload(KIMI, likeness, seconds_ago=10))
-        await wire.arrived.wait()
-        for _ in range(50):
-            await asyncio.sleep(0)
-        assert not looking.done()
-        claim("kimi", "neighbours")
-    assert await looking is None
 
 
 @pytest.mark.usefixtures("wire_settings")

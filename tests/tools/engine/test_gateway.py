@@ -14,15 +14,13 @@ from typing import Any
 
 import pytest
 
-from tests.tools.engine.support import KEY, Reply, Waits, WireServer, chain_of
+from tests.tools.engine.support import KEY, Reply, Waits, WireServer, chain_of, our_error
 from tools.async_file_upload_refactored import (
     upload_via_supabase_gateway_glm_async,
     upload_via_supabase_gateway_kimi_async,
 )
-from tools.engine.errors import ConnectionNotMadeError, FileChangedError
-from tools.engine.gateway import upload_through_gateway
+from tools.engine.errors import ConnectionNotMadeError
 from tools.engine.providers import GLM, KIMI, Provider
-from tools.engine.reading import FileSource
 from tools.providers.glm.glm_files import upload_via_supabase_gateway_glm
 from tools.providers.kimi.kimi_files import upload_via_supabase_gateway_kimi
 from tools.settings import MEGABYTE, Settings, use_settings
@@ -42,13 +40,6 @@ PROVIDERS = [
 async def _legacy_error(upload: Legacy, path: Path, storage: object) -> Exception:
     with pytest.raises(Exception) as caught:  # noqa: PT011  # whichever it is, it is compared
         await asyncio.to_thread(upload, str(path), storage)
-    assert isinstance(caught.value, Exception)
-    return caught.value
-
-
-async def _our_error(provider: Provider, path: Path, storage: Any, waits: Waits) -> Exception:
-    with pytest.raises(Exception) as caught:  # noqa: PT011  # as above
-        await upload_through_gateway(provider, str(path), storage, "agent", pace=waits.pace)
     assert isinstance(caught.value, Exception)
     return caught.value
 
@@ -129,7 +120,7 @@ async def test_every_answer_ends_in_the_error_that_legacy_raises(
     wire.replies = [reply]
     path = make_file("a.txt", b"content")
     theirs = await _legacy_error(legacy, path, storage)
-    ours = await _our_error(provider, path, storage, waits)
+    ours = await our_error(provider, path, storage, waits)
     assert (type(ours), str(ours)) == (type(theirs), str(theirs))
     assert type(ours) is RuntimeError
     assert KEY not in repr(ours) + repr(ours.__cause__)
@@ -155,7 +146,7 @@ async def test_unusable_paths_are_refused_as_by_legacy(
     with use_settings(small):
         for path in (tmp_path / "missing", tmp_path, tmp_path / "pipe", tmp_path / "dangling", too_large):
             theirs = await _legacy_error(legacy, path, storage)
-            ours = await _our_error(provider, path, storage, waits)
+            ours = await our_error(provider, path, storage, waits)
             assert (type(ours), str(ours)) == (type(theirs), str(theirs))
             assert type(ours) is ValueError
     assert wire.requests == []
@@ -168,7 +159,7 @@ async def test_a_missing_key_is_reported_as_by_legacy(
     path = make_file("a.txt", b"a")
     with use_settings(wire_settings.model_copy(update={"kimi_api_key": None})):
         theirs = await _legacy_error(upload_via_supabase_gateway_kimi, path, storage)
-        ours = await _our_error(KIMI, path, storage, waits)
+        ours = await our_error(KIMI, path, storage, waits)
     assert str(ours) == str(theirs) == "Failed to upload to Kimi via SDK: KIMI_API_KEY is not set"
 
 
@@ -207,7 +198,7 @@ async def test_a_failing_storage_is_reported_as_by_legacy(
     path = make_file("a.txt", b"a")
     storage = FailingStorage(tmp_path / "s", storing=KeyError("odd"))
     theirs = await _legacy_error(upload_via_supabase_gateway_kimi, path, storage)
-    ours = await _our_error(KIMI, path, storage, waits)
+    ours = await our_error(KIMI, path, storage, waits)
     assert (
         (type(ours), str(ours)) == (type(theirs), str(theirs)) == (RuntimeError, "Failed to upload to Supabase: 'odd'")
     )
@@ -284,7 +275,7 @@ async def test_an_unreachable_storage_proves_that_nothing_was_sent(
 ) -> None:
     """The storage comes first, so a connection to it that never came about is a proof."""
     unreachable = StorageUnreachableError(action="store 'a'", address="nowhere")
-    error = await _our_error(KIMI, make_file("a.txt", b"a"), FailingStorage(tmp_path / "s", storing=unreachable), waits)
+    error = await our_error(KIMI, make_file("a.txt", b"a"), FailingStorage(tmp_path / "s", storing=unreachable), waits)
     assert isinstance(error.__cause__, ConnectionNotMadeError)
     assert str(error) == f"Failed to upload to Supabase: {unreachable}"
     assert wire.requests == []
@@ -298,7 +289,7 @@ async def test_an_unreachable_provider_proves_nothing_once_the_copy_is_stored(
     path = make_file("a.txt", b"a")
     with use_settings(wire_settings.model_copy(update={"kimi_api_url": f"http://127.0.0.1:{_free_port()}"})):
         theirs = await _legacy_error(upload_via_supabase_gateway_kimi, path, storage)
-        ours = await _our_error(KIMI, path, storage, waits)
+        ours = await our_error(KIMI, path, storage, waits)
     assert str(ours) == str(theirs) == "Failed to upload to Kimi via SDK: Connection error."
     assert not _proves_that_nothing_was_sent(ours)
     assert waits.seconds == [0.5, 1.0]
@@ -313,72 +304,9 @@ async def test_a_redirect_is_not_followed(
 ) -> None:
     """File and key never go elsewhere; the status is the error."""
     wire.replies = [Reply(status=307, body=b"", headers={"Location": f"{wire.url}/elsewhere"})]
-    error = await _our_error(KIMI, make_file("a.txt", b"a"), storage, waits)
+    error = await our_error(KIMI, make_file("a.txt", b"a"), storage, waits)
     assert str(error) == "Failed to upload to Kimi via SDK: Error code: 307"
     assert len(wire.requests) == 1
-
-
-class ChangingStorage(LocalStorage):
-    """Runs something between the storing and the provider's turn."""
-
-    def __init__(self, root: Path, change: Callable[[], object]) -> None:
-        super().__init__(root)
-        self.change = change
-
-    async def upload_file_streaming(self, file_path: str, source: FileSource, *args: Any, **kwargs: Any) -> str:
-        result = await super().upload_file_streaming(file_path, source, *args, **kwargs)
-        self.change()
-        return result
-
-
-async def test_a_file_that_changes_before_the_provider_is_not_sent_whole(
-    wire: WireServer,
-    wire_settings: Settings,  # noqa: ARG001  # in force
-    make_file: MakeFile,
-    tmp_path: Path,
-    waits: Waits,
-) -> None:
-    """The form is left incomplete, so the provider makes nothing; it is neither looked for nor sent again."""
-    path = make_file("a.bin", os.urandom(2 * MEGABYTE))
-    storage = ChangingStorage(tmp_path / "s", lambda: os.truncate(path, MEGABYTE))
-    error = await _our_error(KIMI, path, storage, waits)
-    assert str(error).startswith("Failed to upload to Kimi via SDK: a.bin was changed")
-    assert isinstance(error.__cause__, FileChangedError)
-    assert wire.requests == []
-    assert waits.seconds == []
-
-
-async def test_a_file_that_vanishes_before_the_provider_reads_as_by_legacy(
-    wire_settings: Settings,  # noqa: ARG001  # in force
-    make_file: MakeFile,
-    tmp_path: Path,
-    waits: Waits,
-) -> None:
-    """The system's message stands behind the known prefix."""
-    path = make_file("a.bin", os.urandom(2 * MEGABYTE))
-    error = await _our_error(KIMI, path, ChangingStorage(tmp_path / "s", path.unlink), waits)
-    assert str(error) == f"Failed to upload to Kimi via SDK: [Errno 2] No such file or directory: '{path}'"
-
-
-async def test_a_growing_log_is_uploaded_as_it_was(
-    wire: WireServer,
-    wire_settings: Settings,  # noqa: ARG001  # in force
-    make_file: MakeFile,
-    tmp_path: Path,
-) -> None:
-    """Appending does not disturb: size, hash and bytes are those of the moment at which it was opened."""
-    content = os.urandom(2 * MEGABYTE)
-    path = make_file("a.log", content)
-
-    def append() -> None:
-        with path.open("ab") as file:
-            file.write(b"more")
-
-    result = await upload_via_supabase_gateway_kimi_async(str(path), ChangingStorage(tmp_path / "s", append))
-    assert result["size_bytes"] == len(content)
-    [request] = wire.requests
-    assert content in request.body
-    assert b"more\r\n--" not in request.body
 
 
 async def test_an_answer_without_end_is_not_read(
@@ -390,6 +318,6 @@ async def test_an_answer_without_end_is_not_read(
 ) -> None:
     """Memory is bounded against the server, too."""
     wire.replies = [Reply(body=json.dumps({"id": "x" * 2 * MEGABYTE}).encode())]
-    error = await _our_error(KIMI, make_file("a.txt", b"a"), storage, waits)
+    error = await our_error(KIMI, make_file("a.txt", b"a"), storage, waits)
     assert str(error) == "Failed to upload to Kimi via SDK: Connection error."
     assert "longer than" in str(error.__cause__)
