@@ -30,6 +30,7 @@ from tools.draining import SigtermDrain
 from tools.factories import (
     decision_now,
     flag_admin,
+    flag_switch,
     open_guard,
     open_guard_store,
     open_ledger,
@@ -65,6 +66,7 @@ __all__ = [
     "comparing",
     "decision_now",
     "flag_admin",
+    "flag_switch",
     "open_guard_store",
     "open_ledger",
     "open_rollout",

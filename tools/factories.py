@@ -12,9 +12,9 @@ from migration import Call, Decision, Ledger, calling_site
 from migration.guard import Guard, GuardStore, LedgerTallies, RolloutController, RolloutStore, Tallies
 from observability import PrometheusTallies
 from tools.audit.made import things_made
-from tools.dial import FlagDial
 from tools.errors import ConfigurationError
-from tools.guarding import FlagSwitch, ProcessMemory, policy_of
+from tools.flag_changes import FlagDial, FlagSwitch
+from tools.guarding import ProcessMemory, policy_of
 from tools.settings import Settings
 
 
@@ -30,11 +30,10 @@ def open_guard_store(settings: Settings) -> GuardStore:
 
 def open_guard(settings: Settings, router: UnleashRouter) -> Guard:
     """The guard; where it may not change the server's flags, it can only make this machine's processes use legacy."""
-    may_change = settings.unleash_url is None or settings.unleash_admin_token is not None
     return Guard(
         router,
         store=open_guard_store(settings),
-        switch=FlagSwitch(lambda: flag_admin(settings), shadow_suffix=SHADOW_SUFFIX) if may_change else None,
+        switch=flag_switch(settings),
         gauge=ProcessMemory(),
         policy=policy_of(settings.shim_guard_policy),
         hang_seconds=settings.shim_guard_hang_seconds,
@@ -43,7 +42,7 @@ def open_guard(settings: Settings, router: UnleashRouter) -> Guard:
 
 
 def flag_admin(settings: Settings) -> FlagAdmin:
-    """Whoever can change the flags: the Unleash server when one is configured, otherwise the flags file.
+    """What changes the flags: the Unleash server when one is configured, otherwise the flags file.
 
     Raises:
         ConfigurationError: a server is configured without `UNLEASH_ADMIN_TOKEN`.
@@ -60,8 +59,15 @@ def flag_admin(settings: Settings) -> FlagAdmin:
     )
 
 
+def flag_switch(settings: Settings) -> FlagSwitch | None:
+    """What turns a migration's flags off and on; None for a server without `UNLEASH_ADMIN_TOKEN`."""
+    if settings.unleash_url is not None and settings.unleash_admin_token is None:
+        return None
+    return FlagSwitch(lambda: flag_admin(settings), shadow_suffix=SHADOW_SUFFIX)
+
+
 def open_rollout(settings: Settings, migration: str) -> RolloutController:
-    """Whoever carries the rollout of a migration on; it counts the calls of this machine, or of all in Prometheus.
+    """The controller of a migration's rollout; it counts the calls of this machine, or of all in Prometheus.
 
     Raises:
         ConfigurationError: a server is configured without `UNLEASH_ADMIN_TOKEN`.
@@ -82,7 +88,7 @@ def _tallies(settings: Settings) -> Tallies:
 
 
 def open_router(settings: Settings) -> UnleashRouter:
-    """Whoever decides: by the flags of the Unleash server when one is configured, otherwise by the flags file.
+    """The router, which decides by the flags of the Unleash server when one is configured, otherwise by the flags file.
 
     Raises:
         ConfigurationError: a server is configured without `UNLEASH_API_TOKEN`.

@@ -1,4 +1,4 @@
-"""Sets the flag of a migration as its rollout intends."""
+"""Changes the flags of a migration, as its guard (`FlagSwitch`) or its rollout (`FlagDial`) decides."""
 
 from __future__ import annotations
 
@@ -13,9 +13,45 @@ class _Admin(Protocol):
 
     def get(self, name: str) -> Any: ...
     def ensure(self, name: str) -> Any: ...
+    def set_percentage(self, name: str, percentage: int) -> Any: ...
     def set_exposure(self, name: str, exposure: Exposure) -> Any: ...
     def turn_off(self, name: str, reason: str) -> Any: ...
     def turn_on(self, name: str) -> Any: ...
+
+
+class FlagSwitch:
+    """Changes the two flags of a migration.
+
+    Args:
+        admin: makes whoever can change flags; asked when something is to be changed.
+        shadow_suffix: what the second flag's name ends in.
+    """
+
+    def __init__(self, admin: Callable[[], _Admin], *, shadow_suffix: str) -> None:
+        self._admin = admin
+        self._suffix = shadow_suffix
+
+    def turn_off(self, migration: str, *, because: str) -> str:
+        """Turn the migration's flag off; the reason stands in its description.
+
+        Raises:
+            flags.FlagError: it could not be changed.
+        """
+        flag = self._admin().turn_off(migration, because)
+        return "on" if flag.enabled else "off"
+
+    def compare_more(self, migration: str, *, percent: int, because: str) -> None:
+        """Let at least `percent` of the calls be compared.
+
+        Raises:
+            flags.FlagError: it could not be changed.
+        """
+        del because  # a flag's description holds only why it is off
+        admin, name = self._admin(), migration + self._suffix
+        flag = admin.ensure(name)
+        if not flag.enabled or flag.percentage is None or flag.percentage < percent:
+            admin.set_percentage(name, percent)
+            admin.turn_on(name)
 
 
 class FlagDial:

@@ -1,10 +1,8 @@
-"""What the guard of the migrations works with here: the policy, the flags, and the memory of this process."""
+"""What the guard of the migrations works with here: the policy, and the memory of this process."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
 
 import psutil
 
@@ -36,51 +34,6 @@ def policy_of(text: str) -> Policy:
             raise ConfigurationError({_POLICY: f"{rule} is named twice"})
         chosen[rule] = Action[action.upper()]
     return Policy(**chosen)
-
-
-class _Admin(Protocol):
-    """What is needed of whoever changes flags."""
-
-    def get(self, name: str) -> Any: ...
-    def ensure(self, name: str) -> Any: ...
-    def set_percentage(self, name: str, percentage: int) -> Any: ...
-    def turn_off(self, name: str, reason: str) -> Any: ...
-    def turn_on(self, name: str) -> Any: ...
-
-
-class FlagSwitch:
-    """Changes the two flags of a migration.
-
-    Args:
-        admin: makes whoever can change flags; asked when something is to be changed.
-        shadow_suffix: what the second flag's name ends in.
-    """
-
-    def __init__(self, admin: Callable[[], _Admin], *, shadow_suffix: str) -> None:
-        self._admin = admin
-        self._suffix = shadow_suffix
-
-    def turn_off(self, migration: str, *, because: str) -> str:
-        """Turn the migration's flag off; the reason stands in its description.
-
-        Raises:
-            flags.FlagError: it could not be changed.
-        """
-        flag = self._admin().turn_off(migration, because)
-        return "on" if flag.enabled else "off"
-
-    def compare_more(self, migration: str, *, percent: int, because: str) -> None:
-        """Let at least `percent` of the calls be compared.
-
-        Raises:
-            flags.FlagError: it could not be changed.
-        """
-        del because  # a flag's description holds only why it is off
-        admin, name = self._admin(), migration + self._suffix
-        flag = admin.ensure(name)
-        if not flag.enabled or flag.percentage is None or flag.percentage < percent:
-            admin.set_percentage(name, percent)
-            admin.turn_on(name)
 
 
 class ProcessMemory:

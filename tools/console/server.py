@@ -14,7 +14,7 @@ from pathlib import Path
 
 from aiohttp import web
 
-from tools.composition import SHADOW_SUFFIX, flag_admin
+from tools.composition import flag_switch
 from tools.console.access import Access, guarded
 from tools.console.errors import ConsoleError
 from tools.console.feed import ROUND_SECONDS, Feed
@@ -22,7 +22,6 @@ from tools.console.history import comparison_in_full, decision_in_full, trace_in
 from tools.console.rollback import NotLatchedError, RollBack
 from tools.console.sources import Sources
 from tools.console.state import States
-from tools.guarding import FlagSwitch
 from tools.migrations import NAMES
 
 WINDOWS = (900.0, 120.0, 3600.0, 86_400.0)
@@ -53,7 +52,7 @@ class Console:
         self._states = States(sources, now=time.time)
         self._feed = Feed(self._states.state, every=every)
         self._acting = ThreadPoolExecutor(1, "console-rollback")  # of its own: reading must not delay it
-        self._rollback = RollBack(sources.store, _switch(sources))
+        self._rollback = RollBack(sources.store, flag_switch(sources.settings))
         self._assets = _assets()
         self._runner: web.AppRunner | None = None
 
@@ -164,13 +163,6 @@ def _assets() -> dict[str, Path]:
     own = (Path(str(each)) for each in files("tools.console").joinpath("page").iterdir())
     charts = Path(str(files("plotly").joinpath("package_data", "plotly.min.js")))
     return {path.name: path for path in (*own, charts) if path.suffix in _TYPES}
-
-
-def _switch(sources: Sources) -> FlagSwitch | None:
-    settings = sources.settings
-    if settings.unleash_url is not None and settings.unleash_admin_token is None:
-        return None
-    return FlagSwitch(lambda: flag_admin(settings), shadow_suffix=SHADOW_SUFFIX)
 
 
 def _key(request: web.Request) -> tuple[str, float]:
