@@ -32,7 +32,7 @@ _BATCH = 5000
 """Records of one transaction, before those that say the same are folded into one."""
 
 _LOCKED_SECONDS = 5.0
-"""How long the file may be another process's before a transaction is given up."""
+"""How long a transaction waits for another process's lock on the file before it is given up."""
 
 
 class LedgerWriter:

@@ -27,7 +27,7 @@ REMEMBERED_SECONDS = HOUR
 """How long what was undone or kept stays in the journal: as long as its bytes count."""
 
 _LOCKED_SECONDS = 5.0
-"""How long the file may be another process's before an operation is given up."""
+"""How long an operation waits for another process's lock on the file before it is given up."""
 
 
 _VERSION = 1

@@ -13,7 +13,7 @@ VERSION = 1
 """Of the tables below; raised with every change to them. A file says its own in `PRAGMA user_version`."""
 
 LOCKED_SECONDS = 5.0
-"""How long the file may be another process's before an operation is given up."""
+"""How long an operation waits for another process's lock on the file before it is given up."""
 
 _CREATE = f"""
 PRAGMA journal_mode = WAL;

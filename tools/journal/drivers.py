@@ -72,7 +72,7 @@ async def carry_out_async(plan: Plan, perform: Callable[[Work], Awaitable[object
 
 
 def _noted(opening: Opening | None) -> Opening | None:
-    """Whoever compares this call must know that it sends nothing itself."""
+    """Note a call that shares another upload's file: it sends nothing itself, so there is nothing to compare."""
     if isinstance(opening, Finished):
         note_shared()
     return opening

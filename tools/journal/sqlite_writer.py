@@ -30,13 +30,13 @@ MAX_WAITING = 10_000
 """Pieces of work that wait at most. Beyond that, who waits is told so, and what nobody waits for is lost."""
 
 LOCKED_SECONDS = 2.0
-"""How long the file may be another process's before a transaction is given up."""
+"""How long a transaction waits for another process's lock on the file before it is given up."""
 
 GATHER_SECONDS = 0.01
-"""How long that which nobody waits for is gathered before it is written."""
+"""How long work that nobody waits for is gathered into one transaction."""
 
 RETRY_SECONDS = 1.0
-"""After how long that which could not be written, and nobody waits for, is tried again."""
+"""How long until work that nobody waits for, and that could not be written, is tried again."""
 
 IDLE_SECONDS = 5.0
 """After how long without work the thread ends and the file is closed."""

@@ -70,7 +70,7 @@ class FileTraces:
         return False
 
     def _own(self, listed: object) -> Iterable[dict[str, object]]:
-        """Whoever loses an answer finds his file in the listing."""
+        """The files of a listing that bear the mark: so a file is found whose answer was lost."""
         if self._mark is None or not isinstance(listed, list):
             return []
         return [file for file in listed if isinstance(file, dict) and self._mark in str(file.get("filename"))]

@@ -1,4 +1,4 @@
-"""How many calls run at once."""
+"""Bounds how many calls run, and wait, at once."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ class Absent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Done:
-    """It is done, and there is nothing to say about it."""
+    """A step is done, and there is nothing to report of it."""
 
 
 Step = Put | Look | CreateBucket

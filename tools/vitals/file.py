@@ -30,7 +30,7 @@ KEEP_SPANS = 5_000
 """Spans."""
 
 LOCKED_SECONDS = 1.0
-"""How long the file may be another process's before an operation is given up."""
+"""How long an operation waits for another process's lock on the file before it is given up."""
 
 _BOUNDS = {"calls": KEEP_CALLS, "processes": KEEP_SAMPLES, "shares": KEEP_SHARES, "spans": KEEP_SPANS}
 

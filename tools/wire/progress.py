@@ -32,7 +32,7 @@ _onlooker: ContextVar[Onlooker | None] = ContextVar("wire_onlooker", default=Non
 
 
 def onlooker() -> Onlooker | None:
-    """Whoever looks on in this context, if anybody does."""
+    """The onlooker of this context; None if nobody looks on."""
     return _onlooker.get()
 
 
@@ -61,7 +61,7 @@ def note_sent(count: int) -> None:
 
 
 def _contain(tell: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
-    """Who looks on must not be able to hurt a request."""
+    """Call the onlooker; its failure must not hurt a request."""
     try:
         tell(*args, **kwargs)
     except Exception:

@@ -97,7 +97,7 @@ def watch(observer: HttpObserver | None) -> None:
 
 
 def observer() -> HttpObserver:
-    """Whoever watches in this context."""
+    """The observer of this context's requests."""
     return _NOBODY if _hidden.get() else _watcher
 
 
