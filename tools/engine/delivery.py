@@ -147,7 +147,7 @@ async def _attempt(provider: Provider, source: FileSource, likeness: Likeness, a
 
 
 def _report(place: Place, outcome: str | _Failure, *, shortest_delay: float) -> None:
-    """Tell the throttle. After a rate limit it pauses: as long as the provider asks, else about as long as the SDK waits."""
+    """Tell the throttle. A rate limit makes it pause: as long as the provider asks, else about as long as the SDK."""
     if isinstance(outcome, str):
         place.succeeded()
     elif outcome.busy:
