@@ -79,7 +79,7 @@ class OrphanKind(StrEnum):
     """What an orphan is."""
 
     FILE = "file"  # at a provider, and no row names it
-    OBJECT = "object"  # in the storage, and no row names it
+    OBJECT = "object"  # in the storage, and no row names it or its content
     ROW = "row"  # it names a file that the provider no longer has
 
 

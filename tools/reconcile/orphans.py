@@ -27,7 +27,6 @@ from tools.reconcile.finding import Orphan, OrphanKind
 from tools.reconcile.services import GATEWAYS, Services, Sleep, listing_of, services
 from tools.reconcile.settle import claimed
 from tools.settings import Settings
-from tools.storage.keys import candidate_paths
 from tools.storage.port import ProviderName, UploadRow
 
 SAFE_SECONDS = 3600.0
@@ -144,16 +143,10 @@ class _Search:
         ]
 
     async def _objects(self, provider: ProviderName, there: Sequence[Mapping[str, Any]]) -> list[Orphan]:
-        known = {
-            path
-            for row in self._rows
-            if row["provider"] == provider
-            for path in candidate_paths(f"{_folder(provider)}/{row['filename']}", str(row["sha256"]))
-        }
         found = []
         for each in there:
             path = str(each["path"])
-            if path not in known or not await self._has_row(path):
+            if not await self._has_row(provider, path):
                 found.append(
                     self._orphan(
                         OrphanKind.OBJECT,
@@ -161,14 +154,19 @@ class _Search:
                         name=path,
                         filename=PurePosixPath(path).name,
                         created_at=float(each["created_at"]),
-                        reason="no row names it",
+                        reason="no row names it or its content",
                     )
                 )
         return found
 
-    async def _has_row(self, path: str) -> bool:
+    async def _has_row(self, provider: ProviderName, path: str) -> bool:
+        """Whether a row is about this object, or its content: who shared another's upload was told of his own copy."""
         described = await self._at.place.look(path)
-        return described is None or any(row["supabase_file_id"] == described["id"] for row in self._rows)
+        return described is None or any(
+            row["supabase_file_id"] == described["id"]
+            or (row["provider"], row["sha256"]) == (provider, described.get("sha256"))
+            for row in self._rows
+        )
 
     def _orphan(
         self,

@@ -194,8 +194,10 @@ async def claimed(services: Services, intent: Intent) -> str | None:
 
 
 async def _is_needed(services: Services, intent: Intent, lock: str | None, object_id: str) -> bool:
-    """Whether a row or another unfinished upload, for whatever purpose, is about this copy."""
+    """Whether a row or another unfinished upload, for whatever purpose, is about this copy or its content."""
     if await services.place.rows_about(object_id):
+        return True
+    if await services.storage.find_upload_async(sha256=intent.sha256, provider=intent.provider) is not None:
         return True
     own = {intent.upload_id, lock}
     return any(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import multiprocessing
 import uuid
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 
 import httpx
 import pytest
@@ -71,6 +73,20 @@ def test_a_copy_without_a_row_is_removed(bench: Bench) -> None:
     assert bench.account().is_whole(bench.intent(kept).sha256)
     assert len(bench.account().copies) == 1
     assert bench.unfinished() == []
+
+
+def test_the_copy_of_who_shares_a_file_is_kept(bench: Bench) -> None:
+    """Of two who upload one content at once under two names, one has no row; the copy that he was told of stays."""
+    bench.sandbox.inject(FaultKind.LATENCY, ServiceName(bench.provider), "files.create", seconds=1.0)
+    first, second = bench.document(b"one", "plan.txt"), bench.document(b"one", "copy of plan.txt")
+    with ThreadPoolExecutor() as pool:
+        winner = pool.submit(copy_context().run, bench.upload, first)
+        bench.sandbox.wait_for_requests(bench.provider, "files.create")
+        answers = [bench.upload(second), winner.result()]
+    assert len({answer[f"{bench.provider}_file_id"] for answer in answers}) == 1
+    assert found(bench) == removed(bench) == []
+    [copies] = bench.account().copies.values()
+    assert sorted(copies) == sorted(str(answer["supabase_file_id"]) for answer in answers)
 
 
 def test_a_row_without_a_file_is_marked(bench: Bench) -> None:
