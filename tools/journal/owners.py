@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import secrets
+import threading
 from pathlib import Path
 
 _PRIVATE_FILE = 0o600
@@ -59,6 +60,7 @@ class Owner:
 
 
 _owners: dict[Path, Owner] = {}
+_lock = threading.Lock()
 
 
 def owner_of(path: Path) -> Owner:
@@ -67,17 +69,19 @@ def owner_of(path: Path) -> Owner:
     Raises:
         OSError: the file cannot be used.
     """
-    owner = _owners.get(path)
-    if owner is None or not owner.is_in(path):
-        owner = _owners[path] = Owner(path)
-    return owner
+    with _lock:  # under a second name this process would take the lock of the first one for nobody's
+        owner = _owners.get(path)
+        if owner is None or not owner.is_in(path):
+            owner = _owners[path] = Owner(path)
+        return owner
 
 
 def release_owners() -> None:
     """Give every lock of this process up: what it still has under way is taken for dead."""
-    while _owners:
-        _, owner = _owners.popitem()
-        owner.release()
+    with _lock:
+        while _owners:
+            _, owner = _owners.popitem()
+            owner.release()
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
@@ -88,4 +92,10 @@ def _identity(path: Path) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
-os.register_at_fork(after_in_child=_owners.clear)
+def _begin_anew() -> None:
+    global _lock  # noqa: PLW0603  # a thread that the fork did not take along may have held it
+    _lock = threading.Lock()
+    _owners.clear()
+
+
+os.register_at_fork(after_in_child=_begin_anew)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import stat
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +16,7 @@ import pytest
 from tests.tools.journal.making import SECONDS, intent, opened
 from tools.journal import sqlite, sqlite_tables
 from tools.journal.intent import Facts, State, UploadSide
+from tools.journal.owners import owner_of
 from tools.journal.port import Finished, Held, Opened
 from tools.journal.sqlite import SqliteJournal
 
@@ -221,3 +224,16 @@ def _count(journal: SqliteJournal) -> int:
         lambda database: database.execute("SELECT count(*) FROM upload_intents").fetchone()[0]
     )
     return counted
+
+
+def test_a_process_is_one_owner_whoever_asks_first(tmp_path: Path) -> None:
+    """Threads that ask at the same moment are told one name: under a second one, its own claims would seem dead."""
+    for attempt in range(30):
+        path, ready = tmp_path / f"{attempt}.owners", threading.Barrier(4)
+
+        def ask(path: Path = path, ready: threading.Barrier = ready) -> str:
+            ready.wait()
+            return owner_of(path).name
+
+        with ThreadPoolExecutor(4) as pool:
+            assert len({asked.result() for asked in [pool.submit(ask) for _ in range(4)]}) == 1

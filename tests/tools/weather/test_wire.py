@@ -165,7 +165,7 @@ def test_a_cut_at_any_byte_of_a_request(bench: Bench, data: st.DataObject) -> No
 @EMBEDDED
 @SIDES
 @pytest.mark.thorough
-@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_a_cut_at_any_byte_many_times(bench: Bench, side: Side, data: st.DataObject) -> None:
     """As above, for both sides."""
