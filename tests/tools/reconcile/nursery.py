@@ -7,6 +7,7 @@ import os
 import random
 import subprocess
 import sys
+import uuid
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +20,12 @@ from tools.sandbox import Fault, FaultKind, ServiceName
 ROOT = Path(__file__).parents[3]
 BATCH = 20
 """Uploads that are killed between two recoveries."""
+
+RECOVERIES_KILLED = 2
+"""Recoveries that are killed after each batch, before one comes to its end."""
+
+RECOVERY_SECONDS = 2.5
+"""How long they live at most: they look twice, a second apart, before they repeat what is missing."""
 
 
 @dataclass(slots=True)
@@ -35,6 +42,7 @@ class Tally:
     """What came of all of them."""
 
     killed: int = 0
+    recoveries: int = 0
     ended: int = 0
     states: Counter[str] = field(default_factory=Counter)
     steps: Counter[str] = field(default_factory=Counter)
@@ -63,9 +71,10 @@ class Tally:
 
     def __str__(self) -> str:
         return (
-            f"{self.killed} processes killed, {self.ended} more had ended; unfinished: {dict(self.states)}; "
-            f"recovery: {dict(self.steps)}; lost {len(self.lost)}, duplicates {len(self.doubled)}, "
-            f"orphans {len(self.orphans)}, still unfinished {self.unfinished}"
+            f"{self.killed} processes killed, {self.ended} more had ended, and {self.recoveries} recoveries killed; "
+            f"unfinished: {dict(self.states)}; last recovery: {dict(self.steps)}; "
+            f"lost {len(self.lost)}, duplicates {len(self.doubled)}, orphans {len(self.orphans)}, "
+            f"still unfinished {self.unfinished}"
         )
 
 
@@ -87,9 +96,17 @@ class Nursery:
 
     def live_for(self, seconds: float, path: Path) -> Life:
         """Let one upload a file for so long at most."""
+        return self._carry_out(
+            {"side": self._bench.side, "provider": self._bench.provider, "path": str(path), "seconds": seconds}
+        )
+
+    def recover_for(self, seconds: float) -> Life:
+        """Let one recover for so long at most."""
+        return self._carry_out({"seconds": seconds})
+
+    def _carry_out(self, order: dict[str, object]) -> Life:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        order = {"side": self._bench.side, "provider": self._bench.provider, "path": str(path), "seconds": seconds}
         self._process.stdin.write(json.dumps(order) + "\n")
         self._process.stdin.flush()
         return Life(**json.loads(self._process.stdout.readline()))
@@ -152,6 +169,8 @@ def kill_many(bench: Bench, wanted: int, seed: int) -> Tally:
             for content in contents:
                 if chance.random() < 0.2:
                     content.path.unlink()
+            for _ in range(RECOVERIES_KILLED):
+                tally.recoveries += not processes.recover_for(chance.uniform(0.0, RECOVERY_SECONDS)).ended
             tally.steps.update(str(each.step) for each in bench.recover())
             tally.unfinished += len(bench.unfinished())
             tally.take(contents, before, bench.account())
@@ -169,7 +188,8 @@ def _chosen(bench: Bench, contents: list[Content], chance: random.Random) -> Con
     """A new content, or one of this batch: a caller tries again after a crash."""
     if contents and chance.random() < 0.25:
         return chance.choice(contents)
-    path = bench.document()
+    # some have name and size in common, so that the provider's listing cannot tell them apart
+    path = bench.document(name=f"{uuid.uuid4().hex}/plan.txt" if chance.random() < 0.3 else None)
     contents.append(Content(sha256=bench.intent(path).sha256, path=path))
     return contents[-1]
 

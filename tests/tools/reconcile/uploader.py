@@ -1,8 +1,8 @@
 """A program that has imported everything, and makes a child for each upload, to be killed after a given time.
 
-Reads one JSON document a line: `side`, `provider`, `path`, `seconds`. Writes one a line: `answer`, the provider's id of
-the file if the child's caller had it when the child was killed, `ended`, whether the child had ended by then, and
-`lived`, for how many seconds it lived.
+Reads one JSON document a line: `side`, `provider`, `path`, `seconds`; only `seconds` for a recovery. Writes one a line:
+`answer`, the provider's id of the file if the child's caller had it when the child was killed, `ended`, whether the
+child had ended by then, and `lived`, for how many seconds it lived.
 """
 
 # ruff: noqa: T201  # it talks to the test through its standard output
@@ -26,6 +26,8 @@ from tools.async_file_upload_refactored import (
 )
 from tools.providers.glm import glm_files
 from tools.providers.kimi import kimi_files
+from tools.reconcile import recover
+from tools.settings import get_settings
 from tools.storage import get_storage
 
 LEGACY = {
@@ -48,7 +50,7 @@ def _lived_for(order: Mapping[str, Any]) -> dict[str, object]:
     child = os.fork()
     if child == 0:
         os.close(reading)
-        _upload(order, writing)
+        _work(order, writing)
     os.close(writing)
     began = time.monotonic()
     ending = os.pidfd_open(child)
@@ -62,18 +64,25 @@ def _lived_for(order: Mapping[str, Any]) -> dict[str, object]:
     return {"answer": answer or None, "ended": not os.WIFSIGNALED(status), "lived": lived}
 
 
-def _upload(order: Mapping[str, Any], writing: int) -> None:
+def _work(order: Mapping[str, Any], writing: int) -> None:
     code = 1
     try:
-        provider = order["provider"]
-        if order["side"] == "legacy":
-            result = LEGACY[provider](order["path"], get_storage())
+        if "path" in order:
+            os.write(writing, _uploaded(order).encode())
         else:
-            result = asyncio.run(NEW[provider](order["path"], get_storage()))
-        os.write(writing, str(result[f"{provider}_file_id"]).encode())
+            asyncio.run(recover(get_settings()))
         code = 0
     finally:
         os._exit(code)
+
+
+def _uploaded(order: Mapping[str, Any]) -> str:
+    provider = order["provider"]
+    if order["side"] == "legacy":
+        result = LEGACY[provider](order["path"], get_storage())
+    else:
+        result = asyncio.run(NEW[provider](order["path"], get_storage()))
+    return str(result[f"{provider}_file_id"])
 
 
 if __name__ == "__main__":
