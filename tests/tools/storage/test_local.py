@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -115,6 +116,42 @@ async def test_a_file_that_changes_leaves_nothing(local: LocalStorage, tmp_path:
         await local.upload_file_streaming(NAME, source, "a.txt", None, "user_upload")
     assert not list(local.folder.incoming.iterdir())
     assert not list(local.folder.objects.iterdir())
+
+
+async def test_a_short_file_is_stored_in_one_visit_to_a_thread(
+    local: LocalStorage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its content is in memory already, and each switch between threads costs more than writing it."""
+    file = tmp_path / "source"
+    file.write_bytes(b"short")
+    source, loop, visits = await open_source(file), asyncio.get_running_loop(), 0
+    run_in_executor = loop.run_in_executor
+
+    def counted(*args: Any) -> Any:
+        nonlocal visits
+        visits += 1
+        return run_in_executor(*args)
+
+    monkeypatch.setattr(loop, "run_in_executor", counted)
+    await local.upload_file_streaming(NAME, source, "a.txt", None, "user_upload")
+    assert visits == 1
+    assert (local.folder.objects / NAME).read_bytes() == b"short"
+
+
+def test_writing_a_row_ends_no_lock_of_another_connection(local: LocalStorage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process loses its locks on a file when it closes any handle of it, so nothing but SQLite opens the database."""
+    local.record_upload(ROW)
+    opened: list[object] = []
+    open_file = os.open
+
+    def noted(path: Any, flags: int, mode: int = 0o777) -> int:
+        descriptor = open_file(path, flags, mode)
+        opened.append(path)
+        return descriptor
+
+    monkeypatch.setattr(os, "open", noted)
+    local.record_upload(ROW)
+    assert opened == []
 
 
 async def test_a_cancelled_upload_leaves_nothing(

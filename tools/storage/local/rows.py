@@ -6,7 +6,7 @@ import os
 import sqlite3
 import uuid
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, fields
 from datetime import UTC, datetime
 from pathlib import Path
@@ -80,5 +80,9 @@ class LocalRows:
                 yield connection
 
     def _create_private(self) -> None:
-        """SQLite gives its side files the permissions of the database."""
-        os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, _PRIVATE_FILE))
+        """SQLite gives its side files the permissions of the database.
+
+        A file that is there is not opened: closing it would end the locks that other threads' connections hold on it.
+        """
+        with suppress(FileExistsError):
+            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL, _PRIVATE_FILE))

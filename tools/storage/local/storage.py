@@ -119,6 +119,8 @@ class LocalStorage:
             return arrival.publish(path)
 
     async def _put_streaming(self, path: str, source: FileSource, steps: _Steps) -> Outcome:
+        if source.held is not None:
+            return await steps.do(self._put, path, source.held)
         if await steps.do(self.folder.path_of(path).exists):
             return Taken()
         arrival = Arrival(self.folder)
