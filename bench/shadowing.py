@@ -39,7 +39,7 @@ _EVERYTHING, _NOTHING = 100, 0
 def rows(scale: Scale) -> Sequence[Row]:
     """Small files, because a comparison takes several times as long as the upload of one.
 
-    Uploads with and without comparisons alternate in one process: two processes would differ by more than what is
+    Uploads with and without comparisons take turns in one process: two processes would differ by more than what is
     looked for. What is compared in the pauses between the blocks costs nobody anything.
     """
     uploads = _QUICK_UPLOADS if scale.quick else _UPLOADS
@@ -58,7 +58,11 @@ def rows(scale: Scale) -> Sequence[Row]:
 
 
 class Alternating:
-    """Files sent one after the other, with a pause after each; every second block of them is compared."""
+    """Files sent one after the other, with a pause after each; half of the blocks are compared.
+
+    The first is not, the next two are, then two are not, and so on: neither kind comes later than the other, in a
+    process that may become slower or quicker.
+    """
 
     def __init__(self, job: Job, installation: Installation, steering: Steering) -> None:
         self._files = files_of(job)
@@ -74,8 +78,8 @@ class Alternating:
     def run(self) -> Mapping[str, float]:
         """Send all files, and tell how long those took that were to be compared, beside the others."""
         took: dict[int, list[float]] = {_NOTHING: [], _EVERYTHING: []}
-        for start in range(0, len(self._files), _A_BLOCK):
-            compared = _EVERYTHING if start // _A_BLOCK % 2 else _NOTHING
+        for number, start in enumerate(range(0, len(self._files), _A_BLOCK)):
+            compared = _EVERYTHING if (number + 1) // 2 % 2 else _NOTHING
             took[compared] += self._send(self._files[start : start + _A_BLOCK], compared=compared)
         if not all(took.values()):
             return {}  # the few files that prove that everybody sends what is asked for
