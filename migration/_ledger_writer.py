@@ -19,6 +19,7 @@ from migration._forking import unforked
 from migration._ledger_fold import Write, folded
 from migration._ledger_retention import PRUNE_EVERY, limit_size, prune
 from migration._ledger_schema import COUNT_LOSSES, make_tables, unusable
+from migration._sqlite import create_private
 
 _logger = logging.getLogger("migration")
 
@@ -145,9 +146,8 @@ class LedgerWriter:
             self._lose(1)
 
     def _make_file(self) -> None:
-        if not self._path.exists():
-            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._path.touch(mode=0o600)
+        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        create_private(self._path)
 
 
 def _storable(value: Any) -> Any:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
 _SWITCH_PAUSE_SECONDS = 0.02
+_PRIVATE_FILE = 0o600
 
 
 class _FileError(Protocol):
@@ -57,3 +60,16 @@ def use_write_ahead_log(database: sqlite3.Connection, *, seconds: float) -> None
             time.sleep(_SWITCH_PAUSE_SECONDS)
         else:
             return
+
+
+def create_private(path: Path) -> None:
+    """Make an empty file that only its owner can read, unless it is there; SQLite gives its side files the same mode.
+
+    A file that is there is not opened: closing it would give up the locks that connections of this process hold on it
+    (https://sqlite.org/howtocorrupt.html, section 2.2).
+
+    Raises:
+        OSError: the file cannot be made.
+    """
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, _PRIVATE_FILE))

@@ -7,7 +7,6 @@ that what a killed process left can be told from what a living one still works o
 from __future__ import annotations
 
 import json
-import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -19,7 +18,7 @@ from pathlib import Path
 from migration._errors import UndoJournalError
 from migration._forking import unforked
 from migration._owner import owner_of
-from migration._sqlite import use_write_ahead_log
+from migration._sqlite import create_private, use_write_ahead_log
 
 HOUR = 3600.0
 
@@ -189,7 +188,7 @@ class UndoJournal:
     def _connected(self) -> Iterator[sqlite3.Connection]:
         """A connection and a transaction; what is committed survives a loss of power."""
         try:
-            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
+            create_private(self.path)
             with unforked(), closing(sqlite3.connect(self.path, timeout=_LOCKED_SECONDS)) as database:
                 self._prepare(database)
                 with database:

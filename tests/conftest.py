@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Callable, Iterator
 
 import hypothesis
 import pytest
+
+# a shell lets what it starts in the background ignore Ctrl-C, and every program that a test starts would inherit that
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # time is no property of the code: a busy machine must not fail a test
 hypothesis.settings.register_profile("project", deadline=None)

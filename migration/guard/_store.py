@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
@@ -12,6 +11,7 @@ from pathlib import Path
 
 from migration._errors import GuardStoreError
 from migration._forking import unforked
+from migration._sqlite import create_private
 from migration.guard._call_rows import StoredCall, add_calls, calls_after, summed
 from migration.guard._decision_rows import insert_record, keep_decision
 from migration.guard._evidence import Evidence
@@ -203,7 +203,7 @@ class GuardStore:
     def _writing(self) -> Iterator[sqlite3.Connection]:
         try:
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))
+            create_private(self.path)
         except OSError as error:
             raise GuardStoreError(self.path, str(error)) from error
         with self._connected(LOCKED_SECONDS) as database, database:

@@ -22,6 +22,7 @@ from typing import Any, TypeVar
 from tools.journal.errors import JournalError
 from tools.journal.sqlite_piece import Piece, Work
 from tools.private import make_private_folder
+from tools.sqlite import create_private
 
 T = TypeVar("T")
 _logger = logging.getLogger(__name__)
@@ -194,7 +195,7 @@ class Writer:
             return self._connection
         self._disconnect()
         make_private_folder(self._path.parent)
-        os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600))  # SQLite's side files take these permissions
+        create_private(self._path)
         connection = sqlite3.connect(
             self._path,
             timeout=LOCKED_SECONDS,

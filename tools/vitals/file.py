@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -11,6 +10,7 @@ from dataclasses import astuple
 from pathlib import Path
 
 from tools.private import make_private_folder
+from tools.sqlite import create_private
 from tools.vitals.errors import VitalsError
 from tools.vitals.model import CallSample, ProcessSample, ShareSample, SpanSample
 
@@ -80,7 +80,7 @@ def write(path: Path, samples: Sequence[Sample]) -> None:
     """
     try:
         make_private_folder(path.parent)
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+        create_private(path)
     except OSError as error:
         raise VitalsError(path, error.strerror or type(error).__name__) from error
     with _connected(path) as database:

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import uuid
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from dataclasses import asdict, fields
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tools.sqlite import use_write_ahead_log
+from tools.sqlite import create_private, use_write_ahead_log
 from tools.storage.port import ROW_KEY, TABLE, ProviderName, UploadRow
 
 _COLUMNS = tuple(field.name for field in fields(UploadRow))
 _KEPT_ON_CONFLICT = {*ROW_KEY, "id", "created_at"}
-_PRIVATE_FILE = 0o600
 _BUSY_SECONDS = 30.0
 
 _SCHEMA = f"""
@@ -72,17 +70,9 @@ class LocalRows:
 
     @contextmanager
     def _connected(self) -> Iterator[sqlite3.Connection]:
-        self._create_private()
+        create_private(self.path)
         with closing(sqlite3.connect(self.path, timeout=_BUSY_SECONDS)) as connection:
             use_write_ahead_log(connection, seconds=_BUSY_SECONDS)
             connection.executescript(_SCHEMA)
             with connection:
                 yield connection
-
-    def _create_private(self) -> None:
-        """SQLite gives its side files the permissions of the database.
-
-        A file that is there is not opened: closing it would end the locks that other threads' connections hold on it.
-        """
-        with suppress(FileExistsError):
-            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL, _PRIVATE_FILE))
