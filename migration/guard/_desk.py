@@ -9,7 +9,7 @@ import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from migration._errors import GuardStoreError
 from migration._model import Notice, NoticeKind
@@ -19,9 +19,6 @@ from migration.guard._model import Action, BadCall, Ruling
 from migration.guard._ports import Switch
 from migration.guard._records import Made, Record
 from migration.guard._store import GuardStanding, GuardStore
-
-if TYPE_CHECKING:
-    from migration.guard._guard import Guard
 
 ROUND_SECONDS = 1.0
 """Between two looks at what the other processes of the machine have seen and decided, and at calls that hang."""
@@ -53,12 +50,21 @@ _Kept = _Decided | Made | tuple[str, int, BadCall]
 _logger = logging.getLogger("migration")
 
 
+class Follower(Protocol):
+    """The guard of this process, as far as the desk lets it follow the other processes and the clock."""
+
+    def latch(self, migration: str) -> None: ...
+    def begin_anew(self, migration: str, *, epoch: int) -> None: ...
+    def take_in_foreign(self, migration: str, call: BadCall) -> None: ...
+    def look_for_hangs(self) -> None: ...
+
+
 class Desk:
     """The guard's background worker: a thread that starts with the first thing to do, and anew after a fork."""
 
     def __init__(
         self,
-        guard: Guard,
+        guard: Follower,
         *,
         store: GuardStore,
         switch: Switch | None,
