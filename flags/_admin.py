@@ -29,7 +29,7 @@ class Flag:
         instance: the one instance whose calls it is a share of; None for those of all.
         stickiness: the context field that the rollout sticks to.
         strategies: how many strategies it has.
-        description: what people wrote about it; the last line says why it was turned off by a program.
+        description: what people wrote about it; the last line says why it is off, if it was turned off here.
     """
 
     name: str
@@ -84,7 +84,7 @@ class FlagAdmin(Protocol):
         ...
 
     def turn_on(self, name: str) -> Flag:
-        """Turn the flag on, with the percentage it has."""
+        """Turn the flag on, with the percentage it has; why it was off leaves its description."""
         ...
 
 
@@ -167,8 +167,13 @@ def describe(name: str, strategies: Sequence[Json], *, enabled: bool, descriptio
 
 def with_reason(description: str | None, reason: str) -> str:
     """The description with a last line that says why the flag was turned off; an older such line is replaced."""
-    kept = [line for line in (description or "").splitlines() if not line.startswith(TURNED_OFF)]
+    kept = without_reason(description).splitlines()
     return "\n".join([*kept, TURNED_OFF + " ".join(reason.split())])
+
+
+def without_reason(description: str | None) -> str:
+    """The description without the line that says why the flag was turned off."""
+    return "\n".join(line for line in (description or "").splitlines() if not line.startswith(TURNED_OFF))
 
 
 def _governed(strategies: Sequence[Json]) -> list[Json]:

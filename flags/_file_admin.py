@@ -21,6 +21,7 @@ from flags._admin import (
     governed_rollouts,
     new_rollout,
     with_reason,
+    without_reason,
 )
 from flags._definitions import MAX_BYTES, Json, parse_definitions
 from flags._errors import FlagDefinitionsError, FlagFileError, FlagNotFoundError
@@ -83,12 +84,14 @@ class FileFlagAdmin:
         return _summary(feature)
 
     def turn_on(self, name: str) -> Flag:
-        """Turn the flag on, with the percentage it has."""
+        """Turn the flag on, with the percentage it has; why it was off leaves its description."""
         with self._edited() as definitions:
             feature = _find(definitions, name)
             if not feature.get("strategies"):
                 feature["strategies"] = [new_rollout(name)]
             feature["enabled"] = True
+            if "description" in feature:
+                feature["description"] = without_reason(feature["description"])
         return _summary(feature)
 
     def _load(self) -> Json:

@@ -9,7 +9,7 @@ import json
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
@@ -26,6 +26,7 @@ from flags._admin import (
     governed_rollouts,
     new_rollout,
     with_reason,
+    without_reason,
 )
 from flags._errors import FlagNotFoundError, FlagServerError
 from flags._server_source import api_address
@@ -126,20 +127,30 @@ class UnleashFlagAdmin:
         The flag being off is what counts: a reason that cannot be noted is only logged.
         """
         self._switch(name, "off")
-        try:
-            description = with_reason(self._feature(name).get("description"), reason)
-            change = [{"op": "replace", "path": "/description", "value": description}]
-            self._ask("PATCH", self._path(name), change, action=f"describe {name!r}")
-        except FlagServerError as error:
-            _log.warning("flag %s is off, but its reason could not be noted: %s", name, error)
+        self._describe(name, lambda description: with_reason(description, reason))
         return self.get(name)
 
     def turn_on(self, name: str) -> Flag:
-        """Turn the flag on, with the percentage it has; without any it starts at 0 %."""
+        """Turn the flag on, with the percentage it has; without any it starts at 0 %.
+
+        Why it was off leaves its description; if that fails, it is only logged.
+        """
         if not self._strategies(self._feature(name)):
             self._add_rollout(name)
         self._switch(name, "on")
+        self._describe(name, without_reason)
         return self.get(name)
+
+    def _describe(self, name: str, changed: Callable[[str | None], str]) -> None:
+        """Change the description, if that changes anything."""
+        try:
+            before = self._feature(name).get("description")
+            after = changed(before)
+            if after != (before or ""):
+                change = [{"op": "replace", "path": "/description", "value": after}]
+                self._ask("PATCH", self._path(name), change, action=f"describe {name!r}")
+        except FlagServerError as error:
+            _log.warning("flag %s was changed, but its description was not: %s", name, error)
 
     def _create(self, name: str) -> bool:
         """Create the flag, off; False if it exists."""

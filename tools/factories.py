@@ -87,6 +87,11 @@ def _tallies(settings: Settings) -> Tallies:
     return LedgerTallies(open_ledger(settings))
 
 
+def has_no_flags_yet(settings: Settings) -> bool:
+    """Whether nobody has made the flags so far: there is neither a server nor a flags file."""
+    return settings.unleash_url is None and not settings.flags_file.exists()
+
+
 def open_router(settings: Settings) -> UnleashRouter:
     """The router, which decides by the flags of the Unleash server when one is configured, otherwise by the flags file.
 

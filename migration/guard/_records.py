@@ -17,7 +17,8 @@ class Record:
     Attributes:
         at: when, seconds since the epoch.
         migration: about which migration.
-        action: what was decided: `freeze`, `rollback`, `resume`, `promote`, `hold`, ...
+        action: what was decided: `freeze`, `rollback`, `resume`, `promote`, `hold`, ...; `off`, `on`, `set` or `stage`
+            if somebody has changed a flag.
         by: who or what decided.
         sentence: the decision in words.
         numbers: the figures behind it.

@@ -25,7 +25,7 @@ NOTHING_TO_DO = {
     "shim explain 7": "no decision 7",
     "shim replay 7": "no decision 7",
     "shim resume": "nothing to resume",
-    "shim ready": "may not go",
+    "shim ready": "legacy stays",
 }
 """Commands that end with 1 here, and what they say: nothing was compared, decided or rolled back so far."""
 
@@ -49,7 +49,8 @@ def prepared(folder: Path) -> dict[str, str]:
     """A folder with what the lines name, and the environment of a shell in it."""
     work = folder / "work"
     work.mkdir()
-    shutil.copytree(ROOT / "docs" / "reference", work / "docs")
+    (work / "docs").mkdir()
+    shutil.copy(ROOT / "docs" / "mcp.md", work / "docs")
     for name in ("tools", "migration", "flags", "observability"):
         shutil.copytree(ROOT / name, work / name, ignore=shutil.ignore_patterns("__pycache__"))
     (work / "report.pdf").write_bytes(b"%PDF-1.4\nThe harbour master decided to move the pier.\n")

@@ -67,14 +67,22 @@ def test_list_is_sorted_and_empty_without_a_file(admin: FileFlagAdmin) -> None:
 
 
 def test_off_and_on(admin: FileFlagAdmin) -> None:
-    """Turning off notes the reason, on one line and only the last one; turning on keeps the percentage."""
+    """Turning off notes the reason, on one line and only the last one; turning on keeps the percentage alone."""
     admin.ensure(NAME)
     admin.set_percentage(NAME, 40)
     admin.turn_off(NAME, "first")
     off = admin.turn_off(NAME, "too many\nerrors")
     assert (off.enabled, off.percentage, off.description) == (False, 40, "Turned off: too many errors")
     on = admin.turn_on(NAME)
-    assert (on.enabled, on.percentage) == (True, 40)
+    assert (on.enabled, on.percentage, on.description) == (True, 40, "")
+
+
+def test_what_people_wrote_stays(admin: FileFlagAdmin, path: Path) -> None:
+    """Turning off and on again leaves the description as it was."""
+    path.parent.mkdir()
+    path.write_text(payload(feature(rollout("5"), description="Whom to ask: the harbour.\nSince spring.")))
+    assert admin.turn_off(NAME, "it is late").description.endswith("Turned off: it is late")
+    assert admin.turn_on(NAME).description == "Whom to ask: the harbour.\nSince spring."
 
 
 def test_what_it_does_not_know_is_kept(admin: FileFlagAdmin, path: Path) -> None:

@@ -95,7 +95,7 @@ def test_life_of_a_flag(admin: UnleashFlagAdmin, name: str) -> None:
     off = port.turn_off(name, "too many errors")
     assert (off.enabled, off.percentage, off.description) == (False, 25, "Turned off: too many errors")
     on = port.turn_on(name)
-    assert (on.enabled, on.percentage, on.stickiness) == (True, 25, "sessionId")
+    assert (on.enabled, on.percentage, on.stickiness, on.description) == (True, 25, "sessionId", "")
     assert on == port.get(name)
     assert on in port.list()
 

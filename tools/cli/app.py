@@ -124,7 +124,7 @@ def demo(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show each comparison.")] = False,
     json: JsonOption = False,
 ) -> int:
-    """Show the migration on real files, in a sandbox: 0, 1, 10, 50, 100 % and back. Takes about a minute."""
+    """Show the migration on real files, in a sandbox. From 0 to 1, 10, 50, 100 % and back, in about a minute."""
     from tools.cli.demo import run
 
     return run(files or [], uploads=uploads, big_megabytes=big_megabytes, verbose=verbose, as_json=json)
@@ -137,7 +137,7 @@ def sandbox(
     home: Annotated[Path | None, typer.Option(help="Folder of its state; default: SHIM_HOME/sandbox.")] = None,
     json: JsonOption = False,
 ) -> int:
-    """Run the stand-ins of Kimi, GLM and Supabase until Ctrl-C, and print how to use them."""
+    """Run the stand-ins of Kimi, GLM and Supabase until Ctrl-C. Prints how to use them."""
     from tools.cli.sandbox import run
 
     return run(port=port, home=home, as_json=json)
@@ -152,7 +152,7 @@ def bench(
     ] = None,
     json: JsonOption = False,
 ) -> int:
-    """Measure uploads and routed calls side by side with other ways; write docs/benchmarks.md. Needs the repository."""
+    """Measure uploads and routed calls beside other ways. Writes docs/benchmarks.md; needs the repository."""
     from tools.cli.bench import run
 
     return run(quick=quick, only=only or [], as_json=json)
@@ -167,7 +167,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except TyperException as wrong:
         context = getattr(wrong, "ctx", None)
         path = context.command_path if context else "shim"
-        note(f"{' '.join(wrong.format_message().split())} (see `{path} --help`)")
+        message = " ".join(wrong.format_message().split()).replace(" Value error,", "").rstrip(".")
+        note(f"{message} (see `{path} --help`)")
         return wrong.exit_code
     except Exception as error:  # the outermost place: every error becomes one line
         _logger.debug("the command failed", exc_info=True)

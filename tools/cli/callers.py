@@ -76,18 +76,32 @@ def as_data(caller: Caller, now: float) -> dict[str, object]:
 
 
 def _rendered(name: str, callers: Sequence[Caller], now: float) -> RenderableType:
-    table = Table(Column("place", overflow="fold"), "in", "in the source", "at run time", box=None, header_style="bold")
+    """File by file, a line for each call site; nothing is as wide as the path of a file."""
+    by_file: dict[str, list[Caller]] = {}
+    for each in callers:
+        by_file.setdefault(str(as_data(each, now)["file"]), []).append(each)
+    parts = [part for file, own in by_file.items() for part in (_text(file, "bold"), _table(own, now))]
+    return Group(Text(f"{name}: {_count(callers)}", "bold"), *parts)
+
+
+def _table(callers: Sequence[Caller], now: float) -> Table:
+    table = Table(
+        Column(justify="right", no_wrap=True, min_width=6),
+        *(Column(overflow="fold", ratio=share) for share in (5, 4, 4)),
+        box=None,
+        show_header=False,
+        expand=True,
+    )
     for each in callers:
         shown = as_data(each, now)
         style = "yellow" if each.blocks else ""
-        place = f"{shown['file']}:{shown['line']}"
-        table.add_row(
-            *(
-                Text(printable(str(text)), style)
-                for text in (place, shown["caller"], _in_source(each), _seen(each, now))
-            )
-        )
-    return Group(Text(f"{name}: {_count(callers)}", "bold"), table)
+        cells = (shown["line"], shown["caller"], _in_source(each), _seen(each, now))
+        table.add_row(*(_text(str(cell), style) for cell in cells))
+    return table
+
+
+def _text(text: str, style: str) -> Text:
+    return Text(printable(text), style)
 
 
 def _count(callers: Sequence[Caller]) -> str:

@@ -17,7 +17,7 @@ comparison_app = typer.Typer(rich_markup_mode=None)
 
 mismatches_app = typer.Typer(
     cls=ListByDefault,
-    help="List where the two implementations were seen to differ (`list` may be left out), or show one comparison.",
+    help="List where the two implementations were seen to differ. `list` may be left out; `show` shows one comparison.",
     rich_markup_mode=None,
 )
 comparison_app.add_typer(mismatches_app, name="mismatches")
@@ -49,7 +49,7 @@ def compare(
     junit: JUnitOption = None,
     json: JsonOption = False,
 ) -> int:
-    """Compare both implementations on files, in a sandbox: no key, no network. Ends with 6 if they differ."""
+    """Compare both implementations on files, in a sandbox. No key, no network. Ends with 6 if they differ."""
     from tools.cli.compare import Choice, run
 
     choice = Choice(
@@ -78,7 +78,7 @@ def mismatches_list(
     junit: JUnitOption = None,
     json: JsonOption = False,
 ) -> int:
-    """List where the two implementations were seen to differ, grouped by cause."""
+    """List where they were seen to differ, grouped by cause."""
     from tools.cli.mismatches import run, show_noise
 
     if noise:
@@ -105,9 +105,11 @@ def mismatches_show(
     return show(number, as_json=json)
 
 
-@shadows_app.callback()
-def shadows_root() -> None:
-    """Keep `clean` a command of its own: a group with one command would become that command."""
+@shadows_app.callback(invoke_without_command=True)
+def shadows_root(context: typer.Context) -> None:
+    """Without a command, show what there is."""
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
 
 
 @shadows_app.command("clean")
@@ -119,7 +121,7 @@ def shadows_clean(
     ] = False,
     json: JsonOption = False,
 ) -> int:
-    """Remove what live shadows left when their process was killed or a service was away. Ends with 1 if any stays."""
+    """Remove what live shadows left behind. Their process was killed or a service away. Ends with 1 if any stays."""
     from tools.cli.shadows import run
 
     return run(dry_run=dry_run, forget=forget, as_json=json)

@@ -22,7 +22,7 @@ def console(
     ] = "127.0.0.1",
     json: JsonOption = False,
 ) -> int:
-    """Serve a page that shows the migrations live and can roll them back, until Ctrl-C. Prints its address."""
+    """Serve a page that shows it live, with a roll-back button. Until Ctrl-C; prints its address."""
     from tools.cli.console import run
 
     return run(host=host, port=port, as_json=json)

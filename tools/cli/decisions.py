@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import math
 import time
 from collections.abc import Sequence
@@ -19,10 +18,14 @@ from tools.cli.exits import ExitCode
 from tools.cli.output import print_json, printable, say
 from tools.composition import open_guard_store
 from tools.migrations import NAMES
+from tools.person import who_acts
 from tools.settings import get_settings
 
 PLOT_HEIGHT = 8
 PLOT_WIDTH = 60
+_AT_ONCE = 0.05
+"""Seconds within which a flag that was changed was so by the decision itself."""
+
 _SAME = 1e-9
 """Relative difference that two ways of adding the same numbers may have."""
 
@@ -35,7 +38,7 @@ def run(name: str | None, *, limit: int, as_json: bool) -> int:
     elif records:
         _print_table(records)
     else:
-        Console(highlight=False).print("Nothing has been decided: no rollout was promoted, frozen or rolled back.")
+        say("Nothing has been decided: no rollout was promoted, frozen or rolled back, and no flag was changed here.")
     return ExitCode.OK
 
 
@@ -128,7 +131,7 @@ def resume(name: str, *, because: str, as_json: bool) -> int:
     standing = store.standings().get(str(_known(name)))
     if standing is None or (standing.latched_by is None and standing.frozen_by is None):
         raise CommandError(f"{name} is neither rolled back nor frozen; there is nothing to resume")
-    by = getpass.getuser()
+    by = who_acts()
     sentence = f"{name} was resumed by {by}: {because}."
     record = Record(at=time.time(), migration=name, action="resume", by=by, sentence=sentence)
     number = store.release(record)
@@ -186,7 +189,7 @@ def _print_table(records: Sequence[Record]) -> None:
     for title in ("id", "when", "decision", "the flag", "why"):
         table.add_column(title, overflow="fold", no_wrap=title in {"id", "when"})
     for record in records:
-        style = {"rollback": "red", "freeze": "yellow"}.get(record.action, "")
+        style = {"rollback": "red", "off": "red", "freeze": "yellow"}.get(record.action, "")
         table.add_row(
             str(record.id), _when(record), Text(record.action, style), _flag(record), Text(printable(record.sentence))
         )
@@ -195,7 +198,8 @@ def _print_table(records: Sequence[Record]) -> None:
 
 def _flag(record: Record) -> str:
     if record.carried_out_at is not None:
-        return f"changed {max(record.carried_out_at - record.at, 0):.1f} s later"
+        seconds = record.carried_out_at - record.at
+        return "changed" if seconds < _AT_ONCE else f"changed {seconds:.1f} s later"
     if record.problem:
         return f"not changed: {printable(record.problem)}"
     return "to be changed" if record.action == "rollback" else "left alone"

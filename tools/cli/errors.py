@@ -26,6 +26,7 @@ def _judge(error: Exception) -> tuple[ExitCode, str]:
     from migration import MigrationError  # noqa: PLC0415
     from tools.composition import FlagError, ObservabilityError  # noqa: PLC0415
     from tools.errors import ConfigurationError, ToolsError  # noqa: PLC0415
+    from tools.removal.errors import UnknownMigrationError  # noqa: PLC0415
     from tools.sandbox import SandboxError  # noqa: PLC0415
 
     match error:
@@ -35,6 +36,8 @@ def _judge(error: Exception) -> tuple[ExitCode, str]:
             code = ExitCode.USAGE
         case FlagError():
             code = ExitCode.FLAGS
+        case UnknownMigrationError():
+            code = ExitCode.USAGE
         case SandboxError():
             code = ExitCode.SANDBOX
         case ToolsError() | MigrationError() | OSError():

@@ -14,12 +14,15 @@ from rich.text import Text
 from migration import Stage, StageFlags, flags_of, stage_of
 from tools.cli.errors import CommandError
 from tools.cli.exits import ExitCode
+from tools.cli.flag_log import write_down
 from tools.cli.output import print_json
 from tools.composition import SHADOW_SUFFIX, Flag, FlagAdmin, FlagError, FlagNotFoundError, flag_admin
 from tools.migrations import NAMES, migrations_with
+from tools.person import who_acts
 from tools.settings import Settings, get_settings
 
 _MOST_SUGGESTIONS = 4
+_NO_REASON = "no reason was given"
 
 
 def show_all(*, as_json: bool) -> int:
@@ -56,7 +59,10 @@ def create(name: str | None, *, as_json: bool) -> int:
 def set_percentage(name: str, percentage: int, *, as_json: bool) -> int:
     """Set a flag's percentage."""
     with _admin_for(name) as admin:
-        return _report(admin.set_percentage(name, percentage), as_json=as_json)
+        flag = admin.set_percentage(name, percentage)
+    off = "" if flag.enabled else "; it is off"
+    write_down(name, "set", f"{name} was set to {percentage} % by {who_acts()}{off}.")
+    return _report(flag, as_json=as_json)
 
 
 def set_stage(name: str, stage: str, *, percent: int, as_json: bool) -> int:
@@ -72,6 +78,8 @@ def set_stage(name: str, stage: str, *, percent: int, as_json: bool) -> int:
     for flag_name in percentages:
         admin.ensure(flag_name)
     flags = [_set(admin, flag_name, percentage) for flag_name, percentage in percentages.items()]
+    shares = f"{wanted.serve:g} % served by async, {wanted.shadow:g} % compared"
+    write_down(name, "stage", f"{name} was put into stage {stage} by {who_acts()}: {shares}.")
     if as_json:
         print_json({"stage": stage, "flags": [asdict(flag) for flag in flags]})
     else:
@@ -82,13 +90,18 @@ def set_stage(name: str, stage: str, *, percent: int, as_json: bool) -> int:
 def turn_on(name: str, *, as_json: bool) -> int:
     """Turn a flag on."""
     with _admin_for(name) as admin:
-        return _report(admin.turn_on(name), as_json=as_json)
+        flag = admin.turn_on(name)
+    write_down(name, "on", f"{name} was turned on by {who_acts()}: {_share(flag)}.")
+    return _report(flag, as_json=as_json)
 
 
 def turn_off(name: str, *, reason: str, as_json: bool) -> int:
-    """Turn a flag off."""
+    """Turn a flag off; who did it, and why, stands in its description and among the decisions."""
+    why = " ".join(reason.split()) or _NO_REASON
     with _admin_for(name) as admin:
-        return _report(admin.turn_off(name, reason), as_json=as_json)
+        flag = admin.turn_off(name, f"{why} ({who_acts()})")
+    write_down(name, "off", f"{name} was turned off by {who_acts()}: {why}.")
+    return _report(flag, as_json=as_json)
 
 
 def _set(admin: FlagAdmin, name: str, percentage: int) -> Flag:
@@ -157,6 +170,8 @@ def _report(flag: Flag, *, as_json: bool) -> int:
 
 
 def _share(flag: Flag) -> str:
+    if flag.percentage is None:
+        return "several rollouts"
     return f"{flag.percentage:g} %" + (f" of {flag.instance}" if flag.instance else "")
 
 
@@ -166,7 +181,7 @@ def _print_table(flags: Sequence[Flag]) -> None:
         table.add_row(
             flag.name,
             Text("on", "green") if flag.enabled else Text("off", "red"),
-            "several rollouts" if flag.percentage is None else _share(flag),
+            _share(flag),
             flag.stickiness or "",
             Text(flag.description),
         )

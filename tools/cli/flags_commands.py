@@ -9,10 +9,11 @@ from typing import Annotated
 
 import typer
 
+from tools.cli.exits import ExitCode
 from tools.cli.options import JsonOption
 
 flags_app = typer.Typer(
-    help="Show and change who serves: the flags in the local file, or on the Unleash server that is configured.",
+    help="Show and change who serves. The flags are in a local file, or on the Unleash server that is configured.",
     rich_markup_mode=None,
 )
 FlagName = Annotated[str, typer.Argument(metavar="NAME", help="Name of the flag.")]
@@ -27,6 +28,14 @@ class MigrationStage(StrEnum):
     LIVE = "live"
     RAMPDOWN = "rampdown"
     COMPLETE = "complete"
+
+
+@flags_app.callback(invoke_without_command=True)
+def flags_root(context: typer.Context) -> int:
+    """Without a command, show all flags."""
+    from tools.cli import flags
+
+    return flags.show_all(as_json=False) if context.invoked_subcommand is None else ExitCode.OK
 
 
 @flags_app.command("list")
@@ -82,7 +91,7 @@ def flags_stage(
     ] = 100,
     json: JsonOption = False,
 ) -> int:
-    """Set both flags of a migration as a stage needs them: NAME and NAME.shadow."""
+    """Set both flags of a migration as a stage needs them. These are NAME and NAME.shadow."""
     from tools.cli import flags
 
     return flags.set_stage(name, stage.value, percent=percent, as_json=json)
@@ -100,7 +109,9 @@ def flags_on(name: FlagName, *, json: JsonOption = False) -> int:
 def flags_off(
     name: FlagName,
     *,
-    because: Annotated[str, typer.Option(help="The reason, kept in the flag's description.")] = "by hand",
+    because: Annotated[
+        str, typer.Option(metavar="REASON", help="Kept in the flag's description and among the decisions.")
+    ] = "",
     json: JsonOption = False,
 ) -> int:
     """Turn a flag off: everything is served by legacy."""

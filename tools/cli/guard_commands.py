@@ -34,7 +34,7 @@ def decisions(
     limit: Annotated[int, typer.Option(min=1, help="Show at most so many.")] = 20,
     json: JsonOption = False,
 ) -> int:
-    """List what was decided: promotions, freezes and rollbacks, with the reason in a sentence."""
+    """List what was decided, when, by whom and why. Promotions, freezes, rollbacks, and flags that `shim` changed."""
     from tools.cli.decisions import run
 
     return run(name, limit=limit, as_json=json)
@@ -42,7 +42,7 @@ def decisions(
 
 @guard_app.command()
 def explain(number: Number, *, json: JsonOption = False) -> int:
-    """Show one decision with its figures, the calls behind it, and the evidence over time."""
+    """Show one decision with its figures. Also the calls behind it, and the evidence over time."""
     from tools.cli.decisions import explain as run
 
     return run(number, as_json=json)
@@ -63,7 +63,7 @@ def resume(
     because: Annotated[str, typer.Option(metavar="REASON", help="Why it is safe to go on.")],
     json: JsonOption = False,
 ) -> int:
-    """Let the flags decide again about a migration that the guard has rolled back or frozen."""
+    """Let a migration go on that was rolled back or frozen. Its flags decide again, and evidence begins anew."""
     from tools.cli.decisions import resume as run
 
     return run(name, because=because, as_json=json)
@@ -84,7 +84,7 @@ def audit(
     ] = False,
     json: JsonOption = False,
 ) -> int:
-    """Look whether all that the new implementation has uploaded is there and whole. Ends with 1 if not."""
+    """Check that what async has uploaded is there and whole. Ends with 1 if not."""
     from tools.cli.audit import run
 
     return run(name, since=since, contents=contents, repair=repair, as_json=json)
@@ -105,7 +105,7 @@ def drill(
     history: Annotated[bool, typer.Option("--history", help="List the drills so far instead.")] = False,
     json: JsonOption = False,
 ) -> int:
-    """Let the new implementation go wrong, in a sandbox, and measure how soon legacy serves again."""
+    """Let async go wrong in a sandbox, and time the way back. Measures how soon legacy serves again."""
     from tools.cli.drill import Choice, run, show_history
 
     if history:

@@ -8,6 +8,9 @@ from typing import Annotated
 
 import typer
 
+from tools.cli.errors import CommandError
+from tools.cli.exits import ExitCode
+
 mcp_app = typer.Typer(rich_markup_mode=None)
 
 
@@ -17,9 +20,13 @@ def mcp(
     http: Annotated[
         bool, typer.Option("--http", help="Over HTTP on the loopback, until Ctrl-C; prints its address.")
     ] = False,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port for --http; 0 takes a free one.")] = 0,
+    port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="Port for --http; without it, and with 0, a free one.")
+    ] = None,
 ) -> int:
-    """Serve smart_file_query to assistants (Model Context Protocol), over standard input and output."""
+    """Serve smart_file_query to assistants. By the Model Context Protocol, over standard input and output or --http."""
     from tools.cli.mcp import run
 
-    return run(http=http, port=port)
+    if port is not None and not http:
+        raise CommandError("--port is for --http; without --http standard input and output are used", ExitCode.USAGE)
+    return run(http=http, port=port or 0)

@@ -25,7 +25,7 @@ def reconcile(
     ] = "1h",
     json: JsonOption = False,
 ) -> int:
-    """Bring uploads to an end whose process died or whose outcome is unknown. Ends with 7 if something is left."""
+    """Bring uploads to an end that a crash has left open. Finds out what became of them. Ends with 7 if any is left."""
     from tools.cli.reconcile import run
 
     return run(apply=apply, orphans=orphans, older_than=older_than, as_json=json)

@@ -31,7 +31,7 @@ def callers(
     migrations: MigrationsOption = _DECLARED,
     json: JsonOption = False,
 ) -> int:
-    """List who calls the migrated functions: found in the source, seen at run time, or both."""
+    """List who calls the migrated functions. Found in the source, seen at run time, or both."""
     from tools.cli.callers import run
 
     return run(name, source=source, migrations=migrations, as_json=json)
@@ -67,7 +67,7 @@ def remove(
     migrations: MigrationsOption = _DECLARED,
     json: JsonOption = False,
 ) -> int:
-    """Put the new implementation in the place of the shim and of legacy. Callers stay as they are."""
+    """Replace shim and legacy by the new implementation. Callers stay as they are."""
     from tools.cli.remove import run
 
     return run(name, apply=apply, dry_run=dry_run, source=source, migrations=migrations, as_json=json)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import re
 import time
 from dataclasses import asdict, dataclass
@@ -16,6 +15,7 @@ from tools.cli.output import note, print_json, say
 from tools.cli.rollout_view import as_data, showing, standing_text
 from tools.composition import open_rollout
 from tools.migrations import NAMES
+from tools.person import who_acts
 from tools.settings import Settings, get_settings
 
 STAGES = "1,10,50,100"
@@ -52,7 +52,7 @@ def run(name: str, choice: Choice, *, every: float, as_json: bool) -> int:
         CommandError: no such migration is declared, or something else was begun than is asked for.
         migration.MigrationError: another process carries it on, or it cannot begin.
     """
-    settings, who = get_settings(), getpass.getuser()
+    settings, who = get_settings(), who_acts()
     controller = _controller(name)
     try:
         with only_controller(settings.shim_home, name, who=who):
@@ -70,28 +70,28 @@ def status(name: str, *, as_json: bool) -> int:
 
 def approve(name: str, *, as_json: bool) -> int:
     """Let the next step be taken."""
-    return _show(_controller(name).approve(by=getpass.getuser()), as_json=as_json)
+    return _show(_controller(name).approve(by=who_acts()), as_json=as_json)
 
 
 def pause(name: str, *, as_json: bool) -> int:
     """Hold it."""
-    return _show(_controller(name).pause(by=getpass.getuser()), as_json=as_json)
+    return _show(_controller(name).pause(by=who_acts()), as_json=as_json)
 
 
 def resume(name: str, *, as_json: bool) -> int:
     """Let it go on."""
-    return _show(_controller(name).resume(by=getpass.getuser()), as_json=as_json)
+    return _show(_controller(name).resume(by=who_acts()), as_json=as_json)
 
 
 def complete(name: str, *, as_json: bool) -> int:
     """Let the last stage end."""
-    return _show(_controller(name).complete(by=getpass.getuser()), as_json=as_json)
+    return _show(_controller(name).complete(by=who_acts()), as_json=as_json)
 
 
 def abort(name: str, *, because: str, as_json: bool) -> int:
     """Take it back."""
     controller = _controller(name)
-    rollout = controller.abort(because=because, by=getpass.getuser())
+    rollout = controller.abort(because=because, by=who_acts())
     if controller.problem is not None:
         note(f"the flag could not be changed ({controller.problem}); `shim rollout {name}` tries it again")
         return ExitCode.FLAGS

@@ -12,7 +12,7 @@ from tools.cli.groups import RunByDefault
 
 rollout_app = typer.Typer(
     cls=RunByDefault,
-    help="Carry a migration from 1 to 100 %, stage by stage, on evidence (`run` may be left out), and steer that.",
+    help="Carry a migration from 1 to 100 % on evidence. Stage by stage; `run` may be left out, the others steer it.",
     rich_markup_mode=None,
 )
 
@@ -47,7 +47,7 @@ def rollout_run(
     every: Annotated[float, typer.Option(min=0.05, max=3600, help="Seconds between two looks.")] = 5.0,
     json: _Json = False,
 ) -> int:
-    """Begin a rollout, or go on with the one under way, until it is over. Ctrl-C leaves it where it is."""
+    """Begin a rollout, or go on with the one under way. Until it is over; Ctrl-C leaves it where it is."""
     from tools.cli.rollout import Choice, run
 
     choice = Choice(
@@ -74,7 +74,7 @@ def rollout_status(name: _Name, *, json: _Json = False) -> int:
 
 @rollout_app.command("approve")
 def rollout_approve(name: _Name, *, json: _Json = False) -> int:
-    """Let a rollout with --manual take the next step as soon as everything else allows that."""
+    """Let a rollout with --manual take the next step. It does so as soon as everything else allows that."""
     from tools.cli.rollout import approve
 
     return approve(name, as_json=json)

@@ -13,7 +13,7 @@ schema_app = typer.Typer(rich_markup_mode=None)
 
 @schema_app.command()
 def schema(*, json: JsonOption = False) -> int:
-    """Print the SQL of the tables in Supabase, for its SQL editor or psql. Applying it again changes nothing."""
+    """Print the SQL of the tables in Supabase. For its SQL editor or psql; applying it again changes nothing."""
     from tools.cli.schema import run
 
     return run(as_json=json)

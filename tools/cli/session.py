@@ -14,7 +14,7 @@ from typing import TextIO
 from tools.cli.errors import CommandError
 from tools.cli.exits import ExitCode
 from tools.cli.output import note
-from tools.composition import Installation, running
+from tools.composition import Installation, has_no_flags_yet, running
 from tools.sandbox import running_sandbox
 from tools.sandboxed import sandboxed
 from tools.settings import Settings, get_settings, use_settings
@@ -123,7 +123,9 @@ def _missing_keys(settings: Settings, provider: str) -> list[str]:
 
 
 def _say_if_flags_are_unknown(installation: Installation) -> None:
-    status = installation.router.status()
-    if status.error is not None:
-        advice = "" if installation.settings.unleash_url else " (`shim flags create` makes them)"
-        note(f"{status.error}; legacy serves every upload until there are flags{advice}")
+    if has_no_flags_yet(installation.settings):
+        note("there are no flags yet, so legacy serves every upload; `shim flags create` makes them")
+        return
+    problem = installation.router.status().error
+    if problem is not None:
+        note(f"{problem}; legacy serves every upload until the flags are known")

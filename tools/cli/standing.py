@@ -8,7 +8,7 @@ from typing import Any, TypedDict
 from migration import Ledger, Side, SideTotals
 from tools.cli.guard_standing import GuardReport, guard_report
 from tools.cli.journal_standing import JournalReport, journal_report
-from tools.composition import UnleashRouter, decision_now, open_guard_store
+from tools.composition import UnleashRouter, decision_now, has_no_flags_yet, open_guard_store
 from tools.migrations import NAMES
 from tools.settings import get_settings
 
@@ -49,11 +49,12 @@ class MigrationReport(TypedDict):
 
 
 class FlagsReport(TypedDict):
-    """How well the flags are known."""
+    """How well the flags are known; `missing` if nobody has made any so far."""
 
     source: str
     location: str
     healthy: bool
+    missing: bool
     age_seconds: float | None
     error: str | None
 
@@ -95,6 +96,7 @@ def _flags(router: UnleashRouter) -> FlagsReport:
         "source": status.source,
         "location": settings.unleash_url or str(settings.flags_file),
         "healthy": status.healthy,
+        "missing": has_no_flags_yet(settings),
         "age_seconds": status.last_success_age,
         "error": status.error,
     }

@@ -50,10 +50,10 @@ def _watch(router: UnleashRouter, ledger: Ledger, *, as_json: bool) -> None:
 
 
 def _rendered(found: Report) -> RenderableType:
-    migrations = found["migrations"]
+    migrations, missing = found["migrations"], found["flags"]["missing"]
     table = Table("", *(each["migration"] for each in migrations), box=None, header_style="bold")
-    table.add_row("async share", *(_share(each["percentage"], each) for each in migrations))
-    table.add_row("compared share", *(_share(each["shadow_percentage"], each) for each in migrations))
+    table.add_row("async share", *(_share(each["percentage"], each, missing=missing) for each in migrations))
+    table.add_row("compared share", *(_share(each["shadow_percentage"], each, missing=missing) for each in migrations))
     for side, label in _LABELS.items():
         table.add_row(f"{label} served", *(_side(each, side) for each in migrations))
     table.add_row("verdicts", *(_counts(each["verdicts"]) for each in migrations))
@@ -78,6 +78,8 @@ def _held(migrations: Sequence[MigrationReport]) -> list[Text]:
 
 def _health(found: Report) -> Text:
     flags = found["flags"]
+    if flags["missing"]:
+        return Text("flags: none yet, legacy serves every call; `shim flags create` makes them", "yellow")
     if flags["error"]:
         return Text(f"flags: {flags['error']}; legacy serves what they do not decide", "yellow")
     age = "never confirmed" if flags["age_seconds"] is None else f"confirmed {flags['age_seconds']:.1f} s ago"
@@ -95,9 +97,9 @@ def _journal(found: Report) -> list[Text]:
     return [Text(printable(line), "yellow" if wanting else "") for line, wanting in journal_lines(found["journal"])]
 
 
-def _share(percentage: float, migration: MigrationReport) -> str:
-    problem = f" ({migration['error']})" if migration["error"] else ""
-    return f"{percentage:g} % ({migration['reason']}){problem}"
+def _share(percentage: float, migration: MigrationReport, *, missing: bool) -> str:
+    why = "no flags yet" if missing else migration["error"] or migration["reason"]
+    return f"{percentage:g} % ({why})"
 
 
 def _side(migration: MigrationReport, name: str) -> str:

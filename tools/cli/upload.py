@@ -89,6 +89,8 @@ def _line(result: FileResult) -> Text:
 def _last_line(batch: Batch, seconds: float) -> str:
     counts = ", ".join(f"{batch.count(status)} {status}" for status in FileStatus if batch.count(status))
     sent = batch.bytes_uploaded()
+    if sent < MEGABYTE:
+        return f"{counts} in {seconds:.1f} s"
     return f"{counts}: {sent / MEGABYTE:.1f} MB in {seconds:.1f} s ({sent / MEGABYTE / seconds:.1f} MB/s)"
 
 

@@ -36,7 +36,7 @@ def report(
     ] = None,
     json: JsonOption = False,
 ) -> int:
-    """Write one HTML file about a migration, to be attached to a change review."""
+    """Write one HTML file about a migration. It needs nothing else, and can be attached to a change review."""
     from tools.cli.report import run
 
     return run(name, since=since, output=output, as_json=json)

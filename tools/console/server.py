@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import getpass
 import json
 import re
+import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -23,6 +23,7 @@ from tools.console.rollback import NotLatchedError, RollBack
 from tools.console.sources import Sources
 from tools.console.state import States
 from tools.migrations import NAMES
+from tools.person import who_acts
 
 WINDOWS = (900.0, 120.0, 3600.0, 86_400.0)
 """Seconds that may be looked back; the first is the usual."""
@@ -88,9 +89,10 @@ class Console:
             await site.start()
         except OSError as error:
             await self._runner.cleanup()
+            other = "--host" if isinstance(error, socket.gaierror) else "--port"
             raise ConsoleError(
                 f"the console cannot listen on {self._access.host}, port {self._port}: {error.strerror or error}; "
-                "choose another with --port"
+                f"choose another with {other}"
             ) from error
         self._port = self._runner.addresses[0][1]
         self._rollback.start()
@@ -151,7 +153,7 @@ class Console:
         try:
             done = await asyncio.get_running_loop().run_in_executor(
                 self._acting,
-                partial(self._rollback.roll_back, migration, because=because, by=f"{getpass.getuser()} (console)"),
+                partial(self._rollback.roll_back, migration, because=because, by=f"{who_acts()} (console)"),
             )
         except NotLatchedError as error:
             return _json({"latched": False, "error": str(error)}, status=500)

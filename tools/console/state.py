@@ -8,7 +8,7 @@ from pathlib import Path
 
 from migration import MigrationError, Side, stage_of
 from migration.guard import GuardStanding, Rollout
-from tools.composition import decision_now
+from tools.composition import decision_now, has_no_flags_yet
 from tools.console.evidence import EvidenceCurves
 from tools.console.history import comparison_row, decision_row, trace_rows
 from tools.console.intents import journal_report
@@ -80,6 +80,7 @@ class States:
             "source": status.source,
             "location": settings.unleash_url or _shown(settings.flags_file, settings.shim_home),
             "healthy": status.healthy,
+            "missing": has_no_flags_yet(settings),
             "age": status.last_success_age,
             "error": status.error,
         }

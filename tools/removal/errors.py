@@ -13,7 +13,7 @@ class UnknownMigrationError(RemovalError):
     """No migration has this name."""
 
     def __init__(self, name: str, known: tuple[str, ...]) -> None:
-        super().__init__(f"there is no migration {name!r}; declared are {', '.join(known) or 'none'}")
+        super().__init__(f"no migration is called {name!r}; there are {', '.join(known) or 'none'}")
 
 
 class DeclarationsNotFoundError(RemovalError):

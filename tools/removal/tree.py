@@ -85,8 +85,12 @@ class SourceTree:
             SourceError: there are none, or too many.
         """
         paths = sorted(self._paths())
-        if not paths or len(paths) > MAX_FILES:
-            raise SourceError(self.root, f"it holds {len(paths)} Python files; 1 to {MAX_FILES:,} can be searched")
+        if not paths:
+            raise SourceError(self.root, "it holds no Python files; name the folder of the sources with --source")
+        if len(paths) > MAX_FILES:
+            raise SourceError(
+                self.root, f"it holds {len(paths):,} Python files and {MAX_FILES:,} can be searched; search it in parts"
+            )
         return tuple(self._file(path) for path in paths)
 
     @property

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
+
+import pytest
 
 from flags import FileFlagAdmin
 from tests.support.unleash import UnleashServer
 from tests.tools.cli.conftest import RunHere
 from tools.cli.exits import ExitCode
 from tools.migrations import NAMES
+from tools.person import who_acts
 
 KIMI = NAMES[0]
 
@@ -31,6 +35,56 @@ def test_set_on_and_off(run_here: RunHere, flags: FileFlagAdmin) -> None:
     assert run_here("flags", "on", KIMI).code == ExitCode.OK
     assert flags.get(KIMI).enabled
     assert flags.get(KIMI).percentage == 25
+
+
+def test_who_changed_a_flag_is_known_in_the_morning(run_here: RunHere, flags: FileFlagAdmin) -> None:
+    """Each change of a migration's flags is among the decisions, with who made it and why; the guard holds nothing."""
+    run_here("flags", "set", KIMI, 25)
+    run_here("flags", "off", KIMI, "--because", "errors in\nthe night")
+    run_here("flags", "on", f"{KIMI}.shadow")
+    run_here("flags", "stage", KIMI, "live", "--percent", 10)
+    stage, on, off, set_ = run_here("decisions", KIMI, "--json").document
+    assert [each["action"] for each in (set_, off, on, stage)] == ["set", "off", "on", "stage"]
+    assert off["by"] == f"{who_acts()} (command line)"
+    assert off["sentence"] == f"{KIMI} was turned off by {who_acts()}: errors in the night."
+    assert off["carried_out_at"] == off["at"]
+    assert f"{KIMI}.shadow" in on["sentence"]
+    assert "stage live" in stage["sentence"]
+    assert run_here("status", "--json").document["migrations"][0]["guard"]["state"] == "watching"
+    assert "Turned off" not in flags.get(KIMI).description
+
+
+def test_other_flags_are_nobodys_decision(run_here: RunHere, flags: FileFlagAdmin) -> None:
+    """A flag that belongs to no migration is changed, and nothing is written down."""
+    flags.ensure("a-banner")
+    assert run_here("flags", "off", "a-banner").code == ExitCode.OK
+    assert run_here("decisions", "--json").document == []
+
+
+def test_a_flag_is_turned_off_even_if_nobody_will_know(run_here: RunHere, flags: FileFlagAdmin, tmp_path: Path) -> None:
+    """If the decisions cannot be written, the flag is off all the same, and the command says what is missing."""
+    (tmp_path / "home" / "guard.db").write_text("no database")
+    finished = run_here("flags", "off", KIMI)
+    assert finished.code == ExitCode.OK
+    assert "`shim decisions` will not show it" in finished.err
+    assert not flags.get(KIMI).enabled
+
+
+def test_without_a_command_the_flags_are_listed(run_here: RunHere, flags: FileFlagAdmin) -> None:
+    """`shim flags` is `shim flags list`; a command that does not exist is still said."""
+    assert flags.list()
+    assert run_here("flags").out == run_here("flags", "list").out
+    assert run_here("flags", "of", KIMI).code == ExitCode.USAGE
+
+
+def test_a_user_without_a_name_can_act(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a container whose user has no name, the number stands for it."""
+
+    def nameless() -> str:
+        raise KeyError("getpwuid(): uid not found")
+
+    monkeypatch.setattr("getpass.getuser", nameless)
+    assert who_acts() == f"user {os.getuid()}"
 
 
 def test_a_name_that_is_nearly_right_is_answered_with_the_right_ones(run_here: RunHere, flags: FileFlagAdmin) -> None:

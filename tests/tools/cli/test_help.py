@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -25,7 +26,6 @@ def test_help_names_commands_and_exit_codes(shim: CommandLine) -> None:
     ("arguments", "hint"),
     [
         (["fly"], "fly"),
-        (["flags"], "command"),
         (["upload"], "FILE"),
         (["ask", "file.txt"], "QUESTION"),
         (["upload", "--concurrency", "0", "file.txt"], "--concurrency"),
@@ -71,3 +71,47 @@ def test_a_wrong_variable_is_named(run_here: RunHere) -> None:
         [line] = finished.err.splitlines()
         assert "KIMI_API_URL" in line
         assert "secret-place" not in line
+
+
+def test_no_command_is_described_by_half_a_sentence(run_here: RunHere, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a terminal of 80 columns every line of the list of commands ends where its sentence does."""
+    monkeypatch.setenv("COLUMNS", "80")
+    for group in ((), ("flags",), ("rollout",), ("mismatches",), ("shadows",)):
+        shown = run_here(*group, "--help").out
+        assert [line for line in shown.splitlines() if line.endswith("...") and not line.startswith("Usage")] == []
+        assert max(map(len, shown.splitlines())) <= 80
+
+
+def test_a_machine_on_which_nothing_has_happened(run_here: RunHere, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever looks on says what to do first, and names no error; nothing is broken."""
+    monkeypatch.setenv("COLUMNS", "80")
+    status = run_here("status").out
+    assert "none yet, legacy serves every call; `shim flags create` makes them" in status
+    for shown in (status, run_here("top").out, run_here("decisions").out, run_here("flags").out):
+        assert "Error" not in shown
+        assert "error" not in shown
+    assert run_here("shadows").code == run_here("mismatches").code == ExitCode.OK
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (["mcp", "--port", "1234"], "--http"),
+        (["callers", "nosuch"], "no migration is called 'nosuch'"),
+        (["drill", "--fault", "nosuch"], "'--fault': 'nosuch' is not one of"),
+    ],
+)
+def test_wrong_arguments_are_said_as_everywhere(run_here: RunHere, arguments: list[str], hint: str) -> None:
+    """They end with 2 and one line, in the words of the other commands."""
+    finished = run_here(*arguments)
+    assert finished.code == ExitCode.USAGE
+    assert hint in finished.err
+    assert len(finished.err.splitlines()) == 1
+
+
+def test_a_folder_without_sources_is_said(run_here: RunHere, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Looking for callers where there are no sources says how to name the folder."""
+    monkeypatch.chdir(tmp_path)
+    finished = run_here("ready", "async-upload-kimi")
+    assert finished.code == ExitCode.FAILED
+    assert "--source" in finished.err

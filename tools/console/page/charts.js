@@ -114,7 +114,7 @@ function layoutOf(chart, colors) {
       line: { color: colors[line.color], width: 2, dash: "dash" },
     })),
     annotations: lines.map((line) => ({
-      xref: "paper", x: 1, xanchor: "right", yanchor: "bottom", y: height(line), text: line.label, showarrow: false,
+      xref: "paper", x: 0, xanchor: "left", yanchor: "bottom", y: height(line), text: line.label, showarrow: false,
       font: { color: colors[line.color] },
     })),
     ...others,

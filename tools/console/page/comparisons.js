@@ -3,7 +3,7 @@
 
 import { get } from "./api.js";
 import { draw } from "./charts.js";
-import { byId, empty, h, put, table, time } from "./dom.js";
+import { byId, empty, h, prose, put, table, time } from "./dom.js";
 import { clock, count, seconds } from "./format.js";
 import { nothing, SIDES } from "./overview.js";
 
@@ -33,9 +33,9 @@ export function renderComparisons(state) {
     heads: ["verdict", "comparisons"],
     rows: () => names.map((name) => [name, count(verdicts[name])]),
   });
-  put(byId("comparisons"), [state.migration, rows], () => (rows.length ? [list(rows)] : empty(
-    `No comparison is recorded; "shim flags set ${state.migration}.shadow 20" compares a fifth of the calls.`,
-  )));
+  put(byId("comparisons"), [state.migration, rows], () => (rows.length ? [list(rows)] : [h("p", { class: "empty" }, ...prose(
+    `No comparison is recorded; \`shim flags set ${state.migration}.shadow 20\` compares a fifth of the calls.`,
+  ))]));
 }
 
 /** @param {any[]} rows */

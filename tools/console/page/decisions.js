@@ -7,11 +7,14 @@ import { drawEvidence } from "./evidence.js";
 import { clock, count, seconds } from "./format.js";
 import { SIDES } from "./overview.js";
 
+/** Seconds within which a flag that was changed was so by the decision itself. */
+const AT_ONCE = 0.05;
+
 /** @param {any} state */
 export function renderDecisions(state) {
   if (!state.decisions) return;
   put(byId("decisions"), state.decisions, (rows) =>
-    rows.length ? [h("ol", { class: "log" }, ...rows.map(row))] : empty("Nothing has been decided: no rollout was promoted, frozen or rolled back."),
+    rows.length ? [h("ol", { class: "log" }, ...rows.map(row))] : empty("Nothing has been decided: no rollout was promoted, frozen or rolled back, and no flag was changed here."),
   );
 }
 
@@ -32,12 +35,13 @@ function row(decision) {
 
 /** @param {string} action */
 function mood(action) {
-  return { rollback: "bad", freeze: "warn", promote: "good", complete: "good" }[action] ?? null;
+  return { rollback: "bad", off: "bad", freeze: "warn", promote: "good", complete: "good" }[action] ?? null;
 }
 
 /** @param {any} decision */
 function flag(decision) {
-  if (decision.carried_out_at !== null) return `The flag was changed ${seconds(Math.max(0, decision.carried_out_at - decision.at))} later.`;
+  const later = decision.carried_out_at === null ? null : decision.carried_out_at - decision.at;
+  if (later !== null) return later < AT_ONCE ? "The flag was changed." : `The flag was changed ${seconds(later)} later.`;
   if (decision.problem) return `The flag is not changed: ${decision.problem}`;
   return decision.action === "rollback" ? "The flag is being turned off." : "The flag was left alone.";
 }

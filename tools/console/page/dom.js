@@ -55,6 +55,11 @@ export function empty(text) {
   return [h("p", { class: "empty" }, text)];
 }
 
+/** A sentence in which `what can be typed` stands between backticks. @param {string} text @returns {(Node | string)[]} */
+export function prose(text) {
+  return text.split("`").map((part, index) => (index % 2 ? h("code", {}, part) : part));
+}
+
 /** A point in time. @param {string} text @param {number} at seconds since the epoch */
 export function time(text, at) {
   return h("time", { datetime: new Date(at * 1000).toISOString() }, text);

@@ -57,6 +57,11 @@ export function clock(at) {
   return at === null || at === undefined ? NONE : local(at).slice(0, 19).replace("T", " ");
 }
 
+/** The reader's own time, of what happened within a day. @param {number | null | undefined} at seconds since the epoch */
+export function hour(at) {
+  return clock(at).slice(-8);
+}
+
 /** As `clock`, with milliseconds and in the form that charts take. @param {number} at seconds since the epoch */
 export function local(at) {
   const moment = new Date(at * 1000);

@@ -65,6 +65,9 @@ function render() {
 /** @param {string | null} problem @param {boolean} [needsToken] */
 function tell(problem, needsToken = false) {
   say(byId("connection"), problem ?? "");
+  const live = byId("live");
+  say(live, problem === null ? "live" : "not live, these figures are old");
+  live.className = problem === null ? "good" : "bad";
   byId("token-form").hidden = !needsToken;
   document.body.dataset.live = String(problem === null);
 }

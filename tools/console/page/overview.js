@@ -3,7 +3,7 @@
 
 import { draw } from "./charts.js";
 import { byId, empty, h, put, table } from "./dom.js";
-import { bytes, clock, count, counted, local, percent, seconds, share } from "./format.js";
+import { bytes, clock, count, counted, hour, local, percent, seconds, share } from "./format.js";
 
 export const SIDES = { legacy: "Legacy", candidate: "Async" };
 const NAMES = /** @type {("legacy" | "candidate")[]} */ (Object.keys(SIDES));
@@ -81,7 +81,7 @@ function renderSides(state) {
     ["Median duration", ...NAMES.map((side) => seconds(figures[side].median))],
     ["99th percentile of durations", ...NAMES.map((side) => seconds(figures[side].p99))],
     ["Uploaded", ...NAMES.map((side) => bytes(figures[side].bytes))],
-    ["Last call at", ...NAMES.map((side) => clock(figures[side].last_at))],
+    ["Last call at", ...NAMES.map((side) => hour(figures[side].last_at))],
     ["Calls since the ledger began", ...NAMES.map((side) => count(state.totals?.sides[side].calls))],
   ];
   put(byId("sides"), rows, () => [

@@ -1,7 +1,7 @@
 // @ts-check
 /** The tiles on top: where the chosen migration stands. */
 
-import { byId, h, put } from "./dom.js";
+import { byId, h, prose, put } from "./dom.js";
 import { clock, odds, percent } from "./format.js";
 
 /** What the stages mean, as `docs/migration-stages.md` has them. */
@@ -14,6 +14,12 @@ const STAGES = {
   complete: "async alone",
 };
 
+/** Characters of a note from which on its tile is as wide as two. */
+const LONG = 120;
+
+/** What somebody has done to the flags by hand. */
+const BY_HAND = ["off", "on", "set", "stage"];
+
 /** @param {any} state */
 export function renderStanding(state) {
   const tiles = [stage(state), guard(state), rollout(state), flags(state)].filter((tile) => tile !== null);
@@ -21,10 +27,10 @@ export function renderStanding(state) {
     tiles.map((tile) =>
       h(
         "dl",
-        { class: "tile" },
+        { class: tile.notes.some((note) => note.length > LONG) ? "tile wide" : "tile" },
         h("dt", {}, tile.title),
         h("dd", { class: tile.mood }, tile.words),
-        ...tile.notes.map((note) => h("dd", { class: "small" }, note)),
+        ...tile.notes.map((note) => h("dd", { class: "small" }, ...prose(note))),
       ),
     ),
   );
@@ -40,8 +46,14 @@ function stage(state) {
     };
   }
   const compared = `${percent(share.shadow_percent)} of the calls are compared (${state.mode})`;
-  const why = share.error ? `legacy serves: ${share.error}` : STAGES[/** @type {keyof STAGES} */ (share.stage)];
-  return { title: "Stage", words: `${share.stage}: ${percent(share.percent)} async`, mood: share.error ? "warn" : null, notes: [why, compared] };
+  const why = state.flags.missing ? "legacy serves every call" : share.error ? `legacy serves: ${share.error}` : STAGES[/** @type {keyof STAGES} */ (share.stage)];
+  return { title: "Stage", words: `${share.stage}: ${percent(share.percent)} async`, mood: share.error && !state.flags.missing ? "warn" : null, notes: [why, compared, ...byHand(state)] };
+}
+
+/** Who has changed the flags last, if it was the last decision. @param {any} state @returns {string[]} */
+function byHand(state) {
+  const last = state.decisions?.[0];
+  return last && BY_HAND.includes(last.action) ? [`${clock(last.at)}: ${last.sentence}`] : [];
 }
 
 /** @param {any} state */
@@ -56,14 +68,14 @@ function guard(state) {
     : `the flag is still to be turned off${record?.problem ? `: ${record.problem}` : ""}`;
   return {
     title: "Guard", words: guard.latched ? "rolled back" : "frozen", mood: guard.latched ? "bad" : "warn",
-    notes: [record ? `${clock(record.at)}: ${record.sentence}` : "its record is gone", ...(guard.latched ? [off] : []), `shim resume ${state.migration} --because "..." lets it go on`],
+    notes: [record ? `${clock(record.at)}: ${record.sentence}` : "its record is gone", ...(guard.latched ? [off] : []), `\`shim resume ${state.migration} --because "..."\` lets it go on`],
   };
 }
 
 /** @param {any} state */
 function rollout(state) {
   const { rollout } = state;
-  if (!rollout) return { title: "Rollout", words: "none", mood: null, notes: [`shim rollout ${state.migration} begins one`] };
+  if (!rollout) return { title: "Rollout", words: "none", mood: null, notes: [`\`shim rollout ${state.migration}\` begins one`] };
   const words = rollout.phase === "running" ? `stage ${rollout.stage} of ${rollout.stages.length}` : rollout.phase.replace("_", " ");
   return {
     title: "Rollout", words, mood: rollout.paused ? "warn" : null,
@@ -78,6 +90,7 @@ function rollout(state) {
 /** @param {any} state */
 function flags(state) {
   const { flags } = state;
+  if (flags.missing) return { title: "Flags", words: "none yet", mood: null, notes: [flags.location, "`shim flags create` makes them"] };
   return {
     title: "Flags", words: flags.error ? "out of reach" : flags.healthy ? "up to date" : "stale",
     mood: flags.error || !flags.healthy ? "warn" : "good", notes: [flags.location, ...(flags.error ? [flags.error] : [])],
