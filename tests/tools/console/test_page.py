@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]  # it has no types
 
+from migration.guard import Record
 from tests.tools.console.conftest import Open, Opened
-from tests.tools.console.scene import FLAG, Served
+from tests.tools.console.scene import FLAG, Served, served
+from tools.composition import open_guard_store
 from tools.journal import get_journal
 from tools.journal.intent import Intent, State, UploadSide
 from tools.settings import Settings
@@ -224,6 +226,49 @@ def test_it_fits_a_phone(filled: Settings, console_of: Run, open_page: Open) -> 
         assert box is not None
         assert box["height"] >= 44
     opened.screenshot("console-phone")
+
+
+@pytest.mark.parametrize("width", [360, 1280])
+def test_the_button_is_always_at_hand(filled: Settings, console_of: Run, open_page: Open, width: int) -> None:
+    """However far one has scrolled, on a phone and on a desk, the button can be pressed at once."""
+    opened = open_page(console_of(filled), width=width)
+    opened.wait_for_updates()
+    opened.page.evaluate("window.scrollTo(0, document.body.scrollHeight)")
+    top = opened.page.evaluate("document.getElementById('roll-back').getBoundingClientRect().top")
+    assert 0 <= top < 900
+    opened.page.mouse.click(*middle(opened, "#roll-back"))
+    assert opened.page.locator("#confirm").is_visible()
+
+
+def middle(opened: Opened, selector: str) -> tuple[float, float]:
+    """Where to click, if nothing lies above it."""
+    box = opened.page.evaluate(f"document.querySelector('{selector}').getBoundingClientRect().toJSON()")
+    return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+
+
+def test_old_figures_are_not_called_live(filled: Settings, open_page: Open) -> None:
+    """When the console has ended, the page says so beside the time of its figures, until there is one again."""
+    with served(filled) as console:
+        opened = open_page(console)
+        opened.wait_for_updates()
+        live = opened.page.locator("#live")
+        assert live.inner_text() == "live"
+    opened.page.get_by_text("not live, these figures are old").wait_for()
+    assert "trying again" in opened.page.locator("#connection").inner_text()
+    opened.complaints.clear()  # that nobody answers
+
+
+def test_who_has_turned_the_flag_off_is_seen(empty: Settings, console_of: Run, open_page: Open) -> None:
+    """A flag that somebody turned off by hand is said with the stage, and is among the decisions."""
+    sentence = f"{FLAG} was turned off by alice: too slow."
+    now = time.time()
+    record = Record(at=now, migration=FLAG, action="off", by="alice", sentence=sentence, carried_out_at=now)
+    open_guard_store(empty).decide(record)
+    opened = open_page(console_of(empty))
+    opened.wait_for_updates()
+    assert sentence in opened.page.locator("#standing").inner_text()
+    opened.view("Decisions")
+    assert sentence in opened.page.locator("#decisions").inner_text()
 
 
 def test_it_works_by_keyboard(filled: Settings, console_of: Run, open_page: Open) -> None:

@@ -161,7 +161,7 @@ function renderProcesses(state) {
   const rows = names.map((name) => {
     const { last } = lines[name];
     return [
-      name, clock(last.at), `${bytes(last.memory)} of ${bytes(last.memory_limit)}`,
+      name, hour(last.at), `${bytes(last.memory)} of ${bytes(last.memory_limit)}`,
       last.pool_limit === null ? "no pool yet" : `${counted(last.pool_used, "connection")} of ${count(last.pool_limit)}`,
       last.loop_delay === null ? "not measured" : seconds(last.loop_delay),
     ];

@@ -68,7 +68,7 @@ function waterfall(figure, found) {
     return {
       type: "bar", orientation: "h", name, marker,
       y: own.map((row) => row.index), base: own.map((row) => sinceStart(row) * 1000), x: own.map((row) => row.span.seconds * 1000),
-      text: own.map((row) => `${seconds(row.span.seconds)}${row.span.failed ? ", failed" : ""}`), textposition: "auto",
+      text: own.map((row) => `${seconds(row.span.seconds)}${row.span.failed ? ", failed" : ""}`), textposition: "outside", cliponaxis: false,
       hovertext: own.map((row) => row.span.name), hoverinfo: "text",
     };
   };
