@@ -3,7 +3,7 @@
 from migration.guard._bounds import Tally, harm_bound, rate_bounds, ratio_evidence
 from migration.guard._evidence import FREEZE_AT, ROLLBACK_AT, WEIGHTS, Evidence
 from migration.guard._guard import Guard
-from migration.guard._judge import Judge
+from migration.guard._judge import Judge, rules_anew
 from migration.guard._model import Action, BadCall, FinishedCall, GuardFigures, Policy, Rule, Ruling, Signal
 from migration.guard._ports import MemoryGauge, Switch
 from migration.guard._records import Made, Record
@@ -60,5 +60,6 @@ __all__ = [
     "rate_bounds",
     "ratio_evidence",
     "replayed",
+    "rules_anew",
     "step_anew",
 ]

@@ -2,13 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from typing import Any
+
 from migration._taxonomy import ErrorKind
 from migration.guard._baseline import LatencyBaseline
+from migration.guard._bounds import Tally
 from migration.guard._evidence import Evidence
 from migration.guard._model import Action, BadCall, FinishedCall, Policy, Rule, Ruling, Signal
 from migration.guard._rates import Rates, is_higher
 from migration.guard._sentences import sentence_for
 from migration.guard._trail import Trail
+
+
+def rules_anew(start: Mapping[str, Any], calls: Iterable[BadCall], numbers: Mapping[str, Any]) -> set[Rule]:
+    """The rules that were met after the last of these calls, computed anew from what a ruling was recorded with.
+
+    Args:
+        start: the evidence before the calls.
+        calls: the bad calls, oldest first.
+        numbers: the figures of the ruling, from which those of rates follow, and those of memory.
+    """
+    judge = Judge("", start=Evidence.restored(start))
+    met = judge.convicted()
+    for call in calls:
+        met = judge.taken_in(call)
+    rules = {Rule.ERROR_RATE: "errors", Rule.TIMEOUT_RATE: "timeouts"}
+    sides = {
+        rule: tuple(Tally(numbers[f"{side}.calls"], numbers[f"{side}.{what}"]) for side in ("legacy", "candidate"))
+        for rule, what in rules.items()
+    }
+    memory = {Rule.MEMORY_CAP, Rule.MEMORY_GROWTH} if "memory" in numbers else set[Rule]()
+    return {*met, *(rule for rule, (legacy, candidate) in sides.items() if is_higher((legacy, candidate))), *memory}
 
 
 class Judge:

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from migration.guard import FREEZE_AT, ROLLBACK_AT, Record, replayed, step_anew
+from migration.guard import FREEZE_AT, ROLLBACK_AT, Record, replayed, rules_anew, step_anew
 from tools.cli.errors import CommandError
 from tools.cli.exits import ExitCode
 from tools.cli.output import print_json, printable, say
@@ -67,14 +67,15 @@ def replay(number: int, *, as_json: bool) -> int:
     """Compute a decision anew from what was recorded; fails if it comes out differently."""
     record = _record(number)
     if record.start is None:
-        raise CommandError(f"decision {number} ({record.action}) was not taken on evidence, so there is none to replay")
-    again = _rollout_anew(record) if record.is_of_rollout else _evidence_anew(record)
+        again = _word_anew(record)
+    else:
+        again = _rollout_anew(record) if record.is_of_rollout else _evidence_anew(record)
     if as_json:
         print_json({"id": number, "recorded": again.recorded, "computed": again.computed, "agrees": again.agrees})
     else:
         say(
             f"Decision {number}: recorded {again.words.format(again.recorded)}, computed anew from {again.source} "
-            f"{again.words.format(again.computed)}: {'the same' if again.agrees else 'NOT the same'}."
+            f"{again.words.format(again.computed)}: {'the same' if again.agrees else 'NOT the same'}{again.why}."
         )
     return ExitCode.OK if again.agrees else ExitCode.FAILED
 
@@ -89,6 +90,7 @@ class _Again:
         agrees: whether that is the same.
         source: from what it was computed.
         words: how either is printed.
+        why: what else is to be said of it.
     """
 
     recorded: float | str
@@ -96,16 +98,31 @@ class _Again:
     agrees: bool
     source: str
     words: str
+    why: str = ""
 
 
 def _evidence_anew(record: Record) -> _Again:
-    recorded, computed = float(record.numbers["evidence"]), replayed(record.start or {}, record.calls)[-1]
+    start = record.start or {}
+    recorded, computed = float(record.numbers["evidence"]), replayed(start, record.calls)[-1]
+    is_met = record.rule in rules_anew(start, record.calls, record.numbers)
     return _Again(
         recorded=recorded,
         computed=computed,
-        agrees=abs(recorded - computed) <= _SAME * max(recorded, computed),
+        agrees=is_met and abs(recorded - computed) <= _SAME * max(recorded, computed),
+        why=f", the rule `{record.rule}` is met" if is_met else f", the rule `{record.rule}` is not met",
         source=f"{len(record.calls)} bad calls",
         words="evidence {:.6g}",
+    )
+
+
+def _word_anew(record: Record) -> _Again:
+    """What somebody said follows from nothing else, so it comes out as it is recorded."""
+    return _Again(
+        recorded=record.action,
+        computed=record.action,
+        agrees=True,
+        source=f"what {record.by} said",
+        words="{!r}",
     )
 
 

@@ -49,12 +49,25 @@ def test_a_decision_is_listed_explained_and_replayed(run_here: RunHere, rolled_b
 def test_a_record_that_was_tampered_with_does_not_replay(
     run_here: RunHere, rolled_back: int, store: GuardStore
 ) -> None:
-    """Another figure than the calls lead to is found."""
-    with sqlite3.connect(store.path) as database:
-        database.execute("UPDATE records SET numbers = json_set(numbers, '$.evidence', 5000.0)")
-    finished = run_here("replay", rolled_back)
-    assert finished.code == ExitCode.FAILED
-    assert "NOT the same" in finished.out
+    """Another figure than the calls lead to is found, and so is a rule that they do not meet."""
+    for change in ("numbers = json_set(numbers, '$.evidence', 5000.0)", "rule = 'integrity'", "rule = 'error_rate'"):
+        with sqlite3.connect(store.path) as database:
+            [before] = database.execute("SELECT rule, numbers FROM records").fetchall()
+            database.execute(f"UPDATE records SET {change}")  # noqa: S608  # one of the three above
+        finished = run_here("replay", rolled_back)
+        assert finished.code == ExitCode.FAILED
+        assert "NOT the same" in finished.out
+        with sqlite3.connect(store.path) as database:
+            database.execute("UPDATE records SET rule = ?, numbers = ?", before)
+    assert run_here("replay", rolled_back).code == ExitCode.OK
+
+
+def test_what_somebody_said_replays(run_here: RunHere, rolled_back: int) -> None:
+    """A word follows from nothing that could come out differently, so going through all decisions finds no failure."""
+    del rolled_back  # there is something to be resumed
+    number = run_here("resume", KIMI, "--because", "mended", "--json").document["id"]
+    replayed = run_here("replay", number, "--json")
+    assert (replayed.code, replayed.document["agrees"]) == (ExitCode.OK, True)
 
 
 def test_status_says_what_holds_and_what_to_do(run_here: RunHere, rolled_back: int, flags: FileFlagAdmin) -> None:
