@@ -128,7 +128,10 @@ class UnleashFlagAdmin:
         """
         self._switch(name, "off")
         self._describe(name, lambda description: with_reason(description, reason))
-        return self.get(name)
+        flag = self.get(name)
+        if flag.enabled:
+            raise FlagServerError(f"turn off {name!r}", "the server said so, and it is still on")
+        return flag
 
     def turn_on(self, name: str) -> Flag:
         """Turn the flag on, with the percentage it has; without any it starts at 0 %.

@@ -42,7 +42,8 @@ class LedgerTallies:
 
     def _age(self, standing: Standing) -> float | None:
         at = (standing.decision or {}).get("at")
-        return max(0.0, self._now() - at) if isinstance(at, float) else None
+        # a call from the future is of before the clock was set back: it is no sign of life either
+        return abs(self._now() - at) if isinstance(at, float) else None
 
     def _problem(self, losses: Losses | None) -> str | None:
         if losses is None or self._now() - losses.last_at > LOST_LATELY_SECONDS:

@@ -311,3 +311,14 @@ def _usage(server: UnleashServer, name: str) -> dict[str, int]:
     """The usage that the server has stored, which it does every few seconds; empty before."""
     rows = ask(server, "GET", f"/client-metrics/features/{name}/raw")["data"]
     return {key: sum(row[key] for row in rows) for key in ("yes", "no")} if rows else {}
+
+
+def test_off_is_believed_only_when_it_is_seen() -> None:
+    """A server that says yes and leaves the flag on has not turned it off, so whoever asked tries again."""
+
+    class SaysYes(UnleashFlagAdmin):
+        def _ask(self, *_: object, **__: object) -> dict[str, Any]:
+            return {"name": "m", "environments": [{"name": "development", "enabled": True, "strategies": []}]}
+
+    with pytest.raises(FlagServerError, match="still on"):
+        SaysYes("http://127.0.0.1:9", "token").turn_off("m", "broken")

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from migration import Side
+from migration import Ledger, Side
 from migration._errors import RolloutError
-from migration.guard import Counter, Exposure, FlagShown, Phase, Reading, Record, Tally
+from migration.guard import Counter, Exposure, FlagShown, LedgerTallies, Phase, Reading, Record, Tally
 from migration.guard._rollout_counts import MAX_COUNTERS, counted
 from migration.guard._rollout_model import Counts
 from tests.migration.guard.rolling import PLAN, World
+from tests.migration.ledgers import record
 
 
 @pytest.fixture
@@ -238,6 +239,15 @@ def test_counters_that_are_followed_are_bounded() -> None:
         ]
         counts = counted(counts, Reading(counters=pods, age=0.0), probability=None, tallying=True)
     assert len(counts.last) <= MAX_COUNTERS + 1000
+
+
+def test_a_clock_that_was_set_back_makes_old_calls_no_news(tmp_path: Path) -> None:
+    """A call that was over in an hour from now is as old as one of an hour ago: neither says that calls go on."""
+    ledger = Ledger(tmp_path / "ledger.db", now=lambda: 7200.0)
+    record(ledger, None)
+    assert ledger.flush()
+    for now in (3600.0, 10_800.0):
+        assert LedgerTallies(ledger, now=lambda: now).read("m").age == pytest.approx(3600.0)  # noqa: B023  # used at once
 
 
 def test_a_new_rollout_may_follow(world: World) -> None:
