@@ -136,11 +136,13 @@ def _snapshot(path: str, value: object) -> object:
 
 
 def _typed(value: object) -> object:
-    """A set's contents with their types, because 1, 1.0 and True are one to a set."""
+    """A set's contents with their types, because 1, 1.0 and True are one to a set, and with not-a-number as one value."""
     if isinstance(value, set | frozenset):
         return frozenset(map(_typed, value))
     if isinstance(value, tuple):
         return type(value), tuple(map(_typed, value))
+    if isinstance(value, float | complex):
+        return type(value), str(value)
     return type(value), value
 
 

@@ -96,14 +96,13 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     try:
         result = yield
     except BaseException:
-        if _COMPARED in item.stash:
-            _show_mismatches(item, item.stash[_COMPARED])
+        mismatches = _mismatches(item.stash[_COMPARED]) if _COMPARED in item.stash else None
+        if mismatches is not None:
+            item.add_report_section("call", "compared calls", mismatches)
         raise
-    if _COMPARED in item.stash:
-        try:
-            item.stash[_COMPARED].check()
-        except MismatchError as mismatch:
-            pytest.fail(str(mismatch), pytrace=False)
+    mismatches = _mismatches(item.stash[_COMPARED]) if _COMPARED in item.stash else None
+    if mismatches is not None:
+        pytest.fail(mismatches, pytrace=False)
     return result
 
 
@@ -120,11 +119,13 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         terminalreporter.line(f"a mask that named no field: {mask}")
 
 
-def _show_mismatches(item: pytest.Item, compared: Compared) -> None:
+def _mismatches(compared: Compared) -> str | None:
+    """The mismatches since the last look, in words."""
     try:
         compared.check()
     except MismatchError as mismatch:
-        item.add_report_section("call", "compared calls", str(mismatch))
+        return str(mismatch)
+    return None
 
 
 def _declared(config: pytest.Config) -> Mapping[str, Migration]:

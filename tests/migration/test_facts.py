@@ -110,7 +110,15 @@ def test_equal_values_that_are_other_objects_are_the_same() -> None:
     """Two runs make two objects: dataclasses, models, exceptions, NaN."""
 
     def result() -> list[object]:
-        return [Size(1, "x"), Model(name="a", size=[1]), ValueError("a"), float("nan"), Decimal("NaN"), {b"k": {1, 2}}]
+        return [
+            Size(1, "x"),
+            Model(name="a", size=[1]),
+            ValueError("a"),
+            float("nan"),
+            {float("nan")},
+            Decimal("NaN"),
+            {b"k": {1, 2}},
+        ]
 
     assert fields_of_difference(result(), result()) == []
     assert fields_of_difference(Size(1, "x"), Size(1, "y")) == []  # its author does not compare the note

@@ -99,6 +99,7 @@ def test_a_marked_test_fails_on_a_mismatch(suite: pytest.Pytester) -> None:
             "a mask that named no field: shop:price: result.at",
         ]
     )
+    assert result.stdout.str().count("shop:price is different") == 1
 
 
 @pytest.mark.parametrize("side", ["legacy", "candidate"])
