@@ -136,7 +136,7 @@ def _snapshot(path: str, value: object) -> object:
 
 
 def _typed(value: object) -> object:
-    """A set's contents with their types, because 1, 1.0 and True are one to a set, and with not-a-number as one value."""
+    """A set's contents with their types, as 1, 1.0 and True are one to a set, and with not-a-number as one value."""
     if isinstance(value, set | frozenset):
         return frozenset(map(_typed, value))
     if isinstance(value, tuple):
