@@ -14,7 +14,7 @@ from typing import Protocol
 
 from migration._errors import RolloutError
 from migration.guard._records import Record
-from migration.guard._rollout_counts import Reading, Tallies, counted
+from migration.guard._rollout_counts import Tallies, with_calls
 from migration.guard._rollout_exposure import Exposure
 from migration.guard._rollout_judge import after, grounds, next_step, numbers_of
 from migration.guard._rollout_model import (
@@ -193,9 +193,9 @@ class RolloutController:
     def _seen(self, rollout: Rollout) -> tuple[Seen, Rollout]:
         at = self._now()
         reading = self._tallies.read(self.migration)
-        standing = self._standing()
+        standing, flag = self._standing(), self._shown()
         if not rollout.phase.is_over:
-            rollout = self._counted(rollout, reading, at)
+            rollout = with_calls(rollout, reading, flag, at=at, is_fleet=self._tallies.is_fleet)
         seen = Seen(
             at=at,
             age=reading.age,
@@ -203,18 +203,9 @@ class RolloutController:
             latched_by=standing.latched_by,
             frozen_by=standing.frozen_by,
             epoch=standing.epoch,
-            flag=self._shown(),
+            flag=flag,
         )
         return seen, rollout
-
-    def _counted(self, rollout: Rollout, reading: Reading, at: float) -> Rollout:
-        """With the calls since the last look; those of a stage count from when every process follows to it."""
-        probability = rollout.exposure.probability if self._tallies.is_fleet else None
-        counts = counted(rollout.counts, reading, probability=probability, tallying=rollout.entered is not None)
-        settled = rollout.changed is not None and at >= rollout.changed + rollout.plan.settle
-        complete = reading.problem is None and reading.age is not None
-        entered = at if rollout.entered is None and settled and complete else rollout.entered
-        return replace(rollout, counts=counts, entered=entered)
 
     def _do(self, rollout: Rollout, step: Step, seen: Seen) -> Rollout:
         if step.move is Move.END:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from migration._model import Side
 from migration.guard._bounds import Tally
 from migration.guard._labels import LabelProcess
-from migration.guard._rollout_model import Counts
+from migration.guard._rollout_model import Counts, FlagShown, Rollout
 
 MAX_COUNTERS = 10_000
 """Counters whose last value is remembered; with more of them those that have gone are forgotten."""
@@ -60,6 +60,35 @@ class Tallies(Protocol):
     def read(self, migration: str) -> Reading:
         """The counters as they are. Never raises; what fails is the reading's problem."""
         ...
+
+
+def with_calls(rollout: Rollout, reading: Reading, flag: FlagShown | None, *, at: float, is_fleet: bool) -> Rollout:
+    """The rollout with the calls since its last look; those of a stage count from when every process follows to it.
+
+    Calls that were shared out by what somebody else has set are neither evidence nor a wrong sharing. While processes
+    follow to a larger share their calls are evidence, if less than they could be; but before the first stage the share
+    may have been any.
+
+    Args:
+        rollout: as it was.
+        reading: the counters.
+        flag: as it is now; None if it cannot be read.
+        at: now, in seconds since the epoch.
+        is_fleet: whether the calls are weighed as evidence, which on one machine the guard does.
+    """
+    astray = at if rollout.is_set_otherwise(flag) else rollout.astray
+    as_set = astray is None or (astray < at and at >= astray + rollout.plan.settle)
+    known = as_set and (rollout.stage > 0 or rollout.entered is not None)
+    counts = counted(
+        rollout.counts,
+        reading,
+        probability=rollout.exposure.probability if known and is_fleet else None,
+        tallying=as_set and rollout.entered is not None,
+    )
+    settled = rollout.changed is not None and at >= rollout.changed + rollout.plan.settle
+    complete = reading.problem is None and reading.age is not None
+    entered = at if rollout.entered is None and settled and complete else rollout.entered
+    return replace(rollout, counts=counts, entered=entered, astray=astray)
 
 
 def counted(before: Counts, reading: Reading, *, probability: float | None, tallying: bool) -> Counts:

@@ -112,6 +112,7 @@ class Rollout:
         stage: number of the stage, from 0.
         changed: when the flag was last changed as intended; None while that is still to be done.
         entered: when the calls of this stage began to count; None before.
+        astray: when the flag was last seen to be set by somebody else; None if it never was.
         opened: whether the rollout has turned the flag on, which it does once.
         paused: whether somebody has stopped it for a while.
         approved: whether somebody has approved the next step.
@@ -130,6 +131,7 @@ class Rollout:
     stage: int = 0
     changed: float | None = None
     entered: float | None = None
+    astray: float | None = None
     opened: bool = False
     paused: bool = False
     approved: bool = False
@@ -151,6 +153,11 @@ class Rollout:
     def is_last_stage(self) -> bool:
         """Whether the next step completes it."""
         return self.stage == len(self.plan.stages) - 1
+
+    def is_set_otherwise(self, flag: FlagShown | None) -> bool:
+        """Whether the flag shows anything else than this rollout has set; one that cannot be read does not."""
+        is_ours = flag is None or self.changed is None or (flag.enabled and flag.exposure == self.exposure)
+        return not is_ours
 
     def state(self) -> dict[str, Any]:
         """Everything as plain data, for `restored`."""

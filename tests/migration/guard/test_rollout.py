@@ -110,11 +110,12 @@ def test_a_rollback_by_the_guard_ends_it(world: World) -> None:
 
 def test_harm_over_all_machines_rolls_back(world: World) -> None:
     """Failures that pile up on the candidate roll back, even while its processes still follow and while it is held."""
-    world.controller.begin(PLAN, by="a test")
-    world.look()
+    world.begin()
+    world.serve_well(0.01, 60_000)
+    assert world.look(60) == "promote promote"
     world.controller.pause(by="a test")
     world.serve_well(0.01, 10_000)
-    world.tallies.add(candidate_bad=6, legacy_bad=10)
+    world.tallies.add(candidate_bad=12, legacy_bad=10)
     assert world.look(1) == "rollback evidence"
     assert not world.dial.flag.enabled
     assert world.store.standings()["m"].latched_by is not None
@@ -152,6 +153,38 @@ def test_a_flag_that_somebody_else_has_set_holds(world: World) -> None:
     world.dial.flag = FlagShown(enabled=False, exposure=Exposure(1))
     assert world.look() == "hold flag_off"
     assert world.dial.done == ["1 %"]
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [FlagShown(enabled=False, exposure=Exposure(1)), FlagShown(enabled=True, exposure=Exposure(50))],
+    ids=["off", "at 50 %"],
+)
+def test_calls_by_what_somebody_else_has_set_prove_nothing(world: World, shown: FlagShown) -> None:
+    """A flag that is off for a night, or at half of the calls for a test, is no wrong sharing and no evidence."""
+    world.begin()
+    world.serve_well(0.01, 60_000)
+    ours, world.dial.flag = world.dial.flag, shown
+    served = 0.5 if shown.enabled else 0.0
+    held = "hold flag_changed" if shown.enabled else "hold flag_off"
+    for _ in range(3):
+        world.serve_well(served, 10_000)
+        world.tallies.add(legacy_bad=20, candidate_bad=round(40 * served))
+        assert world.look(5) == held
+    world.dial.flag = ours
+    world.serve_well(served, 1000)  # before every process has followed back
+    assert world.look(1) == "wait soaking"
+    world.serve_well(0.01, 10_000)
+    assert world.look(60) == "promote promote"
+
+
+def test_calls_from_before_the_first_stage_are_no_evidence(world: World) -> None:
+    """Until every process has followed to it, nobody knows by which share its failures were shared out."""
+    world.controller.begin(PLAN, by="a test")
+    world.look()
+    world.tallies.add(legacy=1000, candidate=1000, legacy_bad=20, candidate_bad=20)
+    assert world.look(1) == "wait settling"
+    assert world.look(5) == "wait soaking"
 
 
 def test_a_manual_rollout_waits_for_a_word_each_time(world: World) -> None:
