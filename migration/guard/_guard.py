@@ -184,16 +184,20 @@ class Guard:
         self._desk.close(timeout)
 
     def _ended(self, run: Run, *, counts: bool, interrupt: BaseException | None) -> None:
-        """Take in a run that has ended; it does not count if it was found hanging before.
+        """Take in a run that has ended; it does not count if it was found hanging before."""
+        operation, outcome = run.operation, run.operation.outcome
+        if counts:
+            self._judge_end(run, interrupt)
+        if outcome is not None and operation.side is Side.CANDIDATE and self._made is not None:
+            self._keep_made(operation, outcome, self._made)  # last, for it may fail
 
-        `interrupt` is what ended one that has no outcome. A cancellation comes from the caller; what ends the process
-        says nothing of a side; anything else, such as a panic of a library, is a failure like others.
+    def _judge_end(self, run: Run, interrupt: BaseException | None) -> None:
+        """Judge how a run ended; `interrupt` is what ended one that has no outcome.
+
+        A cancellation comes from the caller; what ends the process says nothing of a side; anything else, such as a
+        panic of a library, is a failure like others.
         """
         operation, outcome = run.operation, run.operation.outcome
-        if outcome is not None and operation.side is Side.CANDIDATE and self._made is not None:
-            self._keep_made(operation, outcome, self._made)
-        if not counts:
-            return
         if outcome is not None:
             kind = None if outcome.error is None else str(outcome.error_kind)
             self._finished(operation, outcome.seconds, kind)

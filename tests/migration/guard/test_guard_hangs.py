@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from migration import Call, Decision, Migration, Reason, Runtime, Side, migrate
-from migration.guard import Action, Guard, GuardStore, Policy, Signal
+from migration import Call, Decision, Migration, Operation, Reason, Runtime, Side, migrate
+from migration.guard import Action, Guard, GuardStore, Policy, Signal, Tally
 from migration.guard import _runs as module
 from tests.migration.guard.switching import ShareRouter, calls_until, work
 from tests.migration.helpers import eventually
@@ -134,6 +134,22 @@ async def test_callers_who_do_not_wait_any_longer_roll_back(tmp_path: Path) -> N
         if guard.latched:
             break
     assert guard.latched == {"m"}
+    guard.close()
+
+
+def test_a_result_that_cannot_be_taken_apart_is_no_hang(tmp_path: Path, clock: Clock) -> None:
+    """What a call has made is for the audit; if that cannot be told, the call is judged all the same, and once."""
+
+    def unknown(operation: Operation) -> list[dict[str, str]]:
+        raise KeyError(operation.call.migration)
+
+    guard = Guard(ShareRouter(1.0), store=GuardStore(tmp_path / "guard.db"), made=unknown, clock=clock)
+    call = work(guard)
+    for _ in range(3):
+        call()
+    clock.reading += 1000
+    guard.look_for_hangs()
+    assert guard._judge("m").rates.errors[1] == Tally(calls=3)
     guard.close()
 
 
