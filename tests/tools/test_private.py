@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tools.journal.owners import owner_of
 from tools.private import make_private_folder
+from tools.storage.local.objects import ObjectFolder
 
 
-def test_every_missing_folder_is_the_owners_alone(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "make",
+    [
+        make_private_folder,
+        lambda folder: owner_of(folder / "journal.owners"),
+        lambda folder: ObjectFolder(folder).prepare(),
+    ],
+    ids=["itself", "owners", "copies"],
+)
+def test_every_missing_folder_is_the_owners_alone(make: Callable[[Path], object], tmp_path: Path) -> None:
     """Those above the wanted one as well, even if the process gives everybody everything; existing ones stay."""
     before = os.umask(0)
     try:
-        make_private_folder(tmp_path / "state" / "shim" / "home")
-        make_private_folder(tmp_path / "state" / "shim" / "home")
+        make(tmp_path / "state" / "shim" / "home")
+        make(tmp_path / "state" / "shim" / "home")
     finally:
         os.umask(before)
     made = [tmp_path / "state", tmp_path / "state" / "shim", tmp_path / "state" / "shim" / "home"]

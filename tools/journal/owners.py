@@ -8,8 +8,9 @@ import secrets
 import threading
 from pathlib import Path
 
+from tools.private import make_private_folder
+
 _PRIVATE_FILE = 0o600
-_PRIVATE_FOLDER = 0o700
 
 
 class Owner:
@@ -24,7 +25,7 @@ class Owner:
     """
 
     def __init__(self, path: Path) -> None:
-        path.parent.mkdir(mode=_PRIVATE_FOLDER, parents=True, exist_ok=True)
+        make_private_folder(path.parent)
         self._place = secrets.randbelow(2**40)
         # never closed while the process lives: closing any descriptor of the file would give up every lock on it
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _PRIVATE_FILE)

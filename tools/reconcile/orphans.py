@@ -22,6 +22,7 @@ from tools.errors import ToolsError
 from tools.journal.intent import Entry, Facts, Intent, State, UploadSide
 from tools.live.marks import PREFIX
 from tools.live.provider_files import Listing, ProviderFiles
+from tools.private import make_private_folder
 from tools.reconcile.errors import AtWorkError
 from tools.reconcile.finding import Orphan, OrphanKind
 from tools.reconcile.services import GATEWAYS, Services, Sleep, listing_of, services
@@ -279,7 +280,7 @@ def _moment(text: object, otherwise: float) -> float:
 def _alone(settings: Settings) -> Iterator[None]:
     """Be the only process of this machine that removes orphans."""
     path = settings.shim_home / "reconcile.lock"
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_private_folder(path.parent)
     lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _PRIVATE_FILE)
     try:
         try:

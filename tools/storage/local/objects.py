@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, Self
 
+from tools.private import make_private_folder
 from tools.storage.placement import Absent, Found, Stored, Taken
 
 _PRIVATE_FOLDER = 0o700
@@ -34,9 +35,8 @@ class ObjectFolder:
 
     def prepare(self) -> None:
         """Create the folders that are missing."""
-        self.root.parent.mkdir(mode=_PRIVATE_FOLDER, parents=True, exist_ok=True)
-        for folder in (self.root, self.objects, self.incoming):
-            folder.mkdir(mode=_PRIVATE_FOLDER, exist_ok=True)
+        for folder in (self.objects, self.incoming):
+            make_private_folder(folder)
 
     def sweep(self) -> None:
         """Remove what processes that died left on its way in."""
