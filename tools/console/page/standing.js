@@ -15,7 +15,7 @@ const STAGES = {
 };
 
 /** Characters of a note from which on its tile is as wide as two. */
-const LONG = 120;
+const LONG = 90;
 
 /** What somebody has done to the flags by hand. */
 const BY_HAND = ["off", "on", "set", "stage"];
