@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from html import escape
 from typing import Any
@@ -22,7 +23,9 @@ body { font: 16px/1.5 system-ui, sans-serif; color: #1b1b1b; background: #fff; m
   padding: 0 1rem; }
 table { border-collapse: collapse; width: 100%; }
 th, td { text-align: left; vertical-align: top; padding: .3rem .6rem; border-bottom: 1px solid #ccc;
-  overflow-wrap: anywhere; }
+  overflow-wrap: anywhere; min-width: 5.5rem; }
+th:first-child, td:first-child { min-width: 2rem; }
+section { overflow-x: auto; }
 th { white-space: nowrap; }
 h2 { margin-top: 2.5rem; }
 code { background: #f2f2f2; padding: 0 .2em; }
@@ -70,8 +73,13 @@ def _section(title: str, content: str) -> str:
 
 
 def _list(sentences: Iterable[str]) -> str:
-    items = "".join(f"<li>{escape(each)}</li>\n" for each in sentences)
+    items = "".join(f"<li>{_prose(each)}</li>\n" for each in sentences)
     return f"<ul>{items}</ul>" if items else ""
+
+
+def _prose(sentence: str) -> str:
+    """The sentence, with what can be typed as code."""
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(sentence))
 
 
 def _plot(name: str, figure: Any, data: Sequence[object]) -> str:
