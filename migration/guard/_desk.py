@@ -14,11 +14,11 @@ from typing import Protocol
 from migration._errors import GuardStoreError
 from migration._model import Notice, NoticeKind
 from migration.guard._case import Case
-from migration.guard._evidence import Evidence
 from migration.guard._model import Action, BadCall, Ruling
 from migration.guard._ports import Switch
 from migration.guard._records import Made, Record
 from migration.guard._store import GuardStanding, GuardStore
+from migration.guard._trail import Trail
 
 ROUND_SECONDS = 1.0
 """Between two looks at what the other processes of the machine have seen and decided, and at calls that hang."""
@@ -114,16 +114,16 @@ class Desk:
         except GuardStoreError:
             return []  # has been told
 
-    def evidence_of(self, migration: str) -> Evidence:
+    def trail_of(self, migration: str) -> Trail:
         """What the processes of this machine have seen of the rollout so far."""
         epoch = self.epochs.setdefault(migration, 0)
         try:
-            evidence, last = self._store.recall(migration=migration, epoch=epoch, patience=RECALL_SECONDS)
+            trail, last = self._store.trail(migration=migration, epoch=epoch, patience=RECALL_SECONDS)
         except GuardStoreError as error:
             self._tell(migration, f"{error}; the evidence begins anew in this process")
-            evidence, last = Evidence(), 0
+            trail, last = Trail(), 0
         self._seen[migration] = last
-        return evidence
+        return trail
 
     def keep(self, migration: str, call: BadCall) -> None:
         """Let a bad call be written down. Returns at once."""

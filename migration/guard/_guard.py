@@ -245,7 +245,7 @@ class Guard:
         judge = self._judges.get(migration)
         if judge is None:
             judge = self._judges[migration] = Judge(
-                migration, policy=self._policy, start=self._desk.evidence_of(migration)
+                migration, policy=self._policy, trail=self._desk.trail_of(migration)
             )
         return judge
 

@@ -23,7 +23,7 @@ def rules_anew(start: Mapping[str, Any], calls: Iterable[BadCall], numbers: Mapp
         calls: the bad calls, oldest first.
         numbers: the figures of the ruling, from which those of rates follow, and those of memory.
     """
-    judge = Judge("", start=Evidence.restored(start))
+    judge = Judge("", trail=Trail(Evidence.restored(start)))
     met = judge.convicted()
     for call in calls:
         met = judge.taken_in(call)
@@ -42,13 +42,13 @@ class Judge:
     Args:
         migration: whose calls they are.
         policy: what each rule calls for.
-        start: evidence of the same rollout from before.
+        trail: how the evidence of the same rollout came about before.
     """
 
-    def __init__(self, migration: str, *, policy: Policy | None = None, start: Evidence | None = None) -> None:
+    def __init__(self, migration: str, *, policy: Policy | None = None, trail: Trail | None = None) -> None:
         self.migration = migration
         self.policy = policy or Policy()
-        self.trail = Trail(start)
+        self.trail = trail or Trail()
         self.rates = Rates()
         self._baseline = LatencyBaseline()
         self._ruled: set[Rule] = set()

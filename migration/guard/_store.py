@@ -27,6 +27,7 @@ from migration.guard._schema import (
     make_tables,
     unusable,
 )
+from migration.guard._trail import Trail
 
 KEEP_RECORDS = 10_000
 """Decisions that are kept; the oldest go first."""
@@ -83,17 +84,23 @@ class GuardStore:
         with self._open() as database:
             return list(calls_after(database, last, migration, epoch)) if database else []
 
-    def recall(self, *, migration: str, epoch: int, patience: float = LOCKED_SECONDS) -> tuple[Evidence, int]:
-        """The evidence of all bad calls so far, and the id of the last of them; waits `patience` seconds at most."""
+    def recall(self, *, migration: str, epoch: int) -> tuple[Evidence, int]:
+        """The evidence of all bad calls so far, and the id of the last of them."""
+        trail, last = self.trail(migration=migration, epoch=epoch)
+        return trail.evidence, last
+
+    def trail(self, *, migration: str, epoch: int, patience: float = LOCKED_SECONDS) -> tuple[Trail, int]:
+        """How that evidence came about, and the id of the last bad call; waits `patience` seconds at most."""
         with self._open(patience) as database:
             if database is None:
-                return Evidence(), 0
+                return Trail(), 0
             database.execute("BEGIN")  # one view of both tables: what is summed up leaves the other
             evidence, last = summed(database, migration, epoch)
+            trail = Trail(evidence)
             for stored in calls_after(database, last, migration, epoch):
-                evidence.add(stored.call)
+                trail.add(stored.call)
                 last = stored.id
-            return evidence, last
+            return trail, last
 
     def summed(self, *, migration: str, epoch: int) -> tuple[Evidence, int]:
         """The evidence of the bad calls that are kept only as a sum, and the id of the last of them."""

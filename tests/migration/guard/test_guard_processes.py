@@ -149,6 +149,7 @@ def test_evidence_whose_process_died_before_its_ruling_is_ruled_on_at_the_next_s
     guard.close()
     [record] = store.records("m")
     assert (record.action, record.rule, flags.done) == ("rollback", "evidence", [("off", "m")])
+    assert len(record.calls) == 6, "whoever asks why sees the calls of the process that died"
     assert record.start is not None
     assert replayed(record.start, record.calls)[-1] == record.numbers["evidence"]
 
