@@ -11,10 +11,9 @@ from pathlib import Path
 from migration._errors import LedgerError
 from migration._forking import unforked
 from migration._ledger_row import COLUMNS, RecordedComparison, SeenCaller, read_caller, read_row, read_sample
-from migration._ledger_schema import has_tables, unusable
+from migration._ledger_schema import LOCKED_SECONDS, has_tables, unusable
 from migration._model import NoiseSample, Role, Side
 
-_LOCKED_SECONDS = 5.0
 _VERDICTS = """
 SELECT verdict, count(*) AS n FROM comparisons WHERE (? IS NULL OR migration = ?) AND at >= ?
 GROUP BY verdict ORDER BY n DESC
@@ -253,7 +252,7 @@ class LedgerReader:
             if not self.path.exists() or self.path.stat().st_size == 0:
                 yield None
                 return
-            with unforked(), closing(sqlite3.connect(self.path, timeout=_LOCKED_SECONDS)) as database:
+            with unforked(), closing(sqlite3.connect(self.path, timeout=LOCKED_SECONDS)) as database:
                 database.row_factory = sqlite3.Row
                 yield database if has_tables(database, self.path) else None
         except sqlite3.Error as error:

@@ -11,8 +11,10 @@ from migration._errors import LedgerError
 VERSION = 2
 """Of the tables below; raised with every change to them. A file says its own in `PRAGMA user_version`."""
 
+LOCKED_SECONDS = 5.0
+"""How long a connection waits for another process's lock on the file before its work is given up."""
+
 _CREATE = f"""
-PRAGMA journal_mode = WAL;
 BEGIN IMMEDIATE;
 CREATE TABLE IF NOT EXISTS runs (
   migration TEXT, side TEXT, role TEXT, result TEXT,
@@ -82,6 +84,7 @@ def make_tables(database: sqlite3.Connection, path: Path) -> None:
         sqlite3.Error: the file cannot be used.
     """
     if not has_tables(database, path):
+        _sqlite.use_write_ahead_log(database, seconds=LOCKED_SECONDS)
         database.executescript(_CREATE)
 
 

@@ -18,7 +18,7 @@ from migration._errors import LedgerError
 from migration._forking import unforked
 from migration._ledger_fold import Write, folded
 from migration._ledger_retention import PRUNE_EVERY, limit_size, prune
-from migration._ledger_schema import COUNT_LOSSES, make_tables, unusable
+from migration._ledger_schema import COUNT_LOSSES, LOCKED_SECONDS, make_tables, unusable
 from migration._sqlite import create_private
 
 _logger = logging.getLogger("migration")
@@ -31,9 +31,6 @@ GATHER_SECONDS = 0.25
 
 _BATCH = 5000
 """Records of one transaction, before those that say the same are folded into one."""
-
-_LOCKED_SECONDS = 5.0
-"""How long a transaction waits for another process's lock on the file before it is given up."""
 
 
 class LedgerWriter:
@@ -122,7 +119,7 @@ class LedgerWriter:
         self._written_since_pruning += len(records)
         due = self._written_since_pruning >= PRUNE_EVERY
         try:
-            with unforked(), closing(sqlite3.connect(self._path, timeout=_LOCKED_SECONDS)) as database, database:
+            with unforked(), closing(sqlite3.connect(self._path, timeout=LOCKED_SECONDS)) as database, database:
                 make_tables(database, self._path)
                 limit_size(database)
                 if lost > self._losses_written:

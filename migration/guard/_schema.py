@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-import time
 from pathlib import Path
 
 from migration import _sqlite
@@ -16,7 +15,6 @@ LOCKED_SECONDS = 5.0
 """How long an operation waits for another process's lock on the file before it is given up."""
 
 _CREATE = f"""
-PRAGMA journal_mode = WAL;
 BEGIN IMMEDIATE;
 CREATE TABLE IF NOT EXISTS standings (
   migration TEXT PRIMARY KEY, epoch INTEGER NOT NULL DEFAULT 0,
@@ -85,14 +83,9 @@ def make_tables(database: sqlite3.Connection, path: Path) -> None:
         GuardStoreError: its tables are those of another version.
         sqlite3.Error: the file cannot be used.
     """
-    deadline = time.monotonic() + LOCKED_SECONDS
-    while not has_tables(database, path):
-        try:
-            database.executescript(_CREATE)
-        except sqlite3.OperationalError:  # SQLite does not wait while somebody else changes the journal's mode
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.01)
+    if not has_tables(database, path):
+        _sqlite.use_write_ahead_log(database, seconds=LOCKED_SECONDS)
+        database.executescript(_CREATE)
 
 
 def has_tables(database: sqlite3.Connection, path: Path) -> bool:

@@ -10,7 +10,7 @@ from dataclasses import astuple
 from pathlib import Path
 
 from tools.private import make_private_folder
-from tools.sqlite import create_private
+from tools.sqlite import create_private, use_write_ahead_log
 from tools.vitals.errors import VitalsError
 from tools.vitals.model import CallSample, ProcessSample, ShareSample, SpanSample
 
@@ -35,7 +35,6 @@ LOCKED_SECONDS = 1.0
 _BOUNDS = {"calls": KEEP_CALLS, "processes": KEEP_SAMPLES, "shares": KEEP_SHARES, "spans": KEEP_SPANS}
 
 _CREATE = f"""
-PRAGMA journal_mode = WAL;
 BEGIN IMMEDIATE;
 CREATE TABLE IF NOT EXISTS calls (
   id INTEGER PRIMARY KEY AUTOINCREMENT, at REAL, migration TEXT, side TEXT, seconds REAL, bytes INTEGER, error TEXT
@@ -85,6 +84,7 @@ def write(path: Path, samples: Sequence[Sample]) -> None:
         raise VitalsError(path, error.strerror or type(error).__name__) from error
     with _connected(path) as database:
         if not _has_tables(database, path):
+            use_write_ahead_log(database, seconds=LOCKED_SECONDS)
             database.executescript(_CREATE)
         database.execute("PRAGMA synchronous = NORMAL")  # the last second may be lost when the machine loses power
         with database:
