@@ -58,14 +58,12 @@ class Engine:
     def write(self, context: Context) -> bytes:
         """The context as the engine reads it: text only, and fields that Unleash does not know among the properties."""
         fields: dict[str, object] = dict(self._static)
-        properties: dict[str, str] = {}
+        properties = {name: str(value) for name, value in context.get(_PROPERTIES, {}).items()}
         for name, value in context.items():
             if name in _FIELDS:
                 fields[name] = str(value)
             elif name != _PROPERTIES:
                 properties[name] = str(value)
-        for name, value in context.get(_PROPERTIES, {}).items():
-            properties[name] = str(value)
         fields[_PROPERTIES] = properties
         return _to_json(fields).encode()
 

@@ -22,6 +22,8 @@ from tests.flags.helpers import NAME, Json, constraint, feature, payload, rollou
 APP = "tests"
 WORDS = st.sampled_from(["alice", "bob", "kimi", "glm", "1", "22", "1.2.3", "2020-01-01T00:00:00Z", "", 'ö\n"\\'])
 FIELDS = ("userId", "sessionId", "appName", "environment", "remoteAddress", "currentTime", "provider", "size")
+STICKY_FIELDS = ("default", *(field for field in FIELDS if field != "currentTime"))
+"""Whoever is sticky by the time that it is gets another answer a moment later."""
 OPERATORS = ("IN", "NOT_IN", "STR_CONTAINS", "STR_STARTS_WITH", "STR_ENDS_WITH", "NUM_GT", "DATE_AFTER", "SEMVER_LT")
 
 
@@ -55,7 +57,7 @@ def strategies(draw: st.DrawFn) -> Json:
     kind = draw(st.sampled_from(["flexibleRollout", "default", "userWithId", "remoteAddress", "applicationHostname"]))
     limits = draw(st.lists(constraints(), max_size=2))
     if kind == "flexibleRollout":
-        share, field = str(draw(st.integers(0, 100))), draw(st.sampled_from(["default", *FIELDS]))
+        share, field = str(draw(st.integers(0, 100))), draw(st.sampled_from(STICKY_FIELDS))
         return rollout(share, stickiness=field, constraints=limits)
     parameters = {"userIds": "alice,1", "IPs": "10.0.0.1", "hostNames": "localhost"}
     return {"name": kind, "parameters": parameters, "constraints": limits}
@@ -63,9 +65,11 @@ def strategies(draw: st.DrawFn) -> Json:
 
 @st.composite
 def contexts(draw: st.DrawFn) -> Context:
-    given_fields = draw(st.sets(st.sampled_from(["sessionId", "userId", "remoteAddress", "provider", "currentTime"])))
+    """The session is always known: without any id, `default` stickiness is random for each call."""
+    given_fields = draw(st.sets(st.sampled_from(["userId", "remoteAddress", "provider", "currentTime"])))
     properties = st.dictionaries(st.sampled_from(["provider", "size", "userId", "x"]), WORDS | st.integers())
-    return {**{field: draw(WORDS) for field in sorted(given_fields)}, "properties": draw(properties)}
+    given = {field: draw(WORDS) for field in sorted(given_fields)}
+    return {**given, "sessionId": draw(WORDS.filter(bool)), "properties": draw(properties)}
 
 
 @settings(max_examples=150, deadline=None)

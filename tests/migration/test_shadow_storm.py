@@ -94,7 +94,7 @@ def test_whatever_the_sides_do_every_call_is_accounted_for(
     assert all("did not do the same again" in found.detail for found in dropped(observer.comparisons))
     runtime.close()
     assert eventually(lambda: threading.active_count() <= threads)
-    assert descriptors() <= files
+    assert eventually(lambda: descriptors() <= files)
 
 
 def dropped(comparisons: list[Comparison]) -> list[Comparison]:

@@ -51,7 +51,7 @@ def run(folder: Path, *arguments: str) -> str:
     return done.stdout
 
 
-def tests_of(folder: Path, *arguments: str) -> None:
+def run_tests(folder: Path, *arguments: str) -> None:
     """Run tests of the copy."""
     run(folder, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments)
 
@@ -71,7 +71,7 @@ def test_uploads_go_on_without_the_migration(removed: Path) -> None:
     assert run(removed, "-c", declared).split() == ["async-upload-glm"]
     for module in ("tools.providers.kimi.kimi_files", "tools.async_file_upload_refactored", "tools.composition"):
         run(removed, "-c", f"import {module}")
-    tests_of(removed, UPLOADS)
+    run_tests(removed, UPLOADS)
 
 
 @pytest.mark.thorough
@@ -80,4 +80,4 @@ def test_the_unchanged_caller_uploads_through_the_new_function(removed: Path) ->
     assert (removed / "tools/smart_file_query.py").read_bytes() == (ROOT / "tools/smart_file_query.py").read_bytes()
     legacy = (removed / "tools/providers/kimi/kimi_files.py").read_text(encoding="utf-8")
     assert "call_blocking(upload_via_supabase_gateway_kimi_async" in legacy
-    tests_of(removed, CALLER, f"--deselect={OF_A_LEGACY_MODULE}")
+    run_tests(removed, CALLER, f"--deselect={OF_A_LEGACY_MODULE}")
