@@ -31,11 +31,14 @@ def _memory(scale: Scale) -> Row:
 
 
 def _stalls(scale: Scale, *, tls: bool) -> Row:
-    """The loop is the one on which the caller awaits: behind the shim the uploads run on another."""
+    """The loop is the one on which the caller awaits: behind the shim the uploads run on another.
+
+    Each file has a content of its own, for what keeps a journal sends a content once.
+    """
     essential = [cast.engine, cast.shim]
     others = [cast.engine_uvloop, cast.gateway, cast.openai_async, cast.httpx_async, cast.aiohttp]
     return upload_row(
-        Files(folder=scale.files, size=5 * MB, count=_CROWD, content=Content.SHARED),
+        Files(folder=scale.files, size=5 * MB, count=_CROWD),
         name=f"crowd-stalls-{'tls' if tls else 'plain'}",
         title=f"{_CROWD} files of 5 MB at once, {'over TLS' if tls else 'over plain HTTP'}",
         contenders=_all_at_once(essential if scale.quick else [*essential, *others]),
