@@ -18,7 +18,9 @@ bench: $(VENV)/runtime  ## uploads and routed calls against other ways, to docs/
 	@$(BIN)/shim bench $(if $(QUICK),--quick) $(foreach row,$(ONLY),--only $(row))
 
 test: check $(VENV)/browser $(VENV)/prometheus  ## all checks and tests, with a real Unleash server, browser, Prometheus
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS) || { [ $$? -eq 1 ] && \
+		echo "Once more, alone and in order: what failed while two ran at a time" && \
+		$(BIN)/python -m pytest --last-failed --last-failed-no-failures none $(ARGS); }
 
 proofs: $(VENV)/browser $(VENV)/prometheus  ## the long proofs: mutants, killed processes, simulated rollouts, drills
 	$(BIN)/python -m pytest -m thorough $(ARGS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from migration import (
     call_blocking,
     current_runtime,
     migrate,
+    use_runtime,
 )
 from migration._ledger import CALLER_SECONDS, MAX_CALLERS
 from migration._ledger_retention import KEEP_CALLERS, PRUNE_EVERY
@@ -38,6 +40,16 @@ f = migrate(Migration(name="m", candidate=new), runtime=Runtime(observers=[ledge
 f()
 ledger.flush()
 """
+
+
+@pytest.fixture
+def runtime() -> Iterator[Runtime]:
+    """One of this test's own: another test may have closed the one that is in use."""
+    before, own = current_runtime(), Runtime()
+    use_runtime(own)
+    yield own
+    own.close()
+    use_runtime(before)
 
 
 async def double(number: int) -> int:
@@ -103,6 +115,7 @@ def _call(line: int) -> Call:
     return Call(migration="m", function="a:f", unit="u", args=(), kwargs={}, site=site)
 
 
+@pytest.mark.usefixtures("runtime")
 def test_a_synchronous_caller_waits_for_the_new_function() -> None:
     """On the background loop of the process; what it raises arrives as it is."""
     assert call_blocking(double, 4) == 8
@@ -115,11 +128,11 @@ def test_a_synchronous_caller_waits_for_the_new_function() -> None:
         call_blocking(fails)
 
 
-def test_nobody_waits_for_the_loop_on_the_loop() -> None:
+def test_nobody_waits_for_the_loop_on_the_loop(runtime: Runtime) -> None:
     """That would never end; the error says what to do."""
 
     async def calls() -> int:
         return call_blocking(double, 1)
 
     with pytest.raises(AwaitInsteadError, match="await it there"):
-        current_runtime().loop.run(calls)
+        runtime.loop.run(calls)

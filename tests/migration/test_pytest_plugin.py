@@ -58,8 +58,9 @@ MIGRATIONS = {
 
 
 @pytest.fixture
-def suite(pytester: pytest.Pytester) -> pytest.Pytester:
+def suite(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
     """An empty suite of a shop whose prices are being migrated."""
+    monkeypatch.delenv("CI", raising=False)  # with it, pytest repeats whole messages in its summary
     pytester.makeini(INI)
     pytester.makepyfile(shop=SHOP)
     pytester.makeconftest("pytest_plugins = ['migration.testing.plugin']")

@@ -17,7 +17,7 @@ from tools.replay.recorder import Recorder
 
 @pytest.fixture
 async def recorder(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Recorder]:
-    monkeypatch.setattr(patience, "STALL_SECONDS", 0.4)
+    monkeypatch.setattr(patience, "STALL_SECONDS", 1.5)
     recorder = Recorder(AnswerBook([]), {})
     async with recorder.serving():
         yield recorder
@@ -49,7 +49,7 @@ async def test_a_body_that_is_shorter_than_announced_is_refused(path: str, recor
 
 async def test_a_slow_body_is_waited_for(recorder: Recorder) -> None:
     """However long it takes, as long as something arrives."""
-    assert b" 501 " in await post(recorder, "/kimi/files", (b"x" for _ in range(10)), pause=0.15)
+    assert b" 501 " in await post(recorder, "/kimi/files", (b"x" for _ in range(10)), pause=0.2)
     assert recorder.seen[0]["complete"] is True
 
 
