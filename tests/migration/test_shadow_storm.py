@@ -94,9 +94,7 @@ def test_whatever_the_sides_do_every_call_is_accounted_for(
     assert all("did not do the same again" in found.detail for found in dropped(observer.comparisons))
     runtime.close()
     assert eventually(lambda: threading.active_count() <= threads)
-    assert eventually(
-        lambda: descriptors() < files + 10
-    )  # of two hundred calls; other tests may keep some
+    assert eventually(lambda: descriptors() < files + 10)  # of two hundred calls; other tests may keep some
 
 
 def dropped(comparisons: list[Comparison]) -> list[Comparison]:
