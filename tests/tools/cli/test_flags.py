@@ -129,6 +129,7 @@ def test_flags_of_a_real_server(run_here: RunHere, unleash_server: UnleashServer
         "UNLEASH_ADMIN_TOKEN": unleash_server.admin_token,
     }
     run_here("flags", "create", KIMI, **server)
+    run_here("flags", "on", KIMI, **server)  # whoever had the server before may have left it off
     run_here("flags", "set", KIMI, 37, **server)
     try:
         assert unleash_server.admin.get(KIMI).percentage == 37
