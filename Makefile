@@ -4,7 +4,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
-PACKAGES := tools migration flags observability
+PACKAGES := tools shim migration flags observability
 
 .PHONY: help demo bench test proofs check format docs lock sbom audit clean
 

@@ -12,7 +12,7 @@ from bench.files import Files
 from bench.harness import Contender, Goal, Job, Row, Scale
 from bench.ratios import percentile
 from bench.uploading import upload_row
-from tools.composition import Installation, flag_admin, running
+from shim.application import Installation, flag_admin, running
 from tools.demo.steering import Steering, create_flags
 from tools.providers.kimi import kimi_files
 from tools.settings import get_settings

@@ -10,7 +10,7 @@ import typer
 
 from docs_reference.markdown import code, table
 from docs_reference.markdown import page as a_page
-from tools.cli.app import app
+from shim.cli.app import app
 
 
 def page() -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from docs_reference.markdown import code, table
 from docs_reference.markdown import page as a_page
 from flags import SHADOW_SUFFIX
-from flags._definitions import BUCKET, BUCKETS, INSTANCE
+from flags.definitions import BUCKET, BUCKETS, INSTANCE
 from migration import Reason
 from tools.migrations import MIGRATIONS, NAMES
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from docs_reference.markdown import code, table
 from docs_reference.markdown import page as a_page
-from observability._instruments import Instruments
+from observability.instruments import Instruments
 from observability.names import Attribute, Event, Implementation
 
 _KINDS = {

@@ -1,7 +1,7 @@
 """Unleash behind `migration`'s router port, from a server or from a file, and the administration of flags."""
 
-from flags._admin import Flag, FlagAdmin
-from flags._errors import (
+from flags.admin import Flag, FlagAdmin
+from flags.errors import (
     AmbiguousRolloutError,
     FlagDefinitionsError,
     FlagError,
@@ -17,10 +17,10 @@ from flags._errors import (
     RouterClosedError,
     UnknownStrategyError,
 )
-from flags._file_admin import FileFlagAdmin
-from flags._router import SHADOW_SUFFIX, RouterStatus, UnleashRouter
-from flags._server_admin import UnleashFlagAdmin
-from flags._source import Freshness
+from flags.file_admin import FileFlagAdmin
+from flags.router import SHADOW_SUFFIX, RouterStatus, UnleashRouter
+from flags.server_admin import UnleashFlagAdmin
+from flags.source import Freshness
 
 __all__ = [
     "SHADOW_SUFFIX",

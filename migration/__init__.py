@@ -3,12 +3,8 @@
 Knows no vendor: who decides (`Router`), who watches (`Observer`) and how a write is rehearsed (`Replay`) are ports.
 """
 
-from migration._blocking import call_blocking
-from migration._bound import BoundShim
-from migration._budget import ShadowLimits
-from migration._callsites import calling_site
-from migration._declaration import Migration, result_as_facts
-from migration._errors import (
+from migration.model.declaration import Migration, result_as_facts
+from migration.model.errors import (
     AwaitInsteadError,
     CandidateCancelledError,
     CandidateUnavailableError,
@@ -22,23 +18,7 @@ from migration._errors import (
     TrialRefusedError,
     UndoJournalError,
 )
-from migration._install import BypassWarning, install, migrate, uninstall
-from migration._ledger import Ledger
-from migration._ledger_causes import (
-    MISMATCHES,
-    NOT_COMPARED,
-    ONE_SIDED,
-    Cause,
-    DifferenceKind,
-    Symptom,
-    causes,
-    generalised,
-    symptoms,
-)
-from migration._ledger_read import LedgerReader, Losses, SideTotals, Standing
-from migration._ledger_row import RecordedComparison, SeenCaller
-from migration._loop import BackgroundLoop
-from migration._model import (
+from migration.model.model import (
     Call,
     CallSite,
     Comparison,
@@ -55,13 +35,33 @@ from migration._model import (
     Side,
     Verdict,
 )
-from migration._noise import FieldNoise, FieldVerdict, NoiseBook, NoiseReport, noise_report
-from migration._ports import Live, LiveWitness, Made, Observer, Rehearsal, Replay, Router, Trial, Witness
-from migration._runtime import AlwaysLegacy, Runtime, current_runtime, use_runtime
-from migration._shim import Shim
-from migration._stages import ShadowMode, Stage, StageFlags, flags_of, stage_of
-from migration._taxonomy import CauseOr, ErrorKind, Rule, Taxonomy, kind_of_status, ran_out
-from migration._undo_journal import Intent, JournalLimits, State, UndoJournal
+from migration.model.ports import Live, LiveWitness, Made, Observer, Rehearsal, Replay, Router, Trial, Witness
+from migration.model.stages import ShadowMode, Stage, StageFlags, flags_of, stage_of
+from migration.model.taxonomy import CauseOr, ErrorKind, Rule, Taxonomy, kind_of_status, ran_out
+from migration.routing.bound import BoundShim
+from migration.routing.install import BypassWarning, install, migrate, uninstall
+from migration.routing.runtime import AlwaysLegacy, Runtime, current_runtime, use_runtime
+from migration.routing.shim import Shim
+from migration.running.blocking import call_blocking
+from migration.running.callsites import calling_site
+from migration.running.loop import BackgroundLoop
+from migration.shadow.budget import ShadowLimits
+from migration.shadow.noise import FieldNoise, FieldVerdict, NoiseBook, NoiseReport, noise_report
+from migration.shadow.undo_journal import Intent, JournalLimits, State, UndoJournal
+from migration.store.ledger import Ledger
+from migration.store.ledger_causes import (
+    MISMATCHES,
+    NOT_COMPARED,
+    ONE_SIDED,
+    Cause,
+    DifferenceKind,
+    Symptom,
+    causes,
+    generalised,
+    symptoms,
+)
+from migration.store.ledger_read import LedgerReader, Losses, SideTotals, Standing
+from migration.store.ledger_row import RecordedComparison, SeenCaller
 
 __all__ = [
     "MISMATCHES",

@@ -1,14 +1,14 @@
 """OpenTelemetry behind the core's observer port: spans, metrics, events and where they go."""
 
-from observability._handle import TelemetryHandle, setup
-from observability._http import HttpTelemetry
-from observability._loop import start_loop_watch, watch_loop_delay
-from observability._prometheus_query import PrometheusTallies
-from observability._recent import RecentSpan
-from observability._sampling import LinkAwareSampler
-from observability._sources import Sources
-from observability._telemetry import Telemetry
 from observability.errors import ConfigurationError, ObservabilityError, PrometheusPortError, PrometheusQueryError
+from observability.handle import TelemetryHandle, setup
+from observability.http import HttpTelemetry
+from observability.loop import start_loop_watch, watch_loop_delay
+from observability.prometheus_query import PrometheusTallies
+from observability.recent import RecentSpan
+from observability.sampling import LinkAwareSampler
+from observability.sources import Sources
+from observability.telemetry import Telemetry
 
 __all__ = [
     "ConfigurationError",

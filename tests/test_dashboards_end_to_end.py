@@ -16,10 +16,10 @@ import yaml  # type: ignore[import-untyped]  # its types are a package of their 
 from flags import FileFlagAdmin
 from migration import ErrorKind, Migration, NoticeKind, Role, Verdict
 from observability.names import Implementation
+from shim.application import running
 from tests.migration.helpers import eventually
 from tests.support.prometheus import MakePrometheus, PrometheusServer
 from tests.support.unleash_programs import REPOSITORY
-from tools.composition import running
 from tools.demo.load import Job, steady_load
 from tools.demo.samples import sample_of
 from tools.drill import FaultKind, Faults, faulty

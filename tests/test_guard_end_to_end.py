@@ -16,8 +16,8 @@ import pytest
 
 from migration import Side
 from migration.guard import Record
+from shim.application import Installation, open_guard_store, running
 from tests.migration.helpers import eventually
-from tools.composition import Installation, open_guard_store, running
 from tools.demo.load import Job, steady_load
 from tools.demo.samples import sample_of
 from tools.demo.watching import Served, Watcher
@@ -37,7 +37,7 @@ ROOT = Path(__file__).parents[1]
 
 FOLLOWER = f"""
 import json, sys, time
-from tools.composition import decision_now, running
+from shim.application import decision_now, running
 from tools.settings import Settings
 with running(Settings()) as installation:
     guard = installation.guard

@@ -15,7 +15,7 @@ import pytest
 
 from migration import Side
 from observability.testing import Capture
-from tools.composition import Installation, running
+from shim.application import Installation, running
 from tools.sandbox import RunningSandbox
 from tools.settings import Settings, use_settings
 from tools.smart_file_query import SmartFileQueryTool

@@ -16,9 +16,8 @@ from typing import Any
 from migration import Live, Migration, ShadowMode
 from tools.errors import NothingSentError
 from tools.failures import FAILURES
-from tools.live import UploadLive
 from tools.providers.upload_tool import UploadTool
-from tools.replay import UploadReplay
+from tools.shadowing import UploadLive, UploadReplay
 from tools.storage.port import ProviderName, UploadStorage
 
 NEW = "tools.async_file_upload_refactored"

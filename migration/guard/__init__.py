@@ -1,22 +1,22 @@
 """The guard: watches both sides of each migration, and rolls back when the evidence says so."""
 
-from migration.guard._bounds import Tally, harm_bound, rate_bounds, ratio_evidence
-from migration.guard._evidence import FREEZE_AT, ROLLBACK_AT, WEIGHTS, Evidence
-from migration.guard._guard import Guard
-from migration.guard._judge import Judge, rules_anew
-from migration.guard._model import Action, BadCall, FinishedCall, GuardFigures, Policy, Rule, Ruling, Signal
-from migration.guard._ports import MemoryGauge, Switch
-from migration.guard._records import Made, Record
-from migration.guard._rollout import Dial, RolloutController
-from migration.guard._rollout_counts import Counter, Reading, Tallies
-from migration.guard._rollout_exposure import Exposure
-from migration.guard._rollout_judge import numbers_of, step_anew
-from migration.guard._rollout_ledger import LedgerTallies
-from migration.guard._rollout_lock import only_controller
-from migration.guard._rollout_model import FlagShown, Move, Phase, Rollout, RolloutPlan, Step
-from migration.guard._rollout_store import RolloutStore
-from migration.guard._store import GuardStanding, GuardStore
-from migration.guard._trail import replayed
+from migration.guard.bounds import Tally, harm_bound, rate_bounds, ratio_evidence
+from migration.guard.evidence import FREEZE_AT, ROLLBACK_AT, WEIGHTS, Evidence
+from migration.guard.guard import Guard
+from migration.guard.judge import Judge, rules_anew
+from migration.guard.model import Action, BadCall, FinishedCall, GuardFigures, Policy, Rule, Ruling, Signal
+from migration.guard.ports import MemoryGauge, Switch
+from migration.guard.records import Made, Record
+from migration.guard.store import GuardStanding, GuardStore
+from migration.guard.trail import replayed
+from migration.rollout.controller import Dial, RolloutController
+from migration.rollout.counts import Counter, Reading, Tallies
+from migration.rollout.exposure import Exposure
+from migration.rollout.judge import numbers_of, step_anew
+from migration.rollout.ledger import LedgerTallies
+from migration.rollout.lock import only_controller
+from migration.rollout.model import FlagShown, Move, Phase, Rollout, RolloutPlan, Step
+from migration.rollout.store import RolloutStore
 
 __all__ = [
     "FREEZE_AT",

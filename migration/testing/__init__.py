@@ -3,7 +3,7 @@
 The pytest plugin is `migration.testing.plugin`; nothing here needs pytest.
 """
 
-from migration.testing._at_once import Compared, MismatchError, comparing
-from migration.testing._fakes import FixedRouter, RecordingObserver
+from migration.testing.at_once import Compared, MismatchError, comparing
+from migration.testing.fakes import FixedRouter, RecordingObserver
 
 __all__ = ["Compared", "FixedRouter", "MismatchError", "RecordingObserver", "comparing"]

@@ -16,9 +16,9 @@ from operator import attrgetter
 
 import pytest
 
-from migration._declaration import Migration
-from migration._model import Comparison, Side
-from migration.testing._at_once import UNCOMPARED, Compared, MismatchError, comparing
+from migration.model.declaration import Migration
+from migration.model.model import Comparison, Side
+from migration.testing.at_once import UNCOMPARED, Compared, MismatchError, comparing
 
 MARKER = "compare_migrations"
 

@@ -9,7 +9,7 @@ import pytest
 
 from bench.__main__ import main
 from tools.cli import bench
-from tools.cli.exits import ExitCode
+from shim.cli.exits import ExitCode
 
 
 def test_without_the_repository_it_says_so(

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from shim.cli.exits import ExitCode
 from tests.support.documents import ROOT
-from tools.cli.exits import ExitCode
 
 SECONDS = 300.0
 

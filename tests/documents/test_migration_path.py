@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import typer
 
+from shim.cli.app import app
 from tests.support.documents import ROOT, Reader, blocks, documents
-from tools.cli.app import app
 
 COPIED = ("tools", "migration", "flags", "observability", "pyproject.toml", "constraints.txt", "requirements.txt")
 

@@ -15,8 +15,8 @@ from UnleashClient.constants import FEATURES_URL
 from UnleashClient.utils import InstanceAllowType
 
 from flags import FlagEvaluationError
-from flags._client import MemoryCache
-from flags._engine import Context, Engine
+from flags.client import MemoryCache
+from flags.engine import Context, Engine
 from tests.flags.helpers import NAME, Json, constraint, feature, payload, rollout
 
 APP = "tests"

@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from migration import Migration, Outcome, Side, result_as_facts
-from migration._compare import (
+from migration.shadow.compare import (
     MAX_DIFFERENCES,
     MAX_SHOWN,
     differences,
@@ -20,7 +20,7 @@ from migration._compare import (
     request_facts,
     shown,
 )
-from migration._facts import Facts
+from migration.shadow.facts import Facts
 
 MIGRATION = Migration(name="m", candidate="a:b")
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from migration._courtesy import MOST_CREDIT, SILENCE_SECONDS, Courtesy
-from migration._under_way import UnderWay
+from migration.running.under_way import UnderWay
+from migration.shadow.courtesy import MOST_CREDIT, SILENCE_SECONDS, Courtesy
 
 
 class Clock:

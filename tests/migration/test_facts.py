@@ -19,9 +19,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from migration import IncompleteFactsError, Migration, Outcome, Side, Verdict
-from migration._compare import differences, shown
-from migration._facts import INCOMPLETE, MAX_DEPTH, MAX_FIELDS, flatten
-from migration._judge import judged
+from migration.shadow.compare import differences, shown
+from migration.shadow.facts import INCOMPLETE, MAX_DEPTH, MAX_FIELDS, flatten
+from migration.shadow.judge import judged
 
 MIGRATION = Migration(name="m", candidate="a:b")
 

@@ -11,15 +11,8 @@ from typing import Any
 
 import pytest
 
-from migration import (
-    CandidateUnavailableError,
-    Migration,
-    NoticeKind,
-    Runtime,
-    Side,
-    _candidate,
-    migrate,
-)
+from migration import CandidateUnavailableError, Migration, NoticeKind, Runtime, Side, migrate
+from migration.running import candidate as _candidate
 from migration.testing import FixedRouter, RecordingObserver
 from tests.migration.raising import NothingSentError, caught, raising
 

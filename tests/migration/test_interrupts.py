@@ -208,7 +208,7 @@ def test_a_candidate_that_will_not_stop_holds_nobody(
     runtime: Runtime, router: FixedRouter, monkeypatch: pytest.MonkeyPatch, obstinate: str
 ) -> None:
     """Closing is bounded even then, and the caller is let go with an error."""
-    monkeypatch.setattr("migration._loop.CANCEL_SECONDS", 0.2)
+    monkeypatch.setattr("migration.running.loop.CANCEL_SECONDS", 0.2)
     started, release = threading.Event(), threading.Event()
 
     async def candidate() -> None:

@@ -30,7 +30,7 @@ def test_an_unwritable_place_costs_records_and_no_call(tmp_path: Path, router: F
 
 def test_a_full_queue_loses_records_and_says_how_many(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """While the writer cannot keep up, recording never waits: another process holds the file."""
-    monkeypatch.setattr("migration._ledger_writer.QUEUE_SIZE", 10)
+    monkeypatch.setattr("migration.store.ledger_writer.QUEUE_SIZE", 10)
     ledger = Ledger(path)
     compare(ledger)
     assert ledger.flush()

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from migration import FieldVerdict, NoiseBook, NoiseSample, noise_report
-from migration._noise import ALPHA, MARGIN, MAX_FIELDS, mismatch_evidence, noise_evidence, verdict_on
+from migration.shadow.noise import ALPHA, MARGIN, MAX_FIELDS, mismatch_evidence, noise_evidence, verdict_on
 
 COUNTS = st.integers(0, 3000)
 FIRST_FIELD = math.log(2 / ALPHA)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from migration import Decision, Migration, Outcome, Reason, Runtime, Shim, Side, migrate
-from migration._plan import Plan
+from migration.routing.plan import Plan
 from migration.testing import FixedRouter, RecordingObserver
 
 outcomes: st.SearchStrategy[Outcome[int]] = st.builds(

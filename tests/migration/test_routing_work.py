@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 
 from flags import SHADOW_SUFFIX, UnleashRouter
-from flags._engine import Engine
+from flags.engine import Engine
 from migration import Ledger, Migration, Runtime, Shim, migrate
-from migration._ledger_writer import LedgerWriter
-from migration._units import _AT_ONCE
+from migration.running.units import _AT_ONCE
+from migration.store.ledger_writer import LedgerWriter
 from observability import Telemetry, setup
 from observability.names import Event, Metric
 from observability.testing import Capture

@@ -29,7 +29,7 @@ from migration import (
     migrate,
     ran_out,
 )
-from migration._taxonomy import MAX_CAUSES
+from migration.model.taxonomy import MAX_CAUSES
 from migration.testing import FixedRouter, RecordingObserver
 
 

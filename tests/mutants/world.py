@@ -12,8 +12,8 @@ from typing import Any
 import certifi
 
 from migration import Comparison, Decision, Notice, Operation, Reason, Runtime, Side
+from shim.application import comparing
 from tests.mutants.calls import SampledCall
-from tools.composition import comparing
 from tools.providers.glm import glm_files
 from tools.providers.kimi import kimi_files
 from tools.sandbox import RunningSandbox

@@ -9,7 +9,7 @@ from opentelemetry.sdk.trace.sampling import Decision as SamplingDecision
 from opentelemetry.trace import Link, NonRecordingSpan, SpanContext, TraceFlags, set_span_in_context
 
 from observability import ConfigurationError, LinkAwareSampler
-from observability._config import read_environment
+from observability.config import read_environment
 
 KEPT = SamplingDecision.RECORD_AND_SAMPLE
 trace_ids = st.integers(1, 2**128 - 1)

@@ -21,9 +21,9 @@ from hypothesis import strategies as st
 
 from migration import Notice, NoticeKind
 from observability import HttpTelemetry, Telemetry, setup
-from observability._otlp import Gate
-from observability._quiet import QuietFilter
 from observability.names import Metric
+from observability.otlp import Gate
+from observability.quiet import QuietFilter
 from observability.testing import Capture
 from tests.observability.making import NAME, call_operation, run, side_operation
 
@@ -93,7 +93,7 @@ def test_shutdown_says_when_it_gave_up(caplog: pytest.LogCaptureFixture) -> None
         run(Telemetry(handle), side_operation())
         assert handle.shutdown(timeout=0.1) is False
         assert handle.shutdown() is True
-    assert [record.getMessage() for record in caplog.records if record.name == "observability._handle"] == [
+    assert [record.getMessage() for record in caplog.records if record.name == "observability.handle"] == [
         "telemetry was not delivered within 0.1 s; what was left of it is lost"
     ]
 

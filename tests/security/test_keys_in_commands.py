@@ -71,7 +71,7 @@ def said_by(planted: Planted, folder: Path, arguments: tuple[str, ...], **more: 
     """Everything that a command prints, its own log included."""
     environment = {"PATH": os.environ["PATH"], "HOME": str(folder), "PYTHONPATH": str(ROOT)}
     finished = subprocess.run(  # noqa: S603  # our own program
-        [sys.executable, "-m", "tools.cli", "--debug", *arguments],
+        [sys.executable, "-m", "shim.cli", "--debug", *arguments],
         cwd=folder,
         env=environment | planted.variables | more,
         stdin=subprocess.DEVNULL,

@@ -15,12 +15,12 @@ import pytest
 
 from flags import FileFlagAdmin
 from migration import Side
+from shim.application import Installation, running
 from tests.security.conftest import Planted
 from tests.security.planted import VARIABLES, seen_in
 from tests.support.monolith import SetEnvironment
 from tests.support.unleash_programs import free_port
 from tests.tools.untrusted.clients import ROW
-from tools.composition import Installation, running
 from tools.errors import ConfigurationError
 from tools.migrations import NAMES
 from tools.providers.glm import glm_client, glm_files

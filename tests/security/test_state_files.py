@@ -22,7 +22,7 @@ def run(home: Path, *arguments: str, **variables: str) -> None:
     inherited = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
     environment = inherited | {"HOME": str(home.parent), "SHIM_HOME": str(home), "PYTHONPATH": str(REPOSITORY)}
     subprocess.run(  # noqa: S603  # our own program
-        [sys.executable, "-m", "tools.cli", *arguments],
+        [sys.executable, "-m", "shim.cli", *arguments],
         cwd=home.parent,
         env=environment | variables,
         umask=0,

@@ -11,12 +11,12 @@ import pytest
 
 from migration import Migration, Side, Verdict
 from migration.testing import Compared, MismatchError, comparing
+from shim.http.httpx_tap import install_httpx_tap, remove_httpx_tap
 from tools.async_file_upload_refactored import cleanup_http_session, upload_via_supabase_gateway_kimi_async
 from tools.migrations import MIGRATIONS
 from tools.providers.kimi import kimi_files
 from tools.sandbox import FaultKind, RunningSandbox, ServiceName
 from tools.storage import get_storage
-from tools.wire.httpx_tap import install_httpx_tap, remove_httpx_tap
 
 TARGET = "tools.providers.kimi.kimi_files:upload_via_supabase_gateway_kimi"
 

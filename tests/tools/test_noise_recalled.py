@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from migration import Call, CallSite, Comparison, Decision, FieldVerdict, NoiseSample, Reason, Side, Verdict
-from tools.composition import open_ledger, running
+from shim.application import open_ledger, running
 from tools.migrations import NAMES
 from tools.settings import Settings
 

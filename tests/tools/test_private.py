@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from shim.private import make_private_folder
 from tools.journal.owners import owner_of
-from tools.private import make_private_folder
 from tools.storage.local.objects import ObjectFolder
 
 

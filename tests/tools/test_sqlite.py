@@ -13,14 +13,14 @@ from pathlib import Path
 
 import pytest
 
-from migration._undo_journal import JournalLimits, UndoJournal
 from migration.guard import GuardStore, Record
+from migration.shadow.undo_journal import JournalLimits, UndoJournal
+from shim.process_metrics.file import write
+from shim.process_metrics.model import ProcessSample
 from tests.tools.journal.making import intent, opened
 from tools.journal.sqlite import SqliteJournal
 from tools.storage.local.rows import LocalRows
 from tools.storage.port import UploadRow
-from tools.vitals.file import write
-from tools.vitals.model import ProcessSample
 
 READERS_BYTES = (0x40000002, 510)
 """Of the bytes that SQLite locks, those on which whoever has a database open holds a lock."""

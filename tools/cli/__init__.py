@@ -1,5 +1,1 @@
-"""The command line. `shim --help` says what there is."""
-
-from tools.cli.app import main
-
-__all__ = ["main"]
+"""The commands that only this monolith has."""

@@ -7,9 +7,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tools.cli.errors import CommandError
-from tools.cli.exits import ExitCode
-from tools.cli.output import note, print_json, say
+from shim.cli.errors import CommandError
+from shim.cli.exits import ExitCode
+from shim.cli.output import note, print_json, say
 from tools.cli.session import session
 from tools.settings import get_settings, use_settings
 from tools.smart_file_query import SmartFileQueryTool

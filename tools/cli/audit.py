@@ -13,17 +13,17 @@ from rich.table import Table
 from rich.text import Text
 
 from migration.guard import GuardStore, Made
-from tools.audit.audit import audit, repaired, uploads_of
-from tools.audit.finding import Finding, Remedy, State
-from tools.cli.errors import CommandError
-from tools.cli.exits import ExitCode
-from tools.cli.mismatches import parse_duration
-from tools.cli.output import print_json, printable, say
-from tools.cli.progress import progress_bar
+from shim.application import open_guard_store
+from shim.cli.errors import CommandError
+from shim.cli.exits import ExitCode
+from shim.cli.mismatches import parse_duration
+from shim.cli.output import print_json, printable, say
+from shim.cli.progress import progress_bar
 from tools.cli.session import session
-from tools.composition import open_guard_store
 from tools.engine.pool import cleanup_http_session
 from tools.migrations import NAMES
+from tools.recovery.audit import audit, repaired, uploads_of
+from tools.recovery.audit_finding import Finding, Remedy, State
 from tools.settings import get_settings
 from tools.storage import get_storage
 

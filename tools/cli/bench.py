@@ -10,8 +10,8 @@ import venv
 from collections.abc import Sequence
 from pathlib import Path
 
-from tools.cli.exits import ExitCode
-from tools.cli.output import note
+from shim.cli.exits import ExitCode
+from shim.cli.output import note
 
 _ROOT = Path(__file__).parents[2]
 _ENVIRONMENT = _ROOT / "build" / "bench-venv"

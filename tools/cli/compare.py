@@ -11,14 +11,14 @@ from pathlib import Path
 from rich.console import Console
 
 from migration import MISMATCHES, NOT_COMPARED
+from shim.cli.errors import CommandError
+from shim.cli.exits import ExitCode
+from shim.cli.junit import JUnitCase, write_junit
+from shim.cli.output import print_json
+from shim.cli.progress import progress_bar
 from tools.cli.compare_files import collect, generate
 from tools.cli.compare_session import Entrance, Result, compare, make_jobs
 from tools.cli.compare_view import results_view
-from tools.cli.errors import CommandError
-from tools.cli.exits import ExitCode
-from tools.cli.junit import JUnitCase, write_junit
-from tools.cli.output import print_json
-from tools.cli.progress import progress_bar
 from tools.sandbox import Fault, FaultKind, InvalidFaultError, ServiceName
 from tools.storage.port import ProviderName
 

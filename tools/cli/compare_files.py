@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
-from tools.cli.errors import CommandError
-from tools.cli.exits import ExitCode
+from shim.cli.errors import CommandError
+from shim.cli.exits import ExitCode
 
 MAX_FILES = 2000
 """More files than this are refused; each takes up to a second."""

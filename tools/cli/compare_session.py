@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from migration import Call, Comparison, Decision, Difference, Notice, Operation, Reason, Runtime, Side
+from shim.application import comparing
+from shim.cli.errors import CommandError
 from tools.cli.compare_files import Input
-from tools.cli.errors import CommandError
-from tools.composition import comparing
 from tools.providers.glm import glm_files
 from tools.providers.kimi import kimi_files
 from tools.providers.upload_tool import UploadTool
 from tools.sandbox import Fault, RunningSandbox, running_sandbox
-from tools.sandboxed import sandboxed
+from tools.sandbox.settings import sandboxed
 from tools.settings import Settings, get_settings, use_settings
 from tools.storage import get_storage
 from tools.storage.port import ProviderName

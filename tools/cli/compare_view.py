@@ -11,9 +11,9 @@ from rich.table import Table
 from rich.text import Text
 
 from migration import MISMATCHES, NOT_COMPARED, ONE_SIDED, Difference, Side, symptoms
+from shim.cli.mismatches_view import shortened
+from shim.cli.output import printable
 from tools.cli.compare_session import Job, Result
-from tools.cli.mismatches_view import shortened
-from tools.cli.output import printable
 
 MAX_AGREEING = 30
 """With more rows than this, those in which nothing differs are only counted."""

@@ -12,9 +12,9 @@ from rich.progress import TaskID
 from rich.text import Text
 
 from migration import Side, Verdict
-from tools.cli.exits import ExitCode
-from tools.cli.output import print_json, printable
-from tools.cli.progress import progress_bar
+from shim.cli.exits import ExitCode
+from shim.cli.output import print_json, printable
+from shim.cli.progress import progress_bar
 from tools.demo import Answer, BigUpload, Compared, DemoResult, Flip, Plan, SideServed, Stage, run_demo
 from tools.settings import MEGABYTE
 

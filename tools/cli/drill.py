@@ -12,9 +12,9 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
-from tools.cli.errors import CommandError
-from tools.cli.exits import ExitCode
-from tools.cli.output import note, print_json, say
+from shim.cli.errors import CommandError
+from shim.cli.exits import ExitCode
+from shim.cli.output import note, print_json, say
 from tools.drill import DrillHistory, DrillResult, FaultKind, Plan, run_drill
 from tools.migrations import NAMES
 from tools.settings import get_settings

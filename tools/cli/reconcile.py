@@ -13,13 +13,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from tools.cli.exits import ExitCode
-from tools.cli.mismatches import parse_duration
-from tools.cli.output import note, print_json, printable, say
+from shim.cli.exits import ExitCode
+from shim.cli.mismatches import parse_duration
+from shim.cli.output import note, print_json, printable, say
 from tools.cli.session import sandbox_home, sandbox_lock
-from tools.reconcile import Orphan, Resolution, Step, find_orphans, recover, remove_orphans
+from tools.recovery import Orphan, Resolution, Step, find_orphans, recover, remove_orphans
 from tools.sandbox import running_sandbox
-from tools.sandboxed import sandboxed
+from tools.sandbox.settings import sandboxed
 from tools.settings import Settings, get_settings
 
 _LOCK_SECONDS = 60.0

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from tools.cli.options import JsonOption
+from shim.cli.options import JsonOption
 
 reconcile_app = typer.Typer(rich_markup_mode=None)
 

@@ -7,9 +7,9 @@ import shlex
 import signal
 from pathlib import Path
 
-from tools.cli.errors import CommandError
-from tools.cli.exits import ExitCode
-from tools.cli.output import note, print_json, say
+from shim.cli.errors import CommandError
+from shim.cli.exits import ExitCode
+from shim.cli.output import note, print_json, say
 from tools.cli.session import sandbox_home, sandbox_lock
 from tools.sandbox import SandboxServer
 from tools.settings import get_settings

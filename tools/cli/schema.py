@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from tools.cli.exits import ExitCode
-from tools.cli.output import print_json, say
+from shim.cli.exits import ExitCode
+from shim.cli.output import print_json, say
 from tools.journal.migrations import migrations
 
 

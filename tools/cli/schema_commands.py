@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import typer
 
-from tools.cli.options import JsonOption
+from shim.cli.options import JsonOption
 
 schema_app = typer.Typer(rich_markup_mode=None)
 

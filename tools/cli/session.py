@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
-from tools.cli.errors import CommandError
-from tools.cli.exits import ExitCode
-from tools.cli.output import note
-from tools.composition import Installation, has_no_flags_yet, running
+from shim.application import Installation, has_no_flags_yet, running
+from shim.cli.errors import CommandError
+from shim.cli.exits import ExitCode
+from shim.cli.output import note
 from tools.sandbox import running_sandbox
-from tools.sandboxed import sandboxed
+from tools.sandbox.settings import sandboxed
 from tools.settings import Settings, get_settings, use_settings
 
 _KEYS = {"kimi": ("KIMI_API_KEY",), "glm": ("GLM_API_KEY",), "auto": ("KIMI_API_KEY", "GLM_API_KEY")}

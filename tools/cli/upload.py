@@ -12,9 +12,9 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, SpinnerColumn, TextColumn, TransferSpeedColumn
 from rich.text import Text
 
+from shim.cli.exits import ExitCode
+from shim.cli.output import note, print_json, printable
 from tools.cli.batch import Batch, FileResult, FileStatus
-from tools.cli.exits import ExitCode
-from tools.cli.output import note, print_json, printable
 from tools.cli.session import session
 from tools.settings import MEGABYTE
 from tools.storage import get_storage

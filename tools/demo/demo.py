@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from migration import Side
-from tools.composition import Installation, flag_admin, running
+from shim.application import Installation, flag_admin, running
 from tools.demo.account import settle
 from tools.demo.load import Job, Receipt, make_jobs, steady_load, upload, upload_all
 from tools.demo.memory import PeakMemory
@@ -23,7 +23,7 @@ from tools.demo.steering import Steering, comes_true, create_flags, wait_until
 from tools.demo.tracing import TraceLines
 from tools.demo.watching import Served, Watcher
 from tools.sandbox import RunningSandbox, running_sandbox
-from tools.sandboxed import sandboxed
+from tools.sandbox.settings import sandboxed
 from tools.settings import MEGABYTE, Settings, get_settings, use_settings
 from tools.smart_file_query import SmartFileQueryTool
 from tools.storage import get_storage

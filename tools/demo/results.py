@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from migration import Difference, Side, Verdict
-from tools.wire.exchanges import SHARED
+from shim.http.exchanges import SHARED
 
 AGREEING = frozenset({Verdict.IDENTICAL, Verdict.SAME_ERROR})
 """Verdicts that say that both sides do the same."""

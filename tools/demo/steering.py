@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from tools.composition import SHADOW_SUFFIX, FlagAdmin, UnleashRouter, decision_now
+from shim.application import SHADOW_SUFFIX, FlagAdmin, UnleashRouter, decision_now
 from tools.demo.samples import DemoError
 from tools.migrations import NAMES
 

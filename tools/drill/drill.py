@@ -11,7 +11,7 @@ from pathlib import Path
 
 from migration import Migration, Side
 from migration.guard import Record
-from tools.composition import (
+from shim.application import (
     SHADOW_SUFFIX,
     FlagAdmin,
     Installation,
@@ -29,7 +29,7 @@ from tools.drill.result import DrillResult
 from tools.errors import ToolsError
 from tools.migrations import MIGRATIONS
 from tools.sandbox import running_sandbox
-from tools.sandboxed import sandboxed
+from tools.sandbox.settings import sandboxed
 from tools.settings import Settings, get_settings, use_settings
 from tools.storage import get_storage
 

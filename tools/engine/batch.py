@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from shim.http.confinement import is_confined
 from tools.engine.errors import ConnectionLostError, ConnectionNotMadeError
 from tools.engine.gateway import checked_source, upload_through_gateway
 from tools.engine.pace import REAL_PACE, Pace
@@ -27,7 +28,6 @@ from tools.engine.threads import run_in_thread
 from tools.settings import get_settings
 from tools.storage.errors import StorageError
 from tools.storage.port import UploadRow, UploadStorage
-from tools.wire.confinement import is_confined
 
 logger = logging.getLogger(__name__)
 

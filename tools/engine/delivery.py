@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 
+from shim.http.attempts import Attempt, Attempts
 from tools.engine.claims import Likeness, awaiting_answer, claim, listed_name
 from tools.engine.errors import (
     AmbiguousListingError,
@@ -35,7 +36,6 @@ from tools.journal.policy import Undertaking
 from tools.providers.answers import NoFileIdError
 from tools.providers.refusals import refuses_for_good, refuses_in_success
 from tools.settings import get_settings
-from tools.wire.attempts import Attempt, Attempts
 
 _SECOND_LOOK_SECONDS = 1.0
 """A listing may lag behind; who looks only once may send a file twice."""

@@ -12,13 +12,13 @@ from typing import Self
 import aiohttp
 from aiohttp.http import StreamWriter
 
+from shim.http.confinement import is_confined
+from shim.http.progress import note_sent
 from tools.engine.sockets import confirmed_bytes, duplicate, is_bare, is_encrypted, unconfirmed_bytes
 from tools.engine.stall import StallWatch
 from tools.engine.threads import run_in_thread
 from tools.engine.turns import turns
 from tools.settings import MEGABYTE
-from tools.wire.confinement import is_confined
-from tools.wire.progress import note_sent
 
 WRITE_BYTES = 512 * 1024
 """The most that is written at once. What the kernel does not take then is copied, and encryption copies everything."""

@@ -10,14 +10,14 @@ from urllib.request import getproxies, proxy_bypass
 import aiohttp
 from yarl import URL
 
+from shim.http.aiohttp_tap import trace_config
+from shim.http.confinement import is_confined
+from shim.http.watching import observer
 from tools.engine.loops import PerLoop
 from tools.engine.sockets import make_room, new_socket
 from tools.engine.threads import run_in_thread
 from tools.engine.tls import ResumingContext, client_context
 from tools.settings import get_settings
-from tools.wire.aiohttp_tap import trace_config
-from tools.wire.confinement import is_confined
-from tools.wire.watching import observer
 
 _DNS_CACHE_SECONDS = 60
 

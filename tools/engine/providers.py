@@ -16,6 +16,7 @@ from email.utils import mktime_tz, parsedate_tz
 
 from pydantic import SecretStr
 
+from shim.http.hidden import HiddenText
 from tools.engine.errors import HttpStatusError, TransportError, UnusableAnswerError
 from tools.engine.transport import Answer
 from tools.providers import gateway
@@ -24,7 +25,6 @@ from tools.providers.gateway import Gateway
 from tools.providers.keys import required_key
 from tools.settings import Settings
 from tools.storage.port import ProviderName
-from tools.wire.hidden import HiddenText
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,6 +11,7 @@ from collections.abc import Coroutine
 from dataclasses import dataclass
 from typing import Any
 
+from shim.http.exchanges import noting
 from tools.engine.delivery import likeness_of
 from tools.engine.errors import AmbiguousListingError, ListingUnavailableError
 from tools.engine.listing import find_upload
@@ -22,7 +23,6 @@ from tools.engine.recording import record
 from tools.errors import ToolsError
 from tools.journal.intent import Facts, State
 from tools.journal.policy import Settle, Undertaking
-from tools.wire.exchanges import noting
 
 MAX_SETTLING = 64
 """Cancelled uploads of one event loop that are settled at once; further ones are left to recovery."""

@@ -22,6 +22,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 
+from shim.http.confinement import is_confined
 from tools.engine.aimd import AdaptiveLimit
 from tools.engine.gate import Gate, GateStatus, Place
 from tools.engine.limiter import Limiter, Priority
@@ -29,7 +30,6 @@ from tools.engine.loops import PerLoop
 from tools.engine.pace import REAL_PACE, Pace
 from tools.engine.providers import Provider
 from tools.settings import get_settings
-from tools.wire.confinement import is_confined
 
 MAX_LANES = 16
 """There is one a provider; other addresses or widths (in tests) make further ones, and the idle ones make room."""

@@ -12,6 +12,7 @@ from http import HTTPMethod, HTTPStatus
 import aiohttp
 from yarl import URL
 
+from shim.http.aiohttp_tap import read_bounded
 from tools.engine.body import FileBody
 from tools.engine.errors import (
     AnswerTooLargeError,
@@ -28,7 +29,6 @@ from tools.engine.pool import get_http_session, proxy_for
 from tools.engine.reading import FileContent
 from tools.engine.turns import turns
 from tools.settings import MEGABYTE, Settings, get_settings
-from tools.wire.aiohttp_tap import read_bounded
 
 MAX_ANSWER_BYTES = MEGABYTE
 """A longer answer to an upload is not read."""

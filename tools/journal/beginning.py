@@ -7,12 +7,12 @@ import uuid
 from pathlib import Path
 from typing import Protocol
 
+from shim.http.confinement import is_shadow
 from tools.journal.factory import get_journal
 from tools.journal.intent import Intent, UploadSide
 from tools.journal.policy import Undertaking
 from tools.settings import Settings, get_settings
 from tools.storage.port import ProviderName
-from tools.wire.confinement import is_shadow
 
 
 class LocalFile(Protocol):

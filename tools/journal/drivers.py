@@ -6,10 +6,10 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 
+from shim.http.exchanges import note_shared
 from tools.journal.errors import JournalError
 from tools.journal.policy import Ask, Pause, Plan, Record, Send, Settle, Store, Uploaded
 from tools.journal.port import Finished, Opening
-from tools.wire.exchanges import note_shared
 
 OPEN_SECONDS = 5.0
 """How long an upload waits for the journal; then it goes on without it. A file gives up much sooner by itself, a

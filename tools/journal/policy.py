@@ -11,10 +11,10 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
 
+from shim.http.attempts import Attempts
 from tools.journal.errors import ClaimTimeoutError
 from tools.journal.intent import Facts, Intent, State
 from tools.journal.port import Finished, Held, Journal, Opened, Opening
-from tools.wire.attempts import Attempts
 
 FIRST_PAUSE_SECONDS = 0.005
 LONGEST_PAUSE_SECONDS = 0.25

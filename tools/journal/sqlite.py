@@ -11,13 +11,13 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
+from shim.sqlite import use_write_ahead_log
 from tools.journal import sqlite_tables as tables
 from tools.journal.errors import JournalError
 from tools.journal.intent import CLAIMING, NOTHING_NEW, Entry, Facts, Intent, State
 from tools.journal.owners import Owner, owner_of
 from tools.journal.port import Opening, Standing
 from tools.journal.sqlite_writer import LOCKED_SECONDS, Writer
-from tools.sqlite import use_write_ahead_log
 
 T = TypeVar("T")
 

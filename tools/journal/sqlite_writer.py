@@ -19,10 +19,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
+from shim.private import make_private_folder
+from shim.sqlite import create_private
 from tools.journal.errors import JournalError
 from tools.journal.sqlite_piece import Piece, Work
-from tools.private import make_private_folder
-from tools.sqlite import create_private
 
 T = TypeVar("T")
 _logger = logging.getLogger(__name__)

@@ -15,14 +15,14 @@ from typing import Any, Final
 import aiohttp
 from yarl import URL
 
+from shim.http.aiohttp_tap import read_bounded
+from shim.http.hidden import HiddenText
 from tools.engine.pool import proxy_for
 from tools.engine.sockets import new_socket
 from tools.engine.tls import ResumingContext, client_context
 from tools.journal.errors import JournalError
 from tools.journal.supabase_requests import Reply, Request
 from tools.settings import MEGABYTE
-from tools.wire.aiohttp_tap import read_bounded
-from tools.wire.hidden import HiddenText
 
 MAX_CONNECTIONS: Final = 8
 """Connections of the journal of one process; further requests wait for a free one."""

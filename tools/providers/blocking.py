@@ -14,6 +14,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from shim.http.attempts import Attempts, counting
+from shim.http.httpx_tap import install_httpx_tap
 from tools.journal.beginning import undertaking
 from tools.journal.drivers import Work, carry_out
 from tools.journal.errors import ClaimTimeoutError
@@ -25,8 +27,6 @@ from tools.providers.opening import read_regular
 from tools.providers.validation import ValidatedFile, validate_upload
 from tools.settings import get_settings
 from tools.storage.port import UploadRow, UploadStorage
-from tools.wire.attempts import Attempts, counting
-from tools.wire.httpx_tap import install_httpx_tap
 
 logger = logging.getLogger(__name__)
 

@@ -1,12 +1,12 @@
 """Loopback stand-ins of Kimi, GLM and Supabase, with switches for everything that goes wrong in the field."""
 
-from tools.sandbox._client import RunningSandbox
-from tools.sandbox._errors import InvalidFaultError, SandboxControlError, SandboxError, SandboxStartError
-from tools.sandbox._faults import Fault, FaultKind, ServiceName
-from tools.sandbox._glm import PARSER_PURPOSE
-from tools.sandbox._limits import Limits
-from tools.sandbox._process import running_sandbox
-from tools.sandbox._server import SandboxServer
+from tools.sandbox.client import RunningSandbox
+from tools.sandbox.errors import InvalidFaultError, SandboxControlError, SandboxError, SandboxStartError
+from tools.sandbox.faults import Fault, FaultKind, ServiceName
+from tools.sandbox.glm import PARSER_PURPOSE
+from tools.sandbox.limits import Limits
+from tools.sandbox.process import running_sandbox
+from tools.sandbox.server import SandboxServer
 
 __all__ = [
     "PARSER_PURPOSE",

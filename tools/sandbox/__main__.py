@@ -10,8 +10,8 @@ import signal
 import sys
 from pathlib import Path
 
-from tools.sandbox._limits import Limits
-from tools.sandbox._server import SandboxServer
+from tools.sandbox.limits import Limits
+from tools.sandbox.server import SandboxServer
 
 
 def main() -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from migration.guard._model import BadCall, FinishedCall, Signal
+from migration.guard.model import BadCall, FinishedCall, Signal
 
 
 def bad(

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from migration.guard._evidence import WEIGHTS, Evidence
-from migration.guard._model import Action, BadCall, Signal
-from migration.guard._trail import KEPT_CALLS, Trail, replayed
+from migration.guard.evidence import WEIGHTS, Evidence
+from migration.guard.model import Action, BadCall, Signal
+from migration.guard.trail import KEPT_CALLS, Trail, replayed
 from tests.migration.guard.making import bad
 
 calls = st.builds(

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from migration import Ledger, Side
-from migration._errors import RolloutError
 from migration.guard import Counter, Exposure, FlagShown, LedgerTallies, Phase, Reading, Record, Tally
-from migration.guard._rollout_counts import MAX_COUNTERS, counted
-from migration.guard._rollout_model import Counts
+from migration.model.errors import RolloutError
+from migration.rollout.counts import MAX_COUNTERS, counted
+from migration.rollout.model import Counts
 from tests.migration.guard.rolling import PLAN, World
 from tests.migration.ledgers import record
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from migration._errors import RolloutError
 from migration.guard import Exposure, FlagShown, Phase, Record, only_controller
-from migration.guard._rollout_store import OvertakenError
+from migration.model.errors import RolloutError
+from migration.rollout.store import OvertakenError
 from tests.migration.guard.rolling import PLAN, World
 from tests.migration.helpers import run_script
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.stats import binom  # type: ignore[import-untyped]  # it ships no types
 
-from migration.guard._evidence import ROLLBACK_AT
+from migration.guard.evidence import ROLLBACK_AT
 from tests.migration.guard.worlds import NULL_WORLDS, STICKY_ROUTING, World
 from tests.migration.guard.worlds_judging import bad_calls, guard, guard_at_each_call
 from tests.migration.guard.worlds_tables import false_rollbacks, upper_bound

@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 
 from flags import FileFlagAdmin
+from shim.cli import main
+from shim.cli.output import OWN_PACKAGES
 from tests.support.monolith import PREFIXES
-from tools.cli import main
-from tools.cli.output import OWN_PACKAGES
 from tools.migrations import NAMES
 from tools.sandbox import RunningSandbox
 from tools.settings import reload_settings
@@ -58,7 +58,7 @@ class CommandLine:
     def start(self, *arguments: object) -> subprocess.Popen[str]:
         """Start a command, in a process group of its own as a shell does."""
         return subprocess.Popen(  # noqa: S603  # our own program
-            [sys.executable, "-m", "tools.cli", *map(str, arguments)],
+            [sys.executable, "-m", "shim.cli", *map(str, arguments)],
             cwd=self.folder,
             env=self.environment,
             text=True,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from shim.cli.exits import ExitCode
 from tests.tools.cli.conftest import CommandLine
-from tools.cli.exits import ExitCode
 from tools.sandbox import RunningSandbox
 
 

@@ -10,8 +10,8 @@ import httpx
 import pytest
 
 from flags import FileFlagAdmin
+from shim.cli.exits import ExitCode
 from tests.tools.cli.conftest import Finished, RunHere
-from tools.cli.exits import ExitCode
 from tools.sandbox import RunningSandbox
 
 NAME = "async-upload-kimi"

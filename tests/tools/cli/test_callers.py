@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
+from shim.cli.exits import ExitCode
 from tests.support.documents import ROOT
 from tests.tools.cli.conftest import MakeCommandLine
-from tools.cli.exits import ExitCode
 
 
 def test_it_fits_a_terminal(command_line: MakeCommandLine) -> None:

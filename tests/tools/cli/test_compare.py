@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from junitparser import Failure, JUnitXml
 
+from shim.cli.choices import ComparedFault, UploadEntrance
+from shim.cli.errors import CommandError
+from shim.cli.exits import ExitCode
 from tests.tools.cli.conftest import CommandLine, RunHere
-from tools.cli.choices import ComparedFault, UploadEntrance
 from tools.cli.compare_files import MAX_FILES, collect, generate
 from tools.cli.compare_session import Entrance
-from tools.cli.errors import CommandError
-from tools.cli.exits import ExitCode
 from tools.engine import multipart
 from tools.sandbox import FaultKind
 

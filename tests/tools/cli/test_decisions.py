@@ -11,9 +11,9 @@ import pytest
 from flags import FileFlagAdmin
 from migration import Call, CallSite, Decision, Reason, Side
 from migration.guard import BadCall, Guard, GuardStore, Judge, Record, Signal
+from shim.cli.exits import ExitCode
+from shim.guarding import policy_of
 from tests.tools.cli.conftest import RunHere
-from tools.cli.exits import ExitCode
-from tools.guarding import policy_of
 from tools.migrations import NAMES
 
 KIMI = NAMES[0]

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from shim.cli.exits import ExitCode
+from shim.cli.guard_commands import DrillFault
 from tests.tools.cli.conftest import RunHere
-from tools.cli.exits import ExitCode
-from tools.cli.guard_commands import DrillFault
 from tools.drill import FaultKind
 from tools.drill.history import KEEP_DRILLS, DrillHistory
 from tools.drill.result import DrillResult

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from flags import FileFlagAdmin
+from shim.cli.exits import ExitCode
+from shim.person import who_acts
 from tests.support.unleash import UnleashServer
 from tests.tools.cli.conftest import RunHere
-from tools.cli.exits import ExitCode
 from tools.migrations import NAMES
-from tools.person import who_acts
 
 KIMI = NAMES[0]
 

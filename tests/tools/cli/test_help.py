@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from shim.cli.exits import MEANINGS, ExitCode
 from tests.tools.cli.conftest import CommandLine, RunHere
-from tools.cli.exits import MEANINGS, ExitCode
 
 
 def test_help_names_commands_and_exit_codes(shim: CommandLine) -> None:
@@ -58,7 +58,7 @@ def test_a_traceback_is_shown_on_demand_only(run_here: RunHere) -> None:
 def test_help_loads_nothing_heavy() -> None:
     """What is needed to show help loads neither HTTP clients nor telemetry nor the flags' client."""
     heavy = ("aiohttp", "openai", "opentelemetry", "UnleashClient", "pydantic", "rich")
-    script = f"import sys, tools.cli; print([name for name in {heavy!r} if name in sys.modules])"
+    script = f"import sys, shim.cli; print([name for name in {heavy!r} if name in sys.modules])"
     loaded = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True).stdout  # noqa: S603  # our own script
     assert loaded.strip() == "[]"
 

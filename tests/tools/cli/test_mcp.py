@@ -17,9 +17,9 @@ from mcp import Client, StdioServerParameters
 from mcp.types import CallToolResult, TextContent
 
 from flags import FileFlagAdmin
+from shim.mcp_server.phases import Phase
+from shim.mcp_server.places import CALLS_AT_ONCE, CALLS_WAITING
 from tests.tools.cli.conftest import CommandLine
-from tools.mcp_server.phases import Phase
-from tools.mcp_server.places import CALLS_AT_ONCE, CALLS_WAITING
 from tools.sandbox import FaultKind, RunningSandbox, ServiceName
 
 SECONDS = 30.0
@@ -32,7 +32,7 @@ Connect = Callable[[], AbstractAsyncContextManager[Client]]
 
 def over_stdio(shim: CommandLine) -> StdioServerParameters:
     return StdioServerParameters(
-        command=sys.executable, args=["-m", "tools.cli", "mcp"], env=shim.environment, cwd=str(shim.folder)
+        command=sys.executable, args=["-m", "shim.cli", "mcp"], env=shim.environment, cwd=str(shim.folder)
     )
 
 
@@ -231,7 +231,7 @@ def test_only_the_protocol_on_standard_output(shim: CommandLine) -> None:
         "params": {"name": TOOL, "arguments": {"file_path": str(path), "question": "When?"}},
     }
     with subprocess.Popen(  # our own program
-        [sys.executable, "-m", "tools.cli", "mcp"],
+        [sys.executable, "-m", "shim.cli", "mcp"],
         cwd=shim.folder,
         env=shim.environment,
         text=True,

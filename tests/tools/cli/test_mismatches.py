@@ -9,10 +9,10 @@ import pytest
 from junitparser import Failure, JUnitXml, Skipped
 
 from migration import Comparison, Difference, Ledger, NoiseSample, Verdict
+from shim.cli.choices import RecordedVerdict
+from shim.cli.exits import ExitCode
 from tests.migration.ledgers import DECISION, call, comparison, record
 from tests.tools.cli.conftest import RunHere
-from tools.cli.choices import RecordedVerdict
-from tools.cli.exits import ExitCode
 
 LENGTH = ("requests[0].parts[1].length", "462", "461")
 DIGEST = ("requests[0].parts[1].sha256", "'62b3957b'", "'d0330ba9'")

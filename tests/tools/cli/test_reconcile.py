@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from shim.cli.exits import ExitCode
 from tests.tools.cli.conftest import CommandLine, RunHere
-from tests.tools.reconcile.bench import Bench
-from tools.cli.exits import ExitCode
+from tests.tools.recovery.bench import Bench
 from tools.journal.intent import State, UploadSide
 from tools.sandbox import FaultKind, RunningSandbox, ServiceName
 from tools.settings import Settings, use_settings

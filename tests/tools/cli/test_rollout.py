@@ -13,10 +13,10 @@ import pytest
 
 from flags import FileFlagAdmin
 from migration import Side
+from shim.cli.exits import ExitCode
 from tests.support.fleet import StartMember
 from tests.support.unleash import UnleashServer
 from tests.tools.cli.conftest import CommandLine, MakeCommandLine, RunHere
-from tools.cli.exits import ExitCode
 from tools.migrations import NAMES
 
 KIMI = NAMES[0]

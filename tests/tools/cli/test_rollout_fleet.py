@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from migration import Side
+from shim.cli.exits import ExitCode
 from tests.support.fleet import Member, StartMember
 from tests.support.prometheus import MakePrometheus, PrometheusServer
 from tests.support.unleash import UnleashServer
 from tests.tools.cli.conftest import CommandLine, MakeCommandLine
-from tools.cli.exits import ExitCode
 
 NAME = "async-upload-glm"
 SECONDS = 60.0

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from shim.cli.exits import ExitCode
 from tests.support.supabase import SupabaseTables
 from tests.tools.cli.conftest import RunHere
-from tools.cli.exits import ExitCode
 
 
 def test_what_is_printed_makes_the_tables(run_here: RunHere, supabase_tables: SupabaseTables) -> None:

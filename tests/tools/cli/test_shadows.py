@@ -9,8 +9,8 @@ import pytest
 
 from flags import FileFlagAdmin
 from migration import JournalLimits, State, UndoJournal
+from shim.cli.exits import ExitCode
 from tests.tools.cli.conftest import RunHere
-from tools.cli.exits import ExitCode
 from tools.migrations import NAMES
 from tools.sandbox import RunningSandbox
 

@@ -6,9 +6,9 @@ import pytest
 
 from flags import FileFlagAdmin
 from migration import Stage
+from shim.cli.exits import ExitCode
+from shim.cli.flags_commands import MigrationStage
 from tests.tools.cli.conftest import RunHere
-from tools.cli.exits import ExitCode
-from tools.cli.flags_commands import MigrationStage
 from tools.migrations import NAMES
 
 KIMI, SHADOW = NAMES[0], f"{NAMES[0]}.shadow"

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from flags import FileFlagAdmin
+from shim.cli.exits import ExitCode
 from tests.tools.cli.conftest import CommandLine
-from tools.cli.exits import ExitCode
 from tools.sandbox import FaultKind, RunningSandbox, ServiceName
 
 KIMI = "async-upload-kimi"

@@ -40,7 +40,7 @@ class Terminal:
         self._mine, theirs = pty.openpty()
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", LINES, COLUMNS, 0, 0))
         self.process = subprocess.Popen(  # noqa: S603  # our own program
-            [sys.executable, "-m", "tools.cli", *arguments],
+            [sys.executable, "-m", "shim.cli", *arguments],
             cwd=shim.folder,
             env=shim.environment | {"TERM": "xterm-256color"},
             stdin=theirs,

@@ -16,7 +16,7 @@ from tools.demo.results import Account, Answer, Flip
 from tools.demo.samples import Sample, sample_of
 from tools.providers.glm import glm_client
 from tools.sandbox import RunningSandbox
-from tools.sandboxed import sandboxed
+from tools.sandbox.settings import sandboxed
 from tools.settings import Settings, use_settings
 from tools.storage import get_storage
 

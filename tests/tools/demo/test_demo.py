@@ -18,7 +18,7 @@ _REPOSITORY = Path(__file__).parents[3]
 def _start(folder: Path, *arguments: object) -> subprocess.Popen[str]:
     inherited = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
     return subprocess.Popen(  # noqa: S603  # our own program
-        [sys.executable, "-m", "tools.cli", "demo", *map(str, arguments)],
+        [sys.executable, "-m", "shim.cli", "demo", *map(str, arguments)],
         cwd=folder,
         env=inherited | {"HOME": str(folder), "PYTHONPATH": str(_REPOSITORY), "TMPDIR": str(folder)},
         text=True,

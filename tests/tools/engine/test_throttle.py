@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from shim.http.confinement import confined_to
 from tests.tools.engine.support import WireServer, all_of, lane_of
 from tools.async_file_upload_refactored import (
     upload_via_supabase_gateway_glm_async,
@@ -22,7 +23,6 @@ from tools.engine.throttle import request_place, snapshot, upload_place, uploads
 from tools.sandbox import FaultKind, RunningSandbox, ServiceName
 from tools.settings import MEGABYTE, Settings, use_settings
 from tools.storage.local import LocalStorage
-from tools.wire.confinement import confined_to
 
 MakeFile = Callable[[str, bytes], Path]
 CREATE = "files.create"

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from shim.http.httpx_tap import remove_httpx_tap
 from tools.async_file_upload_refactored import cleanup_http_session, upload_via_supabase_gateway_kimi_async
 from tools.engine.settling import settled
 from tools.journal import get_journal
@@ -18,7 +19,6 @@ from tools.providers.kimi.kimi_files import upload_via_supabase_gateway_kimi
 from tools.sandbox import RunningSandbox
 from tools.settings import Settings, use_settings
 from tools.storage.local import LocalStorage
-from tools.wire.httpx_tap import remove_httpx_tap
 
 Upload = Callable[..., dict[str, Any]]
 

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from shim.http import attempts
+from shim.http.attempts import Attempts
 from tools.journal import factory, get_journal
 from tools.journal.sqlite import SqliteJournal
 from tools.journal.supabase import SupabaseJournal
 from tools.settings import Settings
-from tools.wire import attempts
-from tools.wire.attempts import Attempts
 
 
 @pytest.fixture(autouse=True)

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from shim.http.confinement import Gate, behind, confined_to
 from tests.tools.journal.conftest import Upload, World, upload_on_a_loop
 from tools.async_file_upload_refactored import cleanup_http_session, upload_via_supabase_gateway_kimi_async
 from tools.engine import settling
@@ -22,7 +23,6 @@ from tools.sandbox import FaultKind, ServiceName
 from tools.settings import use_settings
 from tools.storage.errors import StorageError
 from tools.storage.port import UploadRow
-from tools.wire.confinement import Gate, behind, confined_to
 
 
 class Watched:

@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
-from tools.composition import running
+from shim.application import running
 from tools.providers.glm import glm_files
 from tools.providers.kimi import kimi_files
 from tools.storage import get_storage

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from flags import UnleashRouter
-from flags._definitions import BUCKET, MOST_CUTS
+from flags.definitions import BUCKET, MOST_CUTS
 from migration import CallSite
-from migration._callsites import MAX_KNOWN_SITES, MAX_REPORTED_SITES, OncePerSite, _sites, calling_site
+from migration.running.callsites import MAX_KNOWN_SITES, MAX_REPORTED_SITES, OncePerSite, _sites, calling_site
 from tests.flags.helpers import constraint, feature, make_call, payload, rollout
 
 

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from migration import ShadowLimits
+from shim.http.httpx_tap import install_httpx_tap, remove_httpx_tap
 from tests.tools.live.bench import Bench
 from tools.sandbox import RunningSandbox
 from tools.settings import Settings, use_settings
 from tools.storage import get_storage
 from tools.storage.port import ProviderName
-from tools.wire.httpx_tap import install_httpx_tap, remove_httpx_tap
 
 MakeBench = Callable[..., Bench]
 

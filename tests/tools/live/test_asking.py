@@ -9,12 +9,12 @@ from typing import Any
 import httpx
 import pytest
 
-from tools.live import asking
-from tools.live.asking import ATTEMPTS, Asker
-from tools.live.errors import NoListingError, ServiceFailedError
-from tools.live.provider_files import MAX_PAGES, GlmFiles, KimiFiles
-from tools.live.supabase_place import MAX_LISTED, SupabasePlace
+from tools.recovery import asking
+from tools.recovery.asking import ATTEMPTS, Asker
+from tools.recovery.provider_files import MAX_PAGES, GlmFiles, KimiFiles
+from tools.recovery.supabase_place import MAX_LISTED, SupabasePlace
 from tools.settings import Settings
+from tools.shadowing.trial_errors import NoListingError, ServiceFailedError
 
 URL = "https://service.example"
 SETTINGS = Settings.model_validate(

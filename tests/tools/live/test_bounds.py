@@ -16,11 +16,11 @@ from tests.migration.helpers import eventually
 from tests.tools.live.bench import Bench, Held, declared, document, troubled
 from tests.tools.live.conftest import MakeBench
 from tests.tools.live.test_faults import fault, noted, nothing_but_the_calls_own
-from tools.live import Fate, clean, trial
-from tools.live.leftovers import journal_of
-from tools.live.storage import SHADOW_STATUS
 from tools.providers.kimi.kimi_client import send_file
 from tools.sandbox import FaultKind, ServiceName
+from tools.shadowing import Fate, clean, trial
+from tools.shadowing.leftovers import journal_of
+from tools.shadowing.trial_storage import SHADOW_STATUS
 from tools.storage import get_storage
 
 pytestmark = pytest.mark.thorough

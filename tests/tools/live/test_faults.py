@@ -11,8 +11,8 @@ import pytest
 from migration import Side, Verdict
 from tests.tools.live.bench import Bench, Held, document, troubled
 from tests.tools.live.conftest import MakeBench
-from tools.live import Fate, clean
 from tools.sandbox import Fault, FaultKind, ServiceName
+from tools.shadowing import Fate, clean
 
 pytestmark = pytest.mark.thorough
 

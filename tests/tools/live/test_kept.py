@@ -11,8 +11,8 @@ from migration import ShadowMode, Side, Stage, Verdict, stage_of
 from tests.tools.live.bench import Bench, declared, document
 from tests.tools.live.conftest import MakeBench
 from tools.async_file_upload_refactored import upload_via_supabase_gateway_kimi_async
-from tools.live import clean
 from tools.sandbox import FaultKind, ServiceName
+from tools.shadowing import clean
 
 
 @pytest.mark.parametrize(("serve", "stage"), [(Side.LEGACY, Stage.DUALWRITE), (Side.CANDIDATE, Stage.RAMPDOWN)])

@@ -19,8 +19,8 @@ import pytest
 from tests.migration.helpers import eventually
 from tests.tools.live.bench import Bench
 from tests.tools.live.conftest import MakeBench
-from tools.live import Fate, clean
-from tools.live.leftovers import journal_of
+from tools.shadowing import Fate, clean
+from tools.shadowing.leftovers import journal_of
 from tools.storage.port import ProviderName
 
 pytestmark = pytest.mark.thorough
@@ -39,7 +39,7 @@ from tests.tools.live.bench import Bench, document
 from tools.sandbox import RunningSandbox
 from tools.settings import get_settings
 from tools.storage import get_storage
-from tools.wire.httpx_tap import install_httpx_tap
+from shim.http.httpx_tap import install_httpx_tap
 
 def upload_for_ever(provider, folder, answered):
     install_httpx_tap()

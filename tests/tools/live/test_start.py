@@ -9,13 +9,13 @@ import pytest
 from flags import FileFlagAdmin
 from migration import ShadowMode, Verdict
 from migration.testing import RecordingObserver
+from shim.application import running
 from tests.migration.helpers import eventually
 from tests.tools.live.bench import Bench, document
 from tests.tools.live.conftest import MakeBench
-from tools.composition import running
-from tools.live.leftovers import journal_of
 from tools.providers.kimi import kimi_files
 from tools.sandbox import FaultKind, ServiceName
+from tools.shadowing.leftovers import journal_of
 from tools.storage import get_storage
 
 

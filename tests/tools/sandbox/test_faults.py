@@ -16,7 +16,7 @@ from zai.core import APIInternalError, APIReachLimitError
 
 from tests.tools.sandbox.conftest import BUCKET
 from tools.sandbox import Fault, FaultKind, InvalidFaultError, RunningSandbox, SandboxControlError, ServiceName
-from tools.sandbox._faults import FaultBoard
+from tools.sandbox.faults import FaultBoard
 
 KIMI, GLM, SUPABASE = ServiceName.KIMI, ServiceName.GLM, ServiceName.SUPABASE
 CREATE = "files.create"

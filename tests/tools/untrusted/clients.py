@@ -10,16 +10,16 @@ from typing import Any
 import pytest
 
 from flags import UnleashFlagAdmin
-from observability._prometheus_query import PrometheusTallies
+from observability.prometheus_query import PrometheusTallies
 from tools.async_file_upload_refactored import (
     cleanup_http_session,
     upload_via_supabase_gateway_glm_async,
     upload_via_supabase_gateway_kimi_async,
 )
 from tools.engine.transport import get
-from tools.live.asking import asker
 from tools.providers.glm import glm_client, glm_files
 from tools.providers.kimi import kimi_client, kimi_files
+from tools.recovery.asking import asker
 from tools.settings import MEGABYTE, get_settings
 from tools.storage import get_storage
 from tools.storage.local import LocalStorage

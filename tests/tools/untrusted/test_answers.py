@@ -8,16 +8,16 @@ from pathlib import Path
 import psutil
 import pytest
 
-from flags import _server_admin
-from observability import _prometheus_query
+from flags import server_admin as _server_admin
+from observability import prometheus_query as _prometheus_query
 from tests.support.monolith import SetEnvironment
 from tests.tools.untrusted.clients import CLIENTS, EVERY_CLIENT
 from tests.tools.untrusted.hostile import Hostile, bomb, drip, endless, hostile, saying
 from tools.engine import delivery, transport
-from tools.live import asking
 from tools.providers import answers
 from tools.providers.glm import glm_client
 from tools.providers.kimi import kimi_client
+from tools.recovery import asking
 from tools.settings import MEGABYTE
 
 MOST_TAKEN = 64 * MEGABYTE

@@ -17,9 +17,9 @@ import psutil
 
 from flags import FileFlagAdmin
 from migration import Side
+from shim.application import Installation, decision_now, running
 from tests.migration.helpers import eventually
 from tests.tools.weather.footprint import memory
-from tools.composition import Installation, decision_now, running
 from tools.providers.kimi import kimi_files
 from tools.settings import MEGABYTE, get_settings
 from tools.storage import get_storage

@@ -191,7 +191,7 @@ def test_staleness_is_seen(uploads: Uploads, capture: Capture) -> None:
     def shown() -> bool:
         nonlocal finished
         finished = subprocess.run(
-            [sys.executable, "-m", "tools.cli", "status", "--json"],
+            [sys.executable, "-m", "shim.cli", "status", "--json"],
             env={
                 "PATH": os.defpath,
                 "SHIM_HOME": str(settings.shim_home),

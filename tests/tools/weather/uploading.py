@@ -18,7 +18,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from tools.composition import running
+from shim.application import running
 from tools.providers.glm import glm_files
 from tools.providers.kimi import kimi_files
 from tools.storage import get_storage

@@ -10,6 +10,7 @@ import httpx
 from zai import ZaiClient
 from zai.core import ZAI_DEFAULT_LIMITS, ZAI_DEFAULT_TIMEOUT, APITimeoutError
 
+from shim.http.bounds import bounded_answers
 from tools.providers.answers import (
     ANSWER_SECONDS,
     MAX_ANSWER_BYTES,
@@ -22,7 +23,6 @@ from tools.providers.answers import (
 from tools.providers.keys import required_key
 from tools.providers.opening import read_regular
 from tools.settings import get_settings
-from tools.wire.bounds import bounded_answers
 
 if TYPE_CHECKING:
     from zai.types.chat.chat_completion import Completion

@@ -10,6 +10,7 @@ from typing import NoReturn, cast
 from openai import DEFAULT_TIMEOUT, APITimeoutError, DefaultHttpxClient, NotFoundError, OpenAI, OpenAIError
 from openai.types import FilePurpose
 
+from shim.http.bounds import bounded_answers
 from tools.providers.answers import (
     ANSWER_SECONDS,
     MAX_ANSWER_BYTES,
@@ -23,7 +24,6 @@ from tools.providers.answers import (
 from tools.providers.keys import required_key
 from tools.providers.opening import read_regular
 from tools.settings import get_settings
-from tools.wire.bounds import bounded_answers
 
 _PARSED = frozenset({"ok", "ready"})
 _NOT_PARSABLE = frozenset({"error", "failed"})

@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, Self
 
-from tools.private import make_private_folder
+from shim.private import make_private_folder
 from tools.storage.placement import Absent, Found, Stored, Taken
 
 _PRIVATE_FOLDER = 0o700

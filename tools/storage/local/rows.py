@@ -10,7 +10,7 @@ from dataclasses import asdict, fields
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tools.sqlite import create_private, use_write_ahead_log
+from shim.sqlite import create_private, use_write_ahead_log
 from tools.storage.port import ROW_KEY, TABLE, ProviderName, UploadRow
 
 _COLUMNS = tuple(field.name for field in fields(UploadRow))

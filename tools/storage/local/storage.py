@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
+from shim.http.exchanges import OperationNote, noted_operation
 from tools.engine.threads import run_in_thread
 from tools.storage.errors import LocalStorageError
 from tools.storage.local.objects import Arrival, ObjectFolder
@@ -24,7 +25,6 @@ from tools.storage.placement import (
     carry_out_async,
     place,
 )
-from tools.wire.exchanges import OperationNote, noted_operation
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 import aiohttp
 from yarl import URL
 
+from shim.http.aiohttp_tap import read_bounded
+from shim.http.hidden import HiddenText
 from tools.engine.body import FileBody
 from tools.engine.errors import RequestTimedOutError
 from tools.engine.pool import get_http_session, proxy_for
@@ -16,8 +18,6 @@ from tools.storage.errors import StorageAnswerError, StorageError, StorageTimeou
 from tools.storage.supabase.answers import Answer
 from tools.storage.supabase.failures import translated
 from tools.storage.supabase.terms import STORAGE_SECONDS, Target
-from tools.wire.aiohttp_tap import read_bounded
-from tools.wire.hidden import HiddenText
 
 MAX_ANSWER_BYTES = MEGABYTE
 """A longer answer is not read."""

@@ -9,6 +9,8 @@ import httpx
 from storage3.exceptions import StorageApiError
 from supabase import Client, ClientOptions, create_client
 
+from shim.http.bounds import bounded_answers
+from shim.http.hidden import hide_api_keys
 from tools.settings import get_settings
 from tools.storage.errors import StorageAnswerError
 from tools.storage.keys import encode_key
@@ -26,8 +28,6 @@ from tools.storage.supabase.terms import (
     Target,
     action_of,
 )
-from tools.wire.bounds import bounded_answers
-from tools.wire.hidden import hide_api_keys
 
 hide_api_keys()
 

@@ -10,11 +10,11 @@ import httpx
 from supabase import AsyncClient, AsyncClientOptions
 from yarl import URL
 
+from shim.http.aiohttp_tap import read_bounded
+from shim.http.hidden import HiddenText, hide_api_keys
 from tools.engine.pool import get_http_session, proxy_for
 from tools.storage.supabase.asking import MAX_ANSWER_BYTES, timeouts
 from tools.storage.supabase.terms import TABLE_SECONDS, Target
-from tools.wire.aiohttp_tap import read_bounded
-from tools.wire.hidden import HiddenText, hide_api_keys
 
 _HOP_HEADERS = frozenset({"host", "connection", "content-length", "accept-encoding", "transfer-encoding"})
 """What aiohttp sets by itself."""

@@ -8,6 +8,7 @@ import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
+from shim.http.exchanges import Exchange, answer_headers, current_log, noting
 from tools.engine.body import FileBody
 from tools.engine.pace import Pace
 from tools.settings import get_settings
@@ -26,7 +27,6 @@ from tools.storage.supabase.resumable import (
 )
 from tools.storage.supabase.terms import CACHE_CONTROL, NO_UPSERT, STORAGE_SECONDS, Description, Target
 from tools.storage.supabase.wording import in_storages_words
-from tools.wire.exchanges import Exchange, answer_headers, current_log, noting
 
 if TYPE_CHECKING:
     from tools.engine.reading import FileSource

@@ -1,0 +1,199 @@
+"""Flags in a local file, changed safely by several programs at once."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from flags.admin import (
+    Flag,
+    aimed_at,
+    check_name,
+    check_percentage,
+    describe,
+    governed_rollouts,
+    new_rollout,
+    with_reason,
+    without_reason,
+)
+from flags.definitions import MAX_BYTES, Json, parse_definitions
+from flags.errors import FlagDefinitionsError, FlagFileError, FlagNotFoundError
+from flags.file_source import read_flags_file
+from migration.guard import Exposure
+
+_LOCK_SECONDS = 5.0
+_LOCK_POLL_SECONDS = 0.01
+
+
+class FileFlagAdmin:
+    """Edits a file that holds what Unleash's `/api/client/features` answers; implements `FlagAdmin`.
+
+    A lock file beside it keeps concurrent edits from losing each other. Each edit replaces the file as a whole, so a
+    reader, or a crash, finds the old or the new state and nothing between. What it does not know it keeps.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def list(self) -> Sequence[Flag]:
+        """All flags, by name; none if the file does not exist yet."""
+        return sorted(map(_summary, self._load()["features"]), key=lambda flag: flag.name)
+
+    def get(self, name: str) -> Flag:
+        """One flag."""
+        return _summary(_find(self._load(), name))
+
+    def ensure(self, name: str) -> Flag:
+        """Create the flag, on with a rollout of 0 %, unless it exists."""
+        check_name(name)
+        with self._edited() as definitions:
+            try:
+                feature = _find(definitions, name)
+            except FlagNotFoundError:
+                feature = _new_feature(name)
+                definitions["features"].append(feature)
+        return _summary(feature)
+
+    def set_percentage(self, name: str, percentage: int) -> Flag:
+        """Set the share of the flag's rollout, for everybody."""
+        return self.set_exposure(name, Exposure(check_percentage(percentage)))
+
+    def set_exposure(self, name: str, exposure: Exposure) -> Flag:
+        """Set who is in the flag's rollout."""
+        share, constraints = aimed_at(exposure)
+        with self._edited() as definitions:
+            feature = _find(definitions, name)
+            for rollout in governed_rollouts(name, feature.get("strategies") or ()):
+                rollout["parameters"]["rollout"] = share
+                rollout["constraints"] = constraints
+        return _summary(feature)
+
+    def turn_off(self, name: str, reason: str) -> Flag:
+        """Turn the flag off and note the reason in its description."""
+        with self._edited() as definitions:
+            feature = _find(definitions, name)
+            feature["enabled"] = False
+            feature["description"] = with_reason(feature.get("description"), reason)
+        return _summary(feature)
+
+    def turn_on(self, name: str) -> Flag:
+        """Turn the flag on, with the percentage it has; why it was off leaves its description."""
+        with self._edited() as definitions:
+            feature = _find(definitions, name)
+            if not feature.get("strategies"):
+                feature["strategies"] = [new_rollout(name)]
+            feature["enabled"] = True
+            if "description" in feature:
+                feature["description"] = without_reason(feature["description"])
+        return _summary(feature)
+
+    def _load(self) -> Json:
+        if not self._path.exists():
+            return {"version": 2, "features": []}
+        try:
+            return parse_definitions(read_flags_file(self._path))
+        except FlagDefinitionsError as broken:
+            raise FlagFileError(self._path, f"{broken.problem}; repair or remove it") from broken
+
+    @contextmanager
+    def _edited(self) -> Iterator[Json]:
+        """The definitions, to be changed; written back if the block succeeds and changed them."""
+        with self._locked():
+            definitions = self._load()
+            before = json.dumps(definitions)
+            yield definitions
+            if json.dumps(definitions) != before:
+                self._write(json.dumps(definitions, indent=2, ensure_ascii=False).encode() + b"\n")
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        lock = self._path.with_name(self._path.name + ".lock")
+        try:
+            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise FlagFileError(self._path, f"cannot be locked: {error.strerror}") from error
+        try:
+            self._wait_for_lock(descriptor)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def _wait_for_lock(self, descriptor: int) -> None:
+        deadline = time.monotonic() + _LOCK_SECONDS
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise FlagFileError(self._path, f"locked by another program for {_LOCK_SECONDS:.0f} s") from None
+                time.sleep(_LOCK_POLL_SECONDS)
+            else:
+                return
+
+    def _write(self, content: bytes) -> None:
+        """Replace the file at once and durably; a symbolic link stays one."""
+        if len(content) > MAX_BYTES:
+            raise FlagFileError(self._path, f"would be larger than {MAX_BYTES} bytes; nothing was changed")
+        target = Path(os.path.realpath(self._path))
+        try:
+            descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")  # mode 0600
+            try:
+                with os.fdopen(descriptor, "wb") as file:
+                    file.write(content)
+                    file.flush()
+                    os.fsync(file.fileno())
+                os.replace(temporary, target)  # noqa: PTH105 - one style with the calls around it
+            except BaseException:
+                os.unlink(temporary)  # noqa: PTH108 - as above
+                raise
+            _sync_folder(target.parent)
+        except OSError as error:
+            raise FlagFileError(self._path, f"cannot be written: {error.strerror}") from error
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _find(definitions: Json, name: str) -> Json:
+    check_name(name)
+    for feature in definitions["features"]:
+        if feature["name"] == name:
+            found: Json = feature
+            return found
+    raise FlagNotFoundError(name)
+
+
+def _new_feature(name: str) -> Json:
+    return {
+        "name": name,
+        "type": "release",
+        "description": "",
+        "project": "default",
+        "enabled": True,
+        "stale": False,
+        "impressionData": False,
+        "strategies": [new_rollout(name)],
+        "variants": [],
+    }
+
+
+def _summary(feature: dict[str, Any]) -> Flag:
+    return describe(
+        feature["name"],
+        feature.get("strategies") or (),
+        enabled=bool(feature.get("enabled")),
+        description=feature.get("description"),
+    )

@@ -1,0 +1,240 @@
+"""Decides call by call with two Unleash flags a migration: `NAME` (who serves) and `NAME.shadow` (who is compared)."""
+
+from __future__ import annotations
+
+import os
+import socket
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from threading import Lock
+from typing import Any, Self
+
+from UnleashClient.utils import normalized_hash
+
+from flags.definitions import BUCKET, BUCKETS, INSTANCE
+from flags.errors import FlagError, FlagsStaleError
+from flags.file_source import FileSource
+from flags.server_source import ServerSource
+from flags.snapshot import Evaluation
+from flags.source import Freshness, Source, uptime
+from migration import Call, Decision, Reason, Side
+
+SHADOW_SUFFIX = ".shadow"
+
+_REMEMBERED = 256  # decisions that may come again
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouterStatus:
+    """What the router knows and how well.
+
+    Attributes:
+        source: where its flags come from (`unleash`, `file`).
+        healthy: whether the flags were confirmed recently and can be used.
+        last_success_age: seconds since the flags were last confirmed, or None if they never were.
+        error: what went wrong last, as a sentence, if nothing went right since.
+        flags: the names of all flags known.
+    """
+
+    source: str
+    healthy: bool
+    last_success_age: float | None
+    error: str | None
+    flags: tuple[str, ...]
+
+
+class UnleashRouter:
+    """Routes by Unleash flags, from a server or from a file; implements `migration.Router`.
+
+    Legacy serves, without a shadow, unless a fresh and sound definition says otherwise. Reading a decision never
+    blocks: definitions are fetched in the background. After a fork the child fetches for itself at its first decision.
+    """
+
+    def __init__(self, make_source: Callable[[], Source], *, start_timeout: float, instance: str | None = None) -> None:
+        self._make_source = make_source
+        self._instance = instance or socket.gethostname()
+        self._start_timeout = start_timeout
+        self._lock = Lock()
+        self._source: Source | None = None
+        self._abandoned: list[Source] = []
+        self._running()
+        _routers.add(self)
+
+    @classmethod
+    def from_server(
+        cls,
+        url: str,
+        token: str,
+        *,
+        app_name: str = "migration",
+        refresh_seconds: float = 1.0,
+        request_timeout: float = 2.0,
+        start_timeout: float = 1.0,
+        freshness: Freshness | None = None,
+        clock: Callable[[], float] = uptime,
+        instance: str | None = None,
+    ) -> Self:
+        """Route by the flags of an Unleash server.
+
+        Args:
+            url: the server's address; `/api` is added unless it is there.
+            token: a backend token; it also determines the environment.
+            app_name: under which the server lists this application.
+            refresh_seconds: between two polls.
+            request_timeout: seconds that a connection or a read may take.
+            start_timeout: seconds to wait for the first answer; then legacy serves until it comes.
+            freshness: how old definitions may become when the server does not answer.
+            clock: seconds that never go back.
+            instance: the name by which a rollout may single out this process; that of the machine by default.
+        """
+
+        def make_source() -> Source:
+            return ServerSource(
+                url,
+                token,
+                app_name=app_name,
+                refresh_seconds=refresh_seconds,
+                request_timeout=request_timeout,
+                freshness=freshness or Freshness(doubtful_after=max(10.0, 3 * refresh_seconds)),
+                clock=clock,
+            )
+
+        return cls(make_source, start_timeout=start_timeout, instance=instance)
+
+    @classmethod
+    def from_file(
+        cls,
+        path: Path,
+        *,
+        app_name: str = "migration",
+        interval: float = 0.25,
+        start_timeout: float = 1.0,
+        freshness: Freshness | None = None,
+        clock: Callable[[], float] = uptime,
+        instance: str | None = None,
+    ) -> Self:
+        """Route by a local file that holds what Unleash's `/api/client/features` answers.
+
+        Args:
+            path: the file; it is watched, and may appear later.
+            app_name: the `appName` that constraints see.
+            interval: seconds between two looks at the file.
+            start_timeout: seconds to wait for the first look.
+            freshness: how old definitions may become when the file system hangs.
+            clock: seconds that never go back.
+            instance: the name by which a rollout may single out this process; that of the machine by default.
+        """
+
+        def make_source() -> Source:
+            return FileSource(
+                path, interval=interval, app_name=app_name, freshness=freshness or Freshness(), clock=clock
+            )
+
+        return cls(make_source, start_timeout=start_timeout, instance=instance)
+
+    def decide(self, call: Call) -> Decision:
+        """Decide for this call; a FlagError becomes a decision for legacy that names it."""
+        source = self._source or self._running()
+        try:
+            serve, shadow = _evaluate(source, call, self._instance)
+        except FlagError as error:
+            reason = Reason.STALE if isinstance(error, FlagsStaleError) else Reason.ERROR
+            return Decision(serve=Side.LEGACY, reason=reason, source=source.kind, error=type(error).__name__)
+        return _decision(serve, shadow, source.kind, doubtful=source.is_doubtful)
+
+    def status(self) -> RouterStatus:
+        """What the router knows at this moment."""
+        source = self._source or self._running()
+        try:
+            source.snapshot()
+            failure = source.failure
+        except FlagError as error:
+            failure = source.failure or error
+            usable = False
+        else:
+            usable = True
+        return RouterStatus(
+            source=source.kind,
+            healthy=usable and not source.is_doubtful,
+            last_success_age=None if source.age == float("inf") else source.age,
+            error=None if failure is None else str(failure),
+            flags=source.names,
+        )
+
+    def close(self, timeout: float = 2.0) -> None:
+        """Stop fetching, within about `timeout` seconds; every later decision is legacy."""
+        self._running().close(timeout)
+
+    def _running(self) -> Source:
+        with self._lock:
+            if self._source is None:
+                source = self._make_source()
+                source.start()
+                source.wait(self._start_timeout)
+                self._source = source
+            return self._source
+
+    def forget_after_fork(self) -> None:
+        """In the child of a fork: fetch anew at the next decision, because threads do not survive a fork.
+
+        The parent's source is kept, unused: tearing it down could wait for those threads.
+        """
+        self._lock = Lock()
+        if self._source is not None and not self._source.is_closed:
+            self._abandoned.append(self._source)
+            self._source = None
+
+
+def _evaluate(source: Source, call: Call, instance: str) -> tuple[Evaluation, Evaluation]:
+    """Evaluate both flags against one and the same state of the definitions."""
+    snapshot = source.snapshot()
+    context = _context(call, instance)
+    written = snapshot.engine.write(context)
+    found = []
+    for name in (call.migration, call.migration + SHADOW_SUFFIX):
+        evaluation = snapshot.evaluate(name, context, written)
+        if evaluation.error is None:
+            source.count(name, enabled=evaluation.enabled)
+        found.append(evaluation)
+    serve, shadow = found
+    return serve, shadow
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _decision(serve: Evaluation, shadow: Evaluation, source: str, *, doubtful: bool) -> Decision:
+    """What follows from both evaluations; the same ones come again and again."""
+    sound = serve.error is None
+    return Decision(
+        serve=Side.CANDIDATE if serve.enabled else Side.LEGACY,
+        shadow=shadow.enabled and sound,
+        probability=serve.probability,
+        shadow_probability=shadow.probability if sound else 0.0,
+        reason=Reason.STALE if doubtful and sound else serve.reason,
+        source=source,
+        flag_version=serve.version,
+        error=serve.error or (shadow.error if shadow.version else None),
+    )
+
+
+def _context(call: Call, instance: str) -> dict[str, Any]:
+    bucket = normalized_hash(call.unit, f"{BUCKET} of {call.migration}", BUCKETS) - 1
+    properties = {**call.attributes, BUCKET: bucket, INSTANCE: instance}
+    context: dict[str, Any] = {"sessionId": call.unit, "properties": properties}
+    user = str(call.attributes.get("user", ""))
+    if user:
+        context["userId"] = user
+    return context
+
+
+_routers: weakref.WeakSet[UnleashRouter] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for router in list(_routers):
+        router.forget_after_fork()
+
+
+os.register_at_fork(after_in_child=_after_fork)

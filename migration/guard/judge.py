@@ -1,0 +1,157 @@
+"""Judges one migration, call by call. No clock, no input, no output: the same calls lead to the same rulings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from migration.guard.baseline import LatencyBaseline
+from migration.guard.bounds import Tally
+from migration.guard.evidence import Evidence
+from migration.guard.model import Action, BadCall, FinishedCall, Policy, Rule, Ruling, Signal
+from migration.guard.rates import Rates, is_higher
+from migration.guard.sentences import sentence_for
+from migration.guard.trail import Trail
+from migration.model.taxonomy import ErrorKind
+
+
+def rules_anew(start: Mapping[str, Any], calls: Iterable[BadCall], numbers: Mapping[str, Any]) -> set[Rule]:
+    """The rules that were met after the last of these calls, computed anew from what a ruling was recorded with.
+
+    Args:
+        start: the evidence before the calls.
+        calls: the bad calls, oldest first.
+        numbers: the figures of the ruling, from which those of rates follow, and those of memory.
+    """
+    judge = Judge("", trail=Trail(Evidence.restored(start)))
+    met = judge.convicted()
+    for call in calls:
+        met = judge.taken_in(call)
+    rules = {Rule.ERROR_RATE: "errors", Rule.TIMEOUT_RATE: "timeouts"}
+    sides = {
+        rule: tuple(Tally(numbers[f"{side}.calls"], numbers[f"{side}.{what}"]) for side in ("legacy", "candidate"))
+        for rule, what in rules.items()
+    }
+    memory = {Rule.MEMORY_CAP, Rule.MEMORY_GROWTH} if "memory" in numbers else set[Rule]()
+    return {*met, *(rule for rule, (legacy, candidate) in sides.items() if is_higher((legacy, candidate))), *memory}
+
+
+class Judge:
+    """Takes in what happens and rules when a rule is met. A rule that has frozen promotion does so once.
+
+    Args:
+        migration: whose calls they are.
+        policy: what each rule calls for.
+        trail: how the evidence of the same rollout came about before.
+    """
+
+    def __init__(self, migration: str, *, policy: Policy | None = None, trail: Trail | None = None) -> None:
+        self.migration = migration
+        self.policy = policy or Policy()
+        self.trail = trail or Trail()
+        self.rates = Rates()
+        self._baseline = LatencyBaseline()
+        self._ruled: set[Rule] = set()
+
+    @property
+    def evidence(self) -> Evidence:
+        """The evidence so far."""
+        return self.trail.evidence
+
+    def finished(self, call: FinishedCall) -> Ruling | None:
+        """Take in a call that is over; the gravest ruling that follows from it, if one does."""
+        bad = self._labelled(call)
+        if call.given_up and bad is None:
+            return None  # a caller that lost interest at once says nothing of either side
+        signals = bad.signals if bad else frozenset[Signal]()
+        self.rates.add(call, failed=Signal.ERROR in signals, timed_out=Signal.TIMEOUT in signals)
+        if not call.on_candidate and call.kind is None and not call.given_up:
+            self._baseline.add_legacy(call.seconds, call.size)
+        if bad is None:
+            return None
+        met = self.taken_in(bad)
+        if is_higher(self.rates.errors):
+            met.append(Rule.ERROR_RATE)
+        if is_higher(self.rates.timeouts):
+            met.append(Rule.TIMEOUT_RATE)
+        return self.ruling(met, at=call.at, last=bad)
+
+    def taken_in(self, bad: BadCall) -> list[Rule]:
+        """Take in a bad call of this process or of another; the rules that its evidence meets."""
+        stranger = self.trail.add(bad)
+        met = []
+        if bad.on_candidate and bad.kind == ErrorKind.INTEGRITY:
+            met.append(Rule.INTEGRITY)
+        if stranger:
+            met.append(Rule.NEW_KIND)
+        if self.evidence.action is Action.FREEZE:
+            met.append(Rule.SUSPICION)
+        return met + self.convicted()
+
+    def convicted(self) -> list[Rule]:
+        """The rule that is met while the evidence suffices, also if a process died before it could say so."""
+        return [Rule.EVIDENCE] if self.evidence.action is Action.ROLLBACK else []
+
+    def ruling(
+        self, met: list[Rule], *, at: float, last: BadCall | None = None, memory: int | None = None
+    ) -> Ruling | None:
+        """The gravest ruling that these rules call for and that has not been made; `memory` is that in use, bytes."""
+        fresh = [rule for rule in met if rule not in self._ruled and self.policy.action_for(rule) is not Action.NONE]
+        if not fresh:
+            return None
+        self._ruled.update(fresh)
+        rule = max(fresh, key=self.policy.action_for)
+        numbers = self._numbers() if memory is None else {**self._numbers(), "memory": memory}
+        return Ruling(
+            at=at,
+            migration=self.migration,
+            rule=rule,
+            action=self.policy.action_for(rule),
+            sentence=sentence_for(self.migration, rule, self.policy.action_for(rule), numbers, last),
+            numbers=numbers,
+            flag_version=last.flag_version if last else None,
+            start=self.trail.start,
+            calls=self.trail.calls,
+        )
+
+    def _labelled(self, call: FinishedCall) -> BadCall | None:
+        """The call as evidence, if it went badly in any way."""
+        signals = set()
+        if call.kind is not None:
+            signals.add(Signal.ERROR)
+        if call.kind == ErrorKind.TIMEOUT:
+            signals.add(Signal.TIMEOUT)
+        if self._baseline.is_slow(call.seconds, call.size):
+            signals.add(Signal.LATENCY)
+            if call.given_up:
+                signals |= {Signal.ERROR, Signal.TIMEOUT}  # it was the caller whose patience ran out
+        if not signals:
+            return None
+        return BadCall(
+            at=call.at,
+            signals=frozenset(signals),
+            on_candidate=call.on_candidate,
+            probability=call.probability,
+            kind=call.kind,
+            seconds=call.seconds,
+            trace=call.trace,
+            flag_version=call.flag_version,
+        )
+
+    def _numbers(self) -> dict[str, float | int | str]:
+        """The figures of this moment."""
+        legacy, candidate = self.rates.errors
+        slow_legacy, slow_candidate = self.rates.timeouts
+        return {
+            "evidence": self.evidence.total,
+            **{f"evidence.{signal}": value for signal, value in self.evidence.by_signal().items()},
+            "strongest": self.evidence.strongest(),
+            "bad_calls": self.evidence.calls,
+            "share": self.rates.probability or 0.0,
+            "legacy.calls": legacy.calls,
+            "legacy.errors": legacy.bad,
+            "legacy.timeouts": slow_legacy.bad,
+            "candidate.calls": candidate.calls,
+            "candidate.errors": candidate.bad,
+            "candidate.timeouts": slow_candidate.bad,
+        }

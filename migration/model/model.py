@@ -1,0 +1,264 @@
+"""The core's vocabulary: what a call, a decision, an outcome and a comparison are."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Generic, TypeVar
+
+from migration.model.stages import ShadowMode
+from migration.model.taxonomy import ErrorKind
+
+R = TypeVar("R")
+
+
+class Side(StrEnum):
+    """One of the two implementations behind a migration."""
+
+    LEGACY = "legacy"
+    CANDIDATE = "candidate"
+
+    @property
+    def other(self) -> Side:
+        """The implementation that is not this one."""
+        return Side.CANDIDATE if self is Side.LEGACY else Side.LEGACY
+
+
+class Role(StrEnum):
+    """Why a side runs: to answer the caller, or to be compared."""
+
+    PRIMARY = "primary"
+    SHADOW = "shadow"
+
+
+class Reason(StrEnum):
+    """Why a decision came out as it did; the values OpenTelemetry names for feature flags."""
+
+    SPLIT = "split"
+    STATIC = "static"
+    TARGETING_MATCH = "targeting_match"
+    DEFAULT = "default"
+    DISABLED = "disabled"
+    CACHED = "cached"
+    STALE = "stale"
+    ERROR = "error"
+    UNKNOWN = "unknown"
+
+
+class Verdict(StrEnum):
+    """What the comparison of both sides of one call says."""
+
+    IDENTICAL = "identical"
+    DIFFERENT = "different"
+    CANDIDATE_ERROR = "candidate_error"  # only the candidate failed
+    LEGACY_ERROR = "legacy_error"  # only legacy failed
+    SAME_ERROR = "same_error"  # both failed, in the same way
+    NOISY = "noisy"  # differs only in fields that are known to be noise: legacy differs from itself there as well
+    IGNORED = "ignored"  # a mismatch that a declared rule excuses; `detail` names the rule
+    STALE_INPUT = "stale_input"  # the input changed after the caller was answered
+    DROPPED = "dropped"  # not compared; the comparison's `detail` says why
+
+
+class NoticeKind(StrEnum):
+    """Something worth telling an operator that is not the outcome of a call."""
+
+    FELL_BACK = "fell_back"
+    CANDIDATE_UNAVAILABLE = "candidate_unavailable"
+    BLOCKED_EVENT_LOOP = "blocked_event_loop"
+    BYPASSED = "bypassed"
+    GUARD = "guard"
+    DECLARATION_FAILED = "declaration_failed"  # a function of a declaration raised
+    SHADOW_LEFT = "shadow_left"  # what a live shadow made could not be removed
+
+
+class Entrance(StrEnum):
+    """In which way a migrated function was called."""
+
+    SYNC = "sync"  # no event loop runs in the caller's thread
+    BLOCKING = "blocking"  # synchronously inside a running event loop, which stands still meanwhile
+    AWAITED = "awaited"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallSite:
+    """Where in the source a migrated function was called."""
+
+    function: str
+    file: str
+    line: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One call of a migrated function.
+
+    Attributes:
+        migration: name of the migration, which is also the name of its flag.
+        function: qualified name of the legacy function (`pkg.mod:func`).
+        unit: id of this unit of work; what a percentage is taken of.
+        args: positional arguments, never printed.
+        kwargs: keyword arguments, never printed.
+        site: who called.
+        attributes: facts of the call that may be shown (provider, file size in bytes).
+        entrance: in which way it was called.
+    """
+
+    migration: str
+    function: str
+    unit: str
+    args: tuple[Any, ...] = field(repr=False)
+    kwargs: Mapping[str, Any] = field(repr=False)
+    site: CallSite
+    attributes: Mapping[str, str | int] = field(default_factory=dict)
+    entrance: Entrance = Entrance.SYNC
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """Who serves one call, and whether the other side is run for comparison.
+
+    Attributes:
+        serve: the side that answers the caller.
+        shadow: whether the other side is to be run afterwards and compared.
+        probability: the probability, known before the call, of `serve` being the candidate (0..1).
+        shadow_probability: likewise for `shadow`.
+        reason: why.
+        source: who decided (`unleash`, `file`, ...).
+        flag_version: fingerprint of the flag definition that was in force, if there was one.
+        error: type name of what went wrong while deciding, if anything did.
+    """
+
+    serve: Side
+    shadow: bool = False
+    probability: float = 0.0
+    shadow_probability: float = 0.0
+    reason: Reason
+    source: str = ""
+    flag_version: str | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome(Generic[R]):
+    """How one run of one side ended: with a value or with an exception.
+
+    Attributes:
+        side: the side that ran.
+        seconds: the time that the run took.
+        value: what it returned.
+        error: what it raised.
+        error_kind: the kind of `error` in the migration's taxonomy, once it is known.
+    """
+
+    side: Side
+    seconds: float
+    value: R | None = field(default=None, repr=False)
+    error: BaseException | None = None
+    error_kind: ErrorKind | None = None
+
+    @property
+    def error_type(self) -> str | None:
+        """The exception's class name, or None after success."""
+        return None if self.error is None else type(self.error).__name__
+
+    def unwrap(self) -> R:
+        """Return the value, or raise the very exception that the side raised."""
+        if self.error is not None:
+            try:
+                raise self.error
+            finally:
+                del self  # or the exception and this frame would keep each other, and the frames' locals, alive
+        return self.value  # type: ignore[return-value]  # absent only together with an error
+
+    def error_location(self) -> str | None:
+        """`file.py:line` where the exception was raised, for a human's first look."""
+        if self.error is None or self.error.__traceback__ is None:
+            return None
+        frame = traceback.extract_tb(self.error.__traceback__)[-1]
+        return f"{frame.filename.rsplit('/', 1)[-1]}:{frame.lineno}"
+
+
+@dataclass(slots=True, kw_only=True)
+class Operation:
+    """A stretch of work that observers see begin and end: a call, or a run of one side.
+
+    Attributes:
+        call: the call it belongs to.
+        decision: the decision taken for that call.
+        side: the side that runs; None for the call as a whole.
+        role: primary or shadow.
+        link: W3C traceparent of the operation this one shadows.
+        trace: W3C traceparent of this operation, filled in by the observer that traces.
+        outcome: how it ended, set before the observers' exit.
+    """
+
+    call: Call
+    decision: Decision
+    side: Side | None = None
+    role: Role = Role.PRIMARY
+    link: str | None = None
+    trace: str | None = None
+    outcome: Outcome[Any] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """One field in which both sides differ; values are shortened and hold no file contents."""
+
+    field: str
+    legacy: str
+    candidate: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoiseSample:
+    """The fields in which runs of a call differed from the first run of legacy.
+
+    Attributes:
+        candidate: those in which the candidate did.
+        legacy: those in which legacy did when it ran a second time.
+    """
+
+    candidate: tuple[str, ...]
+    legacy: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """The verdict on one shadowed call.
+
+    Attributes:
+        mode: how the other side was run.
+        differences: the fields in which both sides differ; kept when the verdict is `IGNORED`.
+        noisy: those of the differing fields that are known to be noise.
+        noise: what was learned about noise, if legacy ran twice.
+        masked: fields that were not compared because a mask names them.
+        unused_masks: masks that named no field of this call.
+        detail: why, in words.
+    """
+
+    call: Call
+    decision: Decision
+    verdict: Verdict
+    mode: ShadowMode = ShadowMode.REPLAY
+    differences: tuple[Difference, ...] = ()
+    noisy: tuple[str, ...] = ()
+    noise: NoiseSample | None = None
+    masked: tuple[str, ...] = ()
+    unused_masks: tuple[str, ...] = ()
+    detail: str = ""
+    primary_seconds: float | None = None
+    shadow_seconds: float | None = None
+    primary_trace: str | None = None
+    shadow_trace: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notice:
+    """A message for operators. `text` is a sentence that says what happened and what to do."""
+
+    kind: NoticeKind
+    migration: str
+    text: str

@@ -1,0 +1,308 @@
+"""The controller of one rollout: looks, decides, writes down what is intended, and only then changes the flag.
+
+The store says what is intended, the flag what is. A change that was written down and not confirmed is made again by the
+next look, whichever process that is in: after a crash at any moment the rollout goes on where it was. A change that was
+confirmed is never made again: if the flag shows something else then, somebody wanted that, and the rollout is held.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Protocol
+
+from migration.guard.records import Record
+from migration.guard.store import GuardStanding
+from migration.model.errors import RolloutError
+from migration.rollout.counts import Tallies, with_calls
+from migration.rollout.exposure import Exposure
+from migration.rollout.judge import after, grounds, next_step, numbers_of
+from migration.rollout.model import (
+    FlagShown,
+    Move,
+    Phase,
+    Rollout,
+    RolloutPlan,
+    Seen,
+    Step,
+)
+from migration.rollout.store import OvertakenError, RolloutStore
+
+CONTROLLER = "rollout"
+"""Who decides, in records, if it is no person."""
+
+
+class Dial(Protocol):
+    """Sets the flag of a migration for every process everywhere. May block; may raise anything."""
+
+    def shown(self, migration: str) -> FlagShown:
+        """The flag as it is."""
+        ...
+
+    def open(self, migration: str, exposure: Exposure) -> None:
+        """Make the flag if there is none, let in exactly these calls, and turn it on."""
+        ...
+
+    def set(self, migration: str, exposure: Exposure) -> None:
+        """Let in exactly these calls; a flag that is off stays off."""
+        ...
+
+    def close(self, migration: str, *, because: str) -> None:
+        """Turn the flag off, so that legacy serves every call, and let nobody in should it be turned on again."""
+        ...
+
+
+class RolloutController:
+    """Carries the rollout of one migration on.
+
+    Args:
+        migration: its name.
+        store: where its state is kept.
+        dial: sets the flag.
+        tallies: knows how the calls went.
+        now: the clock, in seconds since the epoch.
+    """
+
+    def __init__(
+        self,
+        migration: str,
+        *,
+        store: RolloutStore,
+        dial: Dial,
+        tallies: Tallies,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self.migration = migration
+        self._store = store
+        self._dial = dial
+        self._tallies = tallies
+        self._now = now
+        self.problem: str | None = None
+        """Why the flag could not be changed; None if it could."""
+
+    def begin(self, plan: RolloutPlan, *, by: str) -> Rollout:
+        """Write down that a rollout begins; the first look opens the flag.
+
+        Raises:
+            RolloutError: one is under way, or the guard has rolled the migration back or frozen it.
+        """
+        known = self.known()
+        if known is not None and not known.phase.is_over:
+            raise RolloutError(f"a rollout of {self.migration} is under way; abort it before you begin another")
+        standing = self._standing()
+        if standing.latched_by is not None or standing.frozen_by is not None:
+            raise RolloutError(
+                f"{self.migration} is rolled back or frozen; `shim resume {self.migration} --because ...` comes first"
+            )
+        rollout = Rollout(
+            migration=self.migration,
+            plan=plan,
+            began=self._now(),
+            epoch=standing.epoch,
+            revision=known.revision if known else 0,
+        )
+        path = " -> ".join(str(stage) for stage in plan.stages)
+        sentence = f"{self.migration} is rolled out by {by}: {path}, at least {plan.soak:g} s each."
+        return self._keep(rollout, "start", sentence, by=by)
+
+    def look(self) -> tuple[Rollout, Step]:
+        """Look at everything once and do what follows.
+
+        Returns:
+            Where the rollout stands then, and what was decided.
+
+        Raises:
+            RolloutError: there is no rollout.
+            GuardStoreError: its state cannot be read or kept.
+        """
+        while True:
+            try:
+                seen, rollout = self._seen(self.rollout())
+                step = next_step(rollout, seen)
+                return self._do(rollout, step, seen), step
+            except OvertakenError:  # somebody paused or aborted it at this moment: that goes first
+                continue
+
+    def rollout(self) -> Rollout:
+        """Where the rollout stands.
+
+        Raises:
+            RolloutError: there is none.
+        """
+        rollout = self.known()
+        if rollout is None:
+            raise RolloutError(f"there is no rollout of {self.migration}; `shim rollout {self.migration}` begins one")
+        return rollout
+
+    def known(self) -> Rollout | None:
+        """Where the latest rollout stands; None if there has never been one."""
+        return self._store.rollout(self.migration)
+
+    # What people say
+
+    def pause(self, *, by: str) -> Rollout:
+        """Hold it until somebody resumes it."""
+        return self._say("pause", f"{self.migration} was paused by {by}.", by=by, paused=True)
+
+    def resume(self, *, by: str) -> Rollout:
+        """Let a paused one go on."""
+        return self._say("go on", f"{self.migration} goes on, says {by}.", by=by, paused=False)
+
+    def approve(self, *, by: str) -> Rollout:
+        """Let it take the next step as soon as everything else allows that."""
+        return self._say(
+            "approve", f"the step of {self.migration} that is next was approved by {by}.", by=by, approved=True
+        )
+
+    def complete(self, *, by: str) -> Rollout:
+        """Let the last stage end: nothing is held back any more.
+
+        Raises:
+            RolloutError: it is not in its last stage.
+        """
+        if not self.rollout().is_last_stage:
+            raise RolloutError(f"{self.migration} is not in its last stage; only then can it be completed")
+        return self.approve(by=by)
+
+    def abort(self, *, because: str, by: str) -> Rollout:
+        """Take it back to 0 %, at once if the flag can be reached."""
+        sentence = f"{self.migration} was taken back to 0 % by {by}: {because}."
+        rollout = self._say("abort", sentence, by=by, phase=Phase.ABORTED, changed=None, because=sentence)
+        while rollout.changed is None:
+            try:
+                return self._apply(rollout)
+            except OvertakenError:  # the controller is carrying it out, too
+                rollout = self.rollout()
+        return rollout
+
+    def _say(self, action: str, sentence: str, *, by: str, **changes: object) -> Rollout:
+        while True:
+            rollout = self.rollout()
+            if rollout.phase.is_over:
+                raise RolloutError(
+                    f"the rollout of {self.migration} is over ({rollout.phase}); there is nothing to {action}"
+                )
+            try:
+                return self._keep(replace(rollout, **changes), action, sentence, by=by)  # type: ignore[arg-type]  # fields by name
+            except OvertakenError:
+                continue
+
+    # What follows from a look
+
+    def _seen(self, rollout: Rollout) -> tuple[Seen, Rollout]:
+        at = self._now()
+        reading = self._tallies.read(self.migration)
+        standing, flag = self._standing(), self._shown()
+        if not rollout.phase.is_over:
+            rollout = with_calls(rollout, reading, flag, at=at, is_fleet=self._tallies.is_fleet)
+        seen = Seen(
+            at=at,
+            age=reading.age,
+            problem=reading.problem,
+            latched_by=standing.latched_by,
+            frozen_by=standing.frozen_by,
+            epoch=standing.epoch,
+            flag=flag,
+        )
+        return seen, rollout
+
+    def _do(self, rollout: Rollout, step: Step, seen: Seen) -> Rollout:
+        if step.move is Move.END:
+            return rollout
+        if step.move is Move.APPLY:
+            return self._apply(rollout)
+        if step.move is Move.WAIT or (step.move is Move.HOLD and step.reason in rollout.noted):
+            return self._store.keep(rollout)
+        kept = self._keep(
+            after(rollout, step, seen),
+            step.move.value,
+            step.sentence,
+            by=CONTROLLER,
+            reason=step.reason,
+            numbers=step.numbers,
+            start=grounds(rollout, seen),
+        )
+        return self._apply(kept) if step.move.changes_flag else kept
+
+    def _apply(self, rollout: Rollout) -> Rollout:
+        """Change the flag as intended and confirm that; one that is out of reach is tried again at the next look.
+
+        Raises:
+            OvertakenError: somebody has decided something else meanwhile; that is to be carried out anew.
+        """
+        try:
+            if rollout.phase.is_taken_back:
+                self._dial.close(self.migration, because=rollout.because)
+            elif rollout.opened:
+                self._dial.set(self.migration, rollout.exposure)
+            else:
+                self._dial.open(self.migration, rollout.exposure)
+        except Exception as error:  # noqa: BLE001  # a vendor's client may fail in any way; it is tried again
+            self.problem = f"{type(error).__name__}: {error}"
+            if rollout.record is not None:
+                self._store.not_carried_out(rollout.record, self.problem)
+            return self._confirmed(rollout)  # it may have been changed in part
+        self.problem = None
+        at = self._now()
+        if rollout.record is not None:
+            self._store.carried_out(rollout.record, at=at, flag_after=str(rollout.exposure))
+        return self._confirmed(replace(rollout, changed=at, opened=True))
+
+    def _confirmed(self, rollout: Rollout) -> Rollout:
+        """Keep what was tried with the flag.
+
+        If somebody has decided otherwise meanwhile, and has carried that out, the flag may show either of both, so the
+        later decision is due again.
+        """
+        try:
+            return self._store.keep(rollout)
+        except OvertakenError:
+            self._make_due_again()
+            raise
+
+    def _make_due_again(self) -> None:
+        while True:
+            try:
+                self._store.keep(replace(self.rollout(), changed=None))
+            except OvertakenError:
+                continue
+            return
+
+    def _keep(
+        self,
+        rollout: Rollout,
+        action: str,
+        sentence: str,
+        *,
+        by: str,
+        reason: str | None = None,
+        numbers: Mapping[str, float | int | str] | None = None,
+        start: Mapping[str, object] | None = None,
+    ) -> Rollout:
+        shown = self._shown()
+        record = Record(
+            at=self._now(),
+            migration=self.migration,
+            action=action,
+            by=by,
+            sentence=sentence,
+            numbers=numbers_of(rollout) if numbers is None else numbers,
+            rule=reason,
+            start=start,
+            flag_before=None if shown is None else _words(shown),
+        )
+        return self._store.keep(rollout, record, due=True)
+
+    def _standing(self) -> GuardStanding:
+        return self._store.standings().get(self.migration) or GuardStanding(migration=self.migration)
+
+    def _shown(self) -> FlagShown | None:
+        try:
+            return self._dial.shown(self.migration)
+        except Exception:  # noqa: BLE001  # a vendor's client may fail in any way; the rollout is held and says so
+            return None
+
+
+def _words(shown: FlagShown) -> str:
+    return f"{'on' if shown.enabled else 'off'}, {shown.exposure or 'several rollouts'}"

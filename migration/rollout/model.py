@@ -1,0 +1,262 @@
+"""The vocabulary of a rollout: what it plans to do, where it stands, what it sees, and what it does next."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from typing import Any, Self
+
+from migration.guard.bounds import Tally
+from migration.model.errors import RolloutError
+from migration.rollout.exposure import Exposure
+
+HOUR = 3600.0
+
+MARGIN = 0.01
+"""Harm that a promotion tolerates: one percentage point, a fifth of what makes the guard freeze.
+
+Without any failure 600 calls of the candidate rule that out; where 2 of 100 calls fail on both sides it takes 6,000.
+"""
+
+
+class Phase(StrEnum):
+    """How far a rollout is."""
+
+    RUNNING = "running"
+    COMPLETED = "completed"  # the candidate serves every call
+    ABORTED = "aborted"  # somebody took it back
+    ROLLED_BACK = "rolled_back"  # the guard or the rollout itself took it back
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing follows from it any more."""
+        return self is not Phase.RUNNING
+
+    @property
+    def is_taken_back(self) -> bool:
+        """Whether legacy serves every call."""
+        return self in {Phase.ABORTED, Phase.ROLLED_BACK}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RolloutPlan:
+    """What a rollout is to do.
+
+    Attributes:
+        stages: who gets the candidate, one after the other.
+        soak: seconds that each stage lasts at least.
+        margin: harm that is tolerated, as a difference of failure rates; 0.01 is one percentage point.
+        alpha: probability with which a stage may be passed in error.
+        manual: whether each promotion waits for somebody's approval.
+        hold_back: percent of the calls that stay on legacy at 100 % until somebody completes the rollout.
+        settle: seconds after a change within which every process has followed; calls of that time do not count.
+        stale: seconds after which data are too old to be acted upon.
+
+    Raises:
+        RolloutError: a figure is out of its range, or there is no stage.
+    """
+
+    stages: tuple[Exposure, ...]
+    soak: float = 24 * HOUR
+    margin: float = MARGIN
+    alpha: float = 0.05
+    manual: bool = False
+    hold_back: int = 0
+    settle: float = 10.0
+    stale: float = 600.0
+
+    def __post_init__(self) -> None:
+        if not self.stages:
+            raise RolloutError("a rollout needs at least one stage")
+        shares = [stage.percent for stage in self.stages if stage.instance is None]
+        if shares != sorted(set(shares)) or 0 in shares:
+            raise RolloutError("each stage must be larger than the one before")
+        if not (0 < self.margin < 1 and 0 < self.alpha < 1 and 0 <= self.hold_back <= 50):  # noqa: PLR2004
+            raise RolloutError("margin and alpha must lie between 0 and 1, and at most 50 % can be held back")
+        if min(self.soak, self.settle) < 0 or self.stale <= 0:
+            raise RolloutError("times must not be negative")
+
+    def exposure(self, stage: int) -> Exposure:
+        """Who gets the candidate in a stage: at 100 % all but what is held back."""
+        wanted = self.stages[stage]
+        return Exposure(min(wanted.percent, 100.0 - self.hold_back)) if wanted.instance is None else wanted
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """What the calls of a stage came to so far.
+
+    Attributes:
+        legacy: the calls that legacy served.
+        candidate: likewise.
+        last: the latest value of each counter, by the process that counts.
+        logs: the evidence of all stages, as `LabelProcess` has it; empty before the first bad call.
+    """
+
+    legacy: Tally = field(default_factory=Tally)
+    candidate: Tally = field(default_factory=Tally)
+    last: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    logs: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rollout:
+    """Where a rollout stands. All of it is kept, so that another process can go on from there.
+
+    Attributes:
+        migration: what is rolled out.
+        plan: what is to be done.
+        began: when, seconds since the epoch.
+        phase: how far it is.
+        stage: number of the stage, from 0.
+        changed: when the flag was last changed as intended; None while that is still to be done.
+        entered: when the calls of this stage began to count; None before.
+        astray: when the flag was last seen to be set by somebody else; None if it never was.
+        opened: whether the rollout has turned the flag on, which it does once.
+        paused: whether somebody has stopped it for a while.
+        approved: whether somebody has approved the next step.
+        because: why it is over.
+        noted: why it was held in this stage; each reason is recorded once.
+        epoch: that of the guard; when somebody resumes the migration, the stage begins anew.
+        record: id of the record of the change of the flag.
+        counts: what has been counted.
+        revision: how often it was changed; a change that is based on an older one is refused.
+    """
+
+    migration: str
+    plan: RolloutPlan
+    began: float
+    phase: Phase = Phase.RUNNING
+    stage: int = 0
+    changed: float | None = None
+    entered: float | None = None
+    astray: float | None = None
+    opened: bool = False
+    paused: bool = False
+    approved: bool = False
+    because: str = ""
+    noted: tuple[str, ...] = ()
+    epoch: int = 0
+    record: int | None = None
+    counts: Counts = field(default_factory=Counts)
+    revision: int = 0
+
+    @property
+    def exposure(self) -> Exposure:
+        """Who is to get the candidate."""
+        if self.phase is Phase.COMPLETED:
+            return Exposure(self.plan.stages[-1].percent)
+        return Exposure(0) if self.phase.is_taken_back else self.plan.exposure(self.stage)
+
+    @property
+    def is_last_stage(self) -> bool:
+        """Whether the next step completes it."""
+        return self.stage == len(self.plan.stages) - 1
+
+    def is_set_otherwise(self, flag: FlagShown | None) -> bool:
+        """Whether the flag shows anything else than this rollout has set; one that cannot be read does not."""
+        is_ours = flag is None or self.changed is None or (flag.enabled and flag.exposure == self.exposure)
+        return not is_ours
+
+    def state(self) -> dict[str, Any]:
+        """Everything as plain data, for `restored`."""
+        return asdict(self)
+
+    @classmethod
+    def restored(cls, state: Mapping[str, Any]) -> Self:
+        """The rollout whose `state` this is."""
+        plan, counts = state["plan"], state["counts"]
+        stages = tuple(Exposure(**stage) for stage in plan["stages"])
+        tallies = {side: Tally(**counts[side]) for side in ("legacy", "candidate")}
+        return cls(
+            **{
+                **state,
+                "plan": RolloutPlan(**{**plan, "stages": stages}),
+                "phase": Phase(state["phase"]),
+                "noted": tuple(state["noted"]),
+                "counts": Counts(**{**counts, **tallies, "logs": tuple(counts["logs"])}),
+            }
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlagShown:
+    """The migration's flag as it is.
+
+    Attributes:
+        enabled: whether it is on.
+        exposure: who is in its rollout; None if that cannot be said in these words.
+    """
+
+    enabled: bool
+    exposure: Exposure | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """What a rollout sees at one moment.
+
+    Attributes:
+        at: when, seconds since the epoch.
+        age: seconds since the data were up to date; None if there are none.
+        problem: why there are none.
+        latched_by: id of the record with which the guard has rolled the migration back.
+        frozen_by: likewise for its promotion.
+        epoch: that of the guard.
+        flag: the flag; None if it could not be read.
+    """
+
+    at: float
+    age: float | None
+    problem: str | None = None
+    latched_by: int | None = None
+    frozen_by: int | None = None
+    epoch: int = 0
+    flag: FlagShown | None = None
+
+    @classmethod
+    def restored(cls, state: Mapping[str, Any]) -> Self:
+        """The `Seen` whose `asdict` this is."""
+        shown = state["flag"]
+        if shown is None:
+            return cls(**state)
+        exposure = None if shown["exposure"] is None else Exposure(**shown["exposure"])
+        return cls(**{**state, "flag": FlagShown(enabled=shown["enabled"], exposure=exposure)})
+
+
+class Move(StrEnum):
+    """What a rollout does next."""
+
+    END = "end"  # nothing: it is over
+    APPLY = "apply"  # change the flag as intended
+    WAIT = "wait"  # let the stage go on
+    HOLD = "hold"  # likewise, although its time is over or something stands against it
+    RESTART = "restart"  # begin the stage anew
+    PROMOTE = "promote"
+    COMPLETE = "complete"
+    FREEZE = "freeze"
+    ROLLBACK = "rollback"
+    FOLLOW = "follow"  # the guard has rolled it back
+
+    @property
+    def changes_flag(self) -> bool:
+        """Whether the flag is to be changed because of it."""
+        return self in {Move.PROMOTE, Move.COMPLETE, Move.ROLLBACK, Move.FOLLOW}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """What a rollout does next, and why.
+
+    Attributes:
+        move: what.
+        reason: one word for why.
+        sentence: both in words.
+        numbers: the figures behind it.
+    """
+
+    move: Move
+    reason: str
+    sentence: str
+    numbers: Mapping[str, float | int | str] = field(default_factory=dict)

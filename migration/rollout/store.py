@@ -1,0 +1,68 @@
+"""Keeps rollouts next to the guard's decisions, so that a decision and what follows from it are one transaction."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from dataclasses import replace
+
+from migration.guard.decision_rows import keep_decision
+from migration.guard.records import Record
+from migration.guard.store import GuardStore
+from migration.model.errors import RolloutError
+from migration.rollout.model import Rollout
+
+_SCHEMA = (
+    "CREATE TABLE IF NOT EXISTS rollouts (migration TEXT PRIMARY KEY, revision INTEGER NOT NULL, state TEXT NOT NULL)"
+)
+_KEEP = """
+INSERT INTO rollouts (migration, revision, state) VALUES (?, ?, ?)
+ON CONFLICT (migration) DO UPDATE SET revision = excluded.revision, state = excluded.state
+"""
+
+
+class OvertakenError(RolloutError):
+    """Somebody has changed the rollout meanwhile; it is to be looked at again."""
+
+    def __init__(self, migration: str) -> None:
+        super().__init__(f"the rollout of {migration} was changed by somebody else at the same moment; try again")
+
+
+class RolloutStore(GuardStore):
+    """The guard's file with the rollouts in it. Every method raises `GuardStoreError`."""
+
+    def rollout(self, migration: str) -> Rollout | None:
+        """Where the latest rollout of a migration stands."""
+        with self._open() as database:
+            return None if database is None else _read(database, migration)
+
+    def keep(self, rollout: Rollout, record: Record | None = None, *, due: bool = False) -> Rollout:
+        """Keep where a rollout stands, together with the decision that led there.
+
+        Args:
+            rollout: derived from what this store gave.
+            record: the decision.
+            due: whether a rollback by it is still to be carried out.
+
+        Returns:
+            The rollout as it was kept; `record` is the decision's id if the flag is to be changed because of it.
+
+        Raises:
+            OvertakenError: it was changed meanwhile; nothing was kept.
+        """
+        with self._writing() as database:
+            database.execute(_SCHEMA)
+            known = _read(database, rollout.migration)
+            if (known.revision if known else 0) != rollout.revision:
+                raise OvertakenError(rollout.migration)
+            number = rollout.record if record is None else keep_decision(database, record, due=due)
+            kept = replace(rollout, revision=rollout.revision + 1, record=number)
+            database.execute(_KEEP, (kept.migration, kept.revision, json.dumps(kept.state())))
+            return kept
+
+
+def _read(database: sqlite3.Connection, migration: str) -> Rollout | None:
+    if database.execute("SELECT 1 FROM sqlite_master WHERE name = 'rollouts'").fetchone() is None:
+        return None
+    row = database.execute("SELECT state FROM rollouts WHERE migration = ?", (migration,)).fetchone()
+    return None if row is None else Rollout.restored(json.loads(row["state"]))

@@ -1,0 +1,150 @@
+"""What the migrations of one process share: who decides, who watches, where candidates and shadows run."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+
+from migration.model.model import Call, CallSite, Decision, Notice, NoticeKind, Reason, Side
+from migration.model.ports import Observer, Router
+from migration.running.callsites import OncePerSite
+from migration.running.loop import BackgroundLoop
+from migration.running.observers import Observers
+from migration.running.under_way import UnderWay
+from migration.running.units import new_unit
+from migration.shadow.budget import ShadowLimits
+from migration.shadow.shadow_runner import ShadowRunner
+
+
+class AlwaysLegacy:
+    """The router of a process that nobody has configured: off is safe."""
+
+    def decide(self, call: Call) -> Decision:  # noqa: ARG002  # whatever the call is
+        """Legacy serves."""
+        return Decision(serve=Side.LEGACY, reason=Reason.DEFAULT, source="unconfigured")
+
+
+class Runtime:
+    """Router, observers and background loops of one process.
+
+    Args:
+        router: who decides.
+        observers: who watches.
+        shadow_limits: what comparing may cost; what exceeds it is dropped and counted.
+        drain_seconds: at exit, how long calls under way may go on.
+        new_loop: makes the event loop on which candidates run.
+        new_unit: makes the id of a unit of work: unique, also across processes, and not to be guessed.
+    """
+
+    def __init__(
+        self,
+        *,
+        router: Router | None = None,
+        observers: Iterable[Observer] = (),
+        shadow_limits: ShadowLimits | None = None,
+        drain_seconds: float = 10.0,
+        new_loop: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop,
+        new_unit: Callable[[], str] = new_unit,
+    ) -> None:
+        self.observers = Observers(observers)
+        self.loop = BackgroundLoop("migration-candidate", drain_seconds=drain_seconds, new_loop=new_loop)
+        self.under_way = UnderWay()
+        self.shadows = ShadowRunner(observers=self.observers, limits=shadow_limits, calls=self.under_way)
+        self.new_unit = new_unit
+        self._router = router or AlwaysLegacy()
+        self._blocking_sites = OncePerSite()
+
+    def decide(self, call: Call) -> Decision:
+        """Ask the router once; whatever goes wrong there means legacy and no shadow."""
+        if self.loop.closed:
+            return Decision(serve=Side.LEGACY, reason=Reason.DISABLED, source="shutdown")
+        try:
+            decision = self._router.decide(call)
+            if not isinstance(decision, Decision):
+                raise TypeError(f"not a decision: {decision!r}")  # noqa: TRY301  # one place says what then
+        except Exception as error:  # noqa: BLE001  # a router may fail in any way; legacy serves and the reason is shown
+            return Decision(
+                serve=Side.LEGACY, reason=Reason.ERROR, source=type(self._router).__name__, error=type(error).__name__
+            )
+        return decision
+
+    def on_background_loop(self) -> bool:
+        """Whether the caller runs on a loop of this runtime, where candidates can be awaited directly."""
+        return self.loop.is_current_thread() or self.shadows.loop.is_current_thread()
+
+    def must_not_wait(self) -> bool:
+        """Whether the caller runs on a loop of this runtime or in a worker of one, where waiting could never end."""
+        return self.loop.owns_current_thread() or self.shadows.loop.owns_current_thread()
+
+    def report_blocked_loop(self, migration: str, site: CallSite) -> None:
+        """Say once a call site that a synchronous call holds up an event loop there."""
+        if self._blocking_sites.is_new(site):
+            self.notice(
+                NoticeKind.BLOCKED_EVENT_LOOP,
+                migration,
+                f"{site.file}:{site.line} ({site.function}) calls synchronously inside a running event loop, which "
+                "stands still meanwhile; await the function's `.aio(...)` there instead",
+            )
+
+    def notice(self, kind: NoticeKind, migration: str, text: str) -> None:
+        """Tell the observers."""
+        self.observers.noticed(Notice(kind=kind, migration=migration, text=text))
+
+    def drain(self, seconds: float) -> int:
+        """Hold back every call that has not begun, and wait for those under way, at most `seconds`.
+
+        For a process that is about to end; if it does not, `resume` lets those who wait begin. A call within one that
+        is under way is part of it.
+
+        Returns:
+            How many calls are still under way.
+        """
+        return self.under_way.drain(seconds)
+
+    def resume(self) -> None:
+        """Let the calls begin that `drain` holds back."""
+        self.under_way.resume()
+
+    def close(self, timeout: float | None = None) -> None:
+        """Finish what is under way, shadows last, and stop; later calls are served by legacy."""
+        self.loop.close(timeout)
+        self.shadows.close(timeout)
+
+
+_lock = threading.Lock()
+_current: Runtime | None = None
+
+
+def use_runtime(runtime: Runtime) -> Runtime:
+    """Put `runtime` in force for this process, and close the one before it."""
+    global _current  # the one runtime of the process
+    with _lock:
+        before, _current = _current, runtime
+    if before is not None and before is not runtime:
+        before.close()
+    return runtime
+
+
+@contextmanager
+def in_force(runtime: Runtime) -> Iterator[None]:
+    """Put `runtime` in force for a while, and afterwards the one before it again. Closes neither."""
+    global _current  # noqa: PLW0603  # the one runtime of the process
+    with _lock:
+        before, _current = _current, runtime
+    try:
+        yield
+    finally:
+        with _lock:
+            _current = before
+
+
+def current_runtime() -> Runtime:
+    """The runtime in force; without one, everything is served by legacy."""
+    global _current  # noqa: PLW0603  # the one runtime of the process
+    if _current is None:
+        with _lock:
+            if _current is None:
+                _current = Runtime()
+    return _current

@@ -1,0 +1,259 @@
+"""The background event loop on which candidates run, so that synchronous callers can use them and share one pool."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import concurrent.futures
+import contextlib
+import logging
+import os
+import threading
+import weakref
+from collections.abc import Awaitable, Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import Context, copy_context
+from typing import Any, TypeVar
+
+from migration.model.errors import LoopClosedError
+from migration.running.job import Job
+
+T = TypeVar("T")
+_logger = logging.getLogger("migration")
+
+CANCEL_SECONDS = 5.0
+"""How long a cancelled caller waits for its job to have stopped."""
+
+MOST_WORKERS = 32
+"""Threads of a loop for blocking work, such as reading files; four more than there are processors, if that is fewer."""
+
+
+class BackgroundLoop:
+    """One event loop in one daemon thread: started on first need, made anew after a fork, drained at exit.
+
+    Args:
+        name: name of the thread.
+        drain_seconds: at exit, how long jobs under way may go on before they are cancelled.
+        new_loop: makes the event loop.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        drain_seconds: float = 10.0,
+        new_loop: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop,
+    ) -> None:
+        self._name = name
+        self._new_loop = new_loop
+        self._drain_seconds = drain_seconds
+        self._starters: list[Callable[[], object]] = []
+        self._closers: list[Callable[[], Awaitable[None]]] = []
+        self._reset()
+        _loops.add(self)
+
+    def _reset(self) -> None:
+        """Forget the thread, which a fork does not carry over."""
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+        self._workers: set[int] = set()
+        self._jobs: dict[concurrent.futures.Future[Any], Job] = {}
+        self._started: list[object] = []
+        self._closed = False
+
+    @property
+    def closed(self) -> bool:
+        """Whether no more work is taken."""
+        return self._closed
+
+    def is_current_thread(self) -> bool:
+        """Whether the caller is running on this loop's own thread, where waiting for it would never end."""
+        return self._thread is not None and self._thread.ident == threading.get_ident()
+
+    def owns_current_thread(self) -> bool:
+        """Whether it is running there or in a worker of this loop (`asyncio.to_thread`).
+
+        Waiting there for the loop would end only as long as the job waited for finds another worker free.
+        """
+        return threading.get_ident() in self._workers or self.is_current_thread()
+
+    def on_start(self, starter: Callable[[], object]) -> None:
+        """Call `starter` on the loop when it starts; what it returns (a task, say) is kept as long as the loop."""
+        self._starters.append(starter)
+
+    def on_close(self, closer: Callable[[], Awaitable[None]]) -> None:
+        """Run `closer` on the loop before it stops, for a pool that lives there."""
+        self._closers.append(closer)
+
+    def submit(self, work: Callable[[], Coroutine[Any, Any, T]], context: Context | None = None) -> Job:
+        """Run `work()` on the loop, in a copy of the caller's context unless another is given.
+
+        Raises:
+            LoopClosedError: the process is ending.
+        """
+        job = Job(work, copy_context() if context is None else context)
+        self._begin(job)
+        return job
+
+    def run(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """Run `work()` on the loop and wait for it on this thread; an interrupt cancels it.
+
+        Raises:
+            LoopClosedError: the process is ending.
+        """
+        job = Job(work, copy_context())
+        try:
+            self._begin(job)
+            result: T = job.future.result()
+        except BaseException:
+            if job.under_way:
+                job.cancel()
+                concurrent.futures.wait([job.future], timeout=CANCEL_SECONDS)
+            raise
+        return result
+
+    async def run_async(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """Run `work()` on the loop and await it from another one; cancelling cancels it and waits until it has stopped.
+
+        Raises:
+            LoopClosedError: the process is ending.
+        """
+        job = self.submit(work)
+        waiter = asyncio.wrap_future(job.future)
+        try:
+            result: T = await asyncio.shield(waiter)
+        except asyncio.CancelledError:
+            if not waiter.done():
+                job.cancel()
+                await asyncio.wait({waiter}, timeout=CANCEL_SECONDS)
+            if waiter.done() and not waiter.cancelled():
+                waiter.exception()  # looked at, so that asyncio does not complain that nobody did
+            raise
+        return result
+
+    def close(self, timeout: float | None = None) -> None:
+        """Take no more work, let the jobs under way finish for `timeout` seconds, cancel the rest, stop the thread."""
+        with self._lock:
+            already, self._closed = self._closed, True
+            loop, thread, jobs = self._loop, self._thread, list(self._jobs.values())
+        if already or loop is None or thread is None:
+            return
+        seconds = self._drain_seconds if timeout is None else timeout
+        _, unfinished = concurrent.futures.wait([job.future for job in jobs], timeout=seconds)
+        if unfinished:
+            _logger.warning(
+                "%s: %d jobs did not finish within %.1f s and are cancelled", self._name, len(unfinished), seconds
+            )
+            for job in jobs:
+                job.cancel()
+            concurrent.futures.wait(unfinished, timeout=CANCEL_SECONDS)
+        closing = asyncio.run_coroutine_threadsafe(self._run_closers(), loop)
+        with contextlib.suppress(concurrent.futures.TimeoutError, concurrent.futures.CancelledError):
+            closing.result(CANCEL_SECONDS)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(CANCEL_SECONDS)
+        for job in jobs:
+            job.give_up()
+
+    def _begin(self, job: Job) -> None:
+        with self._lock:
+            if self._closed:
+                raise LoopClosedError(self._name)
+            loop = self._ensure_started()
+            self._jobs[job.future] = job
+            job.future.add_done_callback(self._forget)
+            job.start(loop)
+
+    def _forget(self, done: concurrent.futures.Future[Any]) -> None:
+        self._jobs.pop(done, None)
+
+    def _start_one(self, starter: Callable[[], object]) -> None:
+        self._started.append(starter())
+
+    async def _run_closers(self) -> None:
+        for closer in self._closers:
+            try:
+                await closer()
+            except Exception:
+                _logger.exception("%s: closing failed", self._name)
+
+    def _ensure_started(self) -> asyncio.AbstractEventLoop:
+        if self._loop is None:
+            try:
+                _at_exit_before_executors_close()
+            except RuntimeError as error:  # the main thread has ended already
+                self._closed = True
+                raise LoopClosedError(self._name) from error
+            self._loop = self._new_loop()
+            self._loop.set_default_executor(
+                ThreadPoolExecutor(
+                    min(MOST_WORKERS, (os.cpu_count() or 1) + 4),
+                    thread_name_prefix=f"{self._name}-worker",
+                    initializer=lambda workers: workers.add(threading.get_ident()),
+                    initargs=(self._workers,),
+                )
+            )
+            for starter in self._starters:
+                self._loop.call_soon(self._start_one, starter)
+            self._thread = threading.Thread(target=_run_forever, args=(self._loop,), name=self._name, daemon=True)
+            self._thread.start()
+        return self._loop
+
+
+def _run_forever(loop: asyncio.AbstractEventLoop) -> None:
+    asyncio.set_event_loop(loop)
+    try:
+        _run_until_stopped(loop)
+    finally:
+        tasks = asyncio.all_tasks(loop)
+        for task in tasks:
+            task.cancel()
+        loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        loop.close()
+
+
+def _run_until_stopped(loop: asyncio.AbstractEventLoop) -> None:
+    while True:
+        try:
+            loop.run_forever()
+        except (KeyboardInterrupt, SystemExit) as error:
+            # raised by a task, whose own caller gets it; everybody else's task is to go on
+            _logger.warning("a task raised %s on %s", type(error).__name__, threading.current_thread().name)
+        else:
+            return
+
+
+_loops: weakref.WeakSet[BackgroundLoop] = weakref.WeakSet()
+_exit_hook_set = False
+
+
+def _close_all() -> None:
+    for loop in list(_loops):
+        loop.close()
+
+
+def _reset_all() -> None:
+    for loop in list(_loops):
+        loop._reset()  # noqa: SLF001  # the module's own class
+
+
+def _at_exit_before_executors_close() -> None:
+    """Drain while reading files is still possible.
+
+    The standard thread pools refuse work from the moment the main thread ends, before `atexit` runs and while other
+    threads may still be uploading; this hook is the one they use themselves. Hooks run in reverse order: that of the
+    pools was set when this module imported them, and so runs after this one.
+
+    Raises:
+        RuntimeError: the main thread has ended already.
+    """
+    global _exit_hook_set  # noqa: PLW0603  # once a process
+    if not _exit_hook_set:
+        register = getattr(threading, "_register_atexit", atexit.register)
+        register(_close_all)
+        _exit_hook_set = True
+
+
+os.register_at_fork(after_in_child=_reset_all)

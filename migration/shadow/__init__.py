@@ -1,0 +1,1 @@
+"""Running the other side of a sampled call, and comparing."""

@@ -1,0 +1,1 @@
+"""What the processes of a machine keep in SQLite."""

@@ -1,0 +1,210 @@
+"""The instruments of one meter provider, and what they keep between two collections."""
+
+from __future__ import annotations
+
+import threading
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Final
+
+import psutil
+from opentelemetry.metrics import CallbackOptions, Meter, Observation
+
+from migration import Decision, Role, Side
+from observability.attributes import IMPLEMENTATION, IMPLEMENTATIONS, run_attributes
+from observability.bounded import BoundedValues
+from observability.names import Attribute, Metric, Unit
+from observability.sources import Sources, observe_sources
+
+Labels = dict[str, str | int]
+"""Attributes of one measurement; each value is bounded in number."""
+
+_MIGRATION: Final = Attribute.MIGRATION.value  # plain text, as in `_attributes`
+_PROVIDER: Final = Attribute.PROVIDER.value
+
+# The boundaries that the conventions give for `http.client.request.duration`; uploads of large files take longer.
+_HTTP_SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10)
+_UPLOAD_SECONDS: Final = (*_HTTP_SECONDS, 30, 60, 120, 300, 600)
+_DELAY_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
+_FILE_BYTES: Final = tuple(4**power * 1024 for power in range(10))  # 1 KiB .. 256 MiB
+_REMEMBERED: Final = 1000
+"""Kinds of runs whose labels are remembered; beyond, all are forgotten and made anew."""
+
+
+class Tally:
+    """Numbers that go up and down, one for each set of labels, read when metrics are collected.
+
+    A change costs 2 µs here and 25 µs in an up-down counter of the SDK.
+    """
+
+    __slots__ = ("_counts", "_lock")
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._counts: defaultdict[tuple[tuple[str, str | int], ...], float] = defaultdict(int)
+
+    def add(self, change: float, labels: Labels) -> None:
+        """Change the number that belongs to these labels."""
+        key = tuple(labels.items())
+        with self._lock:
+            self._counts[key] += change
+
+    def observe(self, _: CallbackOptions) -> Iterable[Observation]:
+        """Return the numbers as they are now."""
+        with self._lock:
+            return [Observation(count, dict(labels)) for labels, count in self._counts.items()]
+
+
+class PoolGauge:
+    """How many connections a pool holds, and how many of them are in use."""
+
+    __slots__ = ("_limit", "_lock", "_used")
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._limit = 0
+        self._used = 0
+
+    def set_limit(self, connections: int) -> None:
+        """Note how many connections the pool may hold."""
+        self._limit = connections
+
+    def add(self, change: int) -> None:
+        """Change the number of connections in use."""
+        with self._lock:
+            self._used += change
+
+    @property
+    def state(self) -> tuple[int, int] | None:
+        """Connections in use and at most; None before there is a pool."""
+        return (self._used, self._limit) if self._limit else None
+
+    def usage(self, _: CallbackOptions) -> Iterable[Observation]:
+        """Connections in use, once there is a pool."""
+        return [Observation(self._used)] if self._limit else []
+
+    def limit(self, _: CallbackOptions) -> Iterable[Observation]:
+        """Connections at most, once there is a pool."""
+        return [Observation(self._limit)] if self._limit else []
+
+    def utilization(self, _: CallbackOptions) -> Iterable[Observation]:
+        """Share of the pool in use, once there is a pool."""
+        return [Observation(self._used / self._limit)] if self._limit else []
+
+
+class Bounds:
+    """One bound for each attribute whose values come from outside."""
+
+    __slots__ = ("error_type", "field", "migration", "provider", "server", "status")
+
+    def __init__(self) -> None:
+        self.error_type = BoundedValues()
+        self.field = BoundedValues()
+        self.migration = BoundedValues()
+        self.provider = BoundedValues()
+        self.server = BoundedValues()
+        self.status = BoundedValues()
+
+
+class Instruments:
+    """Everything that is measured. Durations are in seconds, sizes in bytes."""
+
+    def __init__(self, meter: Meter, sources: Sources) -> None:
+        self.bounds = Bounds()
+        self.active = Tally()
+        self._decided = Tally()
+        self._expected = Tally()
+        self._run_labels: dict[tuple[str, str | int | None, Side, Role], Labels] = {}
+        self.pool = PoolGauge()
+        self._process = psutil.Process()
+        self.operation_duration = meter.create_histogram(
+            Metric.OPERATION_DURATION,
+            Unit.SECONDS,
+            "Duration of one run of one implementation; `error.type` is set on failures only.",
+            explicit_bucket_boundaries_advisory=_UPLOAD_SECONDS,
+        )
+        self.file_size = meter.create_histogram(
+            Metric.FILE_SIZE, Unit.BYTES, "Size of the files uploaded.", explicit_bucket_boundaries_advisory=_FILE_BYTES
+        )
+        self.http_duration = meter.create_histogram(
+            Metric.HTTP_DURATION,
+            Unit.SECONDS,
+            "Duration of HTTP requests, to the answer's head.",
+            explicit_bucket_boundaries_advisory=_UPLOAD_SECONDS,
+        )
+        self.pool_wait = meter.create_histogram(
+            Metric.POOL_WAIT,
+            Unit.SECONDS,
+            "Time that requests waited for a connection of the pool.",
+            explicit_bucket_boundaries_advisory=_HTTP_SECONDS,
+        )
+        self.loop_delay = meter.create_histogram(
+            Metric.EVENT_LOOP_DELAY,
+            Unit.SECONDS,
+            "How late the background event loop wakes a sleeper.",
+            explicit_bucket_boundaries_advisory=_DELAY_SECONDS,
+        )
+        self.comparisons = meter.create_counter(
+            Metric.SHADOW_COMPARISONS, Unit.COMPARISON, "Verdicts on shadowed calls."
+        )
+        self.differences = meter.create_counter(
+            Metric.SHADOW_DIFFERENCES, Unit.COMPARISON, "Comparisons in which a field differs, by field."
+        )
+        self.notices = meter.create_counter(
+            Metric.NOTICES, Unit.NOTICE, "Messages for operators, fallbacks to the legacy side among them."
+        )
+        self._observe_state(meter)
+        observe_sources(meter, sources)
+
+    def _observe_state(self, meter: Meter) -> None:
+        meter.create_observable_up_down_counter(
+            Metric.ACTIVE_OPERATIONS, [self.active.observe], Unit.UPLOAD, "Runs under way."
+        )
+        meter.create_observable_counter(
+            Metric.DECISIONS, [self._decided.observe], Unit.DECISION, "Calls by the side that was chosen for them."
+        )
+        meter.create_observable_counter(
+            Metric.DECISIONS_EXPECTED,
+            [self._expected.observe],
+            Unit.DECISION,
+            "Sum of the probabilities with which the asynchronous side was to be chosen.",
+        )
+        meter.create_observable_up_down_counter(
+            Metric.POOL_USAGE, [self.pool.usage], Unit.CONNECTION, "Connections in use."
+        )
+        meter.create_observable_up_down_counter(
+            Metric.POOL_LIMIT, [self.pool.limit], Unit.CONNECTION, "Connections that the pool may hold."
+        )
+        meter.create_observable_gauge(
+            Metric.POOL_UTILIZATION, [self.pool.utilization], Unit.RATIO, "Share of the pool in use."
+        )
+        meter.create_observable_up_down_counter(
+            Metric.PROCESS_MEMORY, [self._memory], Unit.BYTES, "Resident memory of this process."
+        )
+
+    def _memory(self, _: CallbackOptions) -> Iterable[Observation]:
+        return [Observation(self._process.memory_info().rss)]
+
+    def decided(self, migration: str, decision: Decision) -> None:
+        """Count a decision, and what was to be expected of it."""
+        name = self.bounds.migration(migration)
+        self._decided.add(1, {_MIGRATION: name, IMPLEMENTATION: IMPLEMENTATIONS[decision.serve]})
+        self._expected.add(decision.probability, {_MIGRATION: name})
+
+    def run_labels(self, migration: str, provider: str | int | None, side: Side, role: Role) -> Labels:
+        """Labels of a run of a side, remembered; not to be changed."""
+        kind = migration, provider, side, role
+        labels = self._run_labels.get(kind)
+        if labels is None:
+            labels = self.call_labels(migration, provider) | run_attributes(side, role)
+            if len(self._run_labels) >= _REMEMBERED:
+                self._run_labels.clear()
+            self._run_labels[kind] = labels
+        return labels
+
+    def call_labels(self, migration: str, provider: str | int | None) -> Labels:
+        """Labels that every measurement of a call has."""
+        labels: Labels = {_MIGRATION: self.bounds.migration(migration)}
+        if provider is not None:
+            labels[_PROVIDER] = self.bounds.provider(str(provider))
+        return labels

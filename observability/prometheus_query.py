@@ -1,0 +1,145 @@
+"""How the calls of all machines went, asked of a Prometheus server."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from typing import Any
+
+import requests
+from urllib3.exceptions import HTTPError
+
+from migration import Role
+from migration.guard import Counter, Reading
+from observability.attributes import IMPLEMENTATIONS
+from observability.errors import PrometheusQueryError
+from observability.names import Attribute, Metric
+
+TIMEOUT_SECONDS = 5.0
+"""For a connection to Prometheus, and for each read of an answer."""
+
+ANSWER_SECONDS = 10.0
+"""An answer must be complete so soon after its head."""
+
+MAX_ANSWER_BYTES = 32 * 1024 * 1024
+"""A longer answer is not read; as many counters as are followed take a tenth of that."""
+
+_PIECE_BYTES = 64 * 1024
+
+MAX_COUNTERS = 10_000
+"""Counters that are followed; with more of them the answer is not relied on."""
+
+_LABEL = {attribute: attribute.value.replace(".", "_") for attribute in Attribute}
+_TARGET = ("job", "instance")
+
+_Sample = tuple[dict[str, str], float]
+
+
+class PrometheusTallies:
+    """Counts the runs that answered callers, on all machines that a Prometheus server scrapes.
+
+    Its `increase()` is not used: it does not see the first value of a counter, and the first failure of a kind is a new
+    counter. Instead each counter is followed from look to look, which also finds those that began anew.
+
+    Args:
+        url: of the server.
+        timeout: seconds for a connection and for each answer.
+    """
+
+    is_fleet = True
+
+    def __init__(self, url: str, *, timeout: float = TIMEOUT_SECONDS) -> None:
+        self._address = f"{url.rstrip('/')}/api/v1/query"
+        self._timeout = timeout
+
+    def read(self, migration: str) -> Reading:
+        """The counters of all machines; what fails, and a machine that is not scraped, are the reading's problem."""
+        counts = counts_query(migration)
+        try:
+            counters = [_counter(*each) for each in self._ask(counts)]
+            if len(counters) > MAX_COUNTERS:
+                return Reading(problem=f"Prometheus has {len(counters)} counters of it, more than are followed")
+            ages = [value for _, value in self._ask(f"max(time() - timestamp({_selected(migration)}))")]
+            silent = [_target(labels) for labels, _ in self._ask(silent_query(migration))]
+        except PrometheusQueryError as error:
+            return Reading(problem=str(error))
+        problem = f"{', '.join(sorted(silent)[:5])} cannot be scraped" if silent else None
+        return Reading(counters=counters, age=max(ages, default=None), problem=problem)
+
+    def _ask(self, query: str) -> list[_Sample]:
+        """The vector that a query gives at this moment: labels, and a finite number.
+
+        Raises:
+            PrometheusQueryError: there is none.
+        """
+        try:
+            with requests.post(
+                self._address, data={"query": query}, timeout=self._timeout, allow_redirects=False, stream=True
+            ) as answer:
+                document = json.loads(_content(answer))
+        except (requests.RequestException, HTTPError, OSError, ValueError, RecursionError) as error:
+            raise PrometheusQueryError(f"Prometheus does not answer ({type(error).__name__})") from None
+        if not isinstance(document, dict) or document.get("status") != "success":
+            raise PrometheusQueryError(f"Prometheus refused a query (status {answer.status_code})")
+        if document.get("warnings"):
+            raise PrometheusQueryError("Prometheus answers in part only")
+        try:
+            return [_sample(each) for each in document["data"]["result"]]
+        except (KeyError, IndexError, TypeError, ValueError):
+            raise PrometheusQueryError("Prometheus answers with something else than a vector of numbers") from None
+
+
+def _content(answer: requests.Response) -> bytes:
+    until = time.monotonic() + ANSWER_SECONDS
+    content = bytearray()
+    while piece := answer.raw.read1(_PIECE_BYTES, decode_content=True):
+        content += piece
+        if len(content) > MAX_ANSWER_BYTES:
+            raise PrometheusQueryError(f"Prometheus answers with more than {MAX_ANSWER_BYTES} bytes")
+        if time.monotonic() > until:
+            raise PrometheusQueryError(f"an answer of Prometheus was not complete within {ANSWER_SECONDS:g} s")
+    return bytes(content)
+
+
+def counts_query(migration: str) -> str:
+    """PromQL: how many calls each side has answered, by process and by kind of failure."""
+    kept = ", ".join((*_TARGET, _LABEL[Attribute.IMPLEMENTATION], _LABEL[Attribute.ERROR_TYPE]))
+    return f"sum by ({kept}) ({_selected(migration)})"
+
+
+def silent_query(migration: str) -> str:
+    """PromQL: processes that Prometheus is to scrape, and cannot, of the jobs that export counts of this migration."""
+    return f"(up == 0) and on (job) {_selected(migration)}"
+
+
+def _selected(migration: str) -> str:
+    metric = f"{Metric.OPERATION_DURATION.value.replace('.', '_')}_seconds_count"
+    name = migration.replace("\\", "\\\\").replace('"', '\\"')
+    return f'{metric}{{{_LABEL[Attribute.MIGRATION]}="{name}", {_LABEL[Attribute.ROLE]}="{Role.PRIMARY.value}"}}'
+
+
+def _sample(sample: Any) -> _Sample:
+    value = float(sample["value"][1])
+    if not math.isfinite(value):
+        raise ValueError(value)
+    return {str(name): str(label) for name, label in dict(sample["metric"]).items()}, value
+
+
+def _counter(labels: dict[str, str], value: float) -> Counter:
+    implementation = labels.get(_LABEL[Attribute.IMPLEMENTATION])
+    error = labels.get(_LABEL[Attribute.ERROR_TYPE], "")
+    side = next((side for side, name in IMPLEMENTATIONS.items() if name == implementation), None)
+    if side is None or value < 0:
+        raise PrometheusQueryError(f"Prometheus has counted {value:g} calls of an implementation {implementation!r}")
+    return Counter(
+        source=_target(labels),
+        key=f"{implementation} {error}",
+        side=side,
+        bad=bool(error),
+        value=value,
+    )
+
+
+def _target(labels: dict[str, str]) -> str:
+    return "/".join(labels.get(name, "") for name in _TARGET)

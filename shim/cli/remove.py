@@ -1,0 +1,43 @@
+"""`shim remove`: the patch that ends a migration."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from shim.cli.errors import CommandError
+from shim.cli.exits import ExitCode
+from shim.cli.output import note, print_json
+from shim.removal.declared import one_declared
+from shim.removal.removal import removal
+from shim.removal.tree import SourceTree
+
+
+def run(name: str, *, apply: bool, dry_run: bool, source: Path, migrations: str, as_json: bool) -> int:
+    """Print the patch, or apply it.
+
+    Raises:
+        CommandError: neither was asked for, or both were.
+        RemovalError: the patch cannot be worked out; nothing was written.
+    """
+    if apply == dry_run:
+        raise CommandError("say --dry-run to see the patch, or --apply to change the files", ExitCode.USAGE)
+    root = source.resolve()
+    found = removal(SourceTree(root), one_declared(name, migrations, root))
+    if apply:
+        found.apply()
+    files = [change.file.relative for change in found.changes]
+    if as_json:
+        document = {"migration": name, "applied": apply, "files": files, "by_hand": found.by_hand, "patch": found.patch}
+        print_json(document)
+        return ExitCode.OK
+    if dry_run:
+        sys.stdout.write(found.patch)  # as it is: a patch must be exact
+    for sentence in [*_told(applied=apply, files=files), *found.by_hand]:
+        note(sentence)
+    return ExitCode.OK
+
+
+def _told(*, applied: bool, files: list[str]) -> list[str]:
+    did = "changed" if applied else "nothing was changed; --apply would change"
+    return [f"{did} {', '.join(files)}; let your formatter and your tests run over them"]

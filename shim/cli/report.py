@@ -1,0 +1,35 @@
+"""`shim report`: everything about a migration in one HTML file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from shim.cli.errors import CommandError
+from shim.cli.exits import ExitCode
+from shim.cli.mismatches import parse_duration
+from shim.cli.output import print_json, say
+from shim.report.findings import gather
+from shim.report.page import page
+from tools.migrations import NAMES
+from tools.settings import get_settings
+
+
+def run(name: str, *, since: str, output: Path | None, as_json: bool) -> int:
+    """Write the file and say where it is.
+
+    Raises:
+        CommandError: no such migration is declared, or the file cannot be written.
+    """
+    if name not in NAMES:
+        raise CommandError(f"no migration is called {name!r}; there are {', '.join(NAMES)}", ExitCode.USAGE)
+    found = gather(get_settings(), name, seconds=parse_duration(since))
+    path = output or Path(f"{name}-report.html")
+    try:
+        written = path.write_text(page(found), encoding="utf-8")
+    except OSError as error:
+        raise CommandError(f"{path} cannot be written: {error.strerror}; choose another place with --output") from error
+    if as_json:
+        print_json({"migration": name, "file": str(path), "characters": written})
+    else:
+        say(f"{path} ({written / 1_000_000:.1f} MB, needs nothing else)")
+    return ExitCode.OK

@@ -1,0 +1,138 @@
+"""What is known of the migrations, as plain data: what the flags decide now, and what the ledger has recorded."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, TypedDict
+
+from migration import Ledger, Side, SideTotals
+from shim.application import UnleashRouter, decision_now, has_no_flags_yet, open_guard_store
+from shim.cli.guard_standing import GuardReport, guard_report
+from tools.cli.journal_standing import JournalReport, journal_report
+from tools.migrations import NAMES
+from tools.settings import get_settings
+
+
+class SideReport(TypedDict):
+    """The calls that one side served."""
+
+    calls: int
+    errors: dict[str, int]
+    mean_seconds: float | None
+    bytes: int
+
+
+class DecisionReport(TypedDict):
+    """A decision that was taken for a call."""
+
+    serve: str
+    reason: str
+    error: str | None
+    source: str
+    probability: float
+    age_seconds: float
+
+
+class MigrationReport(TypedDict):
+    """One migration. The percentages, the reason and the error are those of a call made now."""
+
+    migration: str
+    percentage: float
+    shadow_percentage: float
+    reason: str
+    error: str | None
+    sides: dict[str, SideReport]
+    verdicts: dict[str, int]
+    last_decision: DecisionReport | None
+    notices: dict[str, int]
+    guard: GuardReport
+
+
+class FlagsReport(TypedDict):
+    """How well the flags are known; `missing` if nobody has made any so far."""
+
+    source: str
+    location: str
+    healthy: bool
+    missing: bool
+    age_seconds: float | None
+    error: str | None
+
+
+class LossesReport(TypedDict):
+    """Records of calls and comparisons that could not be written, of all processes."""
+
+    records: int
+    age_seconds: float
+
+
+class Report(TypedDict):
+    """Everything that `shim status` shows."""
+
+    flags: FlagsReport
+    lost: LossesReport | None
+    journal: JournalReport
+    migrations: list[MigrationReport]
+
+
+def report(router: UnleashRouter, ledger: Ledger) -> Report:
+    """All migrations at this moment.
+
+    Raises:
+        LedgerError: the ledger cannot be read.
+    """
+    migrations = [_migration(router, ledger, name) for name in NAMES]
+    return {"flags": _flags(router), "lost": _losses(ledger), "journal": journal_report(), "migrations": migrations}
+
+
+def _losses(ledger: Ledger) -> LossesReport | None:
+    losses = ledger.losses()
+    return None if losses is None else {"records": losses.records, "age_seconds": time.time() - losses.last_at}
+
+
+def _flags(router: UnleashRouter) -> FlagsReport:
+    settings, status = get_settings(), router.status()
+    return {
+        "source": status.source,
+        "location": settings.unleash_url or str(settings.flags_file),
+        "healthy": status.healthy,
+        "missing": has_no_flags_yet(settings),
+        "age_seconds": status.last_success_age,
+        "error": status.error,
+    }
+
+
+def _migration(router: UnleashRouter, ledger: Ledger, name: str) -> MigrationReport:
+    decision, standing = decision_now(router, name), ledger.standing(name)
+    return {
+        "migration": name,
+        "percentage": decision.probability * 100,
+        "shadow_percentage": decision.shadow_probability * 100,
+        "reason": decision.reason.value,
+        "error": decision.error,
+        "sides": {side.value: _side(standing.sides[side]) for side in Side},
+        "verdicts": standing.verdicts,
+        "last_decision": None if standing.decision is None else _last(standing.decision),
+        "notices": standing.notices,
+        "guard": guard_report(open_guard_store(get_settings()), name),
+    }
+
+
+def _side(totals: SideTotals) -> SideReport:
+    return {
+        "calls": totals.calls,
+        "errors": totals.errors,
+        "mean_seconds": totals.mean_seconds,
+        "bytes": totals.bytes,
+    }
+
+
+def _last(decided: dict[str, Any]) -> DecisionReport:
+    return {
+        "serve": decided["serve"],
+        "reason": decided["reason"],
+        "error": decided["error"],
+        "source": decided["source"],
+        "probability": decided["probability"],
+        "age_seconds": time.time() - decided["at"],
+    }

@@ -1,0 +1,200 @@
+"""The console's server: the page, its data, and the one action."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import socket
+import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from importlib.resources import files
+from pathlib import Path
+
+from aiohttp import web
+
+from shim.application import flag_switch
+from shim.console.access import Access, guarded
+from shim.console.errors import ConsoleError
+from shim.console.feed import ROUND_SECONDS, Feed
+from shim.console.history import comparison_in_full, decision_in_full, trace_in_full
+from shim.console.rollback import NotLatchedError, RollBack
+from shim.console.sources import Sources
+from shim.console.state import States
+from shim.person import who_acts
+from tools.migrations import NAMES
+
+WINDOWS = (900.0, 120.0, 3600.0, 86_400.0)
+"""Seconds that may be looked back; the first is the usual."""
+
+MAX_REQUEST_BYTES = 4096
+"""Of what the page may send."""
+
+_PAGE = "index.html"
+_TYPES = {".css": "text/css", ".html": "text/html", ".js": "text/javascript", ".svg": "image/svg+xml"}
+_TRACE = re.compile(r"[0-9a-f]{32}")
+
+
+class Console:
+    """Serves until it is stopped.
+
+    Args:
+        sources: what is shown.
+        access: who may.
+        port: where it listens; 0 takes a free one.
+        every: seconds between two updates of a page.
+    """
+
+    def __init__(self, sources: Sources, access: Access, *, port: int = 0, every: float = ROUND_SECONDS) -> None:
+        self._sources = sources
+        self._access = access
+        self._port = port
+        self._states = States(sources, now=time.time)
+        self._feed = Feed(self._states.state, every=every)
+        self._acting = ThreadPoolExecutor(1, "console-rollback")  # of its own: reading must not delay it
+        self._rollback = RollBack(sources.store, flag_switch(sources.settings))
+        self._assets = _assets()
+        self._runner: web.AppRunner | None = None
+
+    @property
+    def url(self) -> str:
+        """Its address, without the token."""
+        host = f"[{self._access.host}]" if ":" in self._access.host else self._access.host
+        return f"http://{host}:{self._port}/"
+
+    async def start(self) -> None:
+        """Begin to serve.
+
+        Raises:
+            ConsoleError: it cannot listen there.
+        """
+        app = web.Application(middlewares=[guarded(self._access)], client_max_size=MAX_REQUEST_BYTES)
+        app.add_routes(
+            [
+                web.get("/", self._page),
+                web.get("/assets/{name}", self._asset),
+                web.get("/api/events", self._events),
+                web.get("/api/state", self._state),
+                web.get("/api/comparisons/{number:[0-9]{1,15}}", self._comparison),
+                web.get("/api/decisions/{number:[0-9]{1,15}}", self._decision),
+                web.get("/api/traces/{trace}", self._trace),
+                web.post("/api/rollback", self._roll_back),
+            ]
+        )
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, self._access.host, self._port)
+        try:
+            await site.start()
+        except OSError as error:
+            await self._runner.cleanup()
+            other = "--host" if isinstance(error, socket.gaierror) else "--port"
+            raise ConsoleError(
+                f"the console cannot listen on {self._access.host}, port {self._port}: {error.strerror or error}; "
+                f"choose another with {other}"
+            ) from error
+        self._port = self._runner.addresses[0][1]
+        self._rollback.start()
+
+    async def stop(self) -> None:
+        """End."""
+        await self._feed.close()
+        if self._runner is not None:
+            await self._runner.cleanup()
+        await asyncio.to_thread(self._rollback.close)
+        self._acting.shutdown(wait=False)
+
+    # The page
+
+    async def _page(self, _: web.Request) -> web.StreamResponse:
+        return _file(self._assets[_PAGE])
+
+    async def _asset(self, request: web.Request) -> web.StreamResponse:
+        asset = self._assets.get(request.match_info["name"])
+        if asset is None:
+            raise web.HTTPNotFound(reason="there is no such part of the page")
+        return _file(asset)
+
+    # Its data
+
+    async def _events(self, request: web.Request) -> web.StreamResponse:
+        return await self._feed.serve(request, _key(request))
+
+    async def _state(self, request: web.Request) -> web.StreamResponse:
+        return _json(await asyncio.to_thread(self._states.state, *_key(request)))
+
+    async def _comparison(self, request: web.Request) -> web.StreamResponse:
+        number = int(request.match_info["number"])
+        found = await asyncio.to_thread(self._sources.ledger.comparison, number)
+        if found is None:
+            raise web.HTTPNotFound(reason=f"no comparison {number} is recorded any more")
+        return _json(comparison_in_full(found))
+
+    async def _decision(self, request: web.Request) -> web.StreamResponse:
+        number = int(request.match_info["number"])
+        found = await asyncio.to_thread(self._sources.store.record, number)
+        if found is None:
+            raise web.HTTPNotFound(reason=f"there is no decision {number} any more")
+        return _json(decision_in_full(found))
+
+    async def _trace(self, request: web.Request) -> web.StreamResponse:
+        trace = request.match_info["trace"]
+        if not _TRACE.fullmatch(trace):
+            raise web.HTTPBadRequest(reason="a trace has 32 hexadecimal figures")
+        return _json(await asyncio.to_thread(trace_in_full, self._sources.vitals, trace))
+
+    # The action
+
+    async def _roll_back(self, request: web.Request) -> web.StreamResponse:
+        if request.content_type != "application/json":
+            raise web.HTTPUnsupportedMediaType(reason="this takes JSON")
+        migration, because = _order(await request.text())
+        try:
+            done = await asyncio.get_running_loop().run_in_executor(
+                self._acting,
+                partial(self._rollback.roll_back, migration, because=because, by=f"{who_acts()} (console)"),
+            )
+        except NotLatchedError as error:
+            return _json({"latched": False, "error": str(error)}, status=500)
+        return _json({"latched": True, "id": done.number, "sentence": done.sentence, "new": done.new})
+
+
+def _assets() -> dict[str, Path]:
+    """The files of the page by name: our own, and the charts of the installed plotly."""
+    own = (Path(str(each)) for each in files("shim.console").joinpath("page").iterdir())
+    charts = Path(str(files("plotly").joinpath("package_data", "plotly.min.js")))
+    return {path.name: path for path in (*own, charts) if path.suffix in _TYPES}
+
+
+def _key(request: web.Request) -> tuple[str, float]:
+    migration = request.query.get("migration", NAMES[0])
+    window = request.query.get("window", f"{WINDOWS[0]:g}")
+    if migration not in NAMES:
+        raise web.HTTPBadRequest(reason=f"there are {', '.join(NAMES)}")
+    if window not in {f"{each:.0f}" for each in WINDOWS}:
+        raise web.HTTPBadRequest(reason="that is no stretch of time that can be shown")
+    return migration, float(window)
+
+
+def _order(text: str) -> tuple[str, str]:
+    """The migration that is to be rolled back, and why."""
+    try:
+        document = json.loads(text)
+        migration, because = document["migration"], document.get("because", "")
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise web.HTTPBadRequest(reason='this takes {"migration": NAME, "because": REASON}') from None
+    if migration not in NAMES or not isinstance(because, str):
+        raise web.HTTPBadRequest(reason=f"there are {', '.join(NAMES)}")
+    return migration, because
+
+
+def _file(path: Path) -> web.StreamResponse:
+    """A file of the page; the browser asks each time whether it has changed."""
+    return web.FileResponse(
+        path, headers={"Content-Type": f"{_TYPES[path.suffix]}; charset=utf-8", "Cache-Control": "no-cache"}
+    )
+
+
+def _json(document: object, *, status: int = 200) -> web.Response:
+    return web.json_response(document, status=status, headers={"Cache-Control": "no-store"})

@@ -1,0 +1,164 @@
+"""Everything that the page shows at one moment, as plain data. Times are seconds since the epoch, sizes bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from migration import MigrationError, Side, stage_of
+from migration.guard import GuardStanding, Rollout
+from shim.application import decision_now, has_no_flags_yet
+from shim.console.evidence import EvidenceCurves
+from shim.console.history import comparison_row, decision_row, trace_rows
+from shim.console.intents import journal_report
+from shim.console.processes import process_lines
+from shim.console.sides import BUCKETS, side_figures, timeline
+from shim.console.sources import Sources
+from tools.errors import ToolsError
+from tools.migrations import NAMES
+
+ROWS = 50
+"""Decisions, comparisons and traces that are listed."""
+
+Document = Mapping[str, object]
+
+
+class States:
+    """Makes the documents.
+
+    Args:
+        sources: where the figures come from.
+        now: the clock, in seconds since the epoch.
+    """
+
+    def __init__(self, sources: Sources, *, now: Callable[[], float]) -> None:
+        self._sources = sources
+        self._now = now
+        self._curves = EvidenceCurves(sources.store)
+
+    def state(self, migration: str, window: float) -> Document:
+        """One migration over the last `window` seconds, and what all migrations share.
+
+        What cannot be read is left out, and its place says why (`problems`).
+        """
+        at = self._now()
+        problems: list[str] = []
+
+        def part(read: Callable[[], object]) -> object:
+            try:
+                return read()
+            except (MigrationError, ToolsError) as error:
+                problems.append(str(error))
+                return None
+
+        return {
+            "at": at,
+            "window": window,
+            "step": window / BUCKETS,
+            "migrations": NAMES,
+            "migration": migration,
+            "mode": self._sources.mode(migration).value,
+            "flags": self._flags(),
+            "share": self._share(migration),
+            "shares": part(lambda: self._shares(migration, at - window)),
+            "guard": part(lambda: self._guard(migration)),
+            "rollout": part(lambda: _rollout(self._sources.store.rollout(migration))),
+            "sides": part(lambda: self._sides(migration, at, window)),
+            "totals": part(lambda: self._totals(migration)),
+            "processes": part(lambda: process_lines(self._sources.vitals, start=at - window, window=window)),
+            "decisions": part(lambda: self._decisions(migration)),
+            "comparisons": part(lambda: self._comparisons(migration)),
+            "traces": part(lambda: trace_rows(self._sources.vitals, migration, limit=ROWS)),
+            "journal": part(lambda: journal_report(self._sources.settings)),
+            "problems": problems,
+        }
+
+    def _flags(self) -> Document:
+        settings, status = self._sources.settings, self._sources.router.status()
+        return {
+            "source": status.source,
+            "location": settings.unleash_url or _shown(settings.flags_file, settings.shim_home),
+            "healthy": status.healthy,
+            "missing": has_no_flags_yet(settings),
+            "age": status.last_success_age,
+            "error": status.error,
+        }
+
+    def _share(self, migration: str) -> Document:
+        """What the flags would decide now. What is rolled back legacy serves all the same."""
+        decision = decision_now(self._sources.router, migration)
+        stage = stage_of(decision.probability, decision.shadow_probability, self._sources.mode(migration))
+        return {
+            "percent": decision.probability * 100,
+            "shadow_percent": decision.shadow_probability * 100,
+            "stage": stage.value,
+            "reason": decision.reason.value,
+            "error": decision.error,
+        }
+
+    def _shares(self, migration: str, since: float) -> Sequence[Document]:
+        mode = self._sources.mode(migration)
+        return [
+            asdict(share) | {"stage": stage_of(share.percent / 100, share.shadow_percent / 100, mode).value}
+            for share in self._sources.vitals.shares(migration, since=since)
+        ]
+
+    def _guard(self, migration: str) -> Document:
+        store = self._sources.store
+        standing = store.standings().get(migration, GuardStanding(migration=migration))
+        number = standing.latched_by or standing.frozen_by
+        record = None if number is None else store.record(number)
+        return {
+            "latched": standing.latched_by is not None,
+            "frozen": standing.frozen_by is not None,
+            "carried_out": standing.carried_out,
+            "record": None if record is None else decision_row(record),
+            "evidence": self._curves.curve(migration, epoch=standing.epoch),
+        }
+
+    def _sides(self, migration: str, at: float, window: float) -> Document:
+        calls = self._sources.vitals.calls(migration, since=at - window)
+        by_side = {side: [call for call in calls if call.side is side] for side in Side}
+        return {
+            "figures": {side.value: side_figures(own) for side, own in by_side.items()},
+            "timeline": timeline(calls, start=at - window, window=window),
+        }
+
+    def _totals(self, migration: str) -> Document:
+        standing, losses = self._sources.ledger.standing(migration), self._sources.ledger.losses()
+        return {
+            "sides": {side.value: asdict(standing.sides[side]) for side in Side},
+            "notices": standing.notices,
+            "last_decision": standing.decision,
+            "lost": None if losses is None else asdict(losses),
+        }
+
+    def _decisions(self, migration: str) -> Sequence[Document]:
+        return [decision_row(record) for record in self._sources.store.records(migration, limit=ROWS)]
+
+    def _comparisons(self, migration: str) -> Document:
+        ledger = self._sources.ledger
+        return {
+            "verdicts": ledger.verdicts(migration),
+            "rows": [comparison_row(found) for found in ledger.comparisons(migration, limit=ROWS)],
+        }
+
+
+def _shown(path: Path, home: Path) -> str:
+    return f"SHIM_HOME/{path.relative_to(home)}" if path.is_relative_to(home) else str(path)
+
+
+def _rollout(rollout: Rollout | None) -> Document | None:
+    if rollout is None:
+        return None
+    return {
+        "phase": rollout.phase.value,
+        "stage": rollout.stage + 1,
+        "stages": [str(stage) for stage in rollout.plan.stages],
+        "began": rollout.began,
+        "entered": rollout.entered,
+        "soak": rollout.plan.soak,
+        "paused": rollout.paused,
+        "because": rollout.because,
+    }

@@ -1,0 +1,208 @@
+"""Makes the requests of `httpx` and `httpx2` visible: the vendors' SDKs and the Supabase client send through them.
+
+The transports' one method is wrapped, which is where OpenTelemetry's own httpx instrumentation sits as well
+(https://opentelemetry-python-contrib.readthedocs.io/en/latest/instrumentation/httpx/httpx.html);
+it does not know `httpx2`.
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from types import ModuleType
+from typing import Any
+
+import httpx
+import httpx2
+
+from shim.http.attempts import current_attempts
+from shim.http.confinement import REFUSAL, is_confined, may_ask
+from shim.http.exchanges import Exchange, answer_headers, current_log
+from shim.http.progress import note_begin, note_sent, onlooker
+from shim.http.watching import observer
+
+_MODULES: tuple[ModuleType, ...] = (httpx, httpx2)
+_INSTALLED = "_wire_tap_original"
+_installing = threading.Lock()
+_UNSENT = tuple(error for module in _MODULES for error in (module.ConnectError, module.ConnectTimeout))
+
+_LOOKED_ON_BYTES = 256 * 1024
+"""While somebody looks on, a body goes out in pieces of so many bytes at most; the SDKs hand over whole files."""
+
+
+def install_httpx_tap() -> None:
+    """Wrap the transports of both libraries, once a process."""
+    with _installing:
+        for module in _MODULES:
+            sync_transport, async_transport = module.HTTPTransport, module.AsyncHTTPTransport
+            if hasattr(sync_transport, _INSTALLED):
+                continue
+            setattr(sync_transport, _INSTALLED, sync_transport.handle_request)
+            setattr(async_transport, _INSTALLED, async_transport.handle_async_request)
+            sync_transport.handle_request = _tapped(sync_transport.handle_request, module)
+            async_transport.handle_async_request = _tapped_async(async_transport.handle_async_request, module)
+
+
+def remove_httpx_tap() -> None:
+    """Put the original transports back."""
+    for module in _MODULES:
+        sync_transport, async_transport = module.HTTPTransport, module.AsyncHTTPTransport
+        if hasattr(sync_transport, _INSTALLED):
+            sync_transport.handle_request = getattr(sync_transport, _INSTALLED)
+            async_transport.handle_async_request = getattr(async_transport, _INSTALLED)
+            delattr(sync_transport, _INSTALLED)
+            delattr(async_transport, _INSTALLED)
+
+
+class _Tap:
+    """Watches one request from its start to the head of its answer."""
+
+    def __init__(self, request: Any) -> None:
+        self.observation = observer().request_started(method=request.method, url=_public(request.url))
+        note_begin(method=request.method, url=str(request.url))
+        counted = current_attempts()
+        self.attempt = counted.begin() if counted is not None and request.method == "POST" else None
+        self.exchange: Exchange | None = None
+        log = current_log()
+        if log is not None:
+            self.exchange = Exchange(method=request.method, url=str(request.url))
+            log.add(self.exchange)
+
+    def failed(self, error: BaseException) -> None:
+        self.observation.finished(status=None, error=error)
+        if self.attempt is not None:
+            self.attempt.settled = isinstance(error, _UNSENT)
+
+    def answered(self, response: Any, noting_stream: Callable[[Any, Exchange], Any]) -> Any:
+        self.observation.finished(status=response.status_code, error=None)
+        if self.attempt is not None:
+            self.attempt.status = response.status_code
+        if self.exchange is not None:
+            self.exchange.status = response.status_code
+            self.exchange.headers = answer_headers(response.headers)
+            response.stream = noting_stream(response.stream, self.exchange)
+        return response
+
+
+def _public(url: Any) -> str:
+    """An address without what an observer must not see."""
+    return str(url.copy_with(query=None, userinfo=b""))
+
+
+def _tapped(handle: Callable[[Any, Any], Any], module: ModuleType) -> Callable[[Any, Any], Any]:
+    class NotingStream(module.SyncByteStream):  # type: ignore[misc,name-defined]  # each library has its own base class
+        """Notes an answer's body while it is read."""
+
+        def __init__(self, stream: Any, exchange: Exchange) -> None:
+            self._stream = stream
+            self._exchange = exchange
+
+        def __iter__(self) -> Iterator[bytes]:
+            for piece in self._stream:
+                self._exchange.add_body(piece)
+                yield piece
+
+        def close(self) -> None:
+            self._stream.close()
+
+    def ask_directly(request: Any) -> Any:
+        _check(request, module)
+        with module.HTTPTransport(verify=False) as direct:  # the loopback is not encrypted
+            response = handle(direct, request)
+            return _read(response, b"".join(response.stream), module)
+
+    seen = _seen_stream(module)
+
+    @functools.wraps(handle)
+    def handle_request(transport: Any, request: Any) -> Any:
+        if is_confined():
+            return ask_directly(request)
+        _check(request, module)
+        tap = _Tap(request)
+        if onlooker() is not None:
+            request.stream = seen(request.stream)
+        try:
+            response = handle(transport, request)
+        except BaseException as error:
+            tap.failed(error)
+            raise
+        return tap.answered(response, NotingStream)
+
+    return handle_request
+
+
+def _seen_stream(module: ModuleType) -> Callable[[Any], Any]:
+    class SeenStream(module.SyncByteStream):  # type: ignore[misc,name-defined]  # as above
+        """Says how much of a request's body has been taken."""
+
+        def __init__(self, stream: Any) -> None:
+            self._stream = stream
+
+        def __iter__(self) -> Iterator[bytes]:
+            for whole in self._stream:
+                for start in range(0, len(whole), _LOOKED_ON_BYTES):
+                    piece = whole[start : start + _LOOKED_ON_BYTES]
+                    yield piece
+                    note_sent(len(piece))
+
+        def close(self) -> None:
+            self._stream.close()
+
+    return SeenStream
+
+
+def _tapped_async(
+    handle: Callable[[Any, Any], Awaitable[Any]], module: ModuleType
+) -> Callable[[Any, Any], Awaitable[Any]]:
+    class NotingAsyncStream(module.AsyncByteStream):  # type: ignore[misc,name-defined]  # as above
+        """Notes an answer's body while it is read."""
+
+        def __init__(self, stream: Any, exchange: Exchange) -> None:
+            self._stream = stream
+            self._exchange = exchange
+
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            async for piece in self._stream:
+                self._exchange.add_body(piece)
+                yield piece
+
+        async def aclose(self) -> None:
+            await self._stream.aclose()
+
+    async def ask_directly(request: Any) -> Any:
+        _check(request, module)
+        async with module.AsyncHTTPTransport(verify=False) as direct:
+            response = await handle(direct, request)
+            return _read(response, b"".join([piece async for piece in response.stream]), module)
+
+    @functools.wraps(handle)
+    async def handle_async_request(transport: Any, request: Any) -> Any:
+        if is_confined():
+            return await ask_directly(request)
+        _check(request, module)
+        tap = _Tap(request)
+        try:
+            response = await handle(transport, request)
+        except BaseException as error:
+            tap.failed(error)
+            raise
+        return tap.answered(response, NotingAsyncStream)
+
+    return handle_async_request
+
+
+# In a rehearsal the client's own transport is not used: it may be the one that its client chose for a proxy.
+
+
+def _check(request: Any, module: ModuleType) -> None:
+    if not may_ask(str(request.url)):
+        raise module.ConnectError(REFUSAL, request=request)
+
+
+def _read(response: Any, body: bytes, module: ModuleType) -> Any:
+    """The same answer, free of its connection. Answers of a rehearsal are short."""
+    told = {name: value for name, value in response.extensions.items() if name in {"http_version", "reason_phrase"}}
+    return module.Response(
+        response.status_code, headers=response.headers, stream=module.ByteStream(body), extensions=told
+    )

@@ -1,0 +1,12 @@
+"""What only a live process knows, written down once a second: single calls, memory, pool, loop delay, spans.
+
+The console reads it while the process runs, and afterwards. It is bounded, and losing it hurts nobody: decisions are
+taken from the guard's file, and verdicts stand in the ledger.
+"""
+
+from shim.process_metrics.errors import VitalsError
+from shim.process_metrics.model import CallSample, ProcessSample, ShareSample, SpanSample
+from shim.process_metrics.reader import VitalsReader
+from shim.process_metrics.recorder import Vitals
+
+__all__ = ["CallSample", "ProcessSample", "ShareSample", "SpanSample", "Vitals", "VitalsError", "VitalsReader"]

@@ -1,0 +1,163 @@
+"""Takes a migration out of where it is declared and installed."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import libcst as cst
+
+from migration import Migration
+from shim.removal.declared import Declared
+from shim.removal.gaps import GapKeeper
+from shim.removal.tree import SourceFile, SourceTree
+
+_INSTALLS = frozenset({"install", "uninstall"})
+
+
+@dataclass(slots=True)
+class Undeclared:
+    """What was taken out.
+
+    Attributes:
+        removed: how many entries, calls and decorators have gone.
+        mixed: places where it is declared together with others, in words; they are left to a person.
+    """
+
+    removed: int = 0
+    mixed: list[str] = field(default_factory=list)
+
+
+def undeclare(tree: SourceTree, migration: Declared, changed: dict[SourceFile, cst.Module]) -> Undeclared:
+    """Take the migration out of the modules that declare or install it; `changed` gets what they become.
+
+    An entry of a mapping goes if all that it holds belongs to the migration: `"pkg.mod:func": DECLARATION`, or
+    `**function(...)`, whose value is looked at. So do `install("pkg.mod:func", ...)`, `@migrate(DECLARATION)`, and a
+    constant that holds the declaration and that nothing refers to any more.
+
+    Raises:
+        SourceError: a module cannot be read.
+    """
+    result = Undeclared()
+    words = frozenset({"migrate(", migration.name, *migration.targets})
+    candidates = {tree.module(migration.module), *tree.mentioning(words)}
+    for file in sorted(candidates, key=lambda each: each.relative):
+        if not _may_declare(file):
+            continue
+        change = _Undeclare(migration, file)
+        module = changed.get(file, file.parsed.module).visit(change)
+        result.mixed += change.mixed
+        if change.removed:
+            result.removed += change.removed
+            changed[file] = module
+    return result
+
+
+def _may_declare(file: SourceFile) -> bool:
+    """Whether it uses this package's core; tests of a migration go on testing what is left of it."""
+    first = file.relative.partition("/")[0]
+    return "migration" in file.text and first not in {"migration", "tests"}
+
+
+class _Undeclare(GapKeeper):
+    """Walks one module; what an expression means is asked of the imported module itself."""
+
+    def __init__(self, migration: Declared, file: SourceFile) -> None:
+        super().__init__()
+        self.removed = 0
+        self.mixed: list[str] = []
+        self._migration = migration
+        self._file = file
+        self._module = file.parsed.module
+        self._depth = 0
+
+    def visit_FunctionDef(self, node: cst.FunctionDef) -> None:  # noqa: ARG002  # libcst's own name
+        """What a function builds has no value yet."""
+        self._depth += 1
+
+    def leave_FunctionDef(self, original_node: cst.FunctionDef, updated_node: cst.FunctionDef) -> cst.FunctionDef:
+        """Remove a decorator."""
+        self._depth -= 1
+        kept = [each for each in original_node.decorators if not self._migrates(each)]
+        if len(kept) == len(original_node.decorators):
+            return updated_node
+        self.removed += 1
+        return updated_node.with_changes(decorators=kept)
+
+    def leave_Dict(self, original_node: cst.Dict, updated_node: cst.Dict) -> cst.Dict:
+        """Remove the entries of a mapping."""
+        if self._depth:
+            return updated_node
+        kept = [
+            new
+            for old, new in zip(original_node.elements, updated_node.elements, strict=True)
+            if not self._is_ours(old.value)
+        ]
+        self.removed += len(original_node.elements) - len(kept)
+        if kept or not original_node.elements:
+            return updated_node.with_changes(elements=kept)
+        tight = cst.SimpleWhitespace("")
+        return cst.Dict([], lbrace=cst.LeftCurlyBrace(tight), rbrace=cst.RightCurlyBrace(tight))
+
+    def changed_line(
+        self, original_node: cst.SimpleStatementLine, updated_node: cst.SimpleStatementLine
+    ) -> cst.SimpleStatementLine:
+        """Remove `install(...)` of one of its functions, and a constant that holds its declaration."""
+        [statement, *others] = original_node.body
+        if others or not self._goes(statement):
+            return updated_node
+        self.removed += 1
+        return updated_node.with_changes(body=[])
+
+    def _goes(self, statement: cst.BaseSmallStatement) -> bool:
+        if isinstance(statement, cst.Expr):
+            return self._installs(statement.value)
+        return isinstance(statement, cst.Assign) and not self._depth and self._holds_declaration(statement)
+
+    def _migrates(self, decorator: cst.Decorator) -> bool:
+        call = decorator.decorator
+        if not isinstance(call, cst.Call) or not call.args:
+            return False
+        return _last_word(call.func) == "migrate" and self._is_ours(call.args[0].value)
+
+    def _installs(self, value: cst.BaseExpression) -> bool:
+        if not isinstance(value, cst.Call) or _last_word(value.func) not in _INSTALLS or not value.args:
+            return False
+        target = value.args[0].value
+        return isinstance(target, cst.SimpleString) and target.evaluated_value in self._migration.targets
+
+    def _holds_declaration(self, statement: cst.Assign) -> bool:
+        found = self._value(statement.targets[0].target)
+        return isinstance(found, Migration) and found.name == self._migration.name
+
+    def _is_ours(self, expression: cst.BaseExpression) -> bool:
+        found = self._value(expression)
+        if isinstance(found, Migration):
+            return found.name == self._migration.name
+        if not isinstance(found, Mapping) or not found:
+            return False
+        ours = [isinstance(each, Migration) and each.name == self._migration.name for each in found.values()]
+        if any(ours) and not all(ours):
+            self.mixed.append(f"{self._file.relative}: {self._text(expression)} holds other migrations as well")
+        return all(ours)
+
+    def _value(self, expression: cst.BaseExpression) -> Any:
+        """What a module's own expression stands for; None if that cannot be told."""
+        if not isinstance(expression, cst.Name | cst.Call | cst.Attribute):
+            return None
+        try:
+            module = importlib.import_module(self._file.module)
+            return eval(self._text(expression), dict(vars(module)))  # noqa: S307  # the module's own code, once more
+        except Exception:  # noqa: BLE001  # it may need what only a function around it has
+            return None
+
+    def _text(self, expression: cst.BaseExpression) -> str:
+        return self._module.code_for_node(expression).strip()
+
+
+def _last_word(expression: cst.BaseExpression) -> str:
+    if isinstance(expression, cst.Attribute):
+        return expression.attr.value
+    return expression.value if isinstance(expression, cst.Name) else ""

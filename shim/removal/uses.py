@@ -1,0 +1,289 @@
+"""Where the source uses a migrated function: its calls, and where it is imported, passed on or given another name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+import libcst as cst
+from libcst.helpers import get_absolute_module_from_package_for_import
+from libcst.metadata import CodeRange, FullyQualifiedNameProvider, PositionProvider
+
+from shim.removal.names import Names
+from shim.removal.tree import SourceFile, SourceTree
+
+MAX_ROUNDS = 10
+"""How often the tree is searched anew because a function turned out to have a further name."""
+
+
+class UseKind(StrEnum):
+    """What is done with the function."""
+
+    CALL = "call"
+    AWAITED = "awaited"  # `.aio(...)`, or the asynchronous twin
+    REFERENCE = "reference"  # passed on, given another name, kept
+    IMPORT = "import"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Use:
+    """One place in the source.
+
+    Attributes:
+        target: the migrated function (`pkg.mod:func`).
+        file: from the root of the tree.
+        line, last_line: in it.
+        function: qualified name of the function around it; `<module>` outside of any.
+        kind: what is done there.
+        inside_async: whether it stands directly in an asynchronous function, and so runs inside a running loop.
+        certain: whether it is known to be this function; a method of an object whose class cannot be told is not.
+    """
+
+    target: str
+    file: str
+    line: int
+    last_line: int
+    function: str
+    kind: UseKind
+    inside_async: bool
+    certain: bool
+
+    @property
+    def blocks(self) -> bool:
+        """Whether it holds up an event loop."""
+        return self.kind is UseKind.CALL and self.inside_async
+
+
+def find_uses(tree: SourceTree, targets: Iterable[str]) -> list[Use]:
+    """Every use of these functions, by file and line.
+
+    Raises:
+        SourceError: a file cannot be read or parsed.
+    """
+    found: list[Use] = []
+    for target in targets:
+        names, uses = Names(target), list[Use]()
+        for _ in range(MAX_ROUNDS):
+            before = names.count
+            uses = [use for file in tree.mentioning(names.words) for use in _uses_in(file, names)]
+            if names.count == before:
+                break
+        found += uses
+    return sorted(set(found), key=lambda use: (use.file, use.line, use.target, use.kind))
+
+
+def _uses_in(file: SourceFile, names: Names) -> list[Use]:
+    finder = _Finder(file, names)
+    file.parsed.visit(finder)
+    return finder.uses
+
+
+class _Finder(cst.CSTVisitor):
+    """Walks one module."""
+
+    METADATA_DEPENDENCIES = (FullyQualifiedNameProvider, PositionProvider)
+
+    def __init__(self, file: SourceFile, names: Names) -> None:
+        super().__init__()
+        self.uses: list[Use] = []
+        self._file = file
+        self._names = names
+        self._around: list[tuple[str, bool]] = []  # name of each function or class around, whether it is asynchronous
+        self._classes: list[str] = []
+        self._called: set[cst.CSTNode] = set()
+
+    # Where we are
+
+    def visit_FunctionDef(self, node: cst.FunctionDef) -> None:
+        """Enter a function: its annotated parameters may be objects of the class."""
+        self._around.append((node.name.value, node.asynchronous is not None))
+        own = ".".join([self._file.module, *self._path(), "<locals>"])
+        parameters = node.params
+        for each in (*parameters.posonly_params, *parameters.params, *parameters.kwonly_params):
+            if each.annotation is not None and self._is_class(each.annotation.annotation):
+                self._names.add_object(f"{own}.{each.name.value}")
+        if self._classes and self._names.is_class(self._classes[-1]) and parameters.params:
+            self._names.add_object(f"{own}.{parameters.params[0].name.value}")
+
+    def leave_FunctionDef(self, original_node: cst.FunctionDef) -> None:  # noqa: ARG002  # libcst's own name
+        """Leave it."""
+        self._around.pop()
+
+    def visit_Lambda(self, node: cst.Lambda) -> None:  # noqa: ARG002  # libcst's own name
+        """Enter a lambda, which runs whenever it is called."""
+        self._around.append(("<lambda>", False))
+
+    def leave_Lambda(self, original_node: cst.Lambda) -> None:  # noqa: ARG002  # libcst's own name
+        """Leave it."""
+        self._around.pop()
+
+    def visit_ClassDef(self, node: cst.ClassDef) -> None:
+        """Enter a class; one derived from the function's own has the function as well, unless it defines its own."""
+        name = ".".join([self._file.module, *self._path(), node.name.value])
+        self._around.append((node.name.value, False))
+        self._classes.append(name)
+        defined = {each.name.value for each in node.body.body if isinstance(each, cst.FunctionDef)}
+        inherits = any(self._is_class(base.value) for base in node.bases)
+        if inherits and self._names.method not in defined:
+            self._names.add_class(name)
+
+    def leave_ClassDef(self, original_node: cst.ClassDef) -> None:  # noqa: ARG002  # libcst's own name
+        """Leave it."""
+        self._around.pop()
+        self._classes.pop()
+
+    # What is done there
+
+    def visit_ImportFrom(self, node: cst.ImportFrom) -> bool:
+        """Note an import of the function, or of its class or of another name of either."""
+        origin = get_absolute_module_from_package_for_import(self._file.package or None, node)
+        if isinstance(node.names, cst.ImportStar) or origin is None:
+            return False
+        for alias in node.names:
+            name, bound = f"{origin}.{alias.evaluated_name}", alias.evaluated_alias or alias.evaluated_name
+            if self._names.learn(name, f"{self._file.module}.{bound}"):
+                self._add(alias, UseKind.IMPORT)
+        return False
+
+    def visit_Import(self, node: cst.Import) -> bool:  # noqa: ARG002  # libcst's own name
+        """A module is no function."""
+        return False
+
+    def visit_Assign(self, node: cst.Assign) -> None:
+        """Note another name of the function, or of an object of its class."""
+        for each in node.targets:
+            self._named(each.target, node.value)
+
+    def visit_AnnAssign(self, node: cst.AnnAssign) -> None:
+        """Likewise, where it is annotated."""
+        if node.value is not None:
+            self._named(node.target, node.value)
+        if self._is_class(node.annotation.annotation):
+            for name in self._qualified(node.target):
+                self._names.add_object(name)
+
+    def visit_Call(self, node: cst.Call) -> None:
+        """Note a call."""
+        kind = self._kind_of_call(node.func)
+        if kind is not None:
+            self._called.add(node.func)
+            self._add(node, kind, certain=self._is_certain(node.func))
+
+    def visit_Attribute(self, node: cst.Attribute) -> bool:
+        """Note that the function is passed on; what is within has been looked at then."""
+        return self._looked_at(node)
+
+    def visit_Name(self, node: cst.Name) -> bool:
+        """Likewise."""
+        return self._looked_at(node)
+
+    def _looked_at(self, node: cst.Attribute | cst.Name) -> bool:
+        if node in self._called:
+            return not isinstance(node, cst.Attribute) or self._is_made_there(node)
+        kind = self._kind_of_call(node)
+        if kind is not None and not self._is_definition(node) and self._is_certain(node):
+            self._add(node, UseKind.AWAITED if kind is UseKind.AWAITED else UseKind.REFERENCE)
+            return False
+        return True
+
+    @staticmethod
+    def _is_made_there(node: cst.Attribute) -> bool:
+        """Whether there is a call within, as in `Class(...).method`."""
+        return not isinstance(node.value, cst.Name | cst.Attribute)
+
+    def _kind_of_call(self, node: cst.BaseExpression) -> UseKind | None:
+        names = set(self._qualified(node))
+        method = self._method_of(node)
+        if self._names.any_function(names) or (method and method == self._names.method):
+            return UseKind.CALL
+        if self._names.any_twin(names) or (method and method == self._names.method_twin):
+            return UseKind.AWAITED
+        if isinstance(node, cst.Attribute) and node.attr.value == "aio":
+            return UseKind.AWAITED if self._kind_of_call(node.value) is UseKind.CALL else None
+        return None
+
+    def _method_of(self, node: cst.BaseExpression) -> str | None:
+        """The method's name, if it is one of an object of the class, or may be."""
+        if self._names.method is None or not isinstance(node, cst.Attribute):
+            return None
+        return node.attr.value if self._is_object(node.value) is not False else None
+
+    def _is_object(self, node: cst.BaseExpression) -> bool | None:
+        """Whether it is an object of the class; None if that cannot be told."""
+        if isinstance(node, cst.Call):
+            return True if self._is_class(node.func) else None
+        names = set(self._qualified(node))
+        if self._names.any_object(names):
+            return True
+        return None if self._names.class_word in self._file.text and "self" not in self._first_word(node) else False
+
+    @staticmethod
+    def _first_word(node: cst.BaseExpression) -> str:
+        while isinstance(node, cst.Attribute | cst.Call):
+            node = node.value if isinstance(node, cst.Attribute) else node.func
+        return node.value if isinstance(node, cst.Name) else ""
+
+    def _is_certain(self, node: cst.BaseExpression) -> bool:
+        if isinstance(node, cst.Attribute) and node.attr.value == "aio":
+            return self._is_certain(node.value)
+        names = set(self._qualified(node))
+        if self._names.any_function(names) or self._names.any_twin(names):
+            return True
+        return isinstance(node, cst.Attribute) and self._is_object(node.value) is True
+
+    def _is_class(self, node: cst.BaseExpression) -> bool:
+        return any(self._names.is_class(name) for name in self._qualified(node))
+
+    def _is_definition(self, node: cst.Attribute | cst.Name) -> bool:
+        """Whether it is what is being defined or assigned, and not a use."""
+        if isinstance(node, cst.Attribute):
+            return False
+        place = self._place(node)
+        return any(
+            self._names.is_new(name) and place.start.line == self._names.defined_at(name)
+            for name in self._qualified(node)
+        ) or bool(self._around and self._around[-1][0] == node.value)
+
+    def _named(self, target: cst.BaseExpression, value: cst.BaseExpression) -> None:
+        for bound in self._qualified(target):
+            line = self._place(target).start.line
+            for name in self._qualified(value):
+                self._names.learn(name, bound, line=line)
+            if isinstance(value, cst.Call) and self._is_class(value.func):
+                self._names.add_object(bound)
+
+    def _qualified(self, node: cst.BaseExpression) -> Iterator[str]:
+        if isinstance(node, cst.Name | cst.Attribute):
+            for each in self.get_metadata(FullyQualifiedNameProvider, node, set()) or ():
+                yield each.name
+
+    def _place(self, node: cst.CSTNode) -> CodeRange:
+        place = self.get_metadata(PositionProvider, node)
+        assert isinstance(place, CodeRange)  # noqa: S101  # every node has one
+        return place
+
+    def _path(self) -> Iterator[str]:
+        """The names around, as in `__qualname__`."""
+        for number, (name, _) in enumerate(self._around):
+            if number:
+                yield from () if self._is_class_name(number - 1) else ("<locals>",)
+            yield name
+
+    def _is_class_name(self, number: int) -> bool:
+        return any(each.rpartition(".")[2] == self._around[number][0] for each in self._classes)
+
+    def _add(self, node: cst.CSTNode, kind: UseKind, *, certain: bool = True) -> None:
+        place = self._place(node)
+        self.uses.append(
+            Use(
+                target=self._names.target,
+                file=self._file.relative,
+                line=place.start.line,
+                last_line=place.end.line,
+                function=".".join(name for name in self._path() if name != "<locals>") or "<module>",
+                kind=kind,
+                inside_async=bool(self._around) and self._around[-1][1],
+                certain=certain,
+            )
+        )

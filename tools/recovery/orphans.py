@@ -1,0 +1,297 @@
+"""Orphans: files at a provider and stored objects without a row, and rows whose file the provider no longer has.
+
+An account may be shared, so a file at a provider is removed only if its name proves that it is ours. In the storage the
+folders of the gateways are ours. Whatever is young, or may belong to an upload that is not finished, is left alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import re
+import time
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import fields, replace
+from datetime import datetime
+from pathlib import PurePosixPath
+from typing import Any
+
+from shim.private import make_private_folder
+from tools.errors import ToolsError
+from tools.journal.intent import Entry, Facts, Intent, State, UploadSide
+from tools.recovery.errors import AtWorkError
+from tools.recovery.finding import Orphan, OrphanKind
+from tools.recovery.provider_files import Listing, ProviderFiles
+from tools.recovery.services import GATEWAYS, Services, Sleep, listing_of, services
+from tools.recovery.settle import claimed
+from tools.settings import Settings
+from tools.shadowing.marks import PREFIX
+from tools.storage.port import ProviderName, UploadRow
+
+SAFE_SECONDS = 3600.0
+"""What is younger is left alone: it may belong to an upload of which the journal does not know."""
+
+_OURS = re.compile(rf"{PREFIX}[0-9a-f]{{32}}-")
+"""How the names of live shadows' files begin."""
+
+_DEFAULT_PURPOSES: dict[ProviderName, str] = {"kimi": "file-extract", "glm": "agent"}
+_COLUMNS = frozenset(field.name for field in fields(UploadRow))
+_PRIVATE_FILE = 0o600
+
+
+async def find_orphans(
+    settings: Settings, *, older_than: float = SAFE_SECONDS, sleep: Sleep = asyncio.sleep
+) -> tuple[list[Orphan], list[str]]:
+    """Look for orphans; changes nothing.
+
+    Args:
+        settings: where everything is.
+        older_than: what is younger than so many seconds is shown, and kept.
+        sleep: waits.
+
+    Returns:
+        The orphans, and what could not be looked at.
+
+    Raises:
+        ConfigurationError, JournalError, ServiceFailedError: journal or storage cannot be looked at.
+    """
+    async with services(settings, sleep=sleep) as at:
+        return await _Search(at, older_than).everywhere()
+
+
+async def remove_orphans(
+    settings: Settings, *, older_than: float = SAFE_SECONDS, sleep: Sleep = asyncio.sleep
+) -> tuple[list[Orphan], list[str]]:
+    """As `find_orphans`, and remove them, or mark their rows as deleted; one process of this machine at a time.
+
+    Raises:
+        AtWorkError: another process is removing orphans.
+        ConfigurationError, JournalError, ServiceFailedError: journal or storage cannot be looked at.
+    """
+    with _alone(settings):
+        async with services(settings, sleep=sleep) as at:
+            found, unknown = await _Search(at, older_than).everywhere()
+            return [await _removed(at, orphan) for orphan in found], unknown
+
+
+class _Search:
+    """A search. The lists come first, then the journal, then the rows: see `tools.recovery.look`."""
+
+    def __init__(self, at: Services, older_than: float) -> None:
+        self._at = at
+        self._older_than = older_than
+        self._unfinished: Sequence[Entry] = ()
+        self._rows: list[Mapping[str, Any]] = []
+        self._now = time.time()
+
+    async def everywhere(self) -> tuple[list[Orphan], list[str]]:
+        listings: dict[ProviderName, Listing | str] = {
+            name: await listing_of(account) for name, account in self._at.accounts.items()
+        }
+        objects: dict[ProviderName, list[Mapping[str, Any]]] = {
+            name: await self._at.place.objects(_folder(name)) for name in GATEWAYS
+        }
+        self._unfinished = await asyncio.to_thread(self._at.journal.unfinished)
+        self._rows = await self._at.place.all_rows()
+        found: list[Orphan] = []
+        for name, listing in listings.items():
+            if not isinstance(listing, str):
+                found += self._files(name, listing)
+                found += await self._stale_rows(name, listing, self._at.accounts[name])
+        for name, there in objects.items():
+            found += await self._objects(name, there)
+        return found, [told for told in listings.values() if isinstance(told, str)]
+
+    def _files(self, provider: ProviderName, listing: Listing) -> list[Orphan]:
+        with_row = {str(row["provider_file_id"]) for row in self._rows if row["provider"] == provider}
+        lag = listing.taken_at - self._now
+        return [
+            self._orphan(
+                OrphanKind.FILE,
+                provider,
+                name=str(file["id"]),
+                filename=str(file["filename"]),
+                created_at=float(file["created_at"]) - lag,
+                reason="no row names it",
+                kept_because=None if _OURS.match(str(file["filename"])) else "nothing proves that it is ours",
+            )
+            for file in listing.files
+            if file["id"] not in with_row
+        ]
+
+    async def _stale_rows(self, provider: ProviderName, listing: Listing, account: ProviderFiles) -> list[Orphan]:
+        listed = {str(file["id"]) for file in listing.files}
+        gone = [
+            row
+            for row in self._rows
+            if (row["provider"], row["upload_status"]) == (provider, "completed")
+            and row["provider_file_id"] not in listed
+        ]
+        there = await account.look([str(row["provider_file_id"]) for row in gone])  # a listing may lag
+        return [
+            self._orphan(
+                OrphanKind.ROW,
+                provider,
+                name=str(row["provider_file_id"]),
+                filename=str(row["filename"]),
+                created_at=_moment(row["created_at"], self._now),
+                reason=f"{account.label} does not have the file",
+            )
+            for row in gone
+            if row["provider_file_id"] not in there
+        ]
+
+    async def _objects(self, provider: ProviderName, there: Sequence[Mapping[str, Any]]) -> list[Orphan]:
+        found = []
+        for each in there:
+            path = str(each["path"])
+            if not await self._has_row(provider, path):
+                found.append(
+                    self._orphan(
+                        OrphanKind.OBJECT,
+                        provider,
+                        name=path,
+                        filename=PurePosixPath(path).name,
+                        created_at=float(each["created_at"]),
+                        reason="no row names it or its content",
+                    )
+                )
+        return found
+
+    async def _has_row(self, provider: ProviderName, path: str) -> bool:
+        """Whether a row is about this object, or its content: who shared another's upload was told of his own copy."""
+        described = await self._at.place.look(path)
+        return described is None or any(
+            row["supabase_file_id"] == described["id"]
+            or (row["provider"], row["sha256"]) == (provider, described.get("sha256"))
+            for row in self._rows
+        )
+
+    def _orphan(
+        self,
+        kind: OrphanKind,
+        provider: ProviderName,
+        *,
+        name: str,
+        filename: str,
+        created_at: float,
+        reason: str,
+        kept_because: str | None = None,
+    ) -> Orphan:
+        """An orphan, with the first of the reasons to leave it alone."""
+        if self._now - created_at < self._older_than:
+            kept_because = "it is too young"
+        elif any(_may_be_of(entry.intent, provider, filename) for entry in self._unfinished):
+            kept_because = "an upload of that name is not finished"
+        return Orphan(
+            kind=kind,
+            provider=provider,
+            name=name,
+            filename=filename,
+            created_at=created_at,
+            reason=reason,
+            kept_because=kept_because,
+        )
+
+
+async def _removed(at: Services, orphan: Orphan) -> Orphan:
+    if orphan.kept_because is not None:
+        return orphan
+    removals = {OrphanKind.FILE: _remove_file, OrphanKind.OBJECT: _remove_object, OrphanKind.ROW: _mark_row}
+    try:
+        refusal = await removals[orphan.kind](at, orphan)
+    except ToolsError as error:
+        return replace(orphan, trouble=str(error))
+    return replace(orphan, kept_because=refusal) if refusal else replace(orphan, done=True)
+
+
+async def _remove_file(at: Services, orphan: Orphan) -> str | None:
+    if await at.place.rows(orphan.provider, [orphan.name]):
+        return "a row names it by now"
+    await at.accounts[orphan.provider].remove(orphan.name)
+    return None
+
+
+async def _remove_object(at: Services, orphan: Orphan) -> str | None:
+    """Remove it while its content is claimed, so that no upload takes it for its copy meanwhile."""
+    described = await at.place.look(orphan.name)
+    if described is None:
+        return "it is gone by now"
+    if described.get("sha256") is None:
+        return "it does not say what it holds, as ours do"
+    claim = await claimed(at, _intent_about(at, orphan, described))
+    if claim is None:
+        return "an upload of this content is under way"
+    try:
+        if await at.place.rows_about(str(described["id"])):
+            return "a row names it by now"
+        await at.place.remove([orphan.name])
+    finally:
+        at.journal.close(claim, State.FAILED, Facts(error="a claim while an orphan was removed"))
+    return None
+
+
+def _intent_about(at: Services, orphan: Orphan, described: Mapping[str, Any]) -> Intent:
+    account = at.accounts.get(orphan.provider)
+    return Intent(
+        upload_id="",  # the claim has its own
+        provider=orphan.provider,
+        account="" if account is None else account.address,
+        purpose=_DEFAULT_PURPOSES[orphan.provider],
+        sha256=str(described["sha256"]),
+        filename=orphan.filename,
+        size=int(described["size"]),
+        path="",
+        side=UploadSide.LEGACY,
+        began_at=time.time(),
+    )
+
+
+async def _mark_row(at: Services, orphan: Orphan) -> str | None:
+    """Mark the row as deleted, so that the next upload of the content sends it again."""
+    for row in await at.place.rows(orphan.provider, [orphan.name]):
+        known = {name: value for name, value in row.items() if name in _COLUMNS}
+        await at.storage.record_upload_async(replace(UploadRow(**known), upload_status="deleted"))
+    return None
+
+
+def _folder(provider: ProviderName) -> str:
+    return f"{provider}-gateway"
+
+
+def _may_be_of(intent: Intent, provider: ProviderName, filename: str) -> bool:
+    """Whether a file or copy of that name may be this upload's; a copy may have a suffix before its extension."""
+    stem, suffix = PurePosixPath(intent.filename).stem, PurePosixPath(intent.filename).suffix
+    alike = filename == intent.filename or (filename.startswith(f"{stem}-") and filename.endswith(suffix))
+    return intent.provider == provider and alike
+
+
+def _moment(text: object, otherwise: float) -> float:
+    """Seconds since the epoch for ISO 8601; what cannot be read is as young as can be."""
+    try:
+        return datetime.fromisoformat(str(text)).timestamp()
+    except ValueError:
+        return otherwise
+
+
+@contextmanager
+def _alone(settings: Settings) -> Iterator[None]:
+    """Be the only process of this machine that removes orphans."""
+    path = settings.shim_home / "reconcile.lock"
+    make_private_folder(path.parent)
+    lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _PRIVATE_FILE)
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise AtWorkError(path) from error
+        yield
+    finally:
+        os.close(lock)
+
+
+def left(found: Collection[Orphan]) -> list[Orphan]:
+    """Those that are to be removed and are not."""
+    return [orphan for orphan in found if orphan.kept_because is None and not orphan.done]

@@ -1,0 +1,219 @@
+"""Fault switches: what can be made to go wrong, for whom, and how often."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, fields
+from enum import StrEnum
+from random import Random
+from typing import Any
+
+from tools.sandbox.errors import InvalidFaultError
+
+
+class ServiceName(StrEnum):
+    """The services that are stood in for."""
+
+    KIMI = "kimi"
+    GLM = "glm"
+    SUPABASE = "supabase"
+
+
+class FaultKind(StrEnum):
+    """What can go wrong.
+
+    Some kinds answer instead of the service, some cut the connection, some bend what the service does.
+    """
+
+    RATE_LIMITED = "rate_limited"  # 429; Kimi rate_limit_reached_error, GLM 1303
+    OVERLOADED = "overloaded"  # Kimi 429 engine_overloaded_error, GLM 429 1302, Supabase 503 SlowDown
+    QUOTA_EXCEEDED = "quota_exceeded"  # terminal 429; Kimi exceeded_current_quota_error, GLM 1113
+    SERVER_ERROR = "server_error"  # JSON, `status` (500)
+    GATEWAY_TIMEOUT = "gateway_timeout"  # 504 with an HTML page
+    ERROR_IN_SUCCESS = "error_in_success"  # GLM only: HTTP 200 with error 1305 in the body
+    RESET_MID_BODY = "reset_mid_body"  # RST after `after_bytes`, while the client still sends
+    STALL_MID_BODY = "stall_mid_body"  # reads `after_bytes`, then nothing more
+    DROP_AFTER_COMMIT = "drop_after_commit"  # carried out, then closed without an answer
+    HANG = "hang"  # the request is read in full and neither carried out nor answered
+    LATENCY = "latency"  # carried out at once, answered `seconds` later
+    SLOW_PARSING = "slow_parsing"  # an uploaded file stays unparsed for `seconds`
+    UNPARSED = "unparsed"  # the file asked about is shown as not parsed yet
+    PARSING_FAILS = "parsing_fails"  # an uploaded file ends as failed
+    CONTENT_AS_TEXT = "content_as_text"  # Kimi answers content as text/plain instead of JSON
+
+
+REFUSALS = frozenset(
+    {
+        FaultKind.RATE_LIMITED,
+        FaultKind.OVERLOADED,
+        FaultKind.QUOTA_EXCEEDED,
+        FaultKind.SERVER_ERROR,
+        FaultKind.GATEWAY_TIMEOUT,
+        FaultKind.ERROR_IN_SUCCESS,
+    }
+)
+"""Kinds that answer instead of the service: one request can draw only one of them."""
+
+_IMPOSSIBLE = {
+    ServiceName.KIMI: {FaultKind.ERROR_IN_SUCCESS},
+    ServiceName.GLM: {FaultKind.CONTENT_AS_TEXT},
+    ServiceName.SUPABASE: {
+        FaultKind.QUOTA_EXCEEDED,
+        FaultKind.ERROR_IN_SUCCESS,
+        FaultKind.SLOW_PARSING,
+        FaultKind.UNPARSED,
+        FaultKind.PARSING_FAILS,
+        FaultKind.CONTENT_AS_TEXT,
+    },
+}
+_LEAST_ERROR_STATUS, _LAST_ERROR_STATUS = 500, 599
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """One switch.
+
+    Attributes:
+        kind: what goes wrong.
+        service: whose requests are hit.
+        operation: which of them (`files.create`, `object.upload`, ...); None hits every one.
+        times: how many requests are hit before the switch is used up; None never ends.
+        probability: chance of each matching request to be hit.
+        seconds: for LATENCY and SLOW_PARSING.
+        retry_after: value of the `Retry-After` header in seconds; None sends no such header.
+        status: HTTP status of SERVER_ERROR.
+        after_bytes: for the MID_BODY kinds; at most half of an announced body, so that the client is still sending.
+    """
+
+    kind: FaultKind
+    service: ServiceName
+    operation: str | None = None
+    times: int | None = 1
+    probability: float = 1.0
+    seconds: float = 0.0
+    retry_after: int | None = None
+    status: int = 500
+    after_bytes: int = 64 * 1024
+
+    def __post_init__(self) -> None:
+        if self.kind in _IMPOSSIBLE[self.service]:
+            raise InvalidFaultError(f"{self.service} has no fault {self.kind}")
+        if self.times is not None and self.times < 1:
+            raise InvalidFaultError("times must be at least 1, or null for no end")
+        if not 0.0 <= self.probability <= 1.0:
+            raise InvalidFaultError("probability must lie between 0 and 1")
+        if not 0.0 <= self.seconds < math.inf:
+            raise InvalidFaultError("seconds must be a finite number of at least 0")
+        if not _LEAST_ERROR_STATUS <= self.status <= _LAST_ERROR_STATUS:
+            raise InvalidFaultError("status must lie between 500 and 599")
+        if self.after_bytes < 0 or (self.retry_after is not None and self.retry_after < 0):
+            raise InvalidFaultError("after_bytes and retry_after must not be negative")
+
+    @classmethod
+    def from_json(cls, value: object) -> Fault:
+        """Read a fault as `to_json` writes it.
+
+        Raises:
+            InvalidFaultError: a field is unknown, missing or of the wrong type.
+        """
+        if not isinstance(value, Mapping):
+            raise InvalidFaultError("a fault is an object with kind and service")
+        unknown = set(value) - {field.name for field in fields(cls)}
+        if unknown:
+            raise InvalidFaultError(f"unknown: {', '.join(sorted(map(str, unknown)))}")
+        if missing := {"kind", "service"} - set(value):
+            raise InvalidFaultError(f"missing: {', '.join(sorted(missing))}")
+        try:
+            enums = {"kind": FaultKind(value["kind"]), "service": ServiceName(value["service"])}
+            return cls(**{**value, **enums})
+        except (TypeError, ValueError) as invalid:
+            raise InvalidFaultError(str(invalid)) from None
+
+    def to_json(self) -> dict[str, Any]:
+        """The fault as plain data."""
+        return asdict(self)
+
+    def matches(self, service: ServiceName, operation: str) -> bool:
+        """Whether a request of this kind can be hit."""
+        return self.service is service and self.operation in (None, operation)
+
+
+class Plan:
+    """What befalls one request."""
+
+    def __init__(self, faults: Iterable[Fault] = ()) -> None:
+        self._by_kind = {fault.kind: fault for fault in faults}
+
+    def get(self, kind: FaultKind) -> Fault | None:
+        """The fault of this kind, if it was drawn."""
+        return self._by_kind.get(kind)
+
+    def __contains__(self, kind: FaultKind) -> bool:
+        return kind in self._by_kind
+
+    def seconds(self, kind: FaultKind) -> float:
+        """How long this kind of fault lasts here; 0 when it was not drawn."""
+        fault = self._by_kind.get(kind)
+        return fault.seconds if fault else 0.0
+
+    @property
+    def refusal(self) -> Fault | None:
+        """The fault that answers instead of the service."""
+        return next((fault for kind, fault in self._by_kind.items() if kind in REFUSALS), None)
+
+    @property
+    def cut(self) -> Fault | None:
+        """The fault that strikes while the body arrives."""
+        return self.get(FaultKind.RESET_MID_BODY) or self.get(FaultKind.STALL_MID_BODY)
+
+    @property
+    def kinds(self) -> list[str]:
+        """Names of the faults, for the request log."""
+        return [str(kind) for kind in self._by_kind]
+
+
+@dataclass(slots=True)
+class _Switch:
+    fault: Fault
+    left: int | None
+
+
+class FaultBoard:
+    """The switches that are on, in the order in which they were set."""
+
+    def __init__(self, random: Random) -> None:
+        self._random = random
+        self._switches: list[_Switch] = []
+
+    def add(self, fault: Fault) -> None:
+        """Set one more switch."""
+        self._switches.append(_Switch(fault, fault.times))
+
+    def clear(self) -> None:
+        """Set all switches off."""
+        self._switches.clear()
+
+    def draw(self, service: ServiceName, operation: str) -> Plan:
+        """Decide what befalls one request, and use up the switches that hit it."""
+        drawn: list[Fault] = []
+        for switch in self._switches:
+            fault = switch.fault
+            if fault.matches(service, operation) and not _excluded(fault, drawn) and self._hits(fault):
+                drawn.append(fault)
+                switch.left = None if switch.left is None else switch.left - 1
+        self._switches = [switch for switch in self._switches if switch.left != 0]
+        return Plan(drawn)
+
+    def to_json(self) -> list[dict[str, Any]]:
+        """The switches, `times` being what is left of each."""
+        return [{**switch.fault.to_json(), "times": switch.left} for switch in self._switches]
+
+    def _hits(self, fault: Fault) -> bool:
+        return fault.probability >= 1.0 or self._random.random() < fault.probability
+
+
+def _excluded(fault: Fault, drawn: list[Fault]) -> bool:
+    if fault.kind in REFUSALS:
+        return any(other.kind in REFUSALS for other in drawn)
+    return any(other.kind is fault.kind for other in drawn)

@@ -1,0 +1,201 @@
+"""Reads back what a run has made, and says it in a way in which two runs can be compared."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+
+from tools.recovery.asking import Digest
+from tools.recovery.places import Described, Place
+from tools.recovery.provider_files import PARSING_SECONDS, ProviderFiles
+from tools.shadowing.marks import Marked
+from tools.shadowing.trial_errors import NoListingError
+from tools.storage.keys import candidate_paths
+from tools.storage.port import UploadRow
+
+_FILE_FIELDS = ("bytes", "purpose", "status", "status_details")
+_ROW_FIELDS = (
+    "provider",
+    "sha256",
+    "filename",
+    "file_size_bytes",
+    "upload_status",
+    "upload_method",
+    "error_message",
+    "last_used",
+)
+_OWN_FILE = "(its file at the provider)"
+_OWN_OBJECT = "(its stored object)"
+_MOVES = frozenset({"status", "status_details"})
+"""What changes of a file by itself: the provider reads it after the upload."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Things:
+    """What a run has made, as the services show it.
+
+    Attributes:
+        files: by their ids; None if the provider does not say.
+        objects: by their paths.
+        rows: of these files.
+    """
+
+    files: Mapping[str, Described] | None
+    objects: Mapping[str, Described]
+    rows: Sequence[Described]
+
+    def changed(self, later: Things) -> list[str]:
+        """The names of what is not there any more as it was; files only if the provider says both times."""
+        with_files = self.files is not None and later.files is not None
+        before, after = _lasting(self, with_files=with_files), _lasting(later, with_files=with_files)
+        return sorted(name for name, was in before.items() if after.get(name) != was)
+
+    def own_ids(self, ids: Collection[str]) -> dict[str, str]:
+        """The ids of what is really there, and how they are written in a comparison."""
+        files = {file_id: _OWN_FILE for file_id in ids if self.files is None or file_id in self.files}
+        return files | {str(each["id"]): _OWN_OBJECT for each in self.objects.values()}
+
+
+@dataclass(slots=True)
+class Reading:
+    """The facts of one side, and what of it could not be had."""
+
+    facts: dict[str, object] = field(default_factory=dict)
+    missing: list[str] = field(default_factory=list)
+
+
+class Reader:
+    """Reads back what is at one provider and in one storage.
+
+    Args:
+        files: the provider.
+        place: the storage.
+        folder: where in the storage the files of this provider are.
+        marked: what is uploaded.
+    """
+
+    def __init__(self, files: ProviderFiles, place: Place, folder: str, marked: Marked) -> None:
+        self._files = files
+        self._place = place
+        self._folder = folder
+        self._marked = marked
+
+    async def of_primary(self, ids: Collection[str], paths: Collection[str]) -> Things:
+        """What the primary has made, by the ids and paths of its exchanges.
+
+        Raises:
+            ServiceFailedError: a service does not say.
+        """
+        objects: dict[str, Described] = {}
+        for wanted in paths:
+            for path, sha256 in self._possible(wanted):
+                described = await self._place.look(path)
+                if described is not None and sha256 in (None, described["sha256"]):
+                    objects[path] = described
+        return await self._things(ids, objects)
+
+    async def of_trial(self, ids: Collection[str]) -> Things:
+        """What the trial has made: by the ids of its exchanges, and whatever is marked.
+
+        Raises:
+            ServiceFailedError: a service does not say.
+        """
+        objects: dict[str, Described] = {}
+        for path in await self._place.marked(self._folder, self._marked.mark):
+            described = await self._place.look(path)
+            if described is not None:
+                objects[path] = described
+        return await self._things(ids, objects)
+
+    async def _things(self, ids: Collection[str], objects: Mapping[str, Described]) -> Things:
+        try:
+            files = await self._files.look(ids, patience=PARSING_SECONDS)
+        except NoListingError:
+            files = None
+        return Things(files=files, objects=objects, rows=await self._place.rows(self._files.name, ids))
+
+    async def facts(self, things: Things, ids: Collection[str], asked: Mapping[str, UploadRow]) -> Reading:
+        """What of the things has to be the same on both sides.
+
+        Args:
+            things: as they were found.
+            ids: of the files that were made; one of them that is not there is a difference.
+            asked: the rows that the trial wrote, which the table has with another status.
+
+        Raises:
+            ServiceFailedError: a service does not say.
+        """
+        reading = Reading()
+        own = things.own_ids(ids)
+        reading.facts = {
+            "files": _sorted([await self._file(file_id, things, reading) for file_id in ids]),
+            "objects": _sorted([await self._object(path, told) for path, told in things.objects.items()]),
+            "rows": _sorted([self._row(row, own, asked) for row in things.rows]),
+        }
+        return reading
+
+    async def _file(self, file_id: str, things: Things, reading: Reading) -> object:
+        if things.files is None:
+            reading.missing.append(f"the files at {self._files.label}, which does not list them")
+            return "(made)"
+        described = things.files.get(file_id)
+        if described is None:
+            return "(not there)"
+        text = await self._files.text_of(file_id, self._marked.mark)  # only a shadow's text has the mark in it
+        if isinstance(text, str):
+            reading.missing.append(text)
+        return {
+            "name": self._marked.plain(str(described.get("filename"))),
+            **{name: described.get(name) for name in _FILE_FIELDS},
+            "text": asdict(text) if isinstance(text, Digest) else "(not compared)",
+        }
+
+    async def _object(self, path: str, described: Described) -> object:
+        content = await self._place.digest_of(path)
+        return {
+            "path": self._path_without_suffix(path),
+            "content": None if content is None else asdict(content),
+            **{name: self._marked.plainly(value) for name, value in self._place.compared(described).items()},
+        }
+
+    def _row(self, row: Described, own: Mapping[str, str], asked: Mapping[str, UploadRow]) -> object:
+        fact = {name: self._marked.plainly(row.get(name)) for name in _ROW_FIELDS}
+        wish = asked.get(str(row.get("provider_file_id")))
+        if wish is not None:
+            fact["upload_status"] = wish.upload_status
+        for name in ("provider_file_id", "supabase_file_id"):
+            fact[name] = own.get(str(row.get(name)), row.get(name))
+        return fact
+
+    def _possible(self, path: str) -> list[tuple[str, str | None]]:
+        """Where the storage may have put what was to be stored at `path`, and the hash of what must be there."""
+        hashes = self._marked.contents.get(path.rpartition("/")[2])
+        if not hashes:
+            return [(path, None)]
+        return [(each, sha256) for sha256 in sorted(hashes) for each in candidate_paths(path, sha256)]
+
+    def _path_without_suffix(self, path: str) -> str:
+        """The path that was asked for, where the storage has put part of the hash into the name."""
+        plain = self._marked.plain(path)
+        for name, hashes in self._marked.contents.items():
+            wanted = [f"{self._folder}/{name}", f"{self._folder}/{self._marked.mark}{name}"]
+            if any(path in candidate_paths(each, sha256) for each in wanted for sha256 in hashes):
+                return f"{self._folder}/{name}"
+        return plain
+
+
+def _sorted(facts: list[object]) -> list[object]:
+    """Files that are uploaded at once are made in any order."""
+    return sorted(facts, key=repr)
+
+
+def _lasting(things: Things, *, with_files: bool) -> dict[str, object]:
+    files = things.files or {} if with_files else {}
+    return {
+        **{
+            f"the file {file_id}": {name: value for name, value in described.items() if name not in _MOVES}
+            for file_id, described in files.items()
+        },
+        **{f"the object {path}": dict(described) for path, described in things.objects.items()},
+        **{f"the row of {row.get('provider_file_id')}": dict(row) for row in things.rows},
+    }

@@ -1,0 +1,204 @@
+"""Storage in a rehearsal: takes objects in whichever way they come, and answers what the primary was answered.
+
+The primary may have been answered in another protocol than the rehearsed side speaks; then the answer is translated.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from http import HTTPStatus
+
+from aiohttp import BodyPartReader, MultipartReader, hdrs, web
+
+from shim.http.exchanges import Exchange
+from tools.shadowing.answers import AnswerBook
+from tools.shadowing.facts import PIECE_BYTES, credential_labels, digest_of, file_name, read_field
+from tools.shadowing.objects import (
+    RESUMABLE,
+    SERVICE,
+    Fact,
+    ObjectFacts,
+    Place,
+    announcement,
+    described_by_announcement,
+    described_by_form,
+    described_by_headers,
+)
+from tools.shadowing.pieces import RefusedError, Upload, Uploads
+from tools.shadowing.replies import repeated, repeated_in_tus
+from tools.shadowing.services import Target
+
+STORED_PIECE_BYTES = 6 * 1024 * 1024
+"""What Storage wants every piece but the last to measure
+(https://supabase.com/docs/guides/storage/uploads/resumable-uploads)."""
+
+_TUS = {"Tus-Resumable": "1.0.0"}
+_NOT_FOUND = {"statusCode": "404", "error": "not_found", "message": "Object not found"}
+
+
+class RehearsedStorage:
+    """Storage for one rehearsal."""
+
+    def __init__(self, answers: AnswerBook, credentials: Mapping[str, str], seen: list[Fact]) -> None:
+        self._answers = answers
+        self._credentials = credentials
+        self._facts = ObjectFacts(seen)
+        self._uploads = Uploads()
+        self._refused: dict[Place, tuple[Fact, Exchange | None]] = {}
+        self._stored: dict[Place, Upload] = {}
+
+    async def answer(self, request: web.Request, target: Target) -> web.Response | None:
+        """Carry out a request about objects; None if it is about something else."""
+        if target.service == SERVICE and target.path.startswith(RESUMABLE):
+            try:
+                return await self._resumable(request, target)
+            except RefusedError as refused:
+                return web.Response(status=refused.status, text=refused.message, headers=_TUS)
+        if (place := Place.stored_at(target)) is not None:
+            return await self._store(request, target, place)
+        if (place := Place.looked_at(target)) is not None:
+            return self._look(target, place)
+        return None
+
+    async def _store(self, request: web.Request, target: Target, place: Place) -> web.Response:
+        """An object that comes in one request."""
+        fact = self._begun(request, place)
+        if request.content_type.startswith("multipart/"):
+            length, sha256 = await _read_form(request, fact)
+        else:
+            fact |= described_by_headers(request.headers)
+            length, sha256 = await digest_of(request.content.read)
+        answer = self._answer_to(place, target.method)
+        if _succeeded(answer):
+            self._facts.stored(fact, length=length, sha256=sha256)
+        else:
+            self._facts.refused(fact, length=length, recorded=answer is not None)
+        return repeated(answer)
+
+    async def _resumable(self, request: web.Request, target: Target) -> web.Response:
+        """A request about an object that comes in pieces."""
+        name = target.path.removeprefix(RESUMABLE).strip("/")
+        if target.method == "POST" and not name:
+            return self._announced(request)
+        upload = self._uploads.get(name)
+        self._claim(upload.fact, request)
+        match target.method:
+            case "PATCH":
+                offset, length = _number(request, "Upload-Offset"), _number(request, hdrs.CONTENT_LENGTH)
+                with upload.receiving(offset, length):
+                    if length != STORED_PIECE_BYTES and offset + length < upload.length:
+                        wanted = f"a piece must have {STORED_PIECE_BYTES} bytes, or be the last"
+                        raise RefusedError(HTTPStatus.BAD_REQUEST, wanted)
+                    while data := await request.content.read(PIECE_BYTES):
+                        upload.add(data)
+                if upload.is_complete:
+                    self._completed(self._uploads.end(name))
+                return web.Response(status=204, headers=_TUS | {"Upload-Offset": str(upload.received)})
+            case "HEAD":
+                told = {"Upload-Offset": str(upload.received), "Upload-Length": str(upload.length)}
+                return web.Response(headers=_TUS | told)
+            case "DELETE":
+                self._uploads.end(name)
+                return web.Response(status=204, headers=_TUS)
+        raise RefusedError(HTTPStatus.METHOD_NOT_ALLOWED, "Method not allowed")
+
+    def _announced(self, request: web.Request) -> web.Response:
+        announced = announcement(request.headers.get("Upload-Metadata", ""))
+        place = Place(announced.get("bucketName", ""), announced.get("objectName", ""))
+        length = _number(request, "Upload-Length")
+        answer = self._answer_to(place)
+        fact = self._begun(request, place)
+        fact |= described_by_announcement(announced)
+        if answer is None or not _succeeded(answer):
+            self._facts.refused(fact, length=length, recorded=answer is not None)
+            self._refused[place] = (fact, answer)
+            return repeated_in_tus(answer)
+        upload = Upload(place=place, length=length, fact=fact, answer=answer)
+        name = self._uploads.begin(upload)
+        if upload.is_complete:
+            self._completed(self._uploads.end(name))
+        location = str(request.url.with_query(None) / name)
+        return web.Response(status=201, headers=_TUS | {"Location": location})
+
+    def _completed(self, upload: Upload) -> None:
+        self._stored[upload.place] = upload
+        self._facts.stored(upload.fact, length=upload.length, sha256=upload.sha256)
+
+    def _look(self, target: Target, place: Place) -> web.Response:
+        """Looking changes nothing and is no fact: an upload in pieces asks for the id that a form is answered with."""
+        upload = self._stored.get(place)
+        object_id = None if upload is None else _object_id(upload.answer)
+        if upload is not None and object_id is not None:
+            document = {"id": object_id, "name": place.path, "bucket_id": place.bucket, "size": upload.length}
+            return web.json_response(document | {"metadata": upload.fact["metadata"]})
+        answer = self._answers.take(target)
+        return web.json_response(_NOT_FOUND, status=400) if answer is None else repeated(answer)
+
+    def _answer_to(self, place: Place, method: str = "POST") -> Exchange | None:
+        """What the primary was answered when it stored this object.
+
+        Who was refused before a byte was sent may ask again, or in another way; that is the same refusal, and one fact.
+        """
+        answer = self._answers.take(place.storing(method))
+        if answer is None and place in self._refused:
+            fact, answer = self._refused.pop(place)
+            self._facts.forget(fact)
+        return answer
+
+    def _begun(self, request: web.Request, place: Place) -> Fact:
+        fact = self._facts.begun(place)
+        fact["credentials"] = credential_labels(request.headers, self._credentials)
+        fact["upsert"] = False
+        self._claim(fact, request)
+        return fact
+
+    def _claim(self, fact: Fact, request: web.Request) -> None:
+        """Take note of what every request of an upload says: one that may replace is enough to replace."""
+        if request.headers.get("x-upsert", "").lower() == "true":
+            fact["upsert"] = True
+        labels = credential_labels(request.headers, self._credentials)
+        if labels != fact["credentials"]:
+            fact["other_credentials"] = labels
+
+
+async def _read_form(request: web.Request, fact: Fact) -> tuple[int, str]:
+    """Length and digest of a form's file; what the form says of it becomes part of the fact."""
+    fields: dict[str, str] = {}
+    file_type: str | None = None
+    length, sha256 = 0, ""
+    reader: MultipartReader = await request.multipart()
+    while (part := await reader.next()) is not None:
+        if not isinstance(part, BodyPartReader):
+            fields["(nested multipart)"] = ""
+        elif file_name(part) is None:
+            fields[part.name or ""] = await read_field(part)
+        else:
+            file_type = part.headers.get(hdrs.CONTENT_TYPE)
+            length, sha256 = await digest_of(part.read_chunk)
+    fact |= described_by_form(fields, file_type)
+    return length, sha256
+
+
+def _succeeded(answer: Exchange | None) -> bool:
+    return (
+        answer is not None
+        and answer.status is not None
+        and HTTPStatus.OK <= answer.status < HTTPStatus.MULTIPLE_CHOICES
+    )
+
+
+def _object_id(answer: Exchange) -> str | None:
+    try:
+        document = json.loads(answer.body)
+    except ValueError:
+        return None
+    found = document.get("Id") if isinstance(document, dict) else None
+    return found if isinstance(found, str) else None
+
+
+def _number(request: web.Request, header: str) -> int:
+    text = request.headers.get(header, "")
+    if not (text.isascii() and text.isdigit()):
+        raise RefusedError(HTTPStatus.BAD_REQUEST, f"{header} must be a number of bytes")
+    return int(text)
