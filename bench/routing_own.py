@@ -27,7 +27,7 @@ from bench.routing_telemetry import (
     tracer_of,
 )
 from flags import SHADOW_SUFFIX, UnleashRouter
-from flags.client import MemoryCache
+from flags.server import MemoryCache
 from migration import Ledger, Migration, Observer, Runtime, Shim, migrate
 from observability import Telemetry
 

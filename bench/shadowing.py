@@ -13,7 +13,7 @@ from bench.harness import Contender, Goal, Job, Row, Scale
 from bench.ratios import percentile
 from bench.uploading import upload_row
 from shim.application import Installation, flag_admin, running
-from tools.demo.steering import Steering, create_flags
+from tools.demo.load import Steering, create_flags
 from tools.providers.kimi import kimi_files
 from tools.settings import get_settings
 from tools.storage.local import LocalStorage

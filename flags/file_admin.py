@@ -25,7 +25,7 @@ from flags.admin import (
 )
 from flags.definitions import MAX_BYTES, Json, parse_definitions
 from flags.errors import FlagDefinitionsError, FlagFileError, FlagNotFoundError
-from flags.file_source import read_flags_file
+from flags.source import read_flags_file
 from migration.guard import Exposure
 
 _LOCK_SECONDS = 5.0

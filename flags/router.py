@@ -16,10 +16,9 @@ from UnleashClient.utils import normalized_hash
 
 from flags.definitions import BUCKET, BUCKETS, INSTANCE
 from flags.errors import FlagError, FlagsStaleError
-from flags.file_source import FileSource
-from flags.server_source import ServerSource
+from flags.server import ServerSource
 from flags.snapshot import Evaluation
-from flags.source import Freshness, Source, uptime
+from flags.source import FileSource, Freshness, Source, uptime
 from migration import Call, Decision, Reason, Side
 
 SHADOW_SUFFIX = ".shadow"

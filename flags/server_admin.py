@@ -29,7 +29,7 @@ from flags.admin import (
     without_reason,
 )
 from flags.errors import FlagNotFoundError, FlagServerError
-from flags.server_source import api_address
+from flags.server import api_address
 from migration.guard import Exposure
 
 MAX_ANSWER_BYTES = 16 * 1024 * 1024

@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from flags.definitions import Json, Rule, parse_definitions, read_rule
-from flags.engine import Context, Engine
 from flags.errors import FlagDefinitionsError, FlagNotFoundError
-from flags.odds import Odds
+from flags.probability import Context, Engine, Odds
 from migration import Reason
 
 
@@ -18,7 +17,7 @@ class Evaluation:
 
     Attributes:
         enabled: whether the flag is on for this call.
-        probability: how probable that was, 0..1 (see `flags.odds`).
+        probability: how probable that was, 0..1 (see `flags.probability`).
         reason: why.
         version: fingerprint of the definition, or None if there is none.
         error: type name of what is wrong with the flag.

@@ -32,24 +32,25 @@ from migration.model.model import (
     Outcome,
     Reason,
     Role,
+    ShadowMode,
     Side,
+    Stage,
+    StageFlags,
     Verdict,
+    flags_of,
+    stage_of,
 )
 from migration.model.ports import Live, LiveWitness, Made, Observer, Rehearsal, Replay, Router, Trial, Witness
-from migration.model.stages import ShadowMode, Stage, StageFlags, flags_of, stage_of
 from migration.model.taxonomy import CauseOr, ErrorKind, Rule, Taxonomy, kind_of_status, ran_out
-from migration.routing.bound import BoundShim
 from migration.routing.install import BypassWarning, install, migrate, uninstall
-from migration.routing.runtime import AlwaysLegacy, Runtime, current_runtime, use_runtime
-from migration.routing.shim import Shim
-from migration.running.blocking import call_blocking
+from migration.routing.runtime import AlwaysLegacy, Runtime, call_blocking, current_runtime, use_runtime
+from migration.routing.shim import BoundShim, Shim
 from migration.running.callsites import calling_site
 from migration.running.loop import BackgroundLoop
-from migration.shadow.budget import ShadowLimits
+from migration.shadow.admission import ShadowLimits
 from migration.shadow.noise import FieldNoise, FieldVerdict, NoiseBook, NoiseReport, noise_report
 from migration.shadow.undo_journal import Intent, JournalLimits, State, UndoJournal
-from migration.store.ledger import Ledger
-from migration.store.ledger_causes import (
+from migration.store.causes import (
     MISMATCHES,
     NOT_COMPARED,
     ONE_SIDED,
@@ -60,7 +61,8 @@ from migration.store.ledger_causes import (
     generalised,
     symptoms,
 )
-from migration.store.ledger_read import LedgerReader, Losses, SideTotals, Standing
+from migration.store.ledger import Ledger
+from migration.store.ledger_reader import LedgerReader, Losses, SideTotals, Standing
 from migration.store.ledger_row import RecordedComparison, SeenCaller
 
 __all__ = [

@@ -2,11 +2,39 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from typing import Final
 
+from opentelemetry.context import Context
+from opentelemetry.trace import Link, SpanContext, get_current_span
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
 from migration import Call, Decision, Reason, Role, Side
-from observability.names import Attribute, Implementation
+from observability.names import OTHER, Attribute, Implementation
+
+_PROPAGATOR: Final = TraceContextTextMapPropagator()
+
+
+def to_traceparent(context: SpanContext) -> str | None:
+    """Return the `traceparent` of a span, or None if it belongs to no trace."""
+    if not context.is_valid:
+        return None
+    return f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"
+
+
+def to_context(traceparent: str | None) -> Context:
+    """Return a context in which the span that `traceparent` names is the current one; empty if it names none."""
+    return _PROPAGATOR.extract({"traceparent": traceparent}, context=Context()) if traceparent else Context()
+
+
+def to_links(traceparent: str | None) -> list[Link]:
+    """Return a link to the span that `traceparent` names; none if it names none."""
+    context = get_current_span(to_context(traceparent)).get_span_context()
+    return [Link(context)] if context.is_valid else []
+
+
+# Translates the core's words into attributes.
 
 # Plain text: to read a member of an enum takes 0.1 µs, and a call needs forty of them.
 IMPLEMENTATION: Final = Attribute.IMPLEMENTATION.value
@@ -69,3 +97,33 @@ def flag_attributes(call: Call, decision: Decision) -> dict[str, str | float]:
     if decision.error:
         attributes[_ERROR_TYPE] = decision.error
     return attributes
+
+
+# Keeps the number of distinct attribute values, and so the memory for metrics, within bounds.
+
+DEFAULT_LIMIT: Final = 50
+
+
+class BoundedValues:
+    """Lets the first `limit` distinct values of an attribute through and calls all others `_OTHER`.
+
+    The SDK keeps one time series for every combination of values it has ever seen and has no limit of its own.
+    A value that was let through once stays itself, so no series changes its meaning.
+    """
+
+    __slots__ = ("_limit", "_lock", "_seen")
+
+    def __init__(self, limit: int = DEFAULT_LIMIT) -> None:
+        self._limit = limit
+        self._lock = threading.Lock()
+        self._seen: set[str] = set()
+
+    def __call__(self, value: str) -> str:
+        """Return `value`, or `_OTHER` if too many others came before it."""
+        if value in self._seen:
+            return value
+        with self._lock:
+            if value not in self._seen and len(self._seen) >= self._limit:
+                return OTHER
+            self._seen.add(value)
+            return value

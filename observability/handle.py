@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import atexit
+import contextvars
 import logging
 import os
 import threading
@@ -19,8 +21,8 @@ from opentelemetry.sdk.metrics import MeterProvider as SdkMeterProvider
 
 from observability.config import read_environment
 from observability.pipeline import Pipeline, Plan, build_pipeline
-from observability.recent import KeepSpans
 from observability.sources import Sources
+from observability.spans import KeepSpans
 
 if TYPE_CHECKING:
     from observability.testing import Capture
@@ -194,3 +196,32 @@ def _contained(action: Callable[[], object]) -> None:
         action()
     except Exception as error:  # noqa: BLE001  # the SDK raises bare Exception; a shutdown must go on
         _logger.warning("telemetry could not be shut down cleanly: %s", type(error).__name__)
+
+
+# Measures the delay of an event loop: how late it wakes a sleeper.
+
+DEFAULT_INTERVAL: Final = 0.1
+
+
+async def watch_loop_delay(record: Callable[[float], object], *, interval: float = DEFAULT_INTERVAL) -> None:
+    """Measure, until cancelled, how much later than asked the running loop wakes a sleeper.
+
+    Args:
+        record: is given each delay in seconds.
+        interval: seconds between two measurements.
+    """
+    loop = asyncio.get_running_loop()
+    while True:
+        due = loop.time() + interval
+        await asyncio.sleep(interval)
+        record(max(0.0, loop.time() - due))
+
+
+def start_loop_watch(record: Callable[[float], object], *, interval: float = DEFAULT_INTERVAL) -> asyncio.Task[None]:
+    """Start `watch_loop_delay` on the running loop, outside of whatever trace the caller is in.
+
+    The task lives as long as the loop; in the caller's context it would keep the caller's span as its parent for
+    ever. Keep a reference to the task, and cancel it to stop.
+    """
+    watch = watch_loop_delay(record, interval=interval)
+    return asyncio.get_running_loop().create_task(watch, name="loop-delay-watch", context=contextvars.Context())

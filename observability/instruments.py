@@ -11,8 +11,7 @@ import psutil
 from opentelemetry.metrics import CallbackOptions, Meter, Observation
 
 from migration import Decision, Role, Side
-from observability.attributes import IMPLEMENTATION, IMPLEMENTATIONS, run_attributes
-from observability.bounded import BoundedValues
+from observability.attributes import IMPLEMENTATION, IMPLEMENTATIONS, BoundedValues, run_attributes
 from observability.names import Attribute, Metric, Unit
 from observability.sources import Sources, observe_sources
 

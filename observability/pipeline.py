@@ -18,14 +18,18 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExport
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, Sampler
 from opentelemetry.trace import NoOpTracerProvider, Tracer, TracerProvider
 
-from observability.console import one_line
+from observability.exporters import (
+    Gate,
+    GatedLogExporter,
+    GatedMetricExporter,
+    GatedSpanExporter,
+    PrometheusEndpoint,
+    quieten_exporters,
+)
 from observability.instruments import Instruments
 from observability.names import SCOPE, Attribute
-from observability.otlp import Gate, GatedLogExporter, GatedMetricExporter, GatedSpanExporter
-from observability.prometheus import PrometheusEndpoint
-from observability.quiet import quieten_exporters
-from observability.recent import DELAY_MILLISECONDS, QUEUE_SIZE, KeepingExporter, KeepSpans, few_traces
 from observability.sources import Sources
+from observability.spans import DELAY_MILLISECONDS, QUEUE_SIZE, KeepingExporter, KeepSpans, few_traces, one_line
 
 if TYPE_CHECKING:
     from observability.config import EnvironmentConfig

@@ -9,7 +9,7 @@ from typing import Protocol
 from opentelemetry.metrics import CallbackOptions, Meter, Observation
 
 from migration.guard import GuardFigures
-from observability.bounded import BoundedValues
+from observability.attributes import BoundedValues
 from observability.names import Attribute, Metric, Unit
 
 

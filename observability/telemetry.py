@@ -1,18 +1,162 @@
-"""What OpenTelemetry is told about migrated calls."""
+"""One call, or one run of a side, under observation."""
 
 from __future__ import annotations
 
+import time
 from contextlib import AbstractContextManager, nullcontext
-from typing import Final
+from types import TracebackType
+from typing import TYPE_CHECKING, Final
 
+from opentelemetry import context as otel_context
 from opentelemetry._logs import SeverityNumber
+from opentelemetry.context import Context
+from opentelemetry.trace import Span, StatusCode, set_span_in_context
 
-from migration import MISMATCHES, NOT_COMPARED, Comparison, Notice, Operation, Verdict, symptoms
+from migration import MISMATCHES, NOT_COMPARED, Comparison, Notice, Operation, Role, Side, Verdict, symptoms
+from observability.attributes import (
+    IMPLEMENTATION,
+    IMPLEMENTATIONS,
+    call_attributes,
+    fact_attributes,
+    flag_attributes,
+    run_attributes,
+    to_context,
+    to_links,
+    to_traceparent,
+)
 from observability.handle import TelemetryHandle
 from observability.instruments import Labels
 from observability.names import Attribute, Event
-from observability.operation import ObservedOperation
-from observability.traceparent import to_context
+
+if TYPE_CHECKING:
+    from contextvars import Token
+
+    from observability.instruments import Labels
+    from observability.pipeline import Pipeline
+
+# read once, as in `_attributes`
+_EVALUATION: Final = Event.FLAG_EVALUATION.value
+_ERROR_KIND: Final = Attribute.ERROR_KIND.value
+_ERROR_TYPE: Final = Attribute.ERROR_TYPE.value
+_FILE_SIZE: Final = Attribute.FILE_SIZE.value
+_PROVIDER: Final = Attribute.PROVIDER.value
+_SHADOW: Final = Role.SHADOW
+
+
+class ObservedOperation:
+    """Surrounds an operation with a span that is the current one meanwhile, and measures runs of a side."""
+
+    __slots__ = ("_facts", "_labels", "_operation", "_pipeline", "_span", "_started", "_token")
+
+    def __init__(self, pipeline: Pipeline, operation: Operation) -> None:
+        self._pipeline = pipeline
+        self._operation = operation
+        self._facts = fact_attributes(operation.call)
+        self._labels: Labels = {}
+        self._span: Span
+        self._started: float
+        self._token: Token[Context]
+
+    def __enter__(self) -> None:
+        self._started = time.perf_counter()
+        outside = otel_context.get_current()
+        self._span = self._start_span(outside)
+        self._operation.trace = to_traceparent(self._span.get_span_context())
+        inside = set_span_in_context(self._span, outside)
+        if self._operation.side is None:
+            self._emit_evaluation(inside)
+        else:
+            self._count_in(self._operation.side)
+        self._token = otel_context.attach(inside)  # last: what fails before it leaves the caller's context alone
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        error_type = self._error_type(kind)
+        try:
+            if self._operation.side is None:
+                self._measure_call()
+            else:
+                self._measure_run(error_type)
+        finally:
+            otel_context.detach(self._token)
+            self._end_span(error_type)
+
+    # the span
+
+    def _start_span(self, outside: Context) -> Span:
+        operation = self._operation
+        name, side = operation.call.migration, operation.side
+        if side is not None:
+            name = f"{name} {IMPLEMENTATIONS[side]}"
+        attributes = self._span_attributes() if self._pipeline.records_spans else None
+        tracer = self._pipeline.tracer
+        if operation.role is _SHADOW:
+            return tracer.start_span(name, context=Context(), attributes=attributes, links=to_links(operation.link))
+        return tracer.start_span(name, context=outside, attributes=attributes)
+
+    def _span_attributes(self) -> dict[str, str | int]:
+        operation, side = self._operation, self._operation.side
+        if side is not None:
+            return self._facts | run_attributes(side, operation.role)
+        decision = operation.decision
+        return self._facts | run_attributes(decision.serve, operation.role) | call_attributes(operation.call, decision)
+
+    def _end_span(self, error_type: str | None) -> None:
+        outcome = self._operation.outcome
+        if self._span.is_recording():
+            if outcome is not None and outcome.side is not (self._operation.side or self._operation.decision.serve):
+                self._span.set_attribute(IMPLEMENTATION, IMPLEMENTATIONS[outcome.side])  # after a fallback
+            if error_type is not None:
+                self._span.set_status(StatusCode.ERROR)
+                self._span.set_attributes(self._failure(error_type))
+                location = outcome.error_location() if outcome else None
+                if location:
+                    self._span.set_attribute(Attribute.ERROR_LOCATION, location)
+        self._span.end()
+
+    def _error_type(self, raised: type[BaseException] | None) -> str | None:
+        """Return the type of the failure, if it is one: the outcome says so, or an interrupt that left none."""
+        outcome = self._operation.outcome
+        name = outcome.error_type if outcome else (raised.__name__ if raised else None)
+        return None if name is None else self._pipeline.instruments.bounds.error_type(name)
+
+    def _failure(self, error_type: str) -> dict[str, str]:
+        outcome = self._operation.outcome
+        kind = None if outcome is None else outcome.error_kind
+        failure = {_ERROR_TYPE: error_type}
+        return failure if kind is None else {**failure, _ERROR_KIND: kind.value}
+
+    # measurements and events
+
+    def _emit_evaluation(self, inside: Context) -> None:
+        logger = self._pipeline.logger
+        if logger.enabled(event_name=_EVALUATION):
+            attributes = flag_attributes(self._operation.call, self._operation.decision)
+            logger.emit(event_name=_EVALUATION, context=inside, attributes=attributes)
+
+    def _count_in(self, side: Side) -> None:
+        instruments, operation = self._pipeline.instruments, self._operation
+        provider = self._facts.get(_PROVIDER)
+        self._labels = instruments.run_labels(operation.call.migration, provider, side, operation.role)
+        instruments.active.add(1, self._labels)
+
+    def _measure_run(self, error_type: str | None) -> None:
+        instruments, outcome = self._pipeline.instruments, self._operation.outcome
+        instruments.active.add(-1, self._labels)
+        seconds = outcome.seconds if outcome else time.perf_counter() - self._started
+        labels = self._labels if error_type is None else {**self._labels, **self._failure(error_type)}
+        instruments.operation_duration.record(seconds, labels)
+
+    def _measure_call(self) -> None:
+        self._pipeline.instruments.decided(self._operation.call.migration, self._operation.decision)
+        size = self._facts.get(_FILE_SIZE)
+        if isinstance(size, int):
+            instruments, provider = self._pipeline.instruments, self._facts.get(_PROVIDER)
+            instruments.file_size.record(size, instruments.call_labels(self._operation.call.migration, provider))
+
+
+# What OpenTelemetry is told about migrated calls.
 
 _MAX_FIELDS: Final = 20
 

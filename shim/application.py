@@ -2,7 +2,7 @@
 
 The monolith calls `start()` once, when a process begins, and `stop()` when it ends (or uses `running()`); nothing else
 of it changes. If it did so in the main thread, SIGTERM ends the process once uploads under way have ended, see
-`shim.draining`.
+`shim.process`.
 """
 
 from __future__ import annotations
@@ -26,11 +26,12 @@ from observability import (
     setup,
     start_loop_watch,
 )
-from shim.draining import SigtermDrain
-from shim.guarding import ProcessMemory
-from shim.http.watching import watch
+from shim.http.recording import watch
 from shim.installing import new_runtime, put_in_place, recall_noise, take_out
-from shim.opening import (
+from shim.process import SigtermDrain, make_private_folder
+from shim.process_metrics import SpanSample, Vitals
+from shim.wiring import (
+    ProcessMemory,
     decision_now,
     flag_admin,
     flag_switch,
@@ -41,8 +42,6 @@ from shim.opening import (
     open_rollout,
     open_router,
 )
-from shim.private import make_private_folder
-from shim.process_metrics import SpanSample, Vitals
 from tools.journal import get_journal
 from tools.migrations import MIGRATIONS, migrations_with
 from tools.recovery import recover_in_background

@@ -20,8 +20,7 @@ from shim.application import running
 from tests.migration.helpers import eventually
 from tests.support.prometheus import MakePrometheus, PrometheusServer
 from tests.support.unleash_programs import REPOSITORY
-from tools.demo.load import Job, steady_load
-from tools.demo.samples import sample_of
+from tools.demo.load import Job, sample_of, steady_load
 from tools.drill import FaultKind, Faults, faulty
 from tools.migrations import MIGRATIONS
 from tools.sandbox import RunningSandbox

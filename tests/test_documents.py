@@ -6,35 +6,45 @@ import re
 from pathlib import Path
 
 from docs_reference import configuration
-from migration.guard import call_rows as _call_rows
-from migration.guard import case as _case
-from migration.guard import desk as _desk
-from migration.guard import runs as _runs
 from migration.guard import store as _store
+from migration.guard import tables as _call_rows
+from migration.guard import watching as _runs
+from migration.guard import worker as _case
+from migration.guard import worker as _desk
 from migration.model import taxonomy as _taxonomy
-from migration.shadow import aside as _aside
-from migration.shadow import compare as _compare
-from migration.shadow import courtesy as _courtesy
+from migration.shadow import admission as _courtesy
+from migration.shadow import comparing as _compare
 from migration.shadow import facts as _facts
+from migration.shadow import isolated as _aside
 from migration.shadow import noise as _noise
-from migration.shadow import shadow_runner as _shadow_runner
+from migration.shadow import runner as _shadow_runner
 from migration.store import ledger as _ledger
-from migration.store import ledger_retention as _ledger_retention
+from migration.store import ledger_tables as _ledger_retention
 from migration.store import ledger_writer as _ledger_writer
-from observability import recent as _recent
+from observability import spans as _recent
 from observability.names import Event, Metric
-from shim.cli import compare_files, compare_session, top
-from shim.console import evidence, feed, intents, processes, rollback, server, sides, state
-from shim.http import exchanges
+from shim.cli import top
+from shim.console import figures as evidence
+from shim.console import figures as processes
+from shim.console import figures as sides
+from shim.console import rollback, server, state
+from shim.console import server as feed
+from shim.console import state as intents
+from shim.http import recording as exchanges
 from shim.mcp_server import places, reporting, serving
-from shim.process_metrics import file as vitals
 from shim.process_metrics import recorder
-from shim.removal import tree, uses
+from shim.process_metrics import store as vitals
+from shim.removal import sources as tree
+from shim.removal import uses
 from shim.report import findings
 from shim.report import page as report_page
-from tools.drill import drill, faults, history
-from tools.engine import aimd, throttle
-from tools.recovery import asking, audit, orphans, provider_files, recovery, supabase_place, verdict
+from tools.cli import compare_files, compare_session
+from tools.drill import drill, faults
+from tools.drill import drill as history
+from tools.engine import limiter as aimd
+from tools.engine import throttle
+from tools.recovery import audit, orphans, provider_files, recovery, supabase_place, verdict
+from tools.recovery import rest_client as asking
 from tools.settings import MEGABYTE, Settings
 from tools.shadowing import trial, undoing
 
@@ -84,7 +94,7 @@ def test_the_bounds_in_the_documents_are_the_real_ones() -> None:
         f"{aimd.FIRST_LIMIT} at first",
         f"at most {throttle.LONGEST_HOLD_SECONDS:g} s on its own advice",
         f"| lanes of the throttle | {throttle.MAX_LANES},",
-        f"| {_shadow_runner.CONCURRENT_SHADOWS} | `migration/shadow/shadow_runner.py`",
+        f"| {_shadow_runner.CONCURRENT_SHADOWS} | `migration/shadow/runner.py`",
         f"with {settings.shadow_queue_bytes // MEGABYTE} MiB (`SHADOW_QUEUE_BYTES`)",
         f"| {settings.shadow_hourly_bytes // (1024 * MEGABYTE)} GiB within any hour (`SHADOW_HOURLY_BYTES`)",
         f"for {settings.shadow_patience:g} s (`SHADOW_PATIENCE`)",
@@ -116,7 +126,7 @@ def test_the_bounds_in_the_documents_are_the_real_ones() -> None:
         f"follow the guard | {_desk.ROUND_SECONDS:g} s on the same machine",
         f"to write down | {_desk.MAX_WAITING:,} waiting",
         f"evidence of earlier processes | {_desk.RECALL_SECONDS:g} s",
-        f"after {_desk.ADOPT_ROUNDS * _desk.ROUND_SECONDS:g} s | `migration/guard/desk.py`",
+        f"after {_desk.ADOPT_ROUNDS * _desk.ROUND_SECONDS:g} s | `migration/guard/worker.py`",
         f"until it is off, {_case.LONGEST_PAUSE:g} s apart at most",
         f"{_call_rows.KEEP_CALLS:,} bad calls of a migration (older ones as a sum), ",
         f"(older ones as a sum), {_store.KEEP_RECORDS:,} decisions, results of {_store.KEEP_MADE:,} calls",
@@ -135,7 +145,7 @@ def test_the_bounds_in_the_documents_are_the_real_ones() -> None:
         f"| processes that `shim top` lists | {top.MOST_PROCESSES} |",
         f"| drills that are remembered | {history.KEEP_DRILLS:,} |",
         f"| {vitals.KEEP_CALLS:,} calls, {vitals.KEEP_SAMPLES:,} samples of processes, {vitals.KEEP_SHARES:,} changes",
-        f"{vitals.KEEP_SPANS:,} spans | `shim/process_metrics/file.py`",
+        f"{vitals.KEEP_SPANS:,} spans | `shim/process_metrics/store.py`",
         f"notes in one second | {recorder.MAX_WAITING:,};",
         f"| {_recent.TRACES_A_SECOND} a second, if nobody else receives spans; {_recent.QUEUE_SIZE} spans waiting",
         f"| {feed.MAX_PAGES} pages, each with {feed.PAGE_SECONDS:g} s to take an update; an update a second, ",

@@ -18,8 +18,7 @@ from migration import Side
 from migration.guard import Record
 from shim.application import Installation, open_guard_store, running
 from tests.migration.helpers import eventually
-from tools.demo.load import Job, steady_load
-from tools.demo.samples import sample_of
+from tools.demo.load import Job, sample_of, steady_load
 from tools.demo.watching import Served, Watcher
 from tools.drill import FaultKind, Faults, faulty
 from tools.migrations import MIGRATIONS

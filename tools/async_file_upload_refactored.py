@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from tools.engine.batch import upload_files
+from tools.engine.connections import cleanup_http_session, get_http_session
 from tools.engine.gateway import BlockingStorage, StreamingStorage, upload_through_gateway
 from tools.engine.generic import (
     UploadOutcome,
@@ -20,9 +21,8 @@ from tools.engine.generic import (
     upload_file_streaming_async,
     upload_multiple_files_concurrent,
 )
-from tools.engine.pool import cleanup_http_session, get_http_session
+from tools.engine.loops import run_in_thread
 from tools.engine.providers import GLM, KIMI
-from tools.engine.threads import run_in_thread
 from tools.engine.throttle import get_upload_semaphore
 
 if TYPE_CHECKING:

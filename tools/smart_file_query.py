@@ -14,13 +14,12 @@ from typing import Any, Literal, Protocol
 from tools.allowed_files import open_allowed
 from tools.errors import ConfigurationError
 from tools.providers.answers import FileGoneError
+from tools.providers.files import only_this_file
 from tools.providers.glm import glm_client, glm_files
 from tools.providers.kimi import kimi_client, kimi_files
-from tools.providers.opening import only_this_file
 from tools.settings import get_settings
 from tools.storage import UploadStorage, get_storage
-from tools.storage.errors import StorageError
-from tools.storage.port import ProviderName
+from tools.storage.port import ProviderName, StorageError
 
 ErrorType = Literal["timeout", "upload_failed", "query_failed"]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from bench.clients.uploads import PURPOSE, AsyncUploads
 from bench.harness import Job
 from shim.application import flag_admin, running
-from tools.demo.steering import Steering, create_flags
+from tools.demo.load import Steering, create_flags
 from tools.providers.kimi import kimi_files
 from tools.settings import get_settings
 from tools.storage.local import LocalStorage

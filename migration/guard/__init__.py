@@ -1,22 +1,28 @@
 """The guard: watches both sides of each migration, and rolls back when the evidence says so."""
 
-from migration.guard.bounds import Tally, harm_bound, rate_bounds, ratio_evidence
 from migration.guard.evidence import FREEZE_AT, ROLLBACK_AT, WEIGHTS, Evidence
 from migration.guard.guard import Guard
 from migration.guard.judge import Judge, rules_anew
-from migration.guard.model import Action, BadCall, FinishedCall, GuardFigures, Policy, Rule, Ruling, Signal
-from migration.guard.ports import MemoryGauge, Switch
-from migration.guard.records import Made, Record
+from migration.guard.model import (
+    Action,
+    BadCall,
+    FinishedCall,
+    GuardFigures,
+    MemoryGauge,
+    Policy,
+    Rule,
+    Ruling,
+    Signal,
+    Switch,
+)
+from migration.guard.records import Made, Record, replayed
+from migration.guard.sequential import Tally, harm_bound, rate_bounds, ratio_evidence
 from migration.guard.store import GuardStanding, GuardStore
-from migration.guard.trail import replayed
 from migration.rollout.controller import Dial, RolloutController
-from migration.rollout.counts import Counter, Reading, Tallies
-from migration.rollout.exposure import Exposure
+from migration.rollout.counts import Counter, LedgerTallies, Reading, Tallies
 from migration.rollout.judge import numbers_of, step_anew
-from migration.rollout.ledger import LedgerTallies
-from migration.rollout.lock import only_controller
-from migration.rollout.model import FlagShown, Move, Phase, Rollout, RolloutPlan, Step
-from migration.rollout.store import RolloutStore
+from migration.rollout.model import Exposure, FlagShown, Move, Phase, Rollout, RolloutPlan, Step
+from migration.rollout.store import RolloutStore, only_controller
 
 __all__ = [
     "FREEZE_AT",

@@ -16,14 +16,23 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any
 
-from migration.guard.desk import Desk
 from migration.guard.judge import Judge
-from migration.guard.memory import MemoryWatch
-from migration.guard.model import Action, BadCall, FinishedCall, GuardFigures, Policy, Rule, Ruling, Signal
-from migration.guard.ports import MemoryGauge, Switch
+from migration.guard.model import (
+    Action,
+    BadCall,
+    FinishedCall,
+    GuardFigures,
+    MemoryGauge,
+    Policy,
+    Rule,
+    Ruling,
+    Signal,
+    Switch,
+)
 from migration.guard.records import Made
-from migration.guard.runs import HANG_SECONDS, NOT_JUDGED, Run, RunsUnderWay
 from migration.guard.store import GuardStore
+from migration.guard.watching import HANG_SECONDS, NOT_JUDGED, MemoryWatch, Run, RunsUnderWay
+from migration.guard.worker import Desk
 from migration.model.model import Call, Comparison, Decision, Notice, Operation, Outcome, Reason, Role, Side
 from migration.model.ports import Router
 from migration.model.taxonomy import ErrorKind

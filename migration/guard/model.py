@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
+from typing import Protocol
 
 
 class Signal(StrEnum):
@@ -156,3 +157,30 @@ class Ruling:
     flag_version: str | None = None
     start: Mapping[str, object] = field(default_factory=dict, repr=False)
     calls: tuple[BadCall, ...] = field(default=(), repr=False)
+
+
+# What the guard asks of the outside: somebody who can change flags, and somebody who knows the memory in use.
+
+
+class Switch(Protocol):
+    """Changes the flags of a migration for every process everywhere. May block; may raise anything."""
+
+    def turn_off(self, migration: str, *, because: str) -> str | None:
+        """Let legacy serve every call, and return the fingerprint of the flag as it is then, if it has one."""
+        ...
+
+    def compare_more(self, migration: str, *, percent: int, because: str) -> None:
+        """Let at least `percent` of the calls be compared."""
+        ...
+
+
+class MemoryGauge(Protocol):
+    """Knows this process's memory."""
+
+    def used(self) -> int:
+        """Resident bytes."""
+        ...
+
+    def limit(self) -> int:
+        """Bytes that the process may have: of its control group or of the machine."""
+        ...

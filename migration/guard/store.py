@@ -9,25 +9,27 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from migration.guard.call_rows import StoredCall, add_calls, calls_after, summed
-from migration.guard.decision_rows import insert_record, keep_decision
 from migration.guard.evidence import Evidence
 from migration.guard.model import BadCall
-from migration.guard.records import Made, Record
-from migration.guard.schema import (
+from migration.guard.records import Made, Record, Trail
+from migration.guard.tables import (
     ADD_MADE,
     LOCKED_SECONDS,
     RELEASE,
     RESUMED_SINCE,
     SAME_DECISION,
+    StoredCall,
+    add_calls,
+    calls_after,
     has_tables,
+    insert_record,
+    keep_decision,
     make_tables,
+    summed,
     unusable,
 )
-from migration.guard.trail import Trail
 from migration.model.errors import GuardStoreError
-from migration.store.forking import unforked
-from migration.store.sqlite import create_private
+from migration.store.sqlite import create_private, unforked
 
 KEEP_RECORDS = 10_000
 """Decisions that are kept; the oldest go first."""

@@ -8,9 +8,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from migration.model.errors import DeclarationError
-from migration.model.model import Comparison, Outcome
+from migration.model.model import Comparison, Outcome, ShadowMode
 from migration.model.ports import Live, Replay
-from migration.model.stages import ShadowMode
 from migration.model.taxonomy import Taxonomy
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")

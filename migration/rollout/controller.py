@@ -16,9 +16,9 @@ from migration.guard.records import Record
 from migration.guard.store import GuardStanding
 from migration.model.errors import RolloutError
 from migration.rollout.counts import Tallies, with_calls
-from migration.rollout.exposure import Exposure
 from migration.rollout.judge import after, grounds, next_step, numbers_of
 from migration.rollout.model import (
+    Exposure,
     FlagShown,
     Move,
     Phase,

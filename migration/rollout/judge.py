@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
-from migration.guard.bounds import harm_bound, ratio_evidence
 from migration.guard.evidence import FREEZE_AT, ROLLBACK_AT
+from migration.guard.sequential import harm_bound, ratio_evidence
 from migration.rollout.counts import evidence_of
 from migration.rollout.model import Counts, Move, Phase, Rollout, Seen, Step
 

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
+import socket
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
-from migration.guard.decision_rows import keep_decision
 from migration.guard.records import Record
 from migration.guard.store import GuardStore
+from migration.guard.tables import keep_decision
 from migration.model.errors import RolloutError
 from migration.rollout.model import Rollout
 
@@ -66,3 +72,36 @@ def _read(database: sqlite3.Connection, migration: str) -> Rollout | None:
         return None
     row = database.execute("SELECT state FROM rollouts WHERE migration = ?", (migration,)).fetchone()
     return None if row is None else Rollout.restored(json.loads(row["state"]))
+
+
+# One controller a migration on a machine: a lock that the operating system takes back when its holder dies.
+
+_LONGEST_NAME = 200
+
+
+@contextmanager
+def only_controller(folder: Path, migration: str, *, who: str) -> Iterator[None]:
+    """Be the only controller of this migration on this machine, until the end of the block.
+
+    Args:
+        folder: where the processes of the machine keep their state; made if it is missing.
+        migration: what is rolled out.
+        who: the person, for those who find it locked.
+
+    Raises:
+        RolloutError: another process is; the message says which.
+        OSError: the folder cannot be written.
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    descriptor = os.open(folder / f"rollout-{migration}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(descriptor, _LONGEST_NAME, 0).decode(errors="replace").strip() or "another process"
+            raise RolloutError(f"{migration} is being rolled out by {holder} already; nothing was changed") from None
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"process {os.getpid()} of {who} on {socket.gethostname()}".encode()[:_LONGEST_NAME], 0)
+        yield
+    finally:
+        os.close(descriptor)

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any, ParamSpec, TypeVar
 
+from migration.model.errors import AwaitInsteadError
 from migration.model.model import Call, CallSite, Decision, Notice, NoticeKind, Reason, Side
 from migration.model.ports import Observer, Router
 from migration.running.callsites import OncePerSite
+from migration.running.in_flight import UnderWay, new_unit
 from migration.running.loop import BackgroundLoop
 from migration.running.observers import Observers
-from migration.running.under_way import UnderWay
-from migration.running.units import new_unit
-from migration.shadow.budget import ShadowLimits
-from migration.shadow.shadow_runner import ShadowRunner
+from migration.shadow.admission import ShadowLimits
+from migration.shadow.runner import ShadowRunner
 
 
 class AlwaysLegacy:
@@ -148,3 +149,25 @@ def current_runtime() -> Runtime:
             if _current is None:
                 _current = Runtime()
     return _current
+
+
+# What stands in a legacy function's place once its migration is over: synchronous callers stay synchronous.
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def call_blocking(function: Callable[P, Coroutine[Any, Any, R]], /, *args: P.args, **kwargs: P.kwargs) -> R:
+    """Call an asynchronous function and wait for it, as the migration's synchronous callers did.
+
+    It runs on the one background loop of the process, where its connections live; exceptions reach the caller as they
+    are. Who calls inside a running event loop holds it up: await the asynchronous function there.
+
+    Raises:
+        AwaitInsteadError: the caller is on the background loop itself, where waiting could never end.
+        LoopClosedError: the process is ending.
+    """
+    runtime = current_runtime()
+    if runtime.must_not_wait():
+        raise AwaitInsteadError(getattr(function, "__qualname__", repr(function)))
+    return runtime.loop.run(lambda: function(*args, **kwargs))

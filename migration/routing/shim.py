@@ -21,21 +21,59 @@ from migration.model.errors import (
 )
 from migration.model.model import Call, CallSite, Decision, Entrance, NoticeKind, Operation, Outcome, Side
 from migration.model.ports import Noted
-from migration.routing.bound import BoundShim
 from migration.routing.plan import Plan, Policy
 from migration.routing.runtime import Runtime, current_runtime
 from migration.running.callsites import calling_site
-from migration.running.candidate import Candidate
-from migration.running.pins import is_part_of_a_call, pinned, pinned_side
-from migration.running.run import run_candidate, run_legacy
-from migration.running.under_way import LOOK_SECONDS
-from migration.running.witness import ContainedWitness
-from migration.shadow.compare import outcome_facts
-from migration.shadow.shadow import Shadow
+from migration.running.candidate import Candidate, run_candidate, run_legacy
+from migration.running.in_flight import LOOK_SECONDS, is_part_of_a_call, pinned, pinned_side
+from migration.running.observers import ContainedWitness
+from migration.shadow.comparing import outcome_facts
+from migration.shadow.isolated import Shadow
 
-P = ParamSpec("P")
 Q = ParamSpec("Q")
 R = TypeVar("R")
+
+
+class BoundShim(Generic[Q, R]):
+    """A shim bound to an instance, as a method is."""
+
+    def __init__(self, shim: Shim[Concatenate[Any, Q], R], instance: object) -> None:
+        self.__func__ = shim
+        self.__self__ = instance
+        self.__wrapped__ = shim.legacy.__get__(instance)
+        self.__module__, self.__doc__ = shim.legacy.__module__, shim.legacy.__doc__
+
+    def __call__(self, *args: Q.args, **kwargs: Q.kwargs) -> R:
+        """Call as the legacy method is called."""
+        return self.__func__(self.__self__, *args, **kwargs)
+
+    def aio(self, *args: Q.args, **kwargs: Q.kwargs) -> Coroutine[Any, Any, R]:
+        """Call without blocking the running event loop."""
+        return self.__func__.aio(self.__self__, *args, **kwargs)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, BoundShim):
+            return NotImplemented
+        return self.__func__ is other.__func__ and self.__self__ is other.__self__
+
+    def __hash__(self) -> int:
+        return hash((id(self.__func__), id(self.__self__)))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle by name, as a method does."""
+        return getattr, (self.__self__, self.__func__.legacy.__name__)
+
+    def __repr__(self) -> str:
+        return f"<bound {self.__func__!r} of {self.__self__!r}>"
+
+    def __getattr__(self, name: str) -> Any:
+        """What else a method has (`__name__`, `__doc__`, ...)."""
+        return getattr(self.__wrapped__, name)
+
+
+# The callable that stands in front of a legacy function and its replacement.
+
+P = ParamSpec("P")
 
 
 class Shim(Generic[P, R]):

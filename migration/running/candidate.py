@@ -5,11 +5,12 @@ from __future__ import annotations
 import importlib
 import inspect
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from operator import attrgetter
 from typing import Any, Generic, ParamSpec, TypeVar
 
 from migration.model.errors import CandidateUnavailableError
+from migration.model.model import Outcome, Side
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -76,3 +77,26 @@ class Candidate(Generic[P, R]):
 def _import(target: str) -> Any:
     module, _, attribute = target.partition(":")
     return attrgetter(attribute)(importlib.import_module(module))
+
+
+# How a side is run: an outcome comes back, and only what is meant for the whole process is raised.
+
+
+def run_legacy(legacy: Callable[..., R], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Outcome[R]:
+    """Run legacy on this thread."""
+    start = time.perf_counter()
+    try:
+        value = legacy(*args, **kwargs)
+    except Exception as error:  # noqa: BLE001  # an outcome, raised again by whoever unwraps it
+        return Outcome(side=Side.LEGACY, seconds=time.perf_counter() - start, error=error)
+    return Outcome(side=Side.LEGACY, seconds=time.perf_counter() - start, value=value)
+
+
+async def run_candidate(candidate: Candidate[..., R], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Outcome[R]:
+    """Run the candidate on the running loop."""
+    start = time.perf_counter()
+    try:
+        value = await candidate.start(*args, **kwargs)
+    except Exception as error:  # noqa: BLE001  # an outcome, raised again by whoever unwraps it
+        return Outcome(side=Side.CANDIDATE, seconds=time.perf_counter() - start, error=error)
+    return Outcome(side=Side.CANDIDATE, seconds=time.perf_counter() - start, value=value)

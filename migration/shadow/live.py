@@ -8,17 +8,14 @@ from contextlib import asynccontextmanager
 from typing import Any, cast
 
 from migration.model.errors import TrialRefusedError
-from migration.model.model import Comparison, Notice, NoticeKind, Operation, Outcome, Role, Side, Verdict
+from migration.model.model import Comparison, Notice, NoticeKind, Operation, Outcome, Role, ShadowMode, Side, Verdict
 from migration.model.ports import LiveWitness, Made, Trial
-from migration.model.stages import ShadowMode
 from migration.model.taxonomy import ErrorKind
+from migration.running.in_flight import pinned
 from migration.running.observers import Observers
-from migration.running.pins import pinned
-from migration.shadow.aside import Aside
-from migration.shadow.compare import outcome_facts
+from migration.shadow.comparing import judged_facts, outcome_facts, with_rules_applied
 from migration.shadow.facts import Facts, flatten
-from migration.shadow.judge import judged_facts, with_rules_applied
-from migration.shadow.shadow import Shadow
+from migration.shadow.isolated import Aside, Shadow
 
 PASSING = frozenset(
     {

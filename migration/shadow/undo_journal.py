@@ -16,9 +16,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from migration.model.errors import UndoJournalError
-from migration.store.forking import unforked
-from migration.store.owner import owner_of
-from migration.store.sqlite import create_private, use_write_ahead_log
+from migration.store.sqlite import create_private, owner_of, unforked, use_write_ahead_log
 
 HOUR = 3600.0
 

@@ -18,10 +18,16 @@ from dataclasses import asdict
 from pathlib import Path
 
 from migration.model.model import Call, Comparison, Decision, Notice, Operation
-from migration.store.ledger_causes import generalised
-from migration.store.ledger_read import LedgerReader
-from migration.store.ledger_retention import KEEP_DAYS
-from migration.store.ledger_schema import ADD_COMPARISON, ADD_NOTICE, COUNT_RUN, REMEMBER_CALLER, REMEMBER_DECISION
+from migration.store.causes import generalised
+from migration.store.ledger_reader import LedgerReader
+from migration.store.ledger_tables import (
+    ADD_COMPARISON,
+    ADD_NOTICE,
+    COUNT_RUN,
+    KEEP_DAYS,
+    REMEMBER_CALLER,
+    REMEMBER_DECISION,
+)
 from migration.store.ledger_writer import GATHER_SECONDS, LedgerWriter
 
 MAX_TEXT = 1000

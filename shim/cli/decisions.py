@@ -17,7 +17,7 @@ from shim.application import open_guard_store
 from shim.cli.errors import CommandError
 from shim.cli.exits import ExitCode
 from shim.cli.output import print_json, printable, say
-from shim.person import who_acts
+from shim.process import who_acts
 from tools.migrations import NAMES
 from tools.settings import get_settings
 

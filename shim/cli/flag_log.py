@@ -8,7 +8,7 @@ from migration import MigrationError
 from migration.guard import Record
 from shim.application import SHADOW_SUFFIX, open_guard_store
 from shim.cli.output import note
-from shim.person import who_acts
+from shim.process import who_acts
 from tools.migrations import NAMES
 from tools.settings import get_settings
 

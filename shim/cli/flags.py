@@ -17,7 +17,7 @@ from shim.cli.errors import CommandError
 from shim.cli.exits import ExitCode
 from shim.cli.flag_log import write_down
 from shim.cli.output import print_json
-from shim.person import who_acts
+from shim.process import who_acts
 from tools.migrations import NAMES, migrations_with
 from tools.settings import Settings, get_settings
 

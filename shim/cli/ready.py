@@ -19,16 +19,14 @@ from shim.cli.exits import ExitCode
 from shim.cli.guard_standing import guard_report
 from shim.cli.mismatches import parse_duration
 from shim.cli.output import print_json, printable
-from shim.removal.callers import Caller
-from shim.removal.candidate_source import last_changed
+from shim.removal.callers import Caller, last_changed
 from shim.removal.declared import Declared, one_declared
-from shim.removal.errors import RemovalError
 from shim.removal.readiness import Check, Evidence, Required, checklist
 from shim.removal.removal import removal
-from shim.removal.tree import SourceTree
+from shim.removal.sources import RemovalError, SourceTree
 from tools.journal import get_journal
 from tools.settings import Settings, get_settings
-from tools.shadowing.leftovers import journal_of
+from tools.shadowing.undoing import journal_of
 
 _RECORDS = 200
 """Decisions that are looked at, newest first."""

@@ -10,7 +10,7 @@ from shim.cli.exits import ExitCode
 from shim.cli.output import note, print_json
 from shim.removal.declared import one_declared
 from shim.removal.removal import removal
-from shim.removal.tree import SourceTree
+from shim.removal.sources import SourceTree
 
 
 def run(name: str, *, apply: bool, dry_run: bool, source: Path, migrations: str, as_json: bool) -> int:

@@ -14,7 +14,7 @@ from shim.cli.errors import CommandError
 from shim.cli.exits import ExitCode
 from shim.cli.output import note, print_json, say
 from shim.cli.rollout_view import as_data, showing, standing_text
-from shim.person import who_acts
+from shim.process import who_acts
 from tools.migrations import NAMES
 from tools.settings import Settings, get_settings
 

@@ -17,7 +17,7 @@ from shim.cli.exits import ExitCode
 from shim.cli.guard_standing import guard_report
 from shim.cli.live_view import show_live
 from shim.cli.output import print_json, printable
-from shim.console.sides import side_figures
+from shim.console.figures import side_figures
 from shim.process_metrics import ProcessSample, VitalsReader
 from tools.migrations import NAMES
 from tools.settings import MEGABYTE, Settings, get_settings

@@ -12,6 +12,15 @@ from urllib.parse import urlsplit
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
+from tools.errors import ToolsError
+
+
+class ConsoleError(ToolsError):
+    """The console cannot be served; the message says why and what to do."""
+
+
+# Who may see the console and who may act: the host a browser asked, where the question came from, the token.
+
 TOKEN_BYTES = 32
 """Random bytes of a token that is made here."""
 

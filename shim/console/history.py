@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 from migration import RecordedComparison
 from migration.guard import FREEZE_AT, ROLLBACK_AT, Record
-from shim.console.evidence import curve_of
+from shim.console.figures import curve_of
 from shim.process_metrics import SpanSample, VitalsReader
 
 SHOWN_CALLS = 20

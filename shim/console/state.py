@@ -3,20 +3,101 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Self
 
-from migration import MigrationError, Side, stage_of
-from migration.guard import GuardStanding, Rollout
-from shim.application import decision_now, has_no_flags_yet
-from shim.console.evidence import EvidenceCurves
+from migration import Ledger, MigrationError, ShadowMode, Side, stage_of
+from migration.guard import GuardStanding, Rollout, RolloutStore
+from shim.application import UnleashRouter, decision_now, has_no_flags_yet, open_guard_store, open_ledger, open_router
+from shim.console.figures import BUCKETS, EvidenceCurves, process_lines, side_figures, timeline
 from shim.console.history import comparison_row, decision_row, trace_rows
-from shim.console.intents import journal_report
-from shim.console.processes import process_lines
-from shim.console.sides import BUCKETS, side_figures, timeline
-from shim.console.sources import Sources
+from shim.process_metrics import VitalsReader
 from tools.errors import ToolsError
-from tools.migrations import NAMES
+from tools.journal import get_journal
+from tools.migrations import MIGRATIONS, NAMES
+from tools.settings import Settings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sources:
+    """What the processes of this machine have written down, and the flags as they are.
+
+    Attributes:
+        settings: the configuration.
+        router: knows the flags.
+        ledger: calls and comparisons.
+        store: what the guard and rollouts have decided.
+        vitals: single calls, memory, pool, loop delay, spans.
+    """
+
+    settings: Settings
+    router: UnleashRouter
+    ledger: Ledger
+    store: RolloutStore
+    vitals: VitalsReader
+
+    @classmethod
+    def opened(cls, settings: Settings) -> Self:
+        """Those that the configuration names.
+
+        Raises:
+            ConfigurationError: a server is configured without `UNLEASH_API_TOKEN`.
+        """
+        return cls(
+            settings=settings,
+            router=open_router(settings),
+            ledger=open_ledger(settings),
+            store=RolloutStore(open_guard_store(settings).path),
+            vitals=VitalsReader(settings.vitals_file),
+        )
+
+    def mode(self, migration: str) -> ShadowMode:
+        """How the other side of a compared call runs."""
+        declared = next(each for each in MIGRATIONS.values() if each.name == migration)
+        if declared.replay is None and declared.live is None:
+            return ShadowMode.NONE
+        return ShadowMode(self.settings.shadow_mode)
+
+    def close(self) -> None:
+        """Stop following the flags."""
+        self.router.close()
+
+
+# Uploads that the journal knows to be unfinished.
+
+MOST_ENTRIES = 100
+"""Entries that are listed: the oldest."""
+
+
+def journal_report(settings: Settings) -> Mapping[str, object]:
+    """The journal in figures, and what is unfinished; names and paths of files are left out, they may be personal.
+
+    Raises:
+        JournalError: it cannot be read.
+    """
+    journal = get_journal(settings)
+    entries = journal.unfinished()
+    return {
+        "standing": asdict(journal.standing()),
+        "left_out": max(0, len(entries) - MOST_ENTRIES),
+        "entries": [
+            {
+                "upload_id": entry.intent.upload_id,
+                "provider": entry.intent.provider,
+                "side": entry.intent.side.value,
+                "state": entry.state.value,
+                "bytes": entry.intent.size,
+                "began_at": entry.intent.began_at,
+                "updated_at": entry.updated_at,
+                "error": entry.facts.error,
+            }
+            for entry in entries[:MOST_ENTRIES]
+        ],
+    }
+
+
+# Everything that the page shows at one moment, as plain data. Times are seconds since the epoch, sizes bytes.
 
 ROWS = 50
 """Decisions, comparisons and traces that are listed."""

@@ -8,10 +8,9 @@ from weakref import WeakKeyDictionary
 
 import aiohttp
 
-from shim.http.confinement import REFUSAL, may_ask
-from shim.http.exchanges import Exchange, answer_headers, current_log
-from shim.http.progress import note_begin
-from shim.http.watching import observer
+from shim.http.attempts import note_begin
+from shim.http.egress import REFUSAL, may_ask
+from shim.http.recording import Exchange, answer_headers, current_log, observer
 
 _noted: WeakKeyDictionary[aiohttp.ClientResponse, Exchange] = WeakKeyDictionary()
 

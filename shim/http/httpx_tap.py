@@ -3,12 +3,16 @@
 The transports' one method is wrapped, which is where OpenTelemetry's own httpx instrumentation sits as well
 (https://opentelemetry-python-contrib.readthedocs.io/en/latest/instrumentation/httpx/httpx.html);
 it does not know `httpx2`.
+
+Their time-outs are for one read each, so an answer that drips in ends at its sender's pleasure; all of it is held.
 """
 
 from __future__ import annotations
 
 import functools
+import sys
 import threading
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from types import ModuleType
 from typing import Any
@@ -16,11 +20,9 @@ from typing import Any
 import httpx
 import httpx2
 
-from shim.http.attempts import current_attempts
-from shim.http.confinement import REFUSAL, is_confined, may_ask
-from shim.http.exchanges import Exchange, answer_headers, current_log
-from shim.http.progress import note_begin, note_sent, onlooker
-from shim.http.watching import observer
+from shim.http.attempts import current_attempts, note_begin, note_sent, onlooker
+from shim.http.egress import REFUSAL, is_confined, may_ask
+from shim.http.recording import Exchange, answer_headers, current_log, observer
 
 _MODULES: tuple[ModuleType, ...] = (httpx, httpx2)
 _INSTALLED = "_wire_tap_original"
@@ -206,3 +208,40 @@ def _read(response: Any, body: bytes, module: ModuleType) -> Any:
     return module.Response(
         response.status_code, headers=response.headers, stream=module.ByteStream(body), extensions=told
     )
+
+
+# Bounds for the answers that `httpx` and `httpx2` read, which have none: neither in length nor in time.
+
+
+def bounded_answers(
+    *,
+    limit: int,
+    seconds: float,
+    too_long: Callable[[Any], None],
+    clock: Callable[[], float] = time.monotonic,
+) -> dict[str, list[Callable[[Any], None]]]:
+    """Event hooks for a blocking client of `httpx` or `httpx2`, with which it reads every answer within bounds.
+
+    A longer answer than `limit` bytes is closed, and then given to `too_long`, which may raise; if it does not, the
+    answer counts as empty. One that takes more than `seconds` after its head is the library's own `ReadTimeout`.
+    """
+
+    def read(response: Any) -> None:
+        until = clock() + seconds
+        pieces: list[bytes] = []
+        length = 0
+        for piece in response.iter_bytes():
+            pieces.append(piece)
+            length += len(piece)
+            if length > limit:
+                response.close()
+                pieces = []
+                too_long(response)
+                break
+            if clock() > until:
+                response.close()
+                library = sys.modules[type(response).__module__.partition(".")[0]]
+                raise library.ReadTimeout(f"the answer took more than {seconds:g} s", request=response.request)
+        response._content = b"".join(pieces)  # noqa: SLF001  # what `read()` would set; there is no public way
+
+    return {"response": [read]}

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
-from shim.http.progress import looked_on_by
+from shim.http.attempts import looked_on_by
 from shim.mcp_server.phases import Phase, Progress
 from tools.settings import MEGABYTE
 

@@ -4,9 +4,8 @@ The console reads it while the process runs, and afterwards. It is bounded, and 
 taken from the guard's file, and verdicts stand in the ledger.
 """
 
-from shim.process_metrics.errors import VitalsError
-from shim.process_metrics.model import CallSample, ProcessSample, ShareSample, SpanSample
-from shim.process_metrics.reader import VitalsReader
+from shim.process_metrics.model import CallSample, ProcessSample, ShareSample, SpanSample, VitalsError
 from shim.process_metrics.recorder import Vitals
+from shim.process_metrics.store import VitalsReader
 
 __all__ = ["CallSample", "ProcessSample", "ShareSample", "SpanSample", "Vitals", "VitalsError", "VitalsReader"]

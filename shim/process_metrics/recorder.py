@@ -13,10 +13,8 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from migration import Comparison, Decision, Notice, Operation, Role
-from shim.process_metrics.errors import VitalsError
-from shim.process_metrics.file import Sample, write
-from shim.process_metrics.model import CallSample, ProcessSample, ShareSample, SpanSample
-from shim.process_metrics.reader import VitalsReader
+from shim.process_metrics.model import CallSample, ProcessSample, ShareSample, SpanSample, VitalsError
+from shim.process_metrics.store import Sample, VitalsReader, write
 
 ROUND_SECONDS = 1.0
 """Between two samples."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from migration import Entrance, SeenCaller
+from shim.removal.sources import SourceFile, SourceTree, closure
 from shim.removal.uses import Use, UseKind
 
 
@@ -72,3 +73,24 @@ def _is_at(seen: SeenCaller, use: Use, root: Path) -> bool:
     if seen.function != use.target or not use.line <= seen.line <= use.last_line:
         return False
     return Path(seen.file) == root / use.file or seen.file.endswith(f"/{use.file}")
+
+
+# When the candidate was last changed: what was compared before says nothing about what runs today.
+
+
+def last_changed(tree: SourceTree, candidates: Iterable[str], legacy: Iterable[str]) -> float:
+    """The newest modification of a file that the candidates use and legacy does not, in seconds since the epoch.
+
+    Args:
+        tree: the sources.
+        candidates: the modules of the candidates, which always count.
+        legacy: those of the legacy functions. What both sides use changes both alike, and does not count.
+
+    Raises:
+        SourceError: a candidate's module is not in the tree.
+    """
+    own = [tree.module(name) for name in candidates]
+    shared = closure(tree, legacy)
+    used = closure(tree, (file.module for file in own)) - shared
+    files: list[SourceFile] = [*own, *(file for file in tree.files if file.module in used)]
+    return max(file.path.stat().st_mtime for file in files)

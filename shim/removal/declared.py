@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from migration import Migration, Shim
-from shim.removal.errors import DeclarationsNotFoundError, SourceError, UnknownMigrationError
+from shim.removal.sources import DeclarationsNotFoundError, SourceError, UnknownMigrationError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

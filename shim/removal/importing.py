@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable
 import libcst as cst
 from libcst.helpers import get_full_name_for_node
 
-from shim.removal.imports import Origin
+from shim.removal.sources import Origin
 
 MAX_LINE = 100
 """Characters after which the names of an import get a line each."""

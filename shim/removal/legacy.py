@@ -2,13 +2,76 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import libcst as cst
+from libcst.metadata import CodeRange, PositionProvider
 
-from shim.removal.imports import Origin
-from shim.removal.signature import find_function, passed_on
+from shim.removal.importing import with_imports
+from shim.removal.sources import Origin, SourceFile
+from shim.removal.uses import Use, UseKind
+
+
+def passed_on(parameters: cst.Parameters) -> list[cst.Arg]:
+    """Arguments that hand every parameter on, each in the way in which it was taken."""
+    arguments = [cst.Arg(cst.Name(each.name.value)) for each in (*parameters.posonly_params, *parameters.params)]
+    if isinstance(parameters.star_arg, cst.Param):
+        arguments.append(cst.Arg(cst.Name(parameters.star_arg.name.value), star="*"))
+    arguments += [
+        cst.Arg(
+            cst.Name(each.name.value),
+            keyword=cst.Name(each.name.value),
+            equal=cst.AssignEqual(cst.SimpleWhitespace(""), cst.SimpleWhitespace("")),
+        )
+        for each in parameters.kwonly_params
+    ]
+    if parameters.star_kwarg is not None:
+        arguments.append(cst.Arg(cst.Name(parameters.star_kwarg.name.value), star="**"))
+    return arguments
+
+
+def names_in(function: cst.FunctionDef) -> set[str]:
+    """The first words of what its annotations and defaults are made of: `os` in `os.PathLike[str]`."""
+    collector = _FirstWords()
+    for part in (function.params, function.returns):
+        if part is not None:
+            part.visit(collector)
+    return collector.names - {each.value for each in _parameter_names(function.params)}
+
+
+def _parameter_names(parameters: cst.Parameters) -> Iterator[cst.Name]:
+    for each in (*parameters.posonly_params, *parameters.params, *parameters.kwonly_params):
+        yield each.name
+
+
+class _FirstWords(cst.CSTVisitor):
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: set[str] = set()
+
+    def visit_Attribute(self, node: cst.Attribute) -> bool:
+        node.value.visit(self)
+        return False
+
+    def visit_Name(self, node: cst.Name) -> None:
+        self.names.add(node.value)
+
+
+def find_function(body: Sequence[cst.BaseStatement], path: str) -> cst.FunctionDef | None:
+    """The function at `func` or `Class.method`, if these statements define it."""
+    first, _, rest = path.partition(".")
+    for statement in body:
+        if isinstance(statement, cst.FunctionDef) and not rest and statement.name.value == first:
+            return statement
+        if isinstance(statement, cst.ClassDef) and rest and statement.name.value == first:
+            return find_function(
+                [each for each in statement.body.body if isinstance(each, cst.BaseCompoundStatement)], rest
+            )
+    return None
+
+
+# Puts the new implementation where the legacy function stands: same name, same signature, sync and awaitable.
 
 BRIDGE = "call_blocking"
 """What of `migration` a synchronous caller still needs: it waits for the background loop of the process."""
@@ -149,3 +212,52 @@ def _is_static(decorator: cst.Decorator) -> bool:
 def signature_of(module: cst.Module, path: str) -> cst.FunctionDef | None:
     """The function at `func` or `Class.method` of a module; None if the class inherits it."""
     return find_function(module.body, path)
+
+
+# Gives callers that await the shim the asynchronous twin instead: `f.aio(...)` becomes `f_async(...)`.
+
+
+def awaiting(file: SourceFile, uses: Iterable[Use], own: Collection[str]) -> cst.Module:
+    """The module with `.aio` replaced where the uses say that the function is awaited.
+
+    Args:
+        file: the module.
+        uses: what was found in it.
+        own: the outermost packages of the tree.
+    """
+    change = _Awaiting([use for use in uses if use.kind is UseKind.AWAITED])
+    changed = file.parsed.visit(change)
+    wanted: list[Origin] = [(origin, name, None) for origin, name in sorted(change.imports) if origin != file.module]
+    return with_imports(changed, wanted, own)
+
+
+class _Awaiting(cst.CSTTransformer):
+    METADATA_DEPENDENCIES = (PositionProvider,)
+
+    def __init__(self, uses: Iterable[Use]) -> None:
+        super().__init__()
+        self.imports: set[tuple[str, str]] = set()
+        self._uses = list(uses)
+
+    def leave_Attribute(self, original_node: cst.Attribute, updated_node: cst.Attribute) -> cst.BaseExpression:
+        """Replace `f.aio` where `f` is the function."""
+        if original_node.attr.value != "aio":
+            return updated_node
+        use = self._use_at(original_node)
+        if use is None:
+            return updated_node
+        inner = updated_node.value
+        module, _, path = use.target.partition(":")
+        name = path.rpartition(".")[2]
+        if isinstance(inner, cst.Attribute) and inner.attr.value == name:
+            return inner.with_changes(attr=cst.Name(f"{name}_async"))
+        if isinstance(inner, cst.Name) and "." not in path:
+            self.imports.add((module, f"{name}_async"))
+            return cst.Name(f"{name}_async")
+        return updated_node
+
+    def _use_at(self, node: cst.Attribute) -> Use | None:
+        place = self.get_metadata(PositionProvider, node)
+        assert isinstance(place, CodeRange)  # noqa: S101  # every node has one
+        line = place.end.line
+        return next((use for use in self._uses if use.line <= line <= use.last_line), None)

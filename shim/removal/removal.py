@@ -11,15 +11,11 @@ from dataclasses import dataclass
 import libcst as cst
 
 from migration import Migration
-from shim.removal.awaiting import awaiting
 from shim.removal.declared import Declared, legacy_of
-from shim.removal.errors import RemovalError, SourceError
 from shim.removal.importing import with_imports
-from shim.removal.imports import bound_names, imports_back, origins
 from shim.removal.leftovers import without_leftovers
-from shim.removal.legacy import Replacement, needed_by, replaced, signature_of
-from shim.removal.signature import names_in
-from shim.removal.tree import SourceFile, SourceTree
+from shim.removal.legacy import Replacement, awaiting, names_in, needed_by, replaced, signature_of
+from shim.removal.sources import RemovalError, SourceError, SourceFile, SourceTree, bound_names, imports_back, origins
 from shim.removal.undeclared import undeclare
 from shim.removal.uses import Use, UseKind, find_uses
 

@@ -11,8 +11,8 @@ import libcst as cst
 
 from migration import Migration
 from shim.removal.declared import Declared
-from shim.removal.gaps import GapKeeper
-from shim.removal.tree import SourceFile, SourceTree
+from shim.removal.leftovers import GapKeeper
+from shim.removal.sources import SourceFile, SourceTree
 
 _INSTALLS = frozenset({"install", "uninstall"})
 

@@ -12,8 +12,7 @@ from plotly.offline import get_plotlyjs  # type: ignore[import-untyped]  # it ha
 from migration import Cause
 from migration.guard import Record
 from shim.report import plots
-from shim.report.findings import Findings
-from shim.report.wording import missing, moment, summary
+from shim.report.findings import Findings, missing, moment, summary
 
 MAX_CAUSES = 50
 """Reasons for differences that are listed, the most frequent first."""

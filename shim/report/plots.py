@@ -10,9 +10,8 @@ import plotly.graph_objects as go  # type: ignore[import-untyped]  # it has no t
 
 from migration import Side
 from migration.guard import FREEZE_AT, ROLLBACK_AT
-from shim.console.sides import timeline
-from shim.report.findings import Findings
-from shim.report.wording import NAMES
+from shim.console.figures import timeline
+from shim.report.findings import NAMES, Findings
 
 COLOURS = {Side.LEGACY: "#8a6d00", Side.CANDIDATE: "#0b62a4"}
 """Told apart by people who see few colours, and on paper."""

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from bench.__main__ import main
-from tools.cli import bench
 from shim.cli.exits import ExitCode
+from tools.cli import bench
 
 
 def test_without_the_repository_it_says_so(

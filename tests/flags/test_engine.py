@@ -15,8 +15,8 @@ from UnleashClient.constants import FEATURES_URL
 from UnleashClient.utils import InstanceAllowType
 
 from flags import FlagEvaluationError
-from flags.client import MemoryCache
-from flags.engine import Context, Engine
+from flags.probability import Context, Engine
+from flags.server import MemoryCache
 from tests.flags.helpers import NAME, Json, constraint, feature, payload, rollout
 
 APP = "tests"

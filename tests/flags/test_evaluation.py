@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from UnleashClient.utils import normalized_hash
 
 from flags import FlagDefinitionsError
-from flags.engine import Context
+from flags.probability import Context
 from flags.snapshot import Evaluation, Snapshot
 from migration import Reason
 from tests.flags.helpers import NAME, Json, constraint, feature, payload, rollout

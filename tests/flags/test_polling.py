@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import psutil
 import pytest
 
-import flags.poll
+import flags.server
 from flags import Freshness, UnleashRouter
 from migration import Reason, Side
 from tests.flags.helpers import (
@@ -75,7 +75,7 @@ def test_an_answer_that_drips_is_given_up(
     router: UnleashRouter, proxy: TcpProxy, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A server that sends a byte now and then, so that no read times out, does not stop the polling."""
-    monkeypatch.setattr(flags.poll, "ANSWER_SECONDS", 0.3)
+    monkeypatch.setattr(flags.server, "ANSWER_SECONDS", 0.3)
     proxy.weather(Fault(answer=http_answer(b" ", times=None), pause=0.02))
     eventually(lambda: "not complete within" in str(router.status().error))
     seen = len(proxy.connections)

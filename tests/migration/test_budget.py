@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from migration.shadow.budget import SLOT_SECONDS, WINDOW_SECONDS, HourlyBudget, Room
+from migration.shadow.admission import SLOT_SECONDS, WINDOW_SECONDS, HourlyBudget, Room
 
 STEPS = st.lists(st.tuples(st.floats(0, 2000), st.integers(0, 120)), max_size=60)
 

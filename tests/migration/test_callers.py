@@ -23,7 +23,7 @@ from migration import (
     use_runtime,
 )
 from migration.store.ledger import CALLER_SECONDS, MAX_CALLERS
-from migration.store.ledger_retention import KEEP_CALLERS, PRUNE_EVERY
+from migration.store.ledger_tables import KEEP_CALLERS, PRUNE_EVERY
 from tests.migration.helpers import in_thread, run_script
 from tests.migration.ledgers import record
 

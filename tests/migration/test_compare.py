@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from migration import Migration, Outcome, Side, result_as_facts
-from migration.shadow.compare import (
+from migration.shadow.comparing import (
     MAX_DIFFERENCES,
     MAX_SHOWN,
     differences,

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from migration.running.under_way import UnderWay
-from migration.shadow.courtesy import MOST_CREDIT, SILENCE_SECONDS, Courtesy
+from migration.running.in_flight import UnderWay
+from migration.shadow.admission import MOST_CREDIT, SILENCE_SECONDS, Courtesy
 
 
 class Clock:

@@ -19,9 +19,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from migration import IncompleteFactsError, Migration, Outcome, Side, Verdict
-from migration.shadow.compare import differences, shown
+from migration.shadow.comparing import differences, judged, shown
 from migration.shadow.facts import INCOMPLETE, MAX_DEPTH, MAX_FIELDS, flatten
-from migration.shadow.judge import judged
 
 MIGRATION = Migration(name="m", candidate="a:b")
 

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from migration import Difference, DifferenceKind, RecordedComparison, Side, Symptom, Verdict, causes, symptoms
-from migration.shadow.compare import differences, shown
-from migration.store.ledger_causes import generalised
+from migration.shadow.comparing import differences, shown
+from migration.store.causes import generalised
 
 Found = tuple[str, str, str]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from migration import Ledger, LedgerError, LedgerReader, Notice, NoticeKind, Side, Verdict
-from migration.store.ledger_schema import VERSION
+from migration.store.ledger_tables import VERSION
 from tests.migration.ledgers import compare, comparison, record
 
 DAY = 86_400.0
@@ -66,7 +66,7 @@ def test_a_ledger_that_is_just_being_made_is_empty(ledger: Ledger, path: Path) -
 @pytest.mark.usefixtures("pruned_each_time")
 def test_rows_are_bounded_in_number(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of comparisons and notices the newest stay."""
-    monkeypatch.setattr("migration.store.ledger_retention.KEEP_ROWS", 5)
+    monkeypatch.setattr("migration.store.ledger_tables.KEEP_ROWS", 5)
     for number in range(20):
         compare(ledger, detail=str(number))
         ledger.noticed(Notice(kind=NoticeKind.FELL_BACK, migration="m", text=str(number)))
@@ -110,7 +110,7 @@ def test_rows_are_bounded_in_age(path: Path) -> None:
 @pytest.mark.usefixtures("pruned_each_time")
 def test_the_file_is_bounded_in_size(ledger: Ledger, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Long rows push older ones out, and the file never grows beyond its bound."""
-    monkeypatch.setattr("migration.store.ledger_retention.KEEP_BYTES", 400_000)
+    monkeypatch.setattr("migration.store.ledger_tables.KEEP_BYTES", 400_000)
     for number in range(200):
         ledger.compared(comparison(Verdict.DIFFERENT, (f"result.n{number}", "a" * 5000, "b" * 5000)))
         assert ledger.flush()
@@ -123,7 +123,7 @@ def test_the_file_is_bounded_in_size(ledger: Ledger, path: Path, monkeypatch: py
 
 def test_what_does_not_fit_is_lost(ledger: Ledger, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without room for a transaction its records are counted as lost, and the next one makes room."""
-    monkeypatch.setattr("migration.store.ledger_retention.KEEP_BYTES", 200_000)
+    monkeypatch.setattr("migration.store.ledger_tables.KEEP_BYTES", 200_000)
     compare(ledger, detail="before")
     assert ledger.flush()
     ledger.compared(comparison(Verdict.DIFFERENT, ("result.a", "a" * 200_000, "b")))

@@ -9,8 +9,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from migration.store.ledger_fold import Write, folded
-from migration.store.ledger_schema import ADD_NOTICE, COUNT_RUN, REMEMBER_DECISION, make_tables
+from migration.store.ledger_tables import ADD_NOTICE, COUNT_RUN, REMEMBER_DECISION, make_tables
+from migration.store.ledger_writer import Write, folded
 
 NAMES = st.sampled_from(["a", "b"])
 RUNS = st.tuples(

@@ -23,7 +23,7 @@ from migration import (
     migrate,
     noise_report,
 )
-from migration.shadow.shadow_runner import ShadowRunner
+from migration.shadow.runner import ShadowRunner
 from migration.testing import FixedRouter, RecordingObserver
 from tests.migration.outbox import Outbox, OutboxReplay
 

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from flags import SHADOW_SUFFIX, UnleashRouter
-from flags.engine import Engine
+from flags.probability import Engine
 from migration import Ledger, Migration, Runtime, Shim, migrate
-from migration.running.units import _AT_ONCE
+from migration.running.in_flight import _AT_ONCE
 from migration.store.ledger_writer import LedgerWriter
 from observability import Telemetry, setup
 from observability.names import Event, Metric

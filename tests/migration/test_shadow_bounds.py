@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 import pytest
 
 from migration import Migration, Runtime, ShadowLimits, Shim, Side, Verdict, migrate
-from migration.shadow.aside import MAX_STUCK
-from migration.shadow.shadow_runner import CONCURRENT_SHADOWS
+from migration.shadow.isolated import MAX_STUCK
+from migration.shadow.runner import CONCURRENT_SHADOWS
 from migration.testing import FixedRouter, RecordingObserver
 from tests.migration.helpers import eventually, in_thread
 from tests.migration.outbox import OutboxReplay, rehearsing

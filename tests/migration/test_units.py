@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from concurrent.futures import ThreadPoolExecutor
 
-from migration.running.units import _AT_ONCE, new_unit
+from migration.running.in_flight import _AT_ONCE, new_unit
 from tests.migration.helpers import run_script
 
 
@@ -20,7 +20,7 @@ def test_an_id_is_32_hexadecimal_digits_and_never_comes_again() -> None:
 
 FORK = """
 import os, warnings
-from migration.running.units import new_unit
+from migration.running.in_flight import new_unit
 warnings.simplefilter("ignore", DeprecationWarning)
 new_unit()
 reading, writing = os.pipe()

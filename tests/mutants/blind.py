@@ -79,7 +79,7 @@ BLIND: Final = (
     ),
     _blind(
         "the embedded storage loses the first megabyte of a long file",
-        "tools/storage/local/storage.py",
+        "tools/storage/local.py",
         {"async for piece in source.chunks():": "async for piece in source.chunks(start=source.size >> 20 << 20):"},
         "in a rehearsal a stand-in takes its place, for it is not reached by requests",
         "tests/tools/storage/test_storages.py::test_a_copy_of_any_size",
@@ -107,7 +107,7 @@ BLIND: Final = (
     ),
     _blind(
         "a row that cannot be written is not logged",
-        "tools/engine/recording.py",
+        "tools/engine/cancel_recovery.py",
         {"        logger.exception(provider.gateway.unrecorded(provider_file_id))\n": ""},
         "logs are not compared",
         "tests/tools/engine/test_gateway.py::test_a_failing_row_is_logged_as_by_legacy_and_the_upload_stands",

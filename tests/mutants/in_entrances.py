@@ -8,7 +8,7 @@ from tests.mutants.mutant import Mutant
 
 _FACE = "tools/async_file_upload_refactored.py"
 _GATEWAY = "tools/engine/gateway.py"
-_RECORDING = "tools/engine/recording.py"
+_RECORDING = "tools/engine/cancel_recovery.py"
 _BATCH = "tools/engine/batch.py"
 
 _PERFORM = "        async def perform(work: Work) -> object:\n"

@@ -8,10 +8,10 @@ from tests.mutants.mutant import Mutant
 
 _PROVIDERS = "tools/engine/providers.py"
 _POOLED = "tools/storage/supabase/pooled.py"
-_ASKING = "tools/storage/supabase/asking.py"
+_ASKING = "tools/storage/supabase/tus.py"
 _TUS = "tools/storage/supabase/tus.py"
 _RESUMABLE = "tools/storage/supabase/resumable.py"
-_TABLE = "tools/storage/supabase/table.py"
+_TABLE = "tools/storage/supabase/pooled.py"
 _STORAGE = "tools/storage/supabase/storage.py"
 
 PROVIDER: Final = (

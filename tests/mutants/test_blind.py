@@ -21,7 +21,7 @@ from tools.async_file_upload_refactored import (
     upload_files_kimi_async,
     upload_via_supabase_gateway_kimi_async,
 )
-from tools.engine.pool import _open_session
+from tools.engine.connections import _open_session
 from tools.providers.kimi.kimi_files import KimiUploadFilesTool
 from tools.sandbox import RunningSandbox
 from tools.storage import get_storage

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from migration import Comparison, Notice, NoticeKind, Side, Verdict
 from observability import HttpTelemetry, Telemetry, TelemetryHandle
-from observability.bounded import BoundedValues
+from observability.attributes import BoundedValues
 from observability.names import OTHER, Attribute, Metric
 from observability.testing import Capture
 from tests.observability.making import NAME, a_call, a_decision, call_operation, run, side_operation

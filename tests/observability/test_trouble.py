@@ -21,9 +21,8 @@ from hypothesis import strategies as st
 
 from migration import Notice, NoticeKind
 from observability import HttpTelemetry, Telemetry, setup
+from observability.exporters import Gate, QuietFilter
 from observability.names import Metric
-from observability.otlp import Gate
-from observability.quiet import QuietFilter
 from observability.testing import Capture
 from tests.observability.making import NAME, call_operation, run, side_operation
 

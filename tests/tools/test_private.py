@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from shim.private import make_private_folder
+from shim.process import make_private_folder
 from tools.journal.owners import owner_of
-from tools.storage.local.objects import ObjectFolder
+from tools.storage.local import ObjectFolder
 
 
 @pytest.mark.parametrize(

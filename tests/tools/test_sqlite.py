@@ -15,11 +15,11 @@ import pytest
 
 from migration.guard import GuardStore, Record
 from migration.shadow.undo_journal import JournalLimits, UndoJournal
-from shim.process_metrics.file import write
 from shim.process_metrics.model import ProcessSample
+from shim.process_metrics.store import write
 from tests.tools.journal.making import intent, opened
 from tools.journal.sqlite import SqliteJournal
-from tools.storage.local.rows import LocalRows
+from tools.storage.local import LocalRows
 from tools.storage.port import UploadRow
 
 READERS_BYTES = (0x40000002, 510)

@@ -20,10 +20,10 @@ from shim.cli.mismatches import parse_duration
 from shim.cli.output import print_json, printable, say
 from shim.cli.progress import progress_bar
 from tools.cli.session import session
-from tools.engine.pool import cleanup_http_session
+from tools.engine.connections import cleanup_http_session
 from tools.migrations import NAMES
 from tools.recovery.audit import audit, repaired, uploads_of
-from tools.recovery.audit_finding import Finding, Remedy, State
+from tools.recovery.audit_evidence import Finding, Remedy, State
 from tools.settings import get_settings
 from tools.storage import get_storage
 

@@ -6,7 +6,7 @@ import time
 from typing import TypedDict
 
 from tools.journal import get_journal
-from tools.journal.errors import JournalError
+from tools.journal.port import JournalError
 
 
 class JournalReport(TypedDict):

@@ -1,7 +1,7 @@
 """A demonstration on real files: from legacy to the asynchronous path step by step, and back by a flip of the flag."""
 
 from tools.demo.demo import Plan, run_demo
-from tools.demo.reporter import Reporter
+from tools.demo.load import DemoError
 from tools.demo.results import (
     Account,
     Answer,
@@ -12,7 +12,7 @@ from tools.demo.results import (
     SideServed,
     Stage,
 )
-from tools.demo.samples import DemoError
+from tools.demo.watching import Reporter
 
 __all__ = [
     "Account",

@@ -13,15 +13,24 @@ from pathlib import Path
 
 from migration import Side
 from shim.application import Installation, flag_admin, running
-from tools.demo.account import settle
-from tools.demo.load import Job, Receipt, make_jobs, steady_load, upload, upload_all
-from tools.demo.memory import PeakMemory
-from tools.demo.reporter import Reporter
-from tools.demo.results import Answer, BigUpload, Compared, DemoResult, Flip, SideServed, Stage
-from tools.demo.samples import DemoError, Sample, choose_samples, make_big_sample
-from tools.demo.steering import Steering, comes_true, create_flags, wait_until
-from tools.demo.tracing import TraceLines
-from tools.demo.watching import Served, Watcher
+from tools.demo.load import (
+    DemoError,
+    Job,
+    Receipt,
+    Sample,
+    Steering,
+    choose_samples,
+    comes_true,
+    create_flags,
+    make_big_sample,
+    make_jobs,
+    steady_load,
+    upload,
+    upload_all,
+    wait_until,
+)
+from tools.demo.results import Answer, BigUpload, Compared, DemoResult, Flip, PeakMemory, SideServed, Stage, settle
+from tools.demo.watching import Reporter, Served, TraceLines, Watcher
 from tools.sandbox import RunningSandbox, running_sandbox
 from tools.sandbox.settings import sandboxed
 from tools.settings import MEGABYTE, Settings, get_settings, use_settings

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -9,12 +11,73 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from contextvars import copy_context
 from dataclasses import dataclass
+from pathlib import Path
 
-from tools.demo.samples import Sample
+from shim.application import SHADOW_SUFFIX, FlagAdmin, UnleashRouter, decision_now
+from tools.errors import ToolsError
+from tools.migrations import NAMES
 from tools.providers.glm import glm_files
 from tools.providers.kimi import kimi_files
-from tools.settings import get_settings
+from tools.settings import MEGABYTE, get_settings
 from tools.storage.port import ProviderName, UploadStorage
+
+_DOCUMENTS = Path(__file__).parent / "documents"
+_REPOSITORY = Path(__file__).parents[2]
+_KINDS = ("*.txt", "*.md", "*.pdf", "*.png")
+
+
+class DemoError(ToolsError):
+    """The demonstration cannot go on; the message says why."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """A file to upload, with what is needed to recognise it at the provider."""
+
+    path: Path
+    size: int
+    sha256: str
+
+
+def choose_samples(files: Sequence[Path]) -> list[Sample]:
+    """The files given, or else documents of this repository.
+
+    Raises:
+        DemoError: one of them is no file that can be read.
+    """
+    return [sample_of(path) for path in files or _own_documents()]
+
+
+def sample_of(path: Path) -> Sample:
+    """The file, measured.
+
+    Raises:
+        DemoError: it is no file that can be read.
+    """
+    try:
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            return Sample(path=path.resolve(), size=file.tell(), sha256=digest)
+    except OSError as error:
+        raise DemoError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def make_big_sample(folder: Path, megabytes: int) -> Sample:
+    """A new file of this size that nothing can compress."""
+    path = folder / f"generated-{megabytes}-MB.bin"
+    with path.open("wb") as file:
+        for _ in range(megabytes):
+            file.write(os.urandom(MEGABYTE))
+    return sample_of(path)
+
+
+def _own_documents() -> list[Path]:
+    samples = [path for kind in _KINDS for path in sorted(_DOCUMENTS.glob(kind))]
+    repository = [_REPOSITORY / "README.md", *sorted((_REPOSITORY / "docs").glob("*.md"))]
+    return [*samples, *(path for path in repository if path.is_file() and path.stat().st_size)]
+
+
+# The monolith's load: a few threads that call the upload functions as they always did.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,3 +159,69 @@ def steady_load(jobs: Sequence[Job], storage: UploadStorage, *, threads: int) ->
         pool.shutdown()
     for future in futures:
         future.result()
+
+
+# Turns the flags of all migrations together, and waits until this process decides by them.
+
+_PATIENCE_SECONDS = 15.0
+_POLL_SECONDS = 0.01
+_HUNDRED = 100
+
+
+def create_flags(admin: FlagAdmin) -> None:
+    """Create the flags of all migrations, on with 0 %."""
+    for name in NAMES:
+        for flag in (name, name + SHADOW_SUFFIX):
+            admin.ensure(flag)
+            admin.set_percentage(flag, 0)
+            admin.turn_on(flag)
+
+
+class Steering:
+    """The flags, as an operator turns them."""
+
+    def __init__(self, admin: FlagAdmin, router: UnleashRouter) -> None:
+        self._admin = admin
+        self._router = router
+
+    def serve(self, percentage: int, *, compared: int) -> None:
+        """Send a share to the asynchronous path, compare a share, and wait until that is how it is."""
+        for name in NAMES:
+            self._admin.set_percentage(name, percentage)
+            self._admin.set_percentage(name + SHADOW_SUFFIX, compared)
+        wait_until(
+            lambda: self._shares() == {(percentage, compared)},
+            f"the flags took no effect ({self._router.status().error or 'no error is known'})",
+        )
+
+    def turn_off(self, reason: str) -> None:
+        """Turn off who serves; does not wait."""
+        for name in NAMES:
+            self._admin.turn_off(name, reason)
+
+    def _shares(self) -> set[tuple[int, int]]:
+        decisions = [decision_now(self._router, name) for name in NAMES]
+        return {
+            (round(decision.probability * _HUNDRED), round(decision.shadow_probability * _HUNDRED))
+            for decision in decisions
+        }
+
+
+def comes_true(condition: Callable[[], bool], *, seconds: float) -> bool:
+    """Wait until `condition` holds, at most `seconds`; whether it does."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(_POLL_SECONDS)
+    return True
+
+
+def wait_until(condition: Callable[[], bool], otherwise: str) -> None:
+    """Wait for something that is bound to happen.
+
+    Raises:
+        DemoError: it did not happen; `otherwise` says so.
+    """
+    if not comes_true(condition, seconds=_PATIENCE_SECONDS):
+        raise DemoError(f"{otherwise} within {_PATIENCE_SECONDS:g} s")

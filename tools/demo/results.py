@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import gc
+import threading
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+import psutil
 
 from migration import Difference, Side, Verdict
-from shim.http.exchanges import SHARED
+from shim.http.recording import SHARED
+from tools.demo.load import Receipt
+from tools.sandbox import PARSER_PURPOSE, RunningSandbox
 
 AGREEING = frozenset({Verdict.IDENTICAL, Verdict.SAME_ERROR})
 """Verdicts that say that both sides do the same."""
@@ -146,3 +154,70 @@ class DemoResult:
     def ok(self) -> bool:
         """Whether nothing was lost or doubled, and every sampled call was found to be the same on both sides."""
         return not (self.account.lost or self.account.doubled or self.disagreements)
+
+
+# Whether what callers were answered is what the providers hold.
+
+
+def settle(sandbox: RunningSandbox, receipts: Sequence[Receipt]) -> Account:
+    """Compare ids and digests, one by one. Uploads of one content at one moment have one file."""
+    state = sandbox.state()
+    held = {
+        (provider, file["id"]): file["sha256"]
+        for provider in ("kimi", "glm")
+        for file in state[provider]["files"]
+        if file["purpose"] != PARSER_PURPOSE  # given to be read for a question, not uploaded
+    }
+    answered = [receipt for receipt in receipts if receipt.file_id is not None]
+    ids = {(receipt.job.provider, str(receipt.file_id)) for receipt in answered}
+    lost = [
+        str(receipt.file_id)
+        for receipt in answered
+        if held.get((receipt.job.provider, str(receipt.file_id))) != receipt.job.sample.sha256
+    ]
+    return Account(
+        answered=len(answered),
+        held=len(held),
+        shared=len(answered) - len(ids),
+        lost=tuple(lost),
+        doubled=tuple(f"{provider} {file_id}" for provider, file_id in held if (provider, file_id) not in ids),
+    )
+
+
+# How much memory a piece of work needs at its highest.
+
+_SAMPLE_SECONDS = 0.002
+
+
+class PeakMemory:
+    """Watches this process's resident memory for the length of a `with` block."""
+
+    def __init__(self) -> None:
+        self._process = psutil.Process()
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="peak-memory", daemon=True)
+        self._before = self._peak = 0
+
+    @property
+    def growth(self) -> int:
+        """Bytes by which the highest sample lies above the first."""
+        return self._peak - self._before
+
+    def __enter__(self) -> Self:
+        gc.collect()
+        self._before = self._peak = self._resident()
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._done.set()
+        self._thread.join()
+
+    def _resident(self) -> int:
+        return int(self._process.memory_info().rss)
+
+    def _watch(self) -> None:
+        while not self._done.wait(_SAMPLE_SECONDS):
+            self._peak = max(self._peak, self._resident())

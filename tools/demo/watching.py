@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Protocol
 
 from migration import Comparison, Notice, Operation, Role, Side
-from tools.demo.results import Compared
+from tools.demo.results import Answer, BigUpload, Compared, Flip, Stage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,3 +84,72 @@ class Watcher:
         with self._lock:
             taken, self._compared = self._compared, []
         return taken
+
+
+# The spans of one call, picked from the lines that telemetry prints for a human.
+
+_KEPT_LINES = 5000
+_OF_WHOLE_CALL = " reason="  # only the span of the call as a whole, which ends last, carries the decision
+
+
+class TraceLines(io.StringIO):
+    """Takes the place of a terminal; keeps the last lines that were printed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._lines: deque[str] = deque(maxlen=_KEPT_LINES)
+
+    def write(self, text: str) -> int:
+        """Keep a printed line."""
+        self._lines.append(text)
+        return len(text)
+
+    def of_trace(self, traceparent: str | None) -> list[str]:
+        """The lines of one trace, in the order in which the spans began, without the id that they all have."""
+        if traceparent is None:
+            return []
+        mark = f" trace={traceparent.split('-')[1]}"
+        return [line.replace(mark, "").rstrip() for line in sorted(self._lines.copy()) if mark in line]
+
+    def is_complete(self, traceparent: str | None) -> bool:
+        """Whether all spans of the trace have been printed."""
+        return any(_OF_WHOLE_CALL in line for line in self.of_trace(traceparent))
+
+
+# Who shows the demonstration while it runs.
+
+
+class Reporter(Protocol):
+    """Is told what happens as it happens."""
+
+    def began(self, what: str, total: int | None = None) -> None:
+        """Something begins that takes `total` steps."""
+        ...
+
+    def advanced(self) -> None:
+        """One step of it is done."""
+        ...
+
+    def answered(self, answer: Answer) -> None:
+        """The unchanged caller has answered a question."""
+        ...
+
+    def uploaded_big(self, upload: BigUpload) -> None:
+        """The large file was uploaded."""
+        ...
+
+    def compared(self, comparisons: Sequence[Compared]) -> None:
+        """Sampled calls were compared."""
+        ...
+
+    def staged(self, stage: Stage) -> None:
+        """A stage is over."""
+        ...
+
+    def traced(self, lines: Sequence[str]) -> None:
+        """The spans of one call, in the order in which they began."""
+        ...
+
+    def flipped(self, flip: Flip) -> None:
+        """The flags were turned off, and legacy serves again."""
+        ...

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from tools.drill.drill import DrillError, Plan, run_drill
-from tools.drill.faults import FaultKind, Faults, faulty
-from tools.drill.history import DrillHistory
-from tools.drill.result import DrillResult
+from tools.drill.drill import DrillError, DrillHistory, Plan, run_drill
+from tools.drill.faults import DrillResult, FaultKind, Faults, faulty
 
 __all__ = ["DrillError", "DrillHistory", "DrillResult", "FaultKind", "Faults", "Plan", "faulty", "run_drill"]

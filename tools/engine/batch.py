@@ -19,15 +19,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from shim.http.confinement import is_confined
+from shim.http.egress import is_confined
 from tools.engine.errors import ConnectionLostError, ConnectionNotMadeError
 from tools.engine.gateway import checked_source, upload_through_gateway
-from tools.engine.pace import REAL_PACE, Pace
+from tools.engine.loops import REAL_PACE, Pace, run_in_thread
 from tools.engine.providers import Provider
-from tools.engine.threads import run_in_thread
 from tools.settings import get_settings
-from tools.storage.errors import StorageError
-from tools.storage.port import UploadRow, UploadStorage
+from tools.storage.port import StorageError, UploadRow, UploadStorage
 
 logger = logging.getLogger(__name__)
 

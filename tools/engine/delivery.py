@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from http import HTTPStatus
 
 from shim.http.attempts import Attempt, Attempts
-from tools.engine.claims import Likeness, awaiting_answer, claim, listed_name
 from tools.engine.errors import (
     AmbiguousListingError,
     ConnectionLostError,
@@ -24,17 +23,15 @@ from tools.engine.errors import (
     ServerFailedError,
     TransportError,
 )
-from tools.engine.gate import Place
-from tools.engine.listing import find_upload
-from tools.engine.pace import REAL_PACE, Pace
+from tools.engine.listing import Likeness, awaiting_answer, claim, find_upload, listed_name
+from tools.engine.loops import REAL_PACE, Pace
 from tools.engine.providers import Provider, advised_delay
 from tools.engine.reading import FileSource
-from tools.engine.throttle import LONGEST_HOLD_SECONDS, request_place
+from tools.engine.throttle import LONGEST_HOLD_SECONDS, Place, request_place
 from tools.engine.transport import post_file
 from tools.errors import MissingKeyError
 from tools.journal.policy import Undertaking
-from tools.providers.answers import NoFileIdError
-from tools.providers.refusals import refuses_for_good, refuses_in_success
+from tools.providers.answers import NoFileIdError, refuses_for_good, refuses_in_success
 from tools.settings import get_settings
 
 _SECOND_LOOK_SECONDS = 1.0

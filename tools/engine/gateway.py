@@ -7,25 +7,21 @@ import time
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+from tools.engine.cancel_recovery import record, settle_later
 from tools.engine.delivery import deliver
 from tools.engine.errors import ConnectionLostError, ConnectionNotMadeError, FileChangedError
-from tools.engine.pace import REAL_PACE, Pace
+from tools.engine.loops import REAL_PACE, Pace, run_in_thread
 from tools.engine.providers import Provider
 from tools.engine.reading import FileSource, measure
-from tools.engine.recording import record
-from tools.engine.settling import settle_later
-from tools.engine.threads import run_in_thread
 from tools.engine.throttle import upload_place
-from tools.engine.turns import turns
-from tools.journal.beginning import undertaking
-from tools.journal.drivers import Work, carry_out_async
-from tools.journal.errors import ClaimTimeoutError
-from tools.journal.intent import UploadSide
+from tools.engine.writing import turns
+from tools.journal.beginning import Work, carry_out_async, undertaking
 from tools.journal.policy import Record, Send, Settle, Store, Undertaking, upload
+from tools.journal.port import ClaimTimeoutError, UploadSide
+from tools.providers.files import validate_upload
 from tools.providers.gateway import FILE_TYPE, guessed_mime_type, storage_failure
-from tools.providers.validation import validate_upload
 from tools.settings import get_settings
-from tools.storage.errors import StorageUnreachableError
+from tools.storage.port import StorageUnreachableError
 
 
 class BlockingStorage(Protocol):

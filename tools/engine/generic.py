@@ -15,7 +15,7 @@ from urllib.parse import quote
 from tools.engine.reading import open_content, read_file
 from tools.engine.throttle import get_upload_semaphore
 from tools.engine.transport import Answer, post_file
-from tools.engine.turns import turns
+from tools.engine.writing import turns
 from tools.settings import MEGABYTE
 
 _OF_THE_FORM = frozenset({"content-type", "content-length"})

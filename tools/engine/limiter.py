@@ -1,5 +1,9 @@
 """Who may begin, and when: the whole policy of the throttle, without a clock of its own, a lock, or a loop.
 
+Start-time fair queueing (Goyal, Vin, Cheng 1996) between classes of size, first come first served within a class. A
+class pays with time for what it starts; the class that has paid least comes next. As long as two classes have somebody
+waiting, what they start differs by no more than one upload of each, in cost.
+
 - Never more than the limit are under way. The limit adapts, or is fixed.
 - Users come before shadows. A shadow begins only if no user waits, and shadows take at most half of the limit.
 - The longest uploads take at most three quarters of it, so that short ones need not wait for the end of a long one.
@@ -10,13 +14,129 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import OrderedDict
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from enum import IntEnum
+from typing import Generic, TypeVar
 
-from tools.engine.aimd import AdaptiveLimit
-from tools.engine.fairness import CLASSES, LONGEST, FairQueue, class_of
+from tools.settings import MEGABYTE
+
+FIRST_LIMIT = 8
+"""Requests at once to a server of which nothing is known yet."""
+
+_PATIENCE = 8
+"""How many times longer than usual the limit stays below a number that was refused, before that is tried again."""
+
+
+class AdaptiveLimit:
+    """Additive increase, multiplicative decrease (RFC 5681 has the reasons), with no clock.
+
+    A round trip is a generation: a refusal lowers the limit once and begins a new one. Requests that began before that
+    say nothing about the new limit, whether they fail or not. Until the first refusal each success raises the limit.
+
+    Attributes:
+        ceiling: the limit's highest value; the lowest is 1.
+        current: the limit.
+    """
+
+    def __init__(self, *, ceiling: int, first: int = FIRST_LIMIT) -> None:
+        if ceiling < 1 or first < 1:
+            raise ValueError(f"a limit is at least 1, not {min(ceiling, first)}")
+        self.ceiling = ceiling
+        self.current = min(first, ceiling)
+        self.generation = 0
+        self._refused_at = 0
+        self._successes = 0
+
+    def succeeded(self, generation: int, *, in_full: bool) -> None:
+        """A request that began in this generation went well; `in_full`: as many were under way as the limit allows."""
+        if generation != self.generation or not in_full or self.current == self.ceiling:
+            return
+        self._successes += 1
+        if self._successes >= self._window():
+            self.current += 1
+            self._successes = 0
+
+    def refused(self, generation: int) -> None:
+        """A request that began in this generation was one too many."""
+        if generation != self.generation:
+            return
+        self._refused_at = self.current
+        self.current = max(1, self.current // 2)
+        self.generation += 1
+        self._successes = 0
+
+    def _window(self) -> int:
+        """How many successes raise the limit by one."""
+        if self.generation == 0:
+            return 1
+        return self.current * (_PATIENCE if self.current + 1 == self._refused_at else 1)
+
+
+# Whose turn it is: small uploads are not stuck behind large ones, and large ones are not passed over for ever.
+
+CLASS_BOUNDS = (MEGABYTE // 4, 8 * MEGABYTE)
+"""Largest size of each class but the last, in bytes: sent in one write; sent within a second or so; the long ones."""
+
+CLASSES = range(len(CLASS_BOUNDS) + 1)
+LONGEST = CLASSES[-1]
+
+_COST_OF_ANY = MEGABYTE
+"""What an upload costs, however short: the bytes that go over a wire in the time of its round trips."""
+
+T = TypeVar("T")
+
+
+def class_of(size: int) -> int:
+    """The class of an upload of so many bytes; 0 is the shortest."""
+    return bisect_left(CLASS_BOUNDS, size)
+
+
+def cost_of(size: int) -> int:
+    """How much an upload takes of what all share, in bytes."""
+    return _COST_OF_ANY + size
+
+
+class FairQueue(Generic[T]):
+    """Those who wait, by class. Every operation takes constant time."""
+
+    def __init__(self) -> None:
+        self._waiting: tuple[OrderedDict[T, int], ...] = tuple(OrderedDict() for _ in CLASSES)
+        self._paid = [0 for _ in CLASSES]
+        self._time = 0
+
+    def __len__(self) -> int:
+        return sum(map(len, self._waiting))
+
+    def __bool__(self) -> bool:
+        return any(self._waiting)
+
+    def put(self, item: T, size: int) -> None:
+        """Queue up. A class that comes back after an absence has no credit from it."""
+        number = class_of(size)
+        if not self._waiting[number]:
+            self._paid[number] = max(self._paid[number], self._time)
+        self._waiting[number][item] = size
+
+    def discard(self, item: T, size: int) -> None:
+        """Leave the queue without a turn; costs nothing."""
+        self._waiting[class_of(size)].pop(item, None)
+
+    def take(self, classes: Collection[int] = CLASSES) -> T | None:
+        """Whoever is next, of these classes; None if nobody is."""
+        able = [number for number in classes if self._waiting[number]]
+        if not able:
+            return None
+        number = min(able, key=self._paid.__getitem__)
+        item, size = self._waiting[number].popitem(last=False)
+        self._time = max(self._time, self._paid[number])
+        self._paid[number] += cost_of(size)
+        return item
+
+
+# Who may begin, and when: the whole policy of the throttle, without a clock of its own, a lock, or a loop.
 
 
 class Priority(IntEnum):

@@ -1,9 +1,16 @@
-"""Values of which each event loop has its own."""
+"""Blocking work beside the event loop."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import Generic, TypeVar
+import random
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from contextvars import copy_context
+from dataclasses import dataclass
+from functools import partial
+from typing import Generic, ParamSpec, TypeVar
 
 T = TypeVar("T")
 
@@ -33,3 +40,55 @@ class PerLoop(Generic[T]):
     def pop(self) -> T | None:
         """Take the running loop's value away."""
         return self._values.pop(asyncio.get_running_loop(), None)
+
+
+# Blocking work beside the event loop.
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+async def run_in_thread(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    """Run a blocking function in a thread, to its end even if the caller is cancelled."""
+    call = partial(copy_context().run, function, *args, **kwargs)
+    return await to_its_end(asyncio.get_running_loop().run_in_executor(None, call))
+
+
+async def to_its_end(work: Awaitable[R], *, unwanted: Callable[[R], Awaitable[object]] | None = None) -> R:
+    """Wait for work that happens in a thread.
+
+    A thread cannot be stopped. Cancellation therefore takes effect when the work has ended, so that nothing is left
+    running behind the caller's back; `unwanted` then disposes of the result.
+    """
+    task = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        while not task.done():
+            with suppress(asyncio.CancelledError):  # once more changes nothing
+                await asyncio.wait([task])
+        # asking for the exception marks it as seen: the caller is told of the cancellation instead
+        if not task.cancelled() and task.exception() is None and unwanted is not None:
+            await to_its_end(unwanted(task.result()))
+        raise
+
+
+# Sleeping, the clock and randomness, in one place so that tests can replace them.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """How time passes.
+
+    Attributes:
+        sleep: wait for some seconds.
+        jitter: a random number in [0, 1).
+        clock: seconds on a clock that never goes back.
+    """
+
+    sleep: Callable[[float], Awaitable[object]] = asyncio.sleep
+    jitter: Callable[[], float] = random.random
+    clock: Callable[[], float] = time.monotonic
+
+
+REAL_PACE = Pace()

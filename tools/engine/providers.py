@@ -16,13 +16,12 @@ from email.utils import mktime_tz, parsedate_tz
 
 from pydantic import SecretStr
 
-from shim.http.hidden import HiddenText
+from shim.http.redaction import HiddenText
 from tools.engine.errors import HttpStatusError, TransportError, UnusableAnswerError
 from tools.engine.transport import Answer
 from tools.providers import gateway
-from tools.providers.answers import file_id_of
+from tools.providers.answers import file_id_of, required_key
 from tools.providers.gateway import Gateway
-from tools.providers.keys import required_key
 from tools.settings import Settings
 from tools.storage.port import ProviderName
 

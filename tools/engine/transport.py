@@ -13,7 +13,8 @@ import aiohttp
 from yarl import URL
 
 from shim.http.aiohttp_tap import read_bounded
-from tools.engine.body import FileBody
+from tools.engine.body import FileBody, upload_form
+from tools.engine.connections import get_http_session, proxy_for
 from tools.engine.errors import (
     AnswerTooLargeError,
     ConnectionLostError,
@@ -24,10 +25,8 @@ from tools.engine.errors import (
     TransportError,
     progress,
 )
-from tools.engine.multipart import upload_form
-from tools.engine.pool import get_http_session, proxy_for
 from tools.engine.reading import FileContent
-from tools.engine.turns import turns
+from tools.engine.writing import turns
 from tools.settings import MEGABYTE, Settings, get_settings
 
 MAX_ANSWER_BYTES = MEGABYTE

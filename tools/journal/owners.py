@@ -8,7 +8,7 @@ import secrets
 import threading
 from pathlib import Path
 
-from shim.private import make_private_folder
+from shim.process import make_private_folder
 
 _PRIVATE_FILE = 0o600
 

@@ -1,7 +1,7 @@
 """The rule by which an upload is journaled, without any input or output (sans-IO).
 
 The plan is a generator: it yields what is to be done and is sent what came of it, or has thrown into it what went
-wrong. A blocking and an asynchronous driver carry it out (`tools.journal.drivers`), so that both sides do the same.
+wrong. A blocking and an asynchronous driver carry it out (`tools.journal.beginning`), so that both sides do the same.
 """
 
 from __future__ import annotations
@@ -12,9 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from shim.http.attempts import Attempts
-from tools.journal.errors import ClaimTimeoutError
-from tools.journal.intent import Facts, Intent, State
-from tools.journal.port import Finished, Held, Journal, Opened, Opening
+from tools.journal.port import ClaimTimeoutError, Facts, Finished, Held, Intent, Journal, Opened, Opening, State
 
 FIRST_PAUSE_SECONDS = 0.005
 LONGEST_PAUSE_SECONDS = 0.25

@@ -13,10 +13,8 @@ from typing import TypeVar
 
 from shim.sqlite import use_write_ahead_log
 from tools.journal import sqlite_tables as tables
-from tools.journal.errors import JournalError
-from tools.journal.intent import CLAIMING, NOTHING_NEW, Entry, Facts, Intent, State
 from tools.journal.owners import Owner, owner_of
-from tools.journal.port import Opening, Standing
+from tools.journal.port import CLAIMING, NOTHING_NEW, Entry, Facts, Intent, JournalError, Opening, Standing, State
 from tools.journal.sqlite_writer import LOCKED_SECONDS, Writer
 
 T = TypeVar("T")

@@ -6,8 +6,20 @@ import sqlite3
 from collections.abc import Callable
 from dataclasses import asdict, fields
 
-from tools.journal.intent import CLAIMING, FINISHED, UNRESOLVED, Entry, Facts, Intent, State, UploadSide
-from tools.journal.port import Finished, Held, Opened, Opening
+from tools.journal.port import (
+    CLAIMING,
+    FINISHED,
+    UNRESOLVED,
+    Entry,
+    Facts,
+    Finished,
+    Held,
+    Intent,
+    Opened,
+    Opening,
+    State,
+    UploadSide,
+)
 
 VERSION = 1
 

@@ -13,14 +13,10 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Final, TypeVar
 
-from tools.journal.errors import JournalError
-from tools.journal.intent import NOTHING_NEW, Entry, Facts, Intent, State
-from tools.journal.port import Opened, Opening, Standing
+from tools.journal.port import NOTHING_NEW, Entry, Facts, Intent, JournalError, Opened, Opening, Standing, State
 from tools.journal.sqlite import SqliteJournal
-from tools.journal.supabase_asking import Asker, UnusableError
-from tools.journal.supabase_owner import FleetOwner
+from tools.journal.supabase_asking import Asker, FleetOwner, LoopThread, UnusableError
 from tools.journal.supabase_remote import Remote
-from tools.journal.supabase_thread import LoopThread
 from tools.journal.supabase_writing import HEARTBEAT_SECONDS, Writing
 
 T = TypeVar("T")

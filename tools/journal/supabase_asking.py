@@ -5,22 +5,30 @@ It is no request of an upload: neither telemetry nor a comparison sees it, and i
 
 from __future__ import annotations
 
+import asyncio
+import contextvars
+import hashlib
 import json
-from collections.abc import Mapping
+import secrets
+import socket
+import threading
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from concurrent.futures import Future
+from contextlib import asynccontextmanager, suppress
 from functools import cache
 from http import HTTPStatus
 from itertools import count
-from typing import Any, Final
+from pathlib import Path
+from typing import Any, Final, TypeVar
 
 import aiohttp
 from yarl import URL
 
 from shim.http.aiohttp_tap import read_bounded
-from shim.http.hidden import HiddenText
-from tools.engine.pool import proxy_for
-from tools.engine.sockets import new_socket
-from tools.engine.tls import ResumingContext, client_context
-from tools.journal.errors import JournalError
+from shim.http.redaction import HiddenText
+from tools.engine.connections import ResumingContext, client_context, new_socket, proxy_for
+from tools.journal.owners import Owner, owner_of
+from tools.journal.port import JournalError
 from tools.journal.supabase_requests import Reply, Request
 from tools.settings import MEGABYTE
 
@@ -164,3 +172,113 @@ def _total(content_range: str) -> int:
     """How many rows there are, of `0-0/7`; 0 when they were not counted."""
     total = content_range.rpartition("/")[2]
     return int(total) if total.isdecimal() else 0
+
+
+# A thread with an event loop of its own, in which the journal waits for the network so that no caller has to.
+
+T = TypeVar("T")
+
+STOP_SECONDS: Final = 1.0
+"""How long ending the loop may take."""
+
+
+class LoopThread:
+    """Runs coroutines for other threads. It dies with the process; a fork does not carry it over.
+
+    What it runs has none of the caller's context: it belongs to no call's trace, and no comparison notes it.
+    """
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="upload-journal-remote", daemon=True)
+        self._thread.start()
+
+    def run(self, work: Coroutine[Any, Any, T]) -> Future[T]:
+        """Begin a coroutine, after all that was begun before; never blocks."""
+        return contextvars.Context().run(asyncio.run_coroutine_threadsafe, work, self._loop)
+
+    def call(self, work: Callable[[], object]) -> None:
+        """Call a function on the loop, after all that was begun before; never blocks."""
+        self._loop.call_soon_threadsafe(work, context=contextvars.Context())
+
+    def stop(self, last: Coroutine[Any, Any, None]) -> None:
+        """End the loop and its thread, after a last piece of work. Blocks; what does not end dies with the process."""
+        with suppress(TimeoutError):
+            self.run(_end(last)).result(STOP_SECONDS)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(STOP_SECONDS)
+        if not self._thread.is_alive():
+            self._loop.close()
+
+
+class Turns:
+    """Lets those go one after the other, in the order in which they came, who have the same key."""
+
+    def __init__(self) -> None:
+        self._locks: dict[object, tuple[asyncio.Lock, int]] = {}
+
+    @asynccontextmanager
+    async def turn(self, key: object) -> AsyncIterator[None]:
+        """Wait for one's turn, and have it."""
+        lock, users = self._locks.get(key, (asyncio.Lock(), 0))
+        self._locks[key] = lock, users + 1
+        try:
+            async with lock:
+                yield
+        finally:
+            lock, users = self._locks[key]
+            if users == 1:
+                del self._locks[key]
+            else:
+                self._locks[key] = lock, users - 1
+
+
+async def _end(last: Coroutine[Any, Any, None]) -> None:
+    """Cancel all that runs, and do a last piece of work."""
+    others = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
+    await last
+
+
+# Who this process is among the processes of all machines, and which of them are known to be dead.
+
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+
+class FleetOwner:
+    """This process, in the eyes of all machines.
+
+    Of the processes of its own machine it knows which are dead, by the lock that each of them holds in one file. Of the
+    others only their leases tell.
+
+    Args:
+        path: the file of the locks. When it cannot be used, nobody is known to be dead.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._owner: Owner | None = None
+        self._machine = secrets.token_hex(6)
+        place = "0"
+        try:
+            self._owner = owner_of(path)
+            self._machine = _machine(path) or self._machine
+            place = self._owner.name
+        except OSError:
+            pass  # leases do without it, and SQLite's journal says what is wrong with the folder
+        self.name = f"{socket.gethostname()}/{self._machine}/{place}"
+
+    def is_dead(self, name: str) -> bool:
+        """Whether this owner is a process of this machine, and has died."""
+        _, machine, place = ("", *name.rsplit("/", 2))[-3:]
+        return self._owner is not None and machine == self._machine and not self._owner.is_alive(place)
+
+
+def _machine(path: Path) -> str | None:
+    """What processes share that see the same locks: a kernel since its start, and the file. None: not known."""
+    try:
+        boot_id, file = _BOOT_ID.read_text().strip(), path.stat()
+    except OSError:
+        return None
+    return hashlib.sha256(f"{boot_id} {file.st_dev} {file.st_ino}".encode()).hexdigest()[:12]

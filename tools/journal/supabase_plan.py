@@ -10,9 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from tools.journal.errors import JournalError
-from tools.journal.intent import CLAIMING, Entry, Intent, State
-from tools.journal.port import Finished, Held, Opened, Opening
+from tools.journal.port import CLAIMING, Entry, Finished, Held, Intent, JournalError, Opened, Opening, State
 from tools.journal.supabase_requests import (
     TABLE,
     Reply,

@@ -1,4 +1,6 @@
-"""The journal's table in Supabase, as one process uses it.
+"""What one process knows of the shared table without asking: what it has claimed itself, and what it saw a moment ago.
+
+Many callers of one process that want the same content cost the database one claim, not a question each.
 
 Everything here happens on one event loop (`LoopThread`), so nothing has to be locked.
 """
@@ -9,18 +11,199 @@ import asyncio
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Hashable
+from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
 from tools.journal import supabase_requests as requests
-from tools.journal.intent import Entry, Intent
-from tools.journal.port import Opening
-from tools.journal.supabase_asking import Asker, AwayError, RemoteError, UnusableError
-from tools.journal.supabase_known import Known, content_of
-from tools.journal.supabase_owner import FleetOwner
+from tools.journal.port import NOTHING_NEW, Entry, Facts, Finished, Held, Intent, Opening, State
+from tools.journal.supabase_asking import Asker, AwayError, FleetOwner, RemoteError, Turns, UnusableError
 from tools.journal.supabase_plan import Claimant, claim, take_over
-from tools.journal.supabase_requests import Reply, Request
-from tools.journal.supabase_thread import Turns
+from tools.journal.supabase_requests import CLOSED, Reply, Request
+
+V = TypeVar("V")
+
+MAX_REMEMBERED: Final = 10_000
+"""Uploads, and contents, that are remembered of each kind; the oldest are forgotten, and asked about again."""
+
+HELD_SECONDS: Final = 0.1
+"""For how long a claim that another process holds is taken to be held still."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """What is to be written of an upload."""
+
+    state: State
+    facts: Facts
+
+    def then(self, later: Change) -> Change:
+        """Both in one: what the later one does not say stays."""
+        return replace(later, facts=joined(self.facts, later.facts))
+
+
+@dataclass(slots=True, kw_only=True)
+class Upload:
+    """An upload of this process that stands in the table.
+
+    Attributes:
+        content: what is claimed by it.
+        facts: all that is known of it.
+        change: what is still to be written.
+        has_ended: its claim is given up, though that may have to be written yet.
+        is_being_written: somebody is at it.
+    """
+
+    content: Hashable
+    facts: Facts = NOTHING_NEW
+    change: Change | None = None
+    has_ended: bool = False
+    is_being_written: bool = False
+
+    def take_change(self) -> Change | None:
+        """What is to be written; nothing is, from then on."""
+        change, self.change = self.change, None
+        return change
+
+    def put_back(self, change: Change) -> None:
+        """It could not be written: it still is to be, before what has come since."""
+        self.change = change if self.change is None else change.then(self.change)
+
+    def put(self, change: Change) -> None:
+        """This is to be written, too."""
+        self.change = change if self.change is None else self.change.then(change)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Ended:
+    upload_id: str
+    provider_file_id: str | None
+    at: float
+
+
+class Known:
+    """The memory of one process.
+
+    Args:
+        owner: the name of this process.
+        clock: seconds, by a clock that does not jump.
+    """
+
+    def __init__(self, owner: str, clock: Callable[[], float]) -> None:
+        self.uploads: dict[str, Upload] = {}
+        self._owner = owner
+        self._clock = clock
+        self._claims: dict[Hashable, str] = {}
+        self._ended: OrderedDict[str, _Ended] = OrderedDict()
+        self._last_ended: OrderedDict[Hashable, _Ended] = OrderedDict()
+        self._waited_for: OrderedDict[str, str] = OrderedDict()
+        self._held: OrderedDict[Hashable, tuple[Held, float]] = OrderedDict()
+
+    def answer(self, intent: Intent, *, begun: float) -> Held | Finished | None:
+        """What opening this intent comes to; None: that has to be asked.
+
+        Args:
+            intent: what is about to begin.
+            begun: when its call began, by the clock.
+        """
+        content = content_of(intent)
+        ended = self._ended.get(self._waited_for.get(intent.upload_id, ""))
+        if ended is None or ended.provider_file_id is None:
+            last = self._last_ended.get(content)
+            ended = last if last is not None and last.at > begun else None
+        if ended is not None and ended.provider_file_id is not None:
+            return Finished(upload_id=ended.upload_id, provider_file_id=ended.provider_file_id)
+        claimed_by = self._claims.get(content)
+        if claimed_by is not None:
+            return self._wait_for(intent, Held(upload_id=claimed_by, owner=self._owner))
+        held, until = self._held.get(content, (None, 0.0))
+        if held is not None and self._clock() < until:
+            return self._wait_for(intent, held)
+        return None
+
+    def learn(self, intent: Intent, opening: Opening) -> None:
+        """Remember what the table answered."""
+        content = content_of(intent)
+        match opening:
+            case Held():
+                _remember(self._held, content, (opening, self._clock() + HELD_SECONDS))
+                self._wait_for(intent, opening)
+            case Finished(upload_id=upload_id, provider_file_id=provider_file_id):
+                ended = _Ended(upload_id=upload_id, provider_file_id=provider_file_id, at=0.0)
+                _remember(self._ended, upload_id, self._ended.get(upload_id, ended))
+                self._waited_for.pop(intent.upload_id, None)
+            case _:
+                self._waited_for.pop(intent.upload_id, None)
+                self.uploads[intent.upload_id] = Upload(content=content)
+                self._claims[content] = intent.upload_id
+
+    def taken_over(self, upload_id: str) -> None:
+        """This process has become the owner of an upload that somebody else began."""
+        self.uploads[upload_id] = Upload(content=upload_id)
+
+    def note(self, upload_id: str, change: Change, *, at: float) -> Upload | None:
+        """Remember what is to be written, and that it was said at this time; None: it is no upload of this process."""
+        upload = self.uploads.get(upload_id)
+        if upload is None:
+            return None
+        upload.facts = joined(upload.facts, change.facts)
+        upload.put(change)
+        if change.state in CLOSED and not upload.has_ended:
+            upload.has_ended = True
+            self._forget_claim(upload_id, upload)
+            file_id = upload.facts.provider_file_id if change.state in {State.DONE, State.UNKNOWN} else None
+            ended = _Ended(upload_id=upload_id, provider_file_id=file_id, at=at)
+            _remember(self._ended, upload_id, ended)
+            _remember(self._last_ended, upload.content, ended)
+        return upload
+
+    def drop(self, upload_id: str) -> Upload | None:
+        """Nothing is left to be written of an upload, or it is this process's no longer."""
+        upload = self.uploads.pop(upload_id, None)
+        if upload is not None:
+            self._forget_claim(upload_id, upload)
+        return upload
+
+    def waited_for(self, intent: Intent) -> str | None:
+        """The upload of another process that this call found to hold the claim."""
+        return self._waited_for.get(intent.upload_id)
+
+    def ended_before(self, upload_id: str, moment: float) -> bool:
+        """Whether an upload of this process ended before a moment of its clock."""
+        ended = self._ended.get(upload_id)
+        return ended is not None and 0.0 < ended.at < moment
+
+    def _wait_for(self, intent: Intent, held: Held) -> Held:
+        _remember(self._waited_for, intent.upload_id, held.upload_id)
+        return held
+
+    def _forget_claim(self, upload_id: str, upload: Upload) -> None:
+        if self._claims.get(upload.content) == upload_id:
+            del self._claims[upload.content]
+
+
+def content_of(intent: Intent) -> Hashable:
+    """What is claimed."""
+    return intent.provider, intent.account, intent.purpose, intent.sha256
+
+
+def joined(earlier: Facts, later: Facts) -> Facts:
+    """The facts of both; the later ones count."""
+    names = Facts.__dataclass_fields__
+    both = {
+        name: getattr(later, name) if getattr(later, name) is not None else getattr(earlier, name) for name in names
+    }
+    return Facts(**both)
+
+
+def _remember(memory: OrderedDict[Hashable, V] | OrderedDict[str, V], key: Hashable, value: V) -> None:
+    memory[key] = value  # type: ignore[index]  # a text can be hashed
+    memory.move_to_end(key)  # type: ignore[arg-type]  # likewise
+    if len(memory) > MAX_REMEMBERED:
+        memory.popitem(last=False)
+
+
+# The journal's table in Supabase, as one process uses it.
 
 T = TypeVar("T")
 _logger = logging.getLogger(__name__)

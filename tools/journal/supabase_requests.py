@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
-from tools.journal.intent import CLAIMING, FINISHED, UNRESOLVED, Entry, Facts, Intent, State, UploadSide
+from tools.journal.port import CLAIMING, FINISHED, UNRESOLVED, Entry, Facts, Intent, State, UploadSide
 
 TABLE: Final = "upload_intents"
 

@@ -9,10 +9,9 @@ from collections.abc import Coroutine
 from typing import Any, Final
 
 from tools.journal import supabase_requests as requests
-from tools.journal.intent import Facts, State
+from tools.journal.port import Facts, State
 from tools.journal.supabase_asking import AwayError, RemoteError, UnusableError
-from tools.journal.supabase_known import Change, Upload
-from tools.journal.supabase_remote import Remote
+from tools.journal.supabase_remote import Change, Remote, Upload
 
 _logger = logging.getLogger(__name__)
 

@@ -1,11 +1,20 @@
-"""Answers of providers that are well-formed and yet no success."""
+"""Answers of providers that are well-formed and yet no success.
+
+Sources: the error tables of platform.moonshot.ai and docs.z.ai; GLM's overload inside a success was seen in the wild.
+"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from http import HTTPStatus
+from typing import TYPE_CHECKING
 
-from tools.errors import ToolsError
+from tools.errors import MissingKeyError, ToolsError
 from tools.settings import MEGABYTE
+
+if TYPE_CHECKING:
+    from pydantic import SecretStr
 
 
 class ProviderAnswerError(ToolsError):
@@ -89,3 +98,48 @@ def _reason_in(answer: Mapping[str, object]) -> str:
         return ""
     told = " ".join(str(error[name]) for name in ("code", "message") if error.get(name))
     return f": {told}" if told else ""
+
+
+# What a provider's rate-limit answers mean: whether waiting helps. Rehearsals and both implementations go by it.
+
+_FOR_GOOD = frozenset({"exceeded_current_quota_error", "1113"})
+"""Kimi: the quota is used up; GLM: no balance. Asking again helps only after somebody has paid."""
+
+_OVERLOADED = frozenset({"1302", "1303", "1305"})
+"""GLM's codes for too many at once, too often, too much in all; the last one comes with a status of success as well."""
+
+
+def refuses_for_good(status: int | None, body: bytes | str) -> bool:
+    """Whether this answer is a 429 that no patience will change. Nothing was made, and nothing would be."""
+    return status == HTTPStatus.TOO_MANY_REQUESTS and not _FOR_GOOD.isdisjoint(_kinds(body))
+
+
+def refuses_in_success(body: bytes | str) -> bool:
+    """Whether this answer with a status of success says that the provider is overloaded."""
+    return not _OVERLOADED.isdisjoint(_kinds(body))
+
+
+def _kinds(body: bytes | str) -> set[str]:
+    """The type and code of an error, nested (`{"error": {"code": ...}}`) or flat."""
+    try:
+        parsed = json.loads(body)
+    except (ValueError, RecursionError):
+        return set()
+    if not isinstance(parsed, Mapping):
+        return set()
+    error = parsed.get("error", parsed)
+    return {str(error[name]) for name in ("type", "code") if name in error} if isinstance(error, Mapping) else set()
+
+
+# The providers' keys.
+
+
+def required_key(key: SecretStr | None, variable: str) -> str:
+    """The key in plain text.
+
+    Raises:
+        MissingKeyError: there is none; the error names the variable to set.
+    """
+    if key is None:
+        raise MissingKeyError(variable)
+    return key.get_secret_value()

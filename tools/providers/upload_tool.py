@@ -12,13 +12,11 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
+from tools.providers.files import read_regular, validate_upload
 from tools.providers.gateway import Gateway
-from tools.providers.opening import read_regular
-from tools.providers.validation import validate_upload
 from tools.settings import get_settings
 from tools.storage import get_storage
-from tools.storage.errors import StorageError
-from tools.storage.port import UploadRow, UploadStorage
+from tools.storage.port import StorageError, UploadRow, UploadStorage
 
 logger = logging.getLogger(__name__)
 

@@ -8,17 +8,36 @@ from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import Any
 
+from migration import Operation
 from migration.guard import Made
 from tools.providers.gateway import GLM, KIMI
-from tools.recovery.asking import Asker, asker
-from tools.recovery.audit_evidence import Seen, Upload, judge
-from tools.recovery.audit_finding import Finding, Remedy, State
+from tools.recovery.audit_evidence import Finding, Remedy, Seen, State, Upload, judge
 from tools.recovery.places import Place, can_be_read_back, place_of
 from tools.recovery.provider_files import provider_files
+from tools.recovery.rest_client import Asker, NoListingError, ServiceFailedError, asker
 from tools.settings import Settings
-from tools.shadowing.trial_errors import NoListingError, ServiceFailedError
-from tools.storage.keys import candidate_paths
+from tools.storage.placement import candidate_paths
 from tools.storage.port import ProviderName, UploadStorage
+
+
+def things_made(operation: Operation) -> Sequence[Mapping[str, str]]:
+    """The files that a successful upload has made: `provider`, `file_id`, and `object_id` where the result names it.
+
+    No names of files: those stand in the tracking table, and there only.
+    """
+    provider = str(operation.call.attributes.get("upload.provider", ""))
+    result = None if operation.outcome is None else operation.outcome.value
+    entries = result if isinstance(result, list) else [result]
+    return [_thing(provider, entry) for entry in entries if isinstance(entry, dict) and not entry.get("deduplicated")]
+
+
+def _thing(provider: str, entry: Mapping[str, Any]) -> Mapping[str, str]:
+    thing = {"provider": provider, "file_id": str(entry.get(f"{provider}_file_id") or entry.get("file_id"))}
+    object_id = entry.get("supabase_file_id")
+    return thing if object_id is None else {**thing, "object_id": str(object_id)}
+
+
+# Looks at everything that the new implementation has made, and repairs what can be repaired. Deletes nothing.
 
 AT_ONCE = 8
 """Uploads that are looked at side by side."""
@@ -85,7 +104,7 @@ async def repaired(findings: Sequence[Finding], storage: UploadStorage) -> list[
     """Write the rows that are to be written; nothing is deleted.
 
     Raises:
-        tools.storage.errors.StorageError: a row cannot be written.
+        tools.storage.port.StorageError: a row cannot be written.
     """
     after = []
     for finding in findings:

@@ -4,9 +4,30 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 
-from tools.journal.intent import State, UploadSide
+from tools.errors import ToolsError
+from tools.journal.port import State, UploadSide
 from tools.storage.port import ProviderName
+
+
+class ContentChangedError(ToolsError):
+    """A file that was to be uploaded again has another content by now."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        super().__init__(f"{path.name} has changed since it was to be uploaded; it was not sent")
+
+
+class AtWorkError(ToolsError):
+    """Another process is removing orphans."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        super().__init__(f"another process is removing orphans (it holds {path}); wait until it has ended")
+
+
+# What reconciliation finds out, and what it does about it.
 
 
 class Step(StrEnum):

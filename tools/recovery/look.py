@@ -11,15 +11,80 @@ import asyncio
 import hashlib
 import stat
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
-from tools.journal.intent import Entry, Intent, State
+from tools.errors import MissingKeyError
+from tools.journal import get_journal
+from tools.journal.port import Entry, Intent, Journal, State
+from tools.providers.gateway import GLM, KIMI, Gateway
 from tools.recovery.finding import Step, Verdict
-from tools.recovery.provider_files import Listing
-from tools.recovery.services import Services, listing_of
-from tools.recovery.verdict import Seen, candidates, judge, look_the_same, may_have_made
+from tools.recovery.places import Place, can_be_read_back, place_of
+from tools.recovery.provider_files import Listing, ProviderFiles, provider_files
+from tools.recovery.rest_client import NoListingError, ServiceFailedError, asker
+from tools.recovery.verdict import Seen, can_be_read, candidates, judge, look_the_same, may_have_made
+from tools.settings import Settings, use_settings
+from tools.storage import UploadStorage, get_storage
 from tools.storage.port import ProviderName
+
+GATEWAYS: dict[ProviderName, Gateway] = {"kimi": KIMI, "glm": GLM}
+
+Sleep = Callable[[float], Awaitable[object]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """Everything that is asked.
+
+    Attributes:
+        journal: of uploads.
+        storage: where copies and rows are kept.
+        place: the same from its other end.
+        accounts: the files at each provider for which a key is configured.
+    """
+
+    journal: Journal
+    storage: UploadStorage
+    place: Place
+    accounts: dict[ProviderName, ProviderFiles]
+
+
+@asynccontextmanager
+async def services(settings: Settings, *, sleep: Sleep = asyncio.sleep) -> AsyncIterator[Services]:
+    """The services that are configured, for as long as this is open.
+
+    Raises:
+        ConfigurationError: a variable is missing.
+        ServiceFailedError: the storage cannot be looked at.
+    """
+    with use_settings(settings):
+        storage = await asyncio.to_thread(get_storage)
+        if not can_be_read_back(storage):
+            raise ServiceFailedError("reconcile", f"a {type(storage).__name__} cannot be read back")
+        async with asker(sleep) as asking:
+            accounts: dict[ProviderName, ProviderFiles] = {}
+            for name in GATEWAYS:
+                try:
+                    accounts[name] = provider_files(name, settings, asking)
+                except MissingKeyError:
+                    continue  # whoever needs it is told
+            yield Services(
+                journal=get_journal(settings), storage=storage, place=place_of(storage, asking), accounts=accounts
+            )
+
+
+async def listing_of(account: ProviderFiles) -> Listing | str:
+    """All files of an account, or why they are not known."""
+    try:
+        listing = await account.listed()
+    except (NoListingError, ServiceFailedError) as error:
+        return str(error)
+    return listing if can_be_read(listing) else f"{account.label} lists its files in an unknown form"
+
+
+# One look at everything, on which decisions about a number of unfinished uploads rest.
 
 
 class Look:

@@ -18,13 +18,12 @@ from datetime import datetime
 from pathlib import PurePosixPath
 from typing import Any
 
-from shim.private import make_private_folder
+from shim.process import make_private_folder
 from tools.errors import ToolsError
-from tools.journal.intent import Entry, Facts, Intent, State, UploadSide
-from tools.recovery.errors import AtWorkError
-from tools.recovery.finding import Orphan, OrphanKind
+from tools.journal.port import Entry, Facts, Intent, State, UploadSide
+from tools.recovery.finding import AtWorkError, Orphan, OrphanKind
+from tools.recovery.look import GATEWAYS, Services, Sleep, listing_of, services
 from tools.recovery.provider_files import Listing, ProviderFiles
-from tools.recovery.services import GATEWAYS, Services, Sleep, listing_of, services
 from tools.recovery.settle import claimed
 from tools.settings import Settings
 from tools.shadowing.marks import PREFIX

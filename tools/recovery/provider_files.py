@@ -14,11 +14,10 @@ from email.utils import mktime_tz, parsedate_tz
 from http import HTTPStatus
 from typing import Any, Protocol
 
-from shim.http.hidden import HiddenText
-from tools.providers.keys import required_key
-from tools.recovery.asking import Answer, Asker, Digest
+from shim.http.redaction import HiddenText
+from tools.providers.answers import required_key
+from tools.recovery.rest_client import Answer, Asker, Digest, NoListingError, ServiceFailedError
 from tools.settings import Settings
-from tools.shadowing.trial_errors import NoListingError, ServiceFailedError
 from tools.storage.port import ProviderName
 
 MAX_PAGES = 20

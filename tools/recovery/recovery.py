@@ -7,16 +7,14 @@ import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from tools.journal.intent import CLAIMING, Entry
-from tools.journal.port import Journal
+from tools.journal.port import CLAIMING, Entry, Journal
 from tools.recovery.finding import SETTLED, Resolution, Step, Verdict
-from tools.recovery.look import Look
-from tools.recovery.services import Services, Sleep, services
+from tools.recovery.look import Look, Services, Sleep, services
+from tools.recovery.rest_client import NoListingError, ServiceFailedError
 from tools.recovery.settle import resolution_of, settle
 from tools.recovery.verdict import look_the_same
 from tools.settings import Settings
-from tools.shadowing.trial_errors import NoListingError, ServiceFailedError
-from tools.storage.errors import StorageError
+from tools.storage.port import StorageError
 
 MAX_UPLOADS = 1000
 """Unfinished uploads of one recovery; what is left is the next one's."""

@@ -9,10 +9,9 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
 
-from shim.http.hidden import HiddenText
-from tools.recovery.asking import Answer, Asker, Digest
-from tools.shadowing.trial_errors import ServiceFailedError
-from tools.storage.keys import decode_key, encode_key
+from shim.http.redaction import HiddenText
+from tools.recovery.rest_client import Answer, Asker, Digest, ServiceFailedError
+from tools.storage.placement import decode_key, encode_key
 from tools.storage.port import TABLE, ProviderName
 
 MAX_LISTED = 1000

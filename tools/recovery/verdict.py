@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from tools.engine.claims import listed_name
-from tools.journal.intent import Entry, Intent, State
+from tools.engine.listing import listed_name
+from tools.journal.port import Entry, Intent, State
 from tools.recovery.finding import Step, Verdict
 from tools.recovery.provider_files import Described, Listing
 

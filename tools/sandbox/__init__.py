@@ -1,11 +1,17 @@
 """Loopback stand-ins of Kimi, GLM and Supabase, with switches for everything that goes wrong in the field."""
 
-from tools.sandbox.client import RunningSandbox
-from tools.sandbox.errors import InvalidFaultError, SandboxControlError, SandboxError, SandboxStartError
-from tools.sandbox.faults import Fault, FaultKind, ServiceName
+from tools.sandbox.faults import (
+    Fault,
+    FaultKind,
+    InvalidFaultError,
+    SandboxControlError,
+    SandboxError,
+    SandboxStartError,
+    ServiceName,
+)
 from tools.sandbox.glm import PARSER_PURPOSE
 from tools.sandbox.limits import Limits
-from tools.sandbox.process import running_sandbox
+from tools.sandbox.process import RunningSandbox, running_sandbox
 from tools.sandbox.server import SandboxServer
 
 __all__ = [

@@ -6,8 +6,7 @@ from typing import Any
 
 from aiohttp import web
 
-from tools.sandbox.errors import InvalidFaultError
-from tools.sandbox.faults import Fault, ServiceName
+from tools.sandbox.faults import Fault, InvalidFaultError, ServiceName
 from tools.sandbox.objects import Objects
 from tools.sandbox.provider_files import ProviderFiles
 from tools.sandbox.serving import World

@@ -12,7 +12,7 @@ from tools.sandbox.faults import Fault, FaultKind, ServiceName
 from tools.sandbox.intake import Exchange, Form, read_form, read_object
 from tools.sandbox.provider_files import ProviderFile, ProviderFiles
 from tools.sandbox.serving import Endpoint, Refusal, Service, World, json_response
-from tools.sandbox.text import as_json
+from tools.sandbox.store import as_json
 
 PURPOSES = frozenset({"agent", "batch", "code-interpreter", "file-extract"})
 TOOL_TYPES = frozenset({"lite", "expert", "prime"})

@@ -13,7 +13,7 @@ from tools.sandbox.faults import Fault, FaultKind, Plan, ServiceName
 from tools.sandbox.intake import Exchange, File, Form, read_form, read_object
 from tools.sandbox.provider_files import ProviderFile, ProviderFiles
 from tools.sandbox.serving import Endpoint, Refusal, Service, World, json_response
-from tools.sandbox.text import as_bytes, as_json
+from tools.sandbox.store import as_bytes, as_json
 
 PURPOSES = frozenset({"file-extract", "image", "video", "batch"})
 _INVALID = "invalid_request_error"

@@ -9,8 +9,7 @@ from typing import Any
 
 from multidict import MultiMapping
 
-from tools.sandbox.schema import Table
-from tools.sandbox.times import read_time
+from tools.sandbox.schema import Table, read_time
 
 _COMPARISONS = {"eq": "=", "neq": "<>", "gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
 _BIGINT = 2**63

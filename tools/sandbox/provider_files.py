@@ -11,7 +11,7 @@ from typing import Any
 from tools.sandbox.faults import FaultKind, Plan, ServiceName
 from tools.sandbox.intake import File
 from tools.sandbox.serving import World
-from tools.sandbox.text import Document
+from tools.sandbox.store import Document
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,13 +15,12 @@ from tools.sandbox.control import Control
 from tools.sandbox.faults import FaultBoard
 from tools.sandbox.glm import Glm
 from tools.sandbox.kimi import Kimi
-from tools.sandbox.limits import Limits
+from tools.sandbox.limits import Limits, Traffic
 from tools.sandbox.resumable import Resumable
 from tools.sandbox.serving import Service, World
 from tools.sandbox.storage import Storage
 from tools.sandbox.store import Store
 from tools.sandbox.tables import Tables
-from tools.sandbox.traffic import Traffic
 
 DEFAULT_BUCKET = "user-files"
 SUPABASE_PREFIX = "/supabase"

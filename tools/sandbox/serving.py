@@ -17,9 +17,8 @@ from aiohttp import web
 from tools.sandbox.faults import Fault, FaultBoard, FaultKind, Plan, ServiceName
 from tools.sandbox.intake import ConnectionCut, Exchange, UnusableBodyError, drain
 from tools.sandbox.journal import Entry, Journal
-from tools.sandbox.limits import Limits
+from tools.sandbox.limits import Limits, Traffic
 from tools.sandbox.store import Store
-from tools.sandbox.traffic import Traffic
 
 _log = logging.getLogger(__name__)
 _LINGER_OFF = struct.pack("ii", 1, 0)  # on, with a timeout of 0 seconds: closing sends RST

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from migration import Call, Side
-from shim.http.exchanges import SHARED, ExchangeLog, noting
+from shim.http.recording import SHARED, ExchangeLog, noting
 from tools.recovery.places import can_be_read_back
 from tools.settings import Settings, get_settings
-from tools.shadowing.inputs import Inputs
+from tools.shadowing.replay import Inputs
 from tools.shadowing.trial import Entrance, UploadTrial, trial_of
 from tools.storage.port import ProviderName, UploadStorage
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
-from tools.recovery.asking import Digest
 from tools.recovery.places import Described, Place
 from tools.recovery.provider_files import PARSING_SECONDS, ProviderFiles
+from tools.recovery.rest_client import Digest, NoListingError
 from tools.shadowing.marks import Marked
-from tools.shadowing.trial_errors import NoListingError
-from tools.storage.keys import candidate_paths
+from tools.storage.placement import candidate_paths
 from tools.storage.port import UploadRow
 
 _FILE_FIELDS = ("bytes", "purpose", "status", "status_details")

@@ -2,26 +2,198 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import secrets
+import warnings
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from aiohttp import BadContentDispositionHeader, web
 
 from migration import Call, Side
-from shim.http.confinement import confined_to
-from shim.http.exchanges import SHARED, Exchange, ExchangeLog, noting
-from shim.http.watching import hidden
+from shim.http.egress import confined_to
+from shim.http.recording import SHARED, Exchange, ExchangeLog, hidden, noting
 from tools.settings import Settings, get_settings, use_settings
-from tools.shadowing.answers import AnswerBook
-from tools.shadowing.inputs import Inputs
-from tools.shadowing.quiet import quiet
-from tools.shadowing.recorder import Recorder
-from tools.shadowing.repeats import counted_once
-from tools.shadowing.services import LISTINGS, Target, known_credentials, target_of, with_every_service_at
+from tools.shadowing.answers import REFUSED, AnswerBook, arriving, counted_once, is_final, repeated
+from tools.shadowing.requests import (
+    LISTINGS,
+    RequestFacts,
+    Target,
+    known_credentials,
+    read_request,
+    target_of,
+    with_every_service_at,
+)
 from tools.shadowing.storage import LOCAL, rehearsal_storage
+from tools.shadowing.storing import RehearsedStorage
 from tools.storage.port import UploadStorage
+
+
+class Fingerprint(NamedTuple):
+    """What tells a file from another one, and from itself after a change."""
+
+    device: int
+    inode: int
+    size: int
+    modified: int
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """The paths as the call was given them, each with its file's fingerprint; None where that could not be taken."""
+
+    files: tuple[tuple[str | os.PathLike[str], Fingerprint | None], ...]
+
+    @classmethod
+    def of(cls, paths: Sequence[str | os.PathLike[str]]) -> Inputs:
+        """The files as they are now. Costs a stat each.
+
+        Raises:
+            TypeError: the paths can be gone through only once, which is for the call itself to do.
+        """
+        if isinstance(paths, Iterator):
+            raise TypeError("an iterator of files cannot be gone through a second time")
+        return cls(tuple((path, _fingerprint(path)) for path in paths))
+
+    @property
+    def paths(self) -> list[str | os.PathLike[str]]:
+        """The paths alone."""
+        return [path for path, _ in self.files]
+
+    def size(self) -> int:
+        """Bytes of the files, as they were before the call read them."""
+        return sum(before.size for _, before in self.files if before is not None)
+
+    def size_now(self) -> int:
+        """Bytes of the files as they are; one that cannot be looked at is refused by both sides, so it counts for 0."""
+        return sum(now.size for path in self.paths if (now := _fingerprint(path)) is not None)
+
+    def stale(self) -> bool:
+        """Whether a file is not what it was before the call read it."""
+        return any(_fingerprint(path) != before for path, before in self.files)
+
+
+def _fingerprint(path: str | os.PathLike[str]) -> Fingerprint | None:
+    try:
+        found = Path(path).stat()
+    except (OSError, ValueError):
+        return None
+    return Fingerprint(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
+
+
+# Keeps a rehearsal out of the log: the call that it repeats has logged the same, and now no row is really missing.
+
+_SPEAKERS = (
+    "tools.engine.batch",
+    "tools.engine.cancel_recovery",
+    "tools.providers.blocking",
+    "tools.providers.upload_tool",
+    "tools.storage.supabase.tus",
+)
+"""The loggers of both implementations."""
+
+_rehearsing: ContextVar[bool] = ContextVar("rehearsing", default=False)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep what the implementations would log in this context from the log."""
+    token = _rehearsing.set(True)
+    try:
+        yield
+    finally:
+        _rehearsing.reset(token)
+
+
+def _is_meant(_record: logging.LogRecord) -> bool:
+    return not _rehearsing.get()
+
+
+for _name in _SPEAKERS:
+    logging.getLogger(_name).addFilter(_is_meant)
+
+# the library behind the recorder would quote names of files
+warnings.filterwarnings("ignore", category=BadContentDispositionHeader)
+
+
+# A loopback server that notes what arrives and answers what the primary was answered.
+
+_silent = logging.getLogger(__name__)
+_silent.disabled = True
+"""A garbled request shows in the comparison; the server's own words about it would quote names of files."""
+
+
+class Recorder:
+    """Serves one rehearsal.
+
+    `seen` holds the requests in the order in which they began, and a stored object where it became complete.
+    """
+
+    def __init__(self, answers: AnswerBook, credentials: Mapping[str, str]) -> None:
+        self._answers = answers
+        self._credentials = credentials
+        self.address = ""
+        self._prefix = f"/{secrets.token_hex(8)}/"
+        self.seen: list[dict[str, object]] = []
+        self._storage = RehearsedStorage(answers, credentials, self.seen)
+
+    @asynccontextmanager
+    async def serving(self) -> AsyncIterator[None]:
+        """Listen on a free loopback port; on exit every connection is cut, whoever still uses it."""
+        application = web.Application()
+        application.router.add_route("*", "/{anything:.*}", self._handle)
+        runner = web.AppRunner(application, access_log=None, logger=_silent, shutdown_timeout=0.0)
+        await runner.setup()
+        try:
+            site = web.TCPSite(runner, "127.0.0.1", 0)
+            await site.start()
+            host, port = runner.addresses[0][:2]
+            self.address = f"http://{host}:{port}{self._prefix.rstrip('/')}"
+            yield
+        finally:
+            await runner.cleanup()
+
+    async def _handle(self, request: web.Request) -> web.StreamResponse:
+        if not request.path.startswith(self._prefix):  # a stranger, who asks for what was at this port before
+            return web.Response(status=404)
+        try:
+            async with arriving(request.content):
+                return await self._answered(request)
+        except TimeoutError:  # what was noted of the request says that it never was complete
+            return web.Response(status=400, text="the body is shorter than announced", headers={"Connection": "close"})
+
+    async def _answered(self, request: web.Request) -> web.StreamResponse:
+        service, *rest = request.path.removeprefix(self._prefix).split("/")
+        target = Target(service, request.method, "/" + "/".join(rest))
+        if target in LISTINGS:
+            # After an error the new path looks before it sends again; what the provider refused is not in its list.
+            return web.json_response({"object": "list", "data": [], "has_more": False})
+        if (answered := await self._storage.answer(request, target)) is not None:
+            return answered
+        arrived: dict[str, object] = {
+            "service": service,
+            "method": target.method,
+            "path": target.path,
+            "complete": False,
+        }
+        self.seen.append(arrived)
+        found: RequestFacts = await read_request(request, target, self._credentials)
+        arrived.update(found.facts, complete=True)
+        answer = self._answers.take(target, filename=found.filename, size=found.size)
+        if answer is None or answer.status is None:
+            arrived["recorded"] = False
+        if is_final(answer):
+            arrived[REFUSED] = "for good"
+        return repeated(answer)
+
+
+# How the shadow of an upload runs: the primary's exchanges are noted, and answered again on the loopback.
 
 Arguments = tuple[tuple[Any, ...], Mapping[str, Any]]
 

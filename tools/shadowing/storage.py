@@ -9,10 +9,9 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from tools.shadowing.answers import AnswerBook
-from tools.shadowing.services import Target
-from tools.storage.errors import StorageError
+from tools.shadowing.requests import Target
 from tools.storage.local import LocalStorage
-from tools.storage.port import ProviderName, UploadRow, UploadStorage
+from tools.storage.port import ProviderName, StorageError, UploadRow, UploadStorage
 
 if TYPE_CHECKING:  # a broken engine must not keep legacy from being installed
     from tools.engine.reading import FileSource

@@ -11,23 +11,23 @@ from http import HTTPStatus
 
 from aiohttp import BodyPartReader, MultipartReader, hdrs, web
 
-from shim.http.exchanges import Exchange
-from tools.shadowing.answers import AnswerBook
-from tools.shadowing.facts import PIECE_BYTES, credential_labels, digest_of, file_name, read_field
+from shim.http.recording import Exchange
+from tools.shadowing.answers import AnswerBook, repeated, repeated_in_tus
 from tools.shadowing.objects import (
     RESUMABLE,
     SERVICE,
     Fact,
     ObjectFacts,
     Place,
+    RefusedError,
+    Upload,
+    Uploads,
     announcement,
     described_by_announcement,
     described_by_form,
     described_by_headers,
 )
-from tools.shadowing.pieces import RefusedError, Upload, Uploads
-from tools.shadowing.replies import repeated, repeated_in_tus
-from tools.shadowing.services import Target
+from tools.shadowing.requests import PIECE_BYTES, Target, credential_labels, digest_of, file_name, read_field
 
 STORED_PIECE_BYTES = 6 * 1024 * 1024
 """What Storage wants every piece but the last to measure

@@ -6,12 +6,12 @@ import json
 from collections.abc import Callable, Iterable
 from http import HTTPStatus
 
-from shim.http.exchanges import Exchange
+from shim.http.recording import Exchange
 from tools.settings import Settings
 from tools.shadowing.objects import Place
-from tools.shadowing.services import target_of
+from tools.shadowing.requests import target_of
 from tools.shadowing.storage import LOCAL
-from tools.storage.keys import decode_key
+from tools.storage.placement import decode_key
 from tools.storage.port import ProviderName
 
 _STORED_LOCALLY = "upload_file"

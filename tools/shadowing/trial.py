@@ -9,20 +9,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from migration import Made, Side, State, TrialRefusedError, UndoJournal, UndoJournalError
-from shim.http.confinement import Gate, behind
-from shim.http.exchanges import Exchange, ExchangeLog, noting
-from tools.recovery.asking import Asker, asker
+from shim.http.egress import Gate, behind
+from shim.http.recording import Exchange, ExchangeLog, noting
 from tools.recovery.places import place_of
 from tools.recovery.provider_files import provider_files
+from tools.recovery.rest_client import Asker, ServiceFailedError, asker
 from tools.settings import Settings, use_settings
-from tools.shadowing.leftovers import clean, described, journal_of
 from tools.shadowing.marks import Marked, StrPath, make_copies, mark_of, remove_copies
-from tools.shadowing.quiet import quiet
 from tools.shadowing.reading import Reader, Things
+from tools.shadowing.replay import quiet
 from tools.shadowing.traces import FileTraces, stored_paths
-from tools.shadowing.trial_errors import ServiceFailedError
 from tools.shadowing.trial_storage import TrialStorage
-from tools.shadowing.undoing import Where, undo
+from tools.shadowing.undoing import Where, clean, described, journal_of, undo
 from tools.storage.port import ProviderName, UploadStorage
 
 UNDO_SECONDS = 60.0

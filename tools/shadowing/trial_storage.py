@@ -10,9 +10,8 @@ from collections.abc import Callable, Collection
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from shim.http.confinement import Gate
-from tools.storage.errors import StorageError
-from tools.storage.port import ProviderName, UploadRow, UploadStatus
+from shim.http.egress import Gate
+from tools.storage.port import ProviderName, StorageError, UploadRow, UploadStatus
 
 if TYPE_CHECKING:  # a broken engine must not keep legacy from being installed
     from tools.engine.reading import FileSource

@@ -1,14 +1,22 @@
-"""Removes what a live shadow has made, and makes sure of it by looking again."""
+"""Cleans up after live shadows that could not do it themselves: their process was killed, or a service was away."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
+import time
 from collections.abc import Awaitable, Callable, Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
 
-from tools.recovery.places import Place
-from tools.recovery.provider_files import ProviderFiles
-from tools.shadowing.trial_errors import NoListingError, ServiceFailedError
+from migration import Intent, JournalLimits, State, UndoJournal
+from tools.errors import ToolsError
+from tools.recovery.places import Place, place_at
+from tools.recovery.provider_files import ProviderFiles, provider_files
+from tools.recovery.rest_client import Asker, NoListingError, ServiceFailedError, asker
+from tools.settings import Settings
+from tools.shadowing.marks import remove_copies
+from tools.storage.port import ProviderName
 
 ROUNDS = 4
 """How often is looked and removed until nothing is found; what is then still there is left and reported."""
@@ -120,3 +128,130 @@ async def _remove(where: Where, remains: Remains) -> None:
     for file_id in remains.files:
         await where.files.remove(file_id)
     await where.place.remove(remains.objects)
+
+
+# Cleans up after live shadows that could not do it themselves: their process was killed, or a service was away.
+
+_logger = logging.getLogger(__name__)
+
+
+class Fate(StrEnum):
+    """What has become of a leftover."""
+
+    REMOVED = "removed"
+    THERE = "there"  # it was only looked at
+    UNCERTAIN = "uncertain"  # it could not be removed, or nobody can say whether it is there
+    FORGOTTEN = "forgotten"  # likewise, and it is not looked for any more
+
+
+_ENDS = {Fate.REMOVED: State.UNDONE, Fate.FORGOTTEN: State.FORGOTTEN}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leftover:
+    """What one live shadow left.
+
+    Attributes:
+        mark: what its names begin with.
+        begun: when, in seconds since the epoch.
+        fate: what has become of it.
+        detail: what is there, or why that is not known.
+    """
+
+    mark: str
+    begun: float
+    fate: Fate
+    detail: str
+
+
+def journal_of(settings: Settings) -> UndoJournal:
+    """The journal of live shadows that all processes of this machine share."""
+    limits = JournalLimits(objects=settings.shadow_live_objects, hourly_bytes=settings.shadow_live_hourly_bytes)
+    return UndoJournal(settings.undo_file, limits)
+
+
+def described(where: Where) -> dict[str, str]:
+    """Where a shadow makes things, as it is written down."""
+    return {
+        "provider": where.files.name,
+        "provider_address": where.files.address,
+        "storage": where.place.address,
+        "folder": where.folder,
+    }
+
+
+async def clean(
+    settings: Settings,
+    *,
+    dry_run: bool = False,
+    forget: bool = False,
+    most: int | None = None,
+    older_than: float = 0.0,
+    sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+    now: Callable[[], float] = time.time,
+) -> list[Leftover]:
+    """Remove what is left of live shadows, and make sure of it.
+
+    Args:
+        settings: where the services and the journal are.
+        dry_run: look, and change nothing.
+        forget: look no more for what cannot be removed, or may not be there.
+        most: clean up after so many at most.
+        older_than: leave those alone that began less than so many seconds ago.
+        sleep: waits.
+        now: the clock, in seconds since the epoch.
+
+    Raises:
+        UndoJournalError: the journal cannot be used.
+    """
+    journal = journal_of(settings)
+    left = [intent for intent in await asyncio.to_thread(journal.left) if now() - intent.begun >= older_than]
+    found = []
+    async with asker(sleep) as asking:
+        for intent in left[:most]:
+            leftover = await _cleaned(intent, settings, asking, dry_run=dry_run)
+            if forget and leftover.fate is Fate.UNCERTAIN:
+                leftover = replace(leftover, fate=Fate.FORGOTTEN)
+            if leftover.fate in _ENDS:
+                await asyncio.to_thread(remove_copies, settings.trials_folder / intent.mark)
+                await asyncio.to_thread(journal.end, intent.mark, _ENDS[leftover.fate])
+            found.append(leftover)
+    return found
+
+
+async def clean_in_background(settings: Settings) -> None:
+    """`clean`, with its result in the log: for the start of a process."""
+    try:
+        for leftover in await clean(settings):
+            if leftover.fate is not Fate.REMOVED:
+                _logger.warning("%s (see `shim shadows clean`)", leftover.detail)
+    except Exception:  # it is nobody's call; what is left stays in the journal
+        _logger.exception("what live shadows left could not be cleaned up")
+
+
+async def _cleaned(intent: Intent, settings: Settings, asking: Asker, *, dry_run: bool) -> Leftover:
+    def fate(which: Fate, detail: str) -> Leftover:
+        return Leftover(mark=intent.mark, begun=intent.begun, fate=which, detail=detail)
+
+    try:
+        where = _where(intent, settings, asking)
+        if where is None:
+            storage, provider = intent.places["storage"], intent.places["provider_address"]
+            return fate(Fate.UNCERTAIN, f"it is at {provider} and {storage}, which are not configured here")
+        remains = await find_remains(where, intent.things)
+        if dry_run:
+            return fate(Fate.THERE, str(remains))
+        trouble = await undo(where, intent.things, certain=False, sleep=asking.sleep)
+    except (ServiceFailedError, ToolsError) as error:
+        return fate(Fate.UNCERTAIN, str(error))
+    return fate(Fate.REMOVED, str(remains)) if trouble is None else fate(Fate.UNCERTAIN, trouble)
+
+
+def _where(intent: Intent, settings: Settings, asking: Asker) -> Where | None:
+    """Where the shadow made things; None if the configuration leads somewhere else."""
+    provider: ProviderName = "kimi" if intent.places["provider"] == "kimi" else "glm"
+    files = provider_files(provider, settings, asking)
+    place = place_at(intent.places["storage"], settings, asking)
+    if place is None or files.address != intent.places["provider_address"]:
+        return None
+    return Where(mark=intent.mark, files=files, place=place, folder=intent.places["folder"])

@@ -3,10 +3,95 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
+
+from tools.errors import ToolsError
 
 if TYPE_CHECKING:
     from tools.engine.reading import FileSource
+
+
+class StorageError(ToolsError):
+    """A storage could not do what it was asked to do."""
+
+
+class StorageRefusedError(StorageError):
+    """The storage answered, and the answer was no.
+
+    `status` is the HTTP status, as far as it is known.
+    """
+
+    def __init__(self, *, action: str, status: int | None, code: str, message: str) -> None:
+        self.action = action
+        self.status = status
+        self.code = code
+        self.message = message
+        what = code if status is None else f"{status} {code}"
+        super().__init__(f"{action}: {what}: {message}")
+
+
+class StorageUnreachableError(StorageError):
+    """No connection to the storage was made: nothing was sent."""
+
+    def __init__(self, *, action: str, address: str) -> None:
+        self.action = action
+        self.address = address
+        super().__init__(f"{action}: cannot connect to {address}")
+
+
+class StorageTimeoutError(StorageError):
+    """The storage did not answer in time: what was asked may have happened."""
+
+    def __init__(self, *, action: str, address: str) -> None:
+        self.action = action
+        self.address = address
+        super().__init__(f"{action}: {address} did not answer in time")
+
+
+class StorageConnectionLostError(StorageError):
+    """The connection broke before the answer: what was asked may have happened."""
+
+    def __init__(self, *, action: str, address: str) -> None:
+        self.action = action
+        self.address = address
+        super().__init__(f"{action}: the connection to {address} broke")
+
+
+class StorageAnswerError(StorageError):
+    """The storage answered something that cannot be understood."""
+
+    def __init__(self, *, action: str, problem: str) -> None:
+        self.action = action
+        super().__init__(f"{action}: {problem}")
+
+
+class NoFreeKeyError(StorageError):
+    """Every key that this content may be kept under holds other content."""
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+        super().__init__(f"store {key!r}: the name and its alternatives hold other content already")
+
+
+class BadKeyError(StorageError):
+    """A path that cannot be the path of a stored object."""
+
+    def __init__(self, path: str, problem: str) -> None:
+        self.path = path
+        super().__init__(f"{path!r} cannot be stored: {problem}")
+
+
+class LocalStorageError(StorageError):
+    """The local folder or its table cannot be used."""
+
+    def __init__(self, *, action: str, problem: str, root: Path) -> None:
+        self.action = action
+        self.root = root
+        super().__init__(f"{action}: {problem} (the storage is the folder {root})")
+
+
+# What the upload paths ask of a storage: keep a copy of the file, and keep track of what was uploaded where.
 
 ProviderName = Literal["kimi", "glm"]
 UploadStatus = Literal["pending", "completed", "failed", "deleted"]
@@ -60,7 +145,7 @@ class UploadStorage(Protocol):
     the same path with the same content is the same object with the same id; the same path with other content
     becomes an object of its own, so nothing is overwritten and nothing is lost.
 
-    Every method raises `tools.storage.errors.StorageError` when the storage cannot do what was asked.
+    Every method raises `tools.storage.port.StorageError` when the storage cannot do what was asked.
     """
 
     def upload_file(

@@ -7,7 +7,7 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from migration.guard.baseline import (
+from migration.guard.evidence import (
     ENOUGH_CALLS,
     FORGET_EVERY,
     IMPERCEPTIBLE_SECONDS,

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from migration.guard.bounds import Tally, harm_bound, rate_bounds, ratio_evidence
+from migration.guard.sequential import Tally, harm_bound, rate_bounds, ratio_evidence
 
 
 @given(calls=st.integers(1, 20_000), share=st.floats(0, 1))

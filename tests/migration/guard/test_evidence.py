@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from migration.guard.evidence import WEIGHTS, Evidence
 from migration.guard.model import Action, BadCall, Signal
-from migration.guard.trail import KEPT_CALLS, Trail, replayed
+from migration.guard.records import KEPT_CALLS, Trail, replayed
 from tests.migration.guard.making import bad
 
 calls = st.builds(

@@ -14,7 +14,7 @@ import pytest
 
 from migration import Call, Decision, Migration, Operation, Reason, Runtime, Side, migrate
 from migration.guard import Action, Guard, GuardStore, Policy, Signal, Tally
-from migration.guard import runs as module
+from migration.guard import watching as module
 from tests.migration.guard.switching import ShareRouter, calls_until, work
 from tests.migration.helpers import eventually
 

@@ -8,7 +8,7 @@ import pytest
 
 from migration.guard import FREEZE_AT, ROLLBACK_AT, WEIGHTS, Policy, Rule, Signal
 from migration.guard.evidence import STAKED_UP_TO
-from migration.guard.labels import RELATIVE_RISKS, SPREAD_ANEW
+from migration.guard.sequential import RELATIVE_RISKS, SPREAD_ANEW
 from tests.migration.guard.worlds import NULL_WORLDS, STAGES, STICKY_ROUTING
 
 PAGE = (Path(__file__).parents[3] / "docs" / "guard.md").read_text(encoding="utf-8")

@@ -12,7 +12,7 @@ import pytest
 from migration import GuardStoreError
 from migration.guard import Guard, GuardStanding, GuardStore, Record, replayed
 from migration.guard import store as _store
-from migration.guard.desk import Desk
+from migration.guard.worker import Desk
 from tests.migration.guard.making import bad
 from tests.migration.guard.switching import Flags, ShareRouter, calls_until, work
 from tests.migration.helpers import eventually, run_script
@@ -130,7 +130,7 @@ def test_a_flag_left_by_a_dead_process_is_changed_by_a_running_one(
     store: GuardStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After some rounds in which the flag was not turned off, another process does it, with the same reason."""
-    monkeypatch.setattr("migration.guard.desk.ROUND_SECONDS", 0.02)
+    monkeypatch.setattr("migration.guard.worker.ROUND_SECONDS", 0.02)
     flags = Flags()
     running = Guard(ShareRouter(0.1), store=store, switch=flags)
     work(running)()
@@ -157,7 +157,7 @@ def test_evidence_whose_process_died_before_its_ruling_is_ruled_on_at_the_next_s
 
 def test_a_decision_that_comes_after_the_resume_is_void(store: GuardStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """A process that could not write while somebody resumed the migration latches nobody by what it saw before."""
-    monkeypatch.setattr("migration.guard.desk.ROUND_SECONDS", 0.02)
+    monkeypatch.setattr("migration.guard.worker.ROUND_SECONDS", 0.02)
     store.decide(Record(at=0.0, migration="m", action="rollback", by="guard", rule="evidence", sentence="Bad."))
     locked = _LockedStore(store.path)
     guard = Guard(ShareRouter(0.5), store=locked, switch=(flags := Flags()))
@@ -188,7 +188,7 @@ class _LockedStore(GuardStore):
 
 def test_a_resume_is_heard_after_the_file_was_moved_away(store: GuardStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """A process that has seen many resumes hears of the first one in the file that took the place of the old one."""
-    monkeypatch.setattr("migration.guard.desk.ROUND_SECONDS", 0.02)
+    monkeypatch.setattr("migration.guard.worker.ROUND_SECONDS", 0.02)
     for day in range(3):
         store.release(Record(at=1e9 + 86_400 * day, migration="m", action="resume", by="somebody", sentence="Mended."))
     guard = Guard(ShareRouter(0.5), store=store)
@@ -210,7 +210,7 @@ def test_a_start_with_a_memory_is_quiet(store: GuardStore, monkeypatch: pytest.M
         return known(desk)
 
     monkeypatch.setattr(Desk, "known_at_start", slow)
-    monkeypatch.setattr("migration.guard.desk._log", lambda notice: told.append(notice.text))
+    monkeypatch.setattr("migration.guard.worker._log", lambda notice: told.append(notice.text))
     guard = Guard(ShareRouter(0.5), store=store)
     guard.close()
     assert told == []
@@ -250,7 +250,7 @@ def test_a_full_disk_keeps_no_flag_on_and_the_record_is_written_later(
     store: GuardStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What cannot be written down is carried out all the same, and written when there is room again."""
-    monkeypatch.setattr("migration.guard.desk.ROUND_SECONDS", 0.05)
+    monkeypatch.setattr("migration.guard.worker.ROUND_SECONDS", 0.05)
     store.decide(Record(at=0.0, migration="other", action="hold", by="a test", sentence="Held."))
     full = [True]
     really = sqlite3.connect

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pytest
 
 from migration.guard import Rule
-from migration.guard.memory import CAP, CONFIRMATIONS, MemoryWatch
+from migration.guard.watching import CAP, CONFIRMATIONS, MemoryWatch
 
 MIB = 2**20
 

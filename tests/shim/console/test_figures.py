@@ -11,11 +11,21 @@ from hypothesis import strategies as st
 
 from migration import Side
 from migration.guard import BadCall, GuardStore, Record, Signal
-from shim.console.evidence import FOLLOWED_CALLS, POINTS, EvidenceCurves, curve_of, thinned
-from shim.console.processes import MOST_PROCESSES, process_lines
-from shim.console.sides import BUCKETS, percentile, side_figures, timeline
+from shim.console.figures import (
+    BUCKETS,
+    FOLLOWED_CALLS,
+    MOST_PROCESSES,
+    POINTS,
+    EvidenceCurves,
+    curve_of,
+    percentile,
+    process_lines,
+    side_figures,
+    thinned,
+    timeline,
+)
 from shim.process_metrics import CallSample, ProcessSample, VitalsReader
-from shim.process_metrics.file import write
+from shim.process_metrics.store import write
 
 NAME = "new-thing"
 

@@ -15,10 +15,9 @@ import pytest
 
 from migration import Side
 from shim.console.server import WINDOWS
-from shim.console.sources import Sources
-from shim.console.state import States
+from shim.console.state import Sources, States
 from shim.process_metrics import CallSample, ProcessSample
-from shim.process_metrics.file import write
+from shim.process_metrics.store import write
 from tests.shim.console.conftest import Open, Opened
 from tests.shim.console.scene import FLAG, Served
 from tools.settings import Settings

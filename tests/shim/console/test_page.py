@@ -14,7 +14,7 @@ from shim.application import open_guard_store
 from tests.shim.console.conftest import Open, Opened
 from tests.shim.console.scene import FLAG, Served, served
 from tools.journal import get_journal
-from tools.journal.intent import Intent, State, UploadSide
+from tools.journal.port import Intent, State, UploadSide
 from tools.settings import Settings
 
 VIEWS = ("Overview", "Evidence", "Comparisons", "Decisions", "Journal", "Traces")

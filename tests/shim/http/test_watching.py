@@ -11,8 +11,7 @@ import httpx
 import pytest
 
 from shim.http.httpx_tap import install_httpx_tap, remove_httpx_tap
-from shim.http.port import RequestObservation
-from shim.http.watching import watch
+from shim.http.recording import RequestObservation, watch
 from tools.async_file_upload_refactored import cleanup_http_session, upload_via_supabase_gateway_kimi_async
 from tools.providers.kimi.kimi_files import upload_via_supabase_gateway_kimi
 from tools.sandbox import RunningSandbox

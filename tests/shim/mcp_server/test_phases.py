@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shim.http.progress import looked_on_by, note_begin, note_sent, onlooker
+from shim.http.attempts import looked_on_by, note_begin, note_sent, onlooker
 from shim.mcp_server.phases import Phase, Progress, phase_of
 
 KIMI = "https://api.moonshot.ai/v1"

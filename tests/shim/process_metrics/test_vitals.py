@@ -14,7 +14,7 @@ import pytest
 
 from migration import Call, CallSite, Decision, Operation, Outcome, Reason, Role, Side
 from shim.process_metrics import CallSample, SpanSample, Vitals, VitalsError, VitalsReader, recorder
-from shim.process_metrics.file import KEEP_CALLS, KEEP_SPANS, write
+from shim.process_metrics.store import KEEP_CALLS, KEEP_SPANS, write
 from tests.migration.helpers import eventually
 
 NAME = "new-thing"

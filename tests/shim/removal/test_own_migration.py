@@ -12,7 +12,7 @@ import pytest
 
 from shim.removal.declared import one_declared
 from shim.removal.removal import removal
-from shim.removal.tree import SourceTree
+from shim.removal.sources import SourceTree
 from tests.support.documents import ROOT
 
 KIMI = "async-upload-kimi"

@@ -10,9 +10,8 @@ from pathlib import Path
 import pytest
 
 from shim.removal.declared import declared, one_declared
-from shim.removal.errors import DeclarationsNotFoundError, UnknownMigrationError
 from shim.removal.removal import removal
-from shim.removal.tree import SourceTree
+from shim.removal.sources import DeclarationsNotFoundError, SourceTree, UnknownMigrationError
 from tests.shim.removal.shop import build
 from tests.support.documents import ROOT
 

@@ -8,8 +8,7 @@ import pytest
 
 from migration import Entrance, SeenCaller
 from shim.removal.callers import matched
-from shim.removal.errors import SourceError
-from shim.removal.tree import SourceTree
+from shim.removal.sources import SourceError, SourceTree
 from shim.removal.uses import UseKind, find_uses
 from tests.shim.removal.shop import build
 

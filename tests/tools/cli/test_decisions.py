@@ -12,7 +12,7 @@ from flags import FileFlagAdmin
 from migration import Call, CallSite, Decision, Reason, Side
 from migration.guard import BadCall, Guard, GuardStore, Judge, Record, Signal
 from shim.cli.exits import ExitCode
-from shim.guarding import policy_of
+from shim.wiring import policy_of
 from tests.tools.cli.conftest import RunHere
 from tools.migrations import NAMES
 

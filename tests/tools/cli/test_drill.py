@@ -13,8 +13,8 @@ from shim.cli.exits import ExitCode
 from shim.cli.guard_commands import DrillFault
 from tests.tools.cli.conftest import RunHere
 from tools.drill import FaultKind
-from tools.drill.history import KEEP_DRILLS, DrillHistory
-from tools.drill.result import DrillResult
+from tools.drill.drill import KEEP_DRILLS, DrillHistory
+from tools.drill.faults import DrillResult
 
 pytestmark = pytest.mark.thorough
 

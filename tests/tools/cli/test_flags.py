@@ -10,7 +10,7 @@ import pytest
 
 from flags import FileFlagAdmin
 from shim.cli.exits import ExitCode
-from shim.person import who_acts
+from shim.process import who_acts
 from tests.support.unleash import UnleashServer
 from tests.tools.cli.conftest import RunHere
 from tools.migrations import NAMES

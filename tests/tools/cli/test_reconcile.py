@@ -9,7 +9,7 @@ import pytest
 from shim.cli.exits import ExitCode
 from tests.tools.cli.conftest import CommandLine, RunHere
 from tests.tools.recovery.bench import Bench
-from tools.journal.intent import State, UploadSide
+from tools.journal.port import State, UploadSide
 from tools.sandbox import FaultKind, RunningSandbox, ServiceName
 from tools.settings import Settings, use_settings
 

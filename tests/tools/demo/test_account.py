@@ -10,10 +10,8 @@ import pytest
 
 from migration import Side, Verdict
 from tools.demo import Compared, DemoResult
-from tools.demo.account import settle
-from tools.demo.load import Job, Receipt, make_jobs, upload
-from tools.demo.results import Account, Answer, Flip
-from tools.demo.samples import Sample, sample_of
+from tools.demo.load import Job, Receipt, Sample, make_jobs, sample_of, upload
+from tools.demo.results import Account, Answer, Flip, settle
 from tools.providers.glm import glm_client
 from tools.sandbox import RunningSandbox
 from tools.sandbox.settings import sandboxed

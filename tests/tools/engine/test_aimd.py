@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tools.engine.aimd import FIRST_LIMIT, AdaptiveLimit
+from tools.engine.limiter import FIRST_LIMIT, AdaptiveLimit
 
 EVENTS = st.lists(st.tuples(st.booleans(), st.booleans(), st.booleans()))
 """Success or refusal; of this generation or of an old one; with the limit used in full or not."""

@@ -18,9 +18,8 @@ from tools.providers.glm.glm_files import GLMUploadFileTool
 from tools.providers.kimi.kimi_files import KimiUploadFilesTool
 from tools.sandbox import RunningSandbox
 from tools.settings import Settings, use_settings
-from tools.storage.errors import StorageTimeoutError, StorageUnreachableError
 from tools.storage.local import LocalStorage
-from tools.storage.port import UploadRow
+from tools.storage.port import StorageTimeoutError, StorageUnreachableError, UploadRow
 
 MakeFile = Callable[[str, bytes], Path]
 Twin = Callable[..., Any]

@@ -22,6 +22,8 @@ from tools.async_file_upload_refactored import (
     upload_multiple_files_concurrent,
     upload_via_supabase_gateway_kimi_async,
 )
+from tools.engine.cancel_recovery import settled
+from tools.engine.connections import _sessions
 from tools.engine.errors import (
     ConnectionNotMadeError,
     InvalidAddressError,
@@ -30,8 +32,6 @@ from tools.engine.errors import (
     RequestRefusedError,
     ServerFailedError,
 )
-from tools.engine.pool import _sessions
-from tools.engine.settling import settled
 from tools.engine.throttle import snapshot
 from tools.sandbox import RunningSandbox
 from tools.settings import MEGABYTE, Settings, get_settings, use_settings

@@ -8,7 +8,7 @@ from itertools import combinations, pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tools.engine.fairness import CLASS_BOUNDS, CLASSES, LONGEST, FairQueue, class_of, cost_of
+from tools.engine.limiter import CLASS_BOUNDS, CLASSES, LONGEST, FairQueue, class_of, cost_of
 from tools.settings import MEGABYTE
 
 SIZES = st.sampled_from([0, 20_000, CLASS_BOUNDS[0], CLASS_BOUNDS[0] + 1, CLASS_BOUNDS[1], 100 * MEGABYTE])

@@ -16,9 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.tools.engine.support import Waits
-from tools.engine.aimd import AdaptiveLimit
-from tools.engine.gate import Gate, GateStatus
-from tools.engine.limiter import Limiter, Priority
+from tools.engine.limiter import AdaptiveLimit, Limiter, Priority
+from tools.engine.throttle import Gate, GateStatus
 
 
 def _gate(width: int) -> Gate:

@@ -24,9 +24,8 @@ from tools.engine.providers import GLM, KIMI, Provider
 from tools.providers.glm.glm_files import upload_via_supabase_gateway_glm
 from tools.providers.kimi.kimi_files import upload_via_supabase_gateway_kimi
 from tools.settings import MEGABYTE, Settings, use_settings
-from tools.storage.errors import StorageTimeoutError, StorageUnreachableError
 from tools.storage.local import LocalStorage
-from tools.storage.port import UploadRow
+from tools.storage.port import StorageTimeoutError, StorageUnreachableError, UploadRow
 
 MakeFile = Callable[[str, bytes], Path]
 Legacy = Callable[..., dict[str, Any]]

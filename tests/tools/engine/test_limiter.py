@@ -6,9 +6,7 @@ import hypothesis.stateful as hs
 import pytest
 from hypothesis import strategies as st
 
-from tools.engine.aimd import AdaptiveLimit
-from tools.engine.fairness import LONGEST, class_of
-from tools.engine.limiter import Limiter, Priority, Ticket
+from tools.engine.limiter import LONGEST, AdaptiveLimit, Limiter, Priority, Ticket, class_of
 from tools.settings import MEGABYTE
 
 SIZES = st.sampled_from([1, 20_000, MEGABYTE, 9 * MEGABYTE, 100 * MEGABYTE])

@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 
 from tests.tools.engine.support import WireServer, listed_file, listing_of
-from tools.engine.claims import Likeness, awaiting_answer, claim, listed_name
-from tools.engine.listing import find_upload
+from tools.engine.listing import Likeness, awaiting_answer, claim, find_upload, listed_name
 from tools.engine.providers import GLM, KIMI
 
 MakeFile = Callable[[str, bytes], Path]

@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tools.engine import pool
-from tools.engine.pool import cleanup_http_session, get_http_session
-from tools.engine.sockets import make_room
+from tools.engine import connections as pool
+from tools.engine.connections import cleanup_http_session, get_http_session, make_room
 from tools.settings import get_settings
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells how large the table is")

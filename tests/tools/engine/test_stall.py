@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from tests.tools.engine.serving import NEW_LOOPS, answered, listening, request_head
-from tools.engine import sockets, transport
+from tools.engine import connections as sockets
+from tools.engine import transport
 from tools.engine.errors import RequestTimedOutError, StalledError
-from tools.engine.ranges import RangeReader
-from tools.engine.reading import open_content
+from tools.engine.reading import RangeReader, open_content
 from tools.engine.transport import post_file
 from tools.settings import MEGABYTE, Settings, use_settings
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from shim.http.confinement import confined_to
+from shim.http.egress import confined_to
 from tests.tools.engine.support import WireServer, all_of, lane_of
 from tools.async_file_upload_refactored import (
     upload_via_supabase_gateway_glm_async,

@@ -14,13 +14,13 @@ from typing import Any
 import pytest
 
 from tests.tools.engine.sink import Sink, running_sink
-from tools.engine import pool, sockets
+from tools.engine import connections as pool
+from tools.engine import connections as sockets
 from tools.engine.body import COPIED_BYTES
-from tools.engine.buffers import BUFFER_BYTES
-from tools.engine.line import Line
-from tools.engine.pool import cleanup_http_session
-from tools.engine.reading import open_source
+from tools.engine.connections import cleanup_http_session
+from tools.engine.reading import BUFFER_BYTES, open_source
 from tools.engine.transport import post_file
+from tools.engine.writing import Line
 from tools.settings import MEGABYTE
 
 SIZE = 50 * MEGABYTE

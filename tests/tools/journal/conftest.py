@@ -12,9 +12,9 @@ import pytest
 
 from shim.http.httpx_tap import remove_httpx_tap
 from tools.async_file_upload_refactored import cleanup_http_session, upload_via_supabase_gateway_kimi_async
-from tools.engine.settling import settled
+from tools.engine.cancel_recovery import settled
 from tools.journal import get_journal
-from tools.journal.intent import Entry
+from tools.journal.port import Entry
 from tools.providers.kimi.kimi_files import upload_via_supabase_gateway_kimi
 from tools.sandbox import RunningSandbox
 from tools.settings import Settings, use_settings

@@ -7,8 +7,7 @@ import time
 import uuid
 from typing import Any
 
-from tools.journal.intent import Intent, UploadSide
-from tools.journal.port import Journal, Opening
+from tools.journal.port import Intent, Journal, Opening, UploadSide
 
 SECONDS = 5.0
 

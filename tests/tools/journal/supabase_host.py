@@ -25,7 +25,8 @@ def main(task: dict[str, Any]) -> None:
     time.time = lambda: REAL_TIME() + task["skew"]
 
     from tests.tools.journal.supabase_making import Project, journal_of  # noqa: PLC0415  # with the wrong clock
-    from tools.journal import drivers, supabase_remote  # noqa: PLC0415  # as above
+    from tools.journal import beginning as drivers  # noqa: PLC0415  # as above
+    from tools.journal import supabase_remote  # noqa: PLC0415  # as above
 
     # a busy machine is slow, and nobody here is to be content with SQLite
     drivers.OPEN_SECONDS = supabase_remote.OPEN_SECONDS = PATIENCE_SECONDS  # type: ignore[misc]  # final for the program
@@ -55,7 +56,7 @@ def say(told: object) -> None:
 def upload(journal: Any, task: dict[str, Any]) -> None:
     """Upload a content to Kimi, by the rule that the gateways follow."""
     from tests.tools.journal.supabase_making import intent  # noqa: PLC0415  # as above
-    from tools.journal.drivers import carry_out  # noqa: PLC0415  # as above
+    from tools.journal.beginning import carry_out  # noqa: PLC0415  # as above
     from tools.journal.policy import Send, Store, Undertaking  # noqa: PLC0415  # as above
     from tools.journal.policy import upload as upload_plan  # noqa: PLC0415  # as above
 

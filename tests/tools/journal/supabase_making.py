@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.support.supabase import SupabaseTables
-from tools.journal.intent import Intent, UploadSide
-from tools.journal.port import Held, Opening
+from tools.journal.port import Held, Intent, Opening, UploadSide
 from tools.journal.sqlite import SqliteJournal
 from tools.journal.supabase import SupabaseJournal
 from tools.sandbox import RunningSandbox

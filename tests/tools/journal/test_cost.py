@@ -12,9 +12,9 @@ from pathlib import Path
 from tests.tools.journal.conftest import World
 from tests.tools.journal.making import SECONDS, intent
 from tools.async_file_upload_refactored import cleanup_http_session, upload_via_supabase_gateway_kimi_async
-from tools.journal.drivers import Work, carry_out, carry_out_async
-from tools.journal.intent import Intent
+from tools.journal.beginning import Work, carry_out, carry_out_async
 from tools.journal.policy import Record, Send, Store, Undertaking, upload
+from tools.journal.port import Intent
 from tools.journal.sqlite import SqliteJournal
 from tools.providers.kimi.kimi_files import upload_via_supabase_gateway_kimi
 

@@ -18,9 +18,9 @@ import pytest
 from tests.tools.journal.conftest import Upload, World
 from tests.tools.journal.making import intent, opened
 from tools.async_file_upload_refactored import cleanup_http_session, upload_via_supabase_gateway_kimi_async
-from tools.journal import beginning, drivers
-from tools.journal.intent import Facts, State
-from tools.journal.port import Held, Opened
+from tools.journal import beginning
+from tools.journal import beginning as drivers
+from tools.journal.port import Facts, Held, Opened, State
 from tools.journal.sqlite import SqliteJournal
 from tools.providers.kimi.kimi_files import upload_via_supabase_gateway_kimi
 from tools.sandbox import FaultKind, ServiceName

@@ -10,7 +10,7 @@ import pytest
 
 from tests.tools.journal.conftest import World, upload_on_a_loop
 from tests.tools.journal.making import intent, opened
-from tools.journal.intent import Facts, State
+from tools.journal.port import Facts, State
 from tools.providers.kimi.kimi_client import send_file
 from tools.providers.kimi.kimi_files import upload_via_supabase_gateway_kimi
 from tools.sandbox import FaultKind, ServiceName

@@ -12,17 +12,16 @@ from typing import Any
 
 import pytest
 
-from shim.http.confinement import Gate, behind, confined_to
+from shim.http.egress import Gate, behind, confined_to
 from tests.tools.journal.conftest import Upload, World, upload_on_a_loop
 from tools.async_file_upload_refactored import cleanup_http_session, upload_via_supabase_gateway_kimi_async
-from tools.engine import settling
-from tools.engine.settling import settled
-from tools.journal.intent import CLAIMING, State, UploadSide
+from tools.engine import cancel_recovery as settling
+from tools.engine.cancel_recovery import settled
+from tools.journal.port import CLAIMING, State, UploadSide
 from tools.providers.kimi.kimi_files import upload_via_supabase_gateway_kimi
 from tools.sandbox import FaultKind, ServiceName
 from tools.settings import use_settings
-from tools.storage.errors import StorageError
-from tools.storage.port import UploadRow
+from tools.storage.port import StorageError, UploadRow
 
 
 class Watched:

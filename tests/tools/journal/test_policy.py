@@ -14,9 +14,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from tests.tools.journal.making import SECONDS, intent
-from tools.journal.intent import CLAIMING, Facts, State
 from tools.journal.policy import Ask, Pause, Plan, Record, Send, Settle, Step, Store, Undertaking, upload
-from tools.journal.port import Held
+from tools.journal.port import CLAIMING, Facts, Held, State
 from tools.journal.sqlite import SqliteJournal
 
 CONTENTS = (b"one", b"two")

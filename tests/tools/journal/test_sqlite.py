@@ -15,16 +15,15 @@ import pytest
 
 from tests.tools.journal.making import SECONDS, intent, opened
 from tools.journal import sqlite, sqlite_tables
-from tools.journal.intent import Facts, State, UploadSide
 from tools.journal.owners import owner_of
-from tools.journal.port import Finished, Held, Opened
+from tools.journal.port import Facts, Finished, Held, Opened, State, UploadSide
 from tools.journal.sqlite import SqliteJournal
 
 _DIES = """
 import os, sys
 from pathlib import Path
 from tests.tools.journal.making import intent, opened
-from tools.journal.intent import State
+from tools.journal.port import State
 from tools.journal.sqlite import SqliteJournal
 journal = SqliteJournal(Path(sys.argv[1]))
 opened(journal, intent(upload_id="left"))

@@ -18,9 +18,7 @@ import pytest
 
 from tests.tools.journal.making import SECONDS, intent, opened
 from tools.journal import sqlite, sqlite_writer
-from tools.journal.errors import JournalError
-from tools.journal.intent import State
-from tools.journal.port import Held, Opened
+from tools.journal.port import Held, JournalError, Opened, State
 from tools.journal.sqlite import SqliteJournal
 
 _OPENS = """
@@ -160,7 +158,7 @@ def test_the_disk_is_full(tmp_path: Path) -> None:
     """A process that may write no more is told so, and the file stays sound for the others."""
     program = (
         "import resource, sys\nfrom pathlib import Path\nfrom tests.tools.journal.making import intent, opened\n"
-        "from tools.journal.errors import JournalError\nfrom tools.journal.sqlite import SqliteJournal\n"
+        "from tools.journal.port import JournalError\nfrom tools.journal.sqlite import SqliteJournal\n"
         "journal = SqliteJournal(Path(sys.argv[1]))\nopened(journal, intent(b'first'))\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
         "for number in range(1000):\n"

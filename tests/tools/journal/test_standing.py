@@ -9,7 +9,7 @@ import pytest
 from tests.tools.journal.conftest import World
 from tests.tools.journal.making import intent, opened
 from tools.cli.journal_standing import journal_lines, journal_report
-from tools.journal.intent import State
+from tools.journal.port import State
 from tools.settings import Settings, use_settings
 
 

@@ -20,8 +20,7 @@ from tests.tools.journal.supabase_making import (
     sandbox_project,
 )
 from tools.journal import supabase_remote
-from tools.journal.intent import Facts, State
-from tools.journal.port import Finished, Held, Opened
+from tools.journal.port import Facts, Finished, Held, Opened, State
 from tools.journal.supabase import SupabaseJournal
 
 

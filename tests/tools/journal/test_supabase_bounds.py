@@ -13,23 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.tools.journal.supabase_making import intent, journal_of, opened, sandbox_project
-from tools.journal import (
-    supabase,
-    supabase_asking,
-    supabase_known,
-    supabase_remote,
-    supabase_thread,
-    supabase_writing,
-)
+from tools.journal import supabase, supabase_asking, supabase_remote, supabase_writing
+from tools.journal import supabase_asking as supabase_thread
+from tools.journal import supabase_remote as supabase_known
 from tools.journal import supabase_requests as requests
-from tools.journal.errors import JournalError
-from tools.journal.intent import Facts, State
 from tools.journal.migrations import migrations
-from tools.journal.port import Held, Opened
-from tools.journal.supabase_asking import Asker, RefusedError, UnusableError
-from tools.journal.supabase_known import Change, Known
-from tools.journal.supabase_owner import FleetOwner
-from tools.journal.supabase_remote import Remote
+from tools.journal.port import Facts, Held, JournalError, Opened, State
+from tools.journal.supabase_asking import Asker, FleetOwner, RefusedError, UnusableError
+from tools.journal.supabase_remote import Change, Known, Remote
 from tools.sandbox import RunningSandbox
 from tools.settings import MEGABYTE
 

@@ -12,7 +12,8 @@ import pytest
 
 from tests.tools.journal.conftest import upload_on_a_loop
 from tools.async_file_upload_refactored import cleanup_http_session, upload_via_supabase_gateway_kimi_async
-from tools.journal import drivers, get_journal, supabase_remote
+from tools.journal import beginning as drivers
+from tools.journal import get_journal, supabase_remote
 from tools.journal.supabase import SupabaseJournal
 from tools.providers.kimi.kimi_files import upload_via_supabase_gateway_kimi
 from tools.sandbox import RunningSandbox

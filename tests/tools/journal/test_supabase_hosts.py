@@ -18,8 +18,7 @@ import pytest
 
 from tests.support.supabase import SupabaseTables
 from tests.tools.journal.supabase_making import eventually, intent, journal_of, opened, real_project
-from tools.journal.intent import State
-from tools.journal.port import Held, Opened
+from tools.journal.port import Held, Opened, State
 from tools.sandbox import RunningSandbox
 
 ROOT = Path(__file__).parents[3]

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from tests.support.supabase import SupabaseTables
 from tests.tools.journal.supabase_making import intent
 from tools.journal import supabase_requests as requests
-from tools.journal.intent import CLAIMING, FINISHED, UNRESOLVED, Facts, State
+from tools.journal.port import CLAIMING, FINISHED, UNRESOLVED, Facts, State
 from tools.journal.supabase_requests import Request
 from tools.sandbox import RunningSandbox
 

@@ -7,13 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from shim.http.exchanges import ExchangeLog, noting
 from shim.http.httpx_tap import install_httpx_tap, remove_httpx_tap
-from shim.http.port import RequestObservation
-from shim.http.watching import watch
+from shim.http.recording import ExchangeLog, RequestObservation, noting, watch
 from tests.tools.journal.supabase_making import intent, journal_of, opened, sandbox_project
-from tools.journal.intent import Facts, State
-from tools.journal.port import Opened
+from tools.journal.port import Facts, Opened, State
 from tools.sandbox import RunningSandbox
 
 

@@ -9,8 +9,7 @@ import pytest
 from tests.support.supabase import SupabaseTables
 from tests.tools.journal.supabase_making import eventually, intent, journal_of, opened, real_project, sandbox_project
 from tools.journal import supabase_asking, supabase_remote, supabase_writing
-from tools.journal.intent import Facts, State
-from tools.journal.port import Held, Opened
+from tools.journal.port import Facts, Held, Opened, State
 from tools.journal.sqlite import SqliteJournal
 from tools.journal.supabase import SupabaseJournal
 from tools.sandbox import FaultKind, RunningSandbox, ServiceName

@@ -9,12 +9,11 @@ from typing import Any
 import httpx
 import pytest
 
-from tools.recovery import asking
-from tools.recovery.asking import ATTEMPTS, Asker
+from tools.recovery import rest_client as asking
 from tools.recovery.provider_files import MAX_PAGES, GlmFiles, KimiFiles
+from tools.recovery.rest_client import ATTEMPTS, Asker, NoListingError, ServiceFailedError
 from tools.recovery.supabase_place import MAX_LISTED, SupabasePlace
 from tools.settings import Settings
-from tools.shadowing.trial_errors import NoListingError, ServiceFailedError
 
 URL = "https://service.example"
 SETTINGS = Settings.model_validate(

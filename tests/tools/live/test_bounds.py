@@ -19,8 +19,8 @@ from tests.tools.live.test_faults import fault, noted, nothing_but_the_calls_own
 from tools.providers.kimi.kimi_client import send_file
 from tools.sandbox import FaultKind, ServiceName
 from tools.shadowing import Fate, clean, trial
-from tools.shadowing.leftovers import journal_of
 from tools.shadowing.trial_storage import SHADOW_STATUS
+from tools.shadowing.undoing import journal_of
 from tools.storage import get_storage
 
 pytestmark = pytest.mark.thorough

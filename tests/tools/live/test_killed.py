@@ -20,7 +20,7 @@ from tests.migration.helpers import eventually
 from tests.tools.live.bench import Bench
 from tests.tools.live.conftest import MakeBench
 from tools.shadowing import Fate, clean
-from tools.shadowing.leftovers import journal_of
+from tools.shadowing.undoing import journal_of
 from tools.storage.port import ProviderName
 
 pytestmark = pytest.mark.thorough

@@ -10,9 +10,9 @@ from migration import Side, Verdict
 from tests.tools.live.bench import Bench, document
 from tests.tools.live.conftest import MakeBench
 from tools.engine import gateway, throttle
-from tools.engine.gate import Place
 from tools.engine.limiter import Priority
 from tools.engine.providers import Provider
+from tools.engine.throttle import Place
 
 
 @pytest.mark.parametrize("serve", Side)

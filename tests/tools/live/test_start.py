@@ -15,7 +15,7 @@ from tests.tools.live.bench import Bench, document
 from tests.tools.live.conftest import MakeBench
 from tools.providers.kimi import kimi_files
 from tools.sandbox import FaultKind, ServiceName
-from tools.shadowing.leftovers import journal_of
+from tools.shadowing.undoing import journal_of
 from tools.storage import get_storage
 
 

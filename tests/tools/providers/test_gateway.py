@@ -20,8 +20,8 @@ from tools.providers.answers import NoFileIdError
 from tools.providers.glm.glm_files import upload_via_supabase_gateway_glm
 from tools.sandbox import FaultKind, RunningSandbox, ServiceName
 from tools.storage import get_storage
-from tools.storage.errors import LocalStorageError, StorageRefusedError
 from tools.storage.local import LocalStorage
+from tools.storage.port import LocalStorageError, StorageRefusedError
 
 pytestmark = pytest.mark.usefixtures("monolith")
 

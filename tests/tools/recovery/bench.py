@@ -24,8 +24,7 @@ from tools.async_file_upload_refactored import (
 )
 from tools.journal import get_journal
 from tools.journal.beginning import account_of
-from tools.journal.intent import CLAIMING, FINISHED, Entry, Facts, Intent, State, UploadSide
-from tools.journal.port import Journal, Opened
+from tools.journal.port import CLAIMING, FINISHED, Entry, Facts, Intent, Journal, Opened, State, UploadSide
 from tools.journal.sqlite import SqliteJournal
 from tools.journal.supabase import SupabaseJournal
 from tools.journal.supabase_requests import LEASE_SECONDS
@@ -210,7 +209,7 @@ class Bench:
         return str(httpx.get(url, headers={"Authorization": "Bearer planted"}).json()["id"])
 
     def _copies(self) -> dict[str, list[str]]:
-        from tools.storage.local.objects import _object_id  # noqa: PLC0415  # the folder alone says no ids
+        from tools.storage.local import _object_id  # noqa: PLC0415  # the folder alone says no ids
 
         objects = self.settings.shim_home / "storage" / "objects"
         copies: dict[str, list[str]] = {}

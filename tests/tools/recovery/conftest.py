@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from tests.tools.recovery.bench import Bench
-from tools.engine import claims, throttle
-from tools.journal.intent import UploadSide
+from tools.engine import listing as claims
+from tools.engine import throttle
+from tools.journal.port import UploadSide
 from tools.sandbox import RunningSandbox
 from tools.settings import Settings, use_settings
 from tools.storage.port import ProviderName

@@ -21,7 +21,7 @@ from tests.tools.recovery.conftest import MakeBench
 from tools.async_file_upload_refactored import cleanup_http_session
 from tools.engine import delivery, throttle
 from tools.engine.providers import Provider
-from tools.journal.intent import UploadSide
+from tools.journal.port import UploadSide
 from tools.migrations import MIGRATIONS
 from tools.providers.glm import glm_client, glm_files
 from tools.providers.kimi import kimi_client, kimi_files

@@ -11,10 +11,9 @@ import pytest
 
 from tests.tools.recovery.bench import Bench
 from tests.tools.recovery.conftest import MakeBench
-from tools.journal.intent import UploadSide
+from tools.journal.port import UploadSide
 from tools.smart_file_query import SmartFileQueryTool
-from tools.storage.errors import StorageRefusedError
-from tools.storage.port import UploadRow
+from tools.storage.port import StorageRefusedError, UploadRow
 
 QUESTION = "What was decided?"
 

@@ -14,9 +14,9 @@ import pytest
 from tests.tools.recovery.bench import Bench, briefly, with_pool
 from tests.tools.recovery.conftest import MakeBench
 from tools.journal.beginning import account_of
-from tools.journal.intent import State
+from tools.journal.port import State
 from tools.recovery import Orphan, OrphanKind, find_orphans, remove_orphans
-from tools.recovery.errors import AtWorkError
+from tools.recovery.finding import AtWorkError
 from tools.recovery.orphans import SAFE_SECONDS, _alone
 from tools.sandbox import FaultKind, ServiceName
 

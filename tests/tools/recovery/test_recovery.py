@@ -8,7 +8,7 @@ import pytest
 
 from tests.tools.recovery.bench import Bench, is_finished
 from tests.tools.recovery.conftest import MakeBench
-from tools.journal.intent import Facts, State, UploadSide
+from tools.journal.port import Facts, State, UploadSide
 from tools.recovery import Step
 from tools.sandbox import FaultKind, ServiceName
 

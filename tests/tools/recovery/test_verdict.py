@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tools.journal.intent import Entry, Facts, Intent, State, UploadSide
+from tools.journal.port import Entry, Facts, Intent, State, UploadSide
 from tools.recovery.finding import Step
 from tools.recovery.provider_files import Listing
 from tools.recovery.verdict import (

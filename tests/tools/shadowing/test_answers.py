@@ -6,9 +6,9 @@ import json
 
 import pytest
 
-from shim.http.exchanges import Exchange
+from shim.http.recording import Exchange
 from tools.shadowing.answers import AnswerBook
-from tools.shadowing.services import Target
+from tools.shadowing.requests import Target
 
 POST = Target("kimi", "POST", "/files")
 NAMES = ('a "quoted" back\\slash 100%41.txt', "notes.txt", "table.csv")

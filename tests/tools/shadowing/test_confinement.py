@@ -17,7 +17,7 @@ import pytest
 
 from migration import Comparison, Runtime, Shim, Side, Verdict
 from migration.testing import FixedRouter, RecordingObserver
-from shim.http.confinement import confined_to
+from shim.http.egress import confined_to
 from shim.http.httpx_tap import install_httpx_tap, remove_httpx_tap
 from tools.async_file_upload_refactored import cleanup_http_session, get_http_session
 from tools.migrations import MIGRATIONS

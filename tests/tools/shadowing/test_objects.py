@@ -18,7 +18,7 @@ from tools.shadowing.objects import (
     described_by_form,
     described_by_headers,
 )
-from tools.shadowing.services import Target
+from tools.shadowing.requests import Target
 
 PLACE = Place("user-files", "kimi-gateway/a?.txt")
 metadata = st.dictionaries(st.text(), st.one_of(st.text(), st.integers(), st.none()), max_size=4)

@@ -10,9 +10,9 @@ import aiohttp
 import pytest
 from yarl import URL
 
-from tools.shadowing import patience
+from tools.shadowing import answers as patience
 from tools.shadowing.answers import AnswerBook
-from tools.shadowing.recorder import Recorder
+from tools.shadowing.replay import Recorder
 
 
 @pytest.fixture

@@ -9,9 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shim.http.exchanges import Exchange
-from tools.shadowing.objects import Place
-from tools.shadowing.pieces import MAX_UPLOADS, RefusedError, Upload, Uploads
+from shim.http.recording import Exchange
+from tools.shadowing.objects import MAX_UPLOADS, Place, RefusedError, Upload, Uploads
 
 
 def begun(length: int) -> Upload:

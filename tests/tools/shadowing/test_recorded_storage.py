@@ -10,12 +10,11 @@ from dataclasses import dataclass
 import aiohttp
 import pytest
 
-from shim.http.exchanges import Exchange
+from shim.http.recording import Exchange
 from tools.shadowing import storing
 from tools.shadowing.answers import AnswerBook
-from tools.shadowing.facts import MAX_FIELD_BYTES
-from tools.shadowing.recorder import Recorder
-from tools.shadowing.services import Target
+from tools.shadowing.replay import Recorder
+from tools.shadowing.requests import MAX_FIELD_BYTES, Target
 
 STORING = Target("supabase", "POST", "/storage/v1/object/b/a.bin")
 TUS = {"Tus-Resumable": "1.0.0"}

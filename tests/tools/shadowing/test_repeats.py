@@ -10,12 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from migration import Side, Verdict
-from shim.http.exchanges import Exchange
+from shim.http.recording import Exchange
 from tests.tools.shadowing.bench import Bench, World, document
 from tools.sandbox import FaultKind, ServiceName
-from tools.shadowing.answers import AnswerBook
-from tools.shadowing.repeats import REFUSED, counted_once, is_final
-from tools.shadowing.services import Target
+from tools.shadowing.answers import REFUSED, AnswerBook, counted_once, is_final
+from tools.shadowing.requests import Target
 
 POST = Target("kimi", "POST", "/files")
 REQUESTS = st.fixed_dictionaries(

@@ -15,20 +15,20 @@ from migration import Comparison, Migration, Shim, Side, Verdict
 from tests.tools.shadowing.bench import DECLARED, Bench, World, document
 from tools.engine import gateway
 from tools.engine.body import FileBody
-from tools.engine.pace import REAL_PACE
+from tools.engine.cancel_recovery import record
+from tools.engine.loops import REAL_PACE
 from tools.engine.providers import KIMI
 from tools.engine.reading import open_source
-from tools.engine.recording import record
 from tools.migrations import MIGRATIONS
 from tools.providers.kimi.kimi_files import KimiUploadFilesTool
 from tools.sandbox import Fault, FaultKind, ServiceName
 from tools.settings import MEGABYTE, get_settings, use_settings
 from tools.storage import get_storage
-from tools.storage.keys import encode_key
-from tools.storage.placement import Found
-from tools.storage.supabase import patience, pooled, resumable, terms, tus
-from tools.storage.supabase.asking import ask
+from tools.storage.placement import Found, encode_key
+from tools.storage.supabase import pooled, resumable, terms, tus
+from tools.storage.supabase import resumable as patience
 from tools.storage.supabase.terms import RAW_MAX_BYTES
+from tools.storage.supabase.tus import ask
 
 SMALL, LARGE = 100_000, RAW_MAX_BYTES + MEGABYTE
 

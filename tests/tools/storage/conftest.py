@@ -8,8 +8,8 @@ from uuid import uuid4
 
 import pytest
 
-from tools.engine.pace import Pace
-from tools.engine.pool import cleanup_http_session
+from tools.engine.connections import cleanup_http_session
+from tools.engine.loops import Pace
 from tools.engine.reading import open_source
 from tools.sandbox import RunningSandbox
 from tools.storage import UploadStorage

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tools.storage.errors import BadKeyError
-from tools.storage.keys import candidate_paths, check_path, decode_key, encode_key
+from tools.storage.placement import candidate_paths, check_path, decode_key, encode_key
+from tools.storage.port import BadKeyError
 
 ALLOWED = re.compile(r"[A-Za-z0-9_/!.*'() &$@=;:+,?-]*")
 SHA256 = "0123456789abcdef" * 4

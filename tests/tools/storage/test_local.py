@@ -15,8 +15,8 @@ import pytest
 from tests.tools.storage.rows import ROW
 from tools.engine.errors import FileChangedError
 from tools.engine.reading import FileSource, open_source
-from tools.storage.errors import LocalStorageError
 from tools.storage.local import LocalStorage
+from tools.storage.port import LocalStorageError
 
 NAME = "kimi-gateway/a.txt"
 

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import pytest
 
-from tools.storage.errors import BadKeyError, NoFreeKeyError, StorageAnswerError
 from tools.storage.placement import (
     Absent,
     BucketMissing,
@@ -19,6 +18,7 @@ from tools.storage.placement import (
     carry_out_async,
     place,
 )
+from tools.storage.port import BadKeyError, NoFreeKeyError, StorageAnswerError
 
 SHA256 = "0123456789abcdef" * 4
 OTHER = "f" * 64

@@ -9,17 +9,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tools.storage.errors import (
+from tools.storage.port import (
     StorageAnswerError,
     StorageConnectionLostError,
     StorageError,
     StorageTimeoutError,
     StorageUnreachableError,
 )
-from tools.storage.supabase.answers import Answer
-from tools.storage.supabase.patience import FIRST_DELAY, LONGEST_DELAY, RETRIES
 from tools.storage.supabase.resumable import (
+    FIRST_DELAY,
+    LONGEST_DELAY,
     PIECE_BYTES,
+    RETRIES,
     Append,
     Asking,
     Create,
@@ -30,6 +31,7 @@ from tools.storage.supabase.resumable import (
     Step,
     upload_resumably,
 )
+from tools.storage.supabase.terms import Answer
 
 SIZE = 2 * PIECE_BYTES + 1000
 ACTION = "store 'a'"

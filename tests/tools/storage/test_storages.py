@@ -11,10 +11,9 @@ import pytest
 from tests.tools.storage.rows import ROW
 from tools.sandbox import RunningSandbox
 from tools.storage import UploadStorage
-from tools.storage.errors import BadKeyError
-from tools.storage.keys import encode_key
 from tools.storage.local import LocalStorage
-from tools.storage.port import ProviderName
+from tools.storage.placement import encode_key
+from tools.storage.port import BadKeyError, ProviderName
 
 Store = Callable[..., Awaitable[str]]
 

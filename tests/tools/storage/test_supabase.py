@@ -16,14 +16,15 @@ from tools.engine.errors import FileChangedError
 from tools.engine.reading import open_source
 from tools.sandbox import Fault, FaultKind, RunningSandbox, ServiceName
 from tools.storage import UploadStorage
-from tools.storage.errors import (
+from tools.storage.port import (
     StorageConnectionLostError,
     StorageError,
     StorageRefusedError,
     StorageTimeoutError,
     StorageUnreachableError,
 )
-from tools.storage.supabase import SupabaseStorage, asking, blocking, pooled, terms, tus
+from tools.storage.supabase import SupabaseStorage, blocking, pooled, terms, tus
+from tools.storage.supabase import tus as asking
 
 Store = Callable[..., Awaitable[str]]
 

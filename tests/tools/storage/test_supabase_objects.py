@@ -15,8 +15,8 @@ from supabase import Client, ClientOptions, create_client
 from tools.engine.reading import open_source
 from tools.sandbox import RunningSandbox
 from tools.settings import MEGABYTE
-from tools.storage.errors import StorageRefusedError
-from tools.storage.keys import encode_key
+from tools.storage.placement import encode_key
+from tools.storage.port import StorageRefusedError
 from tools.storage.supabase import SupabaseStorage
 
 BUCKET = "user-files"

@@ -14,11 +14,11 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from tools.engine.errors import FileChangedError
-from tools.engine.pace import Pace
+from tools.engine.loops import Pace
 from tools.engine.reading import FileSource, open_source
 from tools.sandbox import FaultKind, RunningSandbox, ServiceName
 from tools.settings import MEGABYTE, get_settings, use_settings
-from tools.storage.errors import (
+from tools.storage.port import (
     StorageConnectionLostError,
     StorageRefusedError,
     StorageTimeoutError,

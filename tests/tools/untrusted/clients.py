@@ -19,7 +19,7 @@ from tools.async_file_upload_refactored import (
 from tools.engine.transport import get
 from tools.providers.glm import glm_client, glm_files
 from tools.providers.kimi import kimi_client, kimi_files
-from tools.recovery.asking import asker
+from tools.recovery.rest_client import asker
 from tools.settings import MEGABYTE, get_settings
 from tools.storage import get_storage
 from tools.storage.local import LocalStorage

@@ -17,7 +17,7 @@ from tools.engine import delivery, transport
 from tools.providers import answers
 from tools.providers.glm import glm_client
 from tools.providers.kimi import kimi_client
-from tools.recovery import asking
+from tools.recovery import rest_client as asking
 from tools.settings import MEGABYTE
 
 MOST_TAKEN = 64 * MEGABYTE

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from tests.tools.parity import PROVIDERS, outcome_of, run_new
 from tests.tools.untrusted.conftest import Ground
-from tools.storage.keys import decode_key, encode_key
 from tools.storage.local import LocalStorage
+from tools.storage.placement import decode_key, encode_key
 from tools.storage.supabase.terms import describe
 
 names = (

@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from migration import Side
 from tests.tools.weather.bench import Bench
 from tools.engine.body import COPIED_BYTES
-from tools.engine.buffers import BUFFER_BYTES, CROWDED_BUFFER_BYTES
-from tools.engine.reading import SHORT_FILE_BYTES
+from tools.engine.reading import BUFFER_BYTES, CROWDED_BUFFER_BYTES, SHORT_FILE_BYTES
 from tools.settings import MEGABYTE
 
 BORDERS = [0, SHORT_FILE_BYTES, CROWDED_BUFFER_BYTES, COPIED_BYTES, BUFFER_BYTES, BUFFER_BYTES + COPIED_BYTES]

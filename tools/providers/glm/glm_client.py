@@ -10,7 +10,7 @@ import httpx
 from zai import ZaiClient
 from zai.core import ZAI_DEFAULT_LIMITS, ZAI_DEFAULT_TIMEOUT, APITimeoutError
 
-from shim.http.bounds import bounded_answers
+from shim.http.httpx_tap import bounded_answers
 from tools.providers.answers import (
     ANSWER_SECONDS,
     MAX_ANSWER_BYTES,
@@ -19,9 +19,9 @@ from tools.providers.answers import (
     ProviderAnswerError,
     ProviderTimeoutError,
     file_id_of,
+    required_key,
 )
-from tools.providers.keys import required_key
-from tools.providers.opening import read_regular
+from tools.providers.files import read_regular
 from tools.settings import get_settings
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import NoReturn, cast
 from openai import DEFAULT_TIMEOUT, APITimeoutError, DefaultHttpxClient, NotFoundError, OpenAI, OpenAIError
 from openai.types import FilePurpose
 
-from shim.http.bounds import bounded_answers
+from shim.http.httpx_tap import bounded_answers
 from tools.providers.answers import (
     ANSWER_SECONDS,
     MAX_ANSWER_BYTES,
@@ -20,9 +20,9 @@ from tools.providers.answers import (
     ParsingFailedError,
     ProviderTimeoutError,
     file_id_of,
+    required_key,
 )
-from tools.providers.keys import required_key
-from tools.providers.opening import read_regular
+from tools.providers.files import read_regular
 from tools.settings import get_settings
 
 _PARSED = frozenset({"ok", "ready"})

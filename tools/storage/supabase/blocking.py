@@ -9,25 +9,24 @@ import httpx
 from storage3.exceptions import StorageApiError
 from supabase import Client, ClientOptions, create_client
 
-from shim.http.bounds import bounded_answers
-from shim.http.hidden import hide_api_keys
+from shim.http.httpx_tap import bounded_answers
+from shim.http.redaction import hide_api_keys
 from tools.settings import get_settings
-from tools.storage.errors import StorageAnswerError
-from tools.storage.keys import encode_key
-from tools.storage.placement import CreateBucket, Look, Outcome, Put, Step
-from tools.storage.supabase.answers import Answer
-from tools.storage.supabase.asking import MAX_ANSWER_BYTES
-from tools.storage.supabase.failures import translated
+from tools.storage.placement import CreateBucket, Look, Outcome, Put, Step, encode_key
+from tools.storage.port import StorageAnswerError
 from tools.storage.supabase.terms import (
     BUCKET_IS_PUBLIC,
     CACHE_CONTROL,
     NO_UPSERT,
     STORAGE_SECONDS,
     TABLE_SECONDS,
+    Answer,
     Description,
     Target,
     action_of,
+    translated,
 )
+from tools.storage.supabase.tus import MAX_ANSWER_BYTES
 
 hide_api_keys()
 

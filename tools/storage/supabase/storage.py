@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
-from tools.engine.pace import REAL_PACE, Pace
+from tools.engine.loops import REAL_PACE, Pace
 from tools.storage.placement import carry_out, carry_out_async, place
-from tools.storage.supabase import blocking, pooled, table
-from tools.storage.supabase.failures import translated
+from tools.storage.supabase import blocking, pooled
+from tools.storage.supabase import pooled as table
 from tools.storage.supabase.terms import (
     FIND_ACTION,
     RECORD_ACTION,
@@ -17,6 +17,7 @@ from tools.storage.supabase.terms import (
     find_query,
     found_row,
     row_query,
+    translated,
 )
 
 if TYPE_CHECKING:

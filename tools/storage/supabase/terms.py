@@ -1,19 +1,54 @@
-"""What is asked of Supabase, in the terms that its blocking and its asynchronous client share."""
+"""What is asked of Supabase, in the terms that its blocking and its asynchronous client share.
+
+Storage answers ordinary errors with status 400 and the true status as text inside:
+`{"statusCode":"409","error":"Duplicate","message":"The resource already exists"}`.
+
+A resumable upload is refused with the true status and with the message as plain text
+(https://github.com/supabase/storage, `onResponseError`); the rest of Storage's error has to be known. With it, both
+kinds of upload are judged by one rule and read the same.
+"""
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from http import HTTPStatus
 from typing import Any, Final
 
+import aiohttp
+import httpx
+from postgrest import APIError
 from postgrest.constants import DEFAULT_POSTGREST_CLIENT_TIMEOUT
 from storage3.constants import DEFAULT_TIMEOUT
 from yarl import URL
 
 from tools.settings import MEGABYTE
-from tools.storage.errors import StorageAnswerError
-from tools.storage.placement import CreateBucket, Look, Put, Step
-from tools.storage.port import ROW_KEY, TABLE, ProviderName, UploadRow
+from tools.storage.placement import (
+    Absent,
+    BucketMissing,
+    CreateBucket,
+    Done,
+    Found,
+    Look,
+    Outcome,
+    Put,
+    Step,
+    Stored,
+    Taken,
+)
+from tools.storage.port import (
+    ROW_KEY,
+    TABLE,
+    ProviderName,
+    StorageAnswerError,
+    StorageConnectionLostError,
+    StorageRefusedError,
+    StorageTimeoutError,
+    StorageUnreachableError,
+    UploadRow,
+)
 
 RAW_MAX_BYTES: Final = 6 * MEGABYTE
 """A longer file is sent as a resumable upload, which Supabase advises above 6 MB
@@ -130,3 +165,173 @@ def found_row(rows: list[dict[str, Any]]) -> UploadRow | None:
         return UploadRow(**known)
     except TypeError as error:
         raise StorageAnswerError(action=FIND_ACTION, problem=f"the table {TABLE} lacks columns") from error
+
+
+# What Supabase's answers mean, whichever client received them.
+
+_SHOWN_CHARACTERS = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """An answer of Storage, read to its end.
+
+    Attributes:
+        action: what was asked, for error texts.
+        status: HTTP status.
+        body: the body.
+        headers: the headers; their names are found in any case.
+        cause: what the client made of it, if it raised.
+    """
+
+    action: str
+    status: int
+    body: bytes = field(repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    cause: Exception | None = None
+
+    def put_outcome(self) -> Outcome:
+        """What came of storing an object."""
+        if self.succeeded:
+            return Stored(object_id=_text(self._document(), "Id"))
+        problem = self._problem()
+        if problem.status == HTTPStatus.CONFLICT or problem.code == "Duplicate":
+            return Taken()
+        if problem.status == HTTPStatus.NOT_FOUND and "bucket" in f"{problem.code} {problem.message}".lower():
+            return BucketMissing()
+        raise problem from self.cause
+
+    def look_outcome(self) -> Outcome:
+        """What is stored where it was asked."""
+        if self.succeeded:
+            return self._found()
+        problem = self._problem()
+        if problem.status == HTTPStatus.NOT_FOUND:
+            return Absent()
+        raise problem from self.cause
+
+    def create_outcome(self) -> Outcome:
+        """What came of creating the bucket. That somebody else was quicker is as good."""
+        if self.succeeded:
+            return Done()
+        problem = self._problem()
+        if problem.status == HTTPStatus.CONFLICT:
+            return Done()
+        raise problem from self.cause
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether Storage did what it was asked."""
+        return HTTPStatus.OK <= self.status < HTTPStatus.MULTIPLE_CHOICES
+
+    def _found(self) -> Found:
+        document = self._document()
+        object_id, size, metadata = document.get("id"), document.get("size"), document.get("metadata")
+        if not isinstance(object_id, str) or not isinstance(size, int):
+            raise StorageAnswerError(action=self.action, problem="the answer lacks the object's id or size")
+        return Found(
+            object_id=object_id, size=size, sha256=_text(metadata, "sha256") if isinstance(metadata, Mapping) else None
+        )
+
+    def _document(self) -> Mapping[str, object]:
+        try:
+            document = json.loads(self.body)
+        except (ValueError, RecursionError) as error:
+            raise StorageAnswerError(action=self.action, problem="the answer is not JSON") from error
+        if not isinstance(document, dict):
+            raise StorageAnswerError(action=self.action, problem="the answer is not a JSON object")
+        return document
+
+    def _problem(self) -> StorageRefusedError:
+        try:
+            document = self._document()
+            return StorageRefusedError(
+                action=self.action,
+                status=int(str(document["statusCode"])),
+                code=str(document["error"]),
+                message=str(document["message"]),
+            )
+        except (StorageAnswerError, KeyError, ValueError):
+            shown = self.body.decode(errors="replace")[:_SHOWN_CHARACTERS].strip()
+            return StorageRefusedError(action=self.action, status=self.status, code="unexpected answer", message=shown)
+
+
+def _text(document: Mapping[str, object], name: str) -> str | None:
+    value = document.get(name)
+    return value if isinstance(value, str) and value else None
+
+
+# What a resumable upload is answered, in the words that Storage has for an upload in one request.
+
+_NAMES = {
+    400: "InvalidRequest",
+    403: "Unauthorized",
+    404: "not_found",
+    409: "Duplicate",
+    413: "Payload too large",
+    415: "invalid_mime_type",
+    423: "ResourceLocked",
+    429: "too_many_connections",
+    500: "Internal",
+    503: "SlowDown",
+    504: "DatabaseTimeout",
+    544: "DatabaseTimeout",
+}
+"""The error that Storage usually names with a status."""
+
+_TOO_LARGE = "The object exceeded the maximum allowed size"
+"""The protocol's library has a sentence of its own for this."""
+
+
+def in_storages_words(answer: Answer) -> Answer:
+    """The same refusal as an upload in one request would have met it; what is no refusal of Storage stays as it is."""
+    content_type = answer.headers.get("Content-Type", "text/plain")
+    if answer.succeeded or not content_type.startswith("text/plain"):
+        return answer
+    message = answer.body.decode(errors="replace").strip() or "no message"  # the answer to HEAD has none
+    if answer.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+        message = _TOO_LARGE
+    document = {"statusCode": str(answer.status), "error": _name(answer.status, message), "message": message}
+    return replace(answer, body=json.dumps(document).encode())
+
+
+def _name(status: int, message: str) -> str:
+    if message.startswith("Invalid key"):
+        return "InvalidKey"
+    if is_about_the_bucket(status, message):
+        return message
+    return _NAMES.get(status, "TusError")
+
+
+def is_about_the_bucket(status: int, message: str) -> bool:
+    """Whether the bucket is what was not found."""
+    return status == HTTPStatus.NOT_FOUND and "bucket" in message.lower()
+
+
+# Translates what the clients raise. The texts depend on what happened, not on the client.
+
+_NOT_CONNECTED = (
+    httpx.ConnectError,
+    httpx.ConnectTimeout,
+    aiohttp.ClientConnectorError,
+    aiohttp.ConnectionTimeoutError,
+)
+_TIMED_OUT = (httpx.TimeoutException, TimeoutError)
+_BROKEN = (httpx.HTTPError, aiohttp.ClientError, OSError)
+
+
+@contextmanager
+def translated(action: str, address: str) -> Iterator[None]:
+    """Raise a `StorageError` for what goes wrong on the way to Supabase, and for what PostgREST refuses."""
+    try:
+        yield
+    except _NOT_CONNECTED as error:
+        raise StorageUnreachableError(action=action, address=address) from error
+    except _TIMED_OUT as error:
+        raise StorageTimeoutError(action=action, address=address) from error
+    except _BROKEN as error:
+        raise StorageConnectionLostError(action=action, address=address) from error
+    except APIError as error:
+        raise StorageRefusedError(
+            action=action, status=None, code=error.code or "no code", message=error.message or "no message"
+        ) from error

@@ -5,16 +5,22 @@ from __future__ import annotations
 import asyncio
 import base64
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
-from shim.http.exchanges import Exchange, answer_headers, current_log, noting
+import aiohttp
+from yarl import URL
+
+from shim.http.aiohttp_tap import read_bounded
+from shim.http.recording import Exchange, answer_headers, current_log, noting
+from shim.http.redaction import HiddenText
 from tools.engine.body import FileBody
-from tools.engine.pace import Pace
-from tools.settings import get_settings
-from tools.storage.errors import StorageError, StorageTimeoutError
-from tools.storage.supabase.answers import Answer
-from tools.storage.supabase.asking import ask, storage_url
+from tools.engine.connections import get_http_session, proxy_for
+from tools.engine.errors import RequestTimedOutError
+from tools.engine.loops import Pace
+from tools.settings import MEGABYTE, get_settings
+from tools.storage.port import StorageAnswerError, StorageError, StorageTimeoutError
 from tools.storage.supabase.resumable import (
     Append,
     Create,
@@ -25,11 +31,96 @@ from tools.storage.supabase.resumable import (
     Step,
     upload_resumably,
 )
-from tools.storage.supabase.terms import CACHE_CONTROL, NO_UPSERT, STORAGE_SECONDS, Description, Target
-from tools.storage.supabase.wording import in_storages_words
+from tools.storage.supabase.terms import (
+    CACHE_CONTROL,
+    NO_UPSERT,
+    STORAGE_SECONDS,
+    Answer,
+    Description,
+    Target,
+    in_storages_words,
+    translated,
+)
 
 if TYPE_CHECKING:
     from tools.engine.reading import FileSource
+
+MAX_ANSWER_BYTES = MEGABYTE
+"""A longer answer is not read."""
+
+
+async def ask(
+    target: Target,
+    method: str,
+    parts: tuple[str, ...],
+    *,
+    action: str,
+    headers: Mapping[str, str] | None = None,
+    json: object = None,
+    body: FileBody | None = None,
+) -> Answer:
+    """Ask Storage; `parts` is the path below `/storage/v1`, `action` is for error texts.
+
+    Raises:
+        StorageError: Storage could not be reached, or gave no usable answer.
+        Exception: what reading the file raised.
+    """
+    session = await get_http_session()
+    url = storage_url(target, *parts)
+    with _failures_of(body, action, target.address), translated(action, target.address):
+        try:
+            async with session.request(
+                method,
+                url,
+                headers={**_credentials(target), **(headers or {})},
+                json=json,
+                data=body,
+                allow_redirects=False,  # a redirect would carry the key to somebody else
+                proxy=proxy_for(url),
+                timeout=timeouts(STORAGE_SECONDS),
+            ) as response:
+                content = await read_bounded(response, MAX_ANSWER_BYTES)
+        except BaseException:
+            if body is not None:
+                await body.give_up()
+            raise
+    if content is None:
+        raise StorageAnswerError(action=action, problem=f"the answer is longer than {MAX_ANSWER_BYTES} bytes")
+    return Answer(action=action, status=response.status, headers=response.headers, body=content)
+
+
+def _credentials(target: Target) -> dict[str, str]:
+    return {"apiKey": HiddenText(target.key), "Authorization": HiddenText(f"Bearer {target.key}")}
+
+
+def storage_url(target: Target, *parts: str) -> URL:
+    """An address below `/storage/v1`; slashes in a part are kept."""
+    return URL(target.url).joinpath("storage", "v1", *(name for part in parts for name in part.split("/")))
+
+
+def timeouts(read_seconds: float) -> aiohttp.ClientTimeout:
+    """The official client's patience with each answer, and a bound for the whole."""
+    settings = get_settings()
+    return aiohttp.ClientTimeout(
+        total=settings.upload_timeout, sock_connect=settings.upload_connect_timeout, sock_read=read_seconds
+    )
+
+
+@contextmanager
+def _failures_of(body: FileBody | None, action: str, address: str) -> Iterator[None]:
+    """Raise what kept the body from being written, which aiohttp reports as a broken connection."""
+    try:
+        yield
+    except StorageError as symptom:
+        failure = None if body is None else body.failure
+        if isinstance(failure, RequestTimedOutError):
+            raise StorageTimeoutError(action=action, address=address) from symptom
+        if failure is not None:
+            raise failure from symptom
+        raise
+
+
+# Carries out a resumable upload: its steps as requests of the protocol TUS.
 
 logger = logging.getLogger(__name__)
 

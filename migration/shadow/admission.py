@@ -1,0 +1,165 @@
+"""What comparing may cost: how much may wait, and how much may be read in an hour.
+
+A shadow runs both implementations again in the same interpreter, where a call that is under way meanwhile takes up to
+twice as long. What can be chosen is how many calls that happens to. So each call earns a fraction of a credit, each
+call that met a shadow takes a whole one, and a shadow begins only while there is some left, or in a long silence.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from migration.running.in_flight import UnderWay
+
+MEGABYTE = 1024 * 1024
+
+WINDOW_SECONDS = 3600.0
+"""The hour of the hourly budget."""
+
+SLOT_SECONDS = 60.0
+"""What is used is added up by the minute, so that an hour takes 61 figures to remember."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShadowLimits:
+    """What comparing may cost one process; what exceeds it is dropped and counted.
+
+    Attributes:
+        waiting: shadows that may wait or run at once.
+        waiting_bytes: bytes of input that these may have together.
+        hourly_bytes: bytes of input that may be read again within any hour; each run of a side reads the input once.
+        seconds: how long after its caller was answered a shadow must be over.
+        patience: seconds for which a shadow lets calls under way go first.
+        meets: share of the calls (0..1) that may be under way while a shadow runs; 1 is no limit.
+        noise_share: share of the compared calls (0..1) for which legacy runs twice, to learn what of it is noise.
+    """
+
+    waiting: int = 64
+    waiting_bytes: int = 256 * MEGABYTE
+    hourly_bytes: int = 8192 * MEGABYTE
+    seconds: float = 60.0
+    patience: float = 1.0
+    meets: float = 1.0
+    noise_share: float = 0.0
+
+
+class Room:
+    """Where shadows wait and run, bounded in number and in bytes. Not safe for several threads by itself."""
+
+    def __init__(self, places: int, size: int) -> None:
+        self._places = places
+        self._size = size
+        self.taken = 0
+        self.bytes = 0
+
+    def enter(self, size: int) -> str | None:
+        """Take a place for `size` bytes; why there is none, or None if there was one."""
+        if self.taken >= self._places:
+            return f"{self._places} shadows are already waiting"
+        if self.bytes + size > self._size:
+            return f"the shadows that are waiting have {self.bytes} of {self._size} bytes, and this one has {size}"
+        self.taken += 1
+        self.bytes += size
+        return None
+
+    def leave(self, size: int) -> None:
+        """Give the place back."""
+        self.taken -= 1
+        self.bytes -= size
+
+
+class HourlyBudget:
+    """Grants bytes, never more than `limit` within any hour.
+
+    Args:
+        limit: bytes an hour.
+        now: the clock, in seconds; it must not go back.
+    """
+
+    def __init__(self, limit: int, now: Callable[[], float] = time.monotonic) -> None:
+        self.limit = limit
+        self._now = now
+        self._slots: deque[tuple[float, int]] = deque()
+        self._used = 0
+
+    def take(self, size: int) -> bool:
+        """Take `size` bytes, all or none."""
+        slot = self._now() // SLOT_SECONDS * SLOT_SECONDS
+        while self._slots and self._slots[0][0] < slot - WINDOW_SECONDS:
+            self._used -= self._slots.popleft()[1]
+        if self._used + size > self.limit:
+            return False
+        before = self._slots.pop()[1] if self._slots and self._slots[-1][0] == slot else 0
+        self._slots.append((slot, before + size))
+        self._used += size
+        return True
+
+
+# Keeps shadows out of the way of callers: only a small share of the calls may meet one that runs.
+
+MOST_CREDIT = 5.0
+"""Calls that may meet shadows soon one after another, however many went undisturbed before."""
+
+SILENCE_SECONDS = 3.0
+"""After so long without any call a shadow begins in any case: it is over before the next call is likely to come."""
+
+_MEMORY = 0.8
+"""How much the number of calls that a shadow is expected to meet depends on what earlier ones met."""
+
+
+class Courtesy:
+    """Says when a shadow may begin. Used by one thread.
+
+    Args:
+        calls: the calls of the process.
+        share: share of them (0..1) that may meet a shadow; 1 is no limit.
+        patience: seconds for which a shadow waits for a moment without calls, before it begins beside them.
+        now: the clock, in seconds; it must not go back.
+    """
+
+    def __init__(
+        self, calls: UnderWay, *, share: float, patience: float, now: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._calls = calls
+        self._share = share
+        self._patience = patience
+        self._now = now
+        self._credit = 1.0
+        self._earned_until = calls.begun
+        self._expected = 1.0
+        self._silent_since = now()
+
+    def allows(self, since: float) -> bool:
+        """Whether a shadow that waits since then may begin."""
+        now, quiet = self._now(), self._calls.none()
+        if not quiet or self._calls.begun != self._earned_until:
+            self._silent_since = now
+        self._earn()
+        if quiet and now - self._silent_since >= SILENCE_SECONDS:
+            return True
+        if not quiet and now - since < self._patience:
+            return False
+        if self._share >= 1:
+            return True
+        return self._credit > 0 if quiet else self._credit >= min(self._expected, MOST_CREDIT)
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """A shadow runs inside; what it met is counted when it has ended."""
+        begun, beside = self._calls.begun, self._calls.number
+        try:
+            yield
+        finally:
+            met = beside + self._calls.begun - begun
+            self._earn()
+            self._credit -= met
+            self._expected = max(1.0, _MEMORY * self._expected + (1 - _MEMORY) * met)
+
+    def _earn(self) -> None:
+        begun = self._calls.begun
+        self._credit = min(MOST_CREDIT, self._credit + self._share * (begun - self._earned_until))
+        self._earned_until = begun

@@ -1,0 +1,197 @@
+"""Runs a side off its caller's path, so that one that hangs or ends the process costs nothing but its own run."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from contextvars import copy_context
+from dataclasses import dataclass, field, replace
+from typing import Any, cast
+
+from migration.model.declaration import Migration
+from migration.model.model import Call, Comparison, Decision, Operation, Outcome, Role, Side, Verdict
+from migration.model.ports import Noted, Sent, Witness
+from migration.running.candidate import Candidate, run_candidate, run_legacy
+from migration.running.in_flight import pinned
+from migration.running.observers import Observers
+from migration.shadow.facts import Facts
+
+
+@dataclass(slots=True, kw_only=True)
+class Shadow:
+    """One sampled call, as its caller was answered."""
+
+    migration: Migration
+    legacy: Callable[..., Any] = field(repr=False)
+    candidate: Candidate[..., Any]
+    call: Call
+    decision: Decision
+    side: Side
+    seconds: float
+    trace: str | None
+    witness: Noted | None
+    facts: Facts = field(default_factory=dict, repr=False)
+
+    def comparison(self, verdict: Verdict, **what: Any) -> Comparison:
+        """A comparison of this call. It is kept longer than the call, and so does not hold its arguments."""
+        return Comparison(
+            call=replace(self.call, args=(), kwargs={}),
+            decision=self.decision,
+            verdict=verdict,
+            mode=self.migration.mode,
+            primary_seconds=self.seconds,
+            primary_trace=self.trace,
+            **what,
+        )
+
+    def dropped(self, why: str) -> Comparison:
+        """The comparison that says that there was none."""
+        return self.comparison(Verdict.DROPPED, detail=why)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observation:
+    """What a side did when it ran again, and the W3C traceparent of that run."""
+
+    outcome: Outcome[Any] = field(repr=False)
+    sent: Sent = field(repr=False)
+    trace: str | None
+
+
+# Runs a side off its caller's path, so that one that hangs or ends the process costs nothing but its own run.
+
+MAX_STUCK = 8
+"""Runs that were given up and still go on. With so many of them no further shadow is taken."""
+
+GRACE_SECONDS = 1.0
+"""How long a candidate may take to end once it is cancelled; then it is given up."""
+
+
+class Aside:
+    """Runs sides; whatever a side raises is an outcome.
+
+    Legacy gets a daemon thread of its own, because the interpreter would wait at its exit for a thread of a pool.
+    """
+
+    def __init__(self) -> None:
+        self._stuck = 0
+
+    @property
+    def stuck(self) -> int:
+        """Runs that were given up and have not ended."""
+        return self._stuck
+
+    async def legacy(
+        self, legacy: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> Outcome[Any]:
+        """Run legacy in a thread, in a copy of this context. A cancellation does not stop it, but awaits it no more."""
+        loop, context = asyncio.get_running_loop(), copy_context()
+        ended: asyncio.Future[None] = loop.create_future()
+        outcome: list[Outcome[Any]] = []
+
+        def run() -> None:
+            outcome.append(context.run(_legacy_to_its_end, legacy, args, kwargs))
+            with suppress(RuntimeError):  # the loop is closed: nobody waits for it
+                loop.call_soon_threadsafe(ended.set_result, None)
+
+        threading.Thread(target=run, name="migration-shadow-legacy", daemon=True).start()
+        await self._end_of(ended)
+        return outcome.pop()  # taken out: its exception keeps `run`, which would keep it, and the arguments, alive
+
+    async def candidate(
+        self, candidate: Candidate[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> Outcome[Any]:
+        """Run the candidate in a task. A cancellation is passed on, and waits no longer than `GRACE_SECONDS` for it."""
+        task = asyncio.create_task(_candidate_to_its_end(candidate, args, kwargs))
+        try:
+            await self._end_of(task)
+        finally:
+            if not task.done():
+                task.cancel()
+                await asyncio.wait({task}, timeout=GRACE_SECONDS)
+        return task.result()
+
+    async def _end_of(self, ended: asyncio.Future[Any]) -> None:
+        try:
+            await asyncio.wait({ended})
+        finally:
+            if not ended.done():
+                self._stuck += 1
+                ended.add_done_callback(self._came_loose)
+
+    def _came_loose(self, _ended: object) -> None:
+        self._stuck -= 1
+
+
+def _legacy_to_its_end(legacy: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Outcome[Any]:
+    start = time.perf_counter()
+    try:
+        return run_legacy(legacy, args, kwargs)
+    except BaseException as error:  # noqa: BLE001  # a side that would end the process is one that failed
+        return Outcome(side=Side.LEGACY, seconds=time.perf_counter() - start, error=error)
+
+
+async def _candidate_to_its_end(
+    candidate: Candidate[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> Outcome[Any]:
+    start = time.perf_counter()
+    try:
+        return await run_candidate(candidate, args, kwargs)
+    except BaseException as error:
+        if isinstance(error, GeneratorExit) or is_being_cancelled():
+            raise
+        return Outcome(side=Side.CANDIDATE, seconds=time.perf_counter() - start, error=error)
+
+
+def is_being_cancelled() -> bool:
+    """Whether this task is cancelled from outside; a candidate can also cancel itself, which is how it failed."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+# Runs a side again in a rehearsal, where it has no effect.
+
+
+class ReplayRunner:
+    """Runs calls again of migrations that declare `replay`.
+
+    Args:
+        observers: see the runs.
+        aside: where the sides run.
+    """
+
+    def __init__(self, observers: Observers, aside: Aside) -> None:
+        self._observers = observers
+        self._aside = aside
+
+    def size(self, shadow: Shadow) -> int:
+        """Bytes of the input."""
+        return 0 if shadow.witness is None else shadow.witness.size()
+
+    def refusal(self, shadow: Shadow) -> str | None:
+        """Why there can be no rehearsal."""
+        if shadow.witness is None:
+            return "nothing was witnessed that could be replayed"
+        return shadow.witness.refusal()
+
+    def stale(self, shadow: Shadow) -> bool:
+        """Whether the input has changed."""
+        return shadow.witness is not None and shadow.witness.stale()
+
+    async def observe(self, shadow: Shadow, side: Side) -> Observation:
+        """Rehearse one side."""
+        witness = cast("Witness", shadow.witness)  # `refusal` was asked, and the declaration's mode is to replay
+        run = Operation(call=shadow.call, decision=shadow.decision, side=side, role=Role.SHADOW, link=shadow.trace)
+        with pinned(side):
+            async with witness.rehearse(side) as rehearsal:
+                with self._observers.operation(run):
+                    if side is Side.LEGACY:
+                        outcome = await self._aside.legacy(shadow.legacy, rehearsal.args, rehearsal.kwargs)
+                    else:
+                        outcome = await self._aside.candidate(shadow.candidate, rehearsal.args, rehearsal.kwargs)
+                    outcome = shadow.migration.classified(outcome)
+                    run.outcome = outcome
+                return Observation(outcome=outcome, sent=rehearsal.seen(), trace=run.trace)

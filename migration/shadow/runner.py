@@ -1,0 +1,272 @@
+"""Compares sampled calls after their callers have been answered: off their path, after other callers, bounded."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import os
+import random
+import threading
+import time
+import weakref
+from collections import deque
+from collections.abc import Callable
+from typing import NamedTuple
+
+from migration.model.errors import LoopClosedError
+from migration.model.model import Comparison, Side, Verdict
+from migration.running.in_flight import UnderWay
+from migration.running.loop import BackgroundLoop
+from migration.running.observers import Observers
+from migration.shadow.admission import Courtesy, HourlyBudget, Room, ShadowLimits
+from migration.shadow.comparing import Sides, compared, learned
+from migration.shadow.isolated import MAX_STUCK, Aside, ReplayRunner, Shadow, is_being_cancelled
+from migration.shadow.live import READINGS, LiveRunner
+from migration.shadow.noise import NoiseBook
+
+CONCURRENT_SHADOWS = 2
+"""How many shadows run at once; further ones wait."""
+
+POLL_SECONDS = 0.05
+"""How often a shadow looks whether calls are still under way."""
+
+ENDING = "the process is ending"
+
+STUCK = f"{MAX_STUCK} earlier shadows hang and cannot be ended"
+
+
+class _Waiting(NamedTuple):
+    """A shadow in the queue, the bytes of its input, and when it must be over."""
+
+    shadow: Shadow
+    size: int
+    until: float
+
+
+class ShadowRunner:
+    """Takes sampled calls and reports a comparison for each.
+
+    Args:
+        observers: who is told of the comparisons, and sees the shadows run.
+        limits: what comparing may cost.
+        calls: the calls under way, which shadows keep out of the way of.
+        now: the clock, in seconds; it must not go back.
+        chance: a random number between 0 and 1.
+    """
+
+    def __init__(
+        self,
+        *,
+        observers: Observers,
+        limits: ShadowLimits | None = None,
+        calls: UnderWay | None = None,
+        now: Callable[[], float] = time.monotonic,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self.limits = limits or ShadowLimits()
+        self.noise = NoiseBook()
+        self._observers = observers
+        self._calls = calls or UnderWay()
+        self._now = now
+        self._chance = chance
+        self._loop = BackgroundLoop("migration-shadow", drain_seconds=2.0)
+        self._reset()
+        _runners.add(self)
+
+    def _reset(self) -> None:
+        """Begin with nothing pending; a fork does not carry over what runs."""
+        self._lock = threading.Lock()
+        self._queue: deque[_Waiting] = deque()
+        self._workers = 0
+        self._room = Room(self.limits.waiting, self.limits.waiting_bytes)
+        self._budget = HourlyBudget(self.limits.hourly_bytes, self._now)
+        self._courtesy = Courtesy(self._calls, share=self.limits.meets, patience=self.limits.patience, now=self._now)
+        self._aside = Aside()
+        self._rerun = ReplayRunner(self._observers, self._aside)
+        self._live = LiveRunner(self._observers, self._aside)
+
+    @property
+    def pending(self) -> int:
+        """Shadows that wait or run."""
+        return self._room.taken
+
+    @property
+    def kept(self) -> int:
+        """Runs of the other side of which everything was kept."""
+        return self._live.kept
+
+    @property
+    def loop(self) -> BackgroundLoop:
+        """Where shadows run."""
+        return self._loop
+
+    def submit(self, shadow: Shadow) -> None:
+        """Take a sampled call, or drop it when there is no room. Returns at once and never raises."""
+        try:
+            size = self._rerun.size(shadow)
+        except Exception as error:  # noqa: BLE001  # a witness may fail in any way
+            self.drop(shadow, f"the size of its input cannot be told: {type(error).__name__}")
+            return
+        with self._lock:
+            refusal = self._admit(_Waiting(shadow, size, self._now() + self.limits.seconds))
+            idle = refusal is None and self._workers < CONCURRENT_SHADOWS
+            self._workers += idle
+        if refusal is not None:
+            self.drop(shadow, refusal)
+        elif idle:
+            self._start_worker()
+
+    def drop(self, shadow: Shadow, why: str) -> None:
+        """Report that a sampled call is not compared."""
+        self._observers.compared(shadow.dropped(why))
+
+    def drain(self, timeout: float) -> bool:
+        """Wait until nothing is pending, at most `timeout` seconds; whether that came true. For tests and demos."""
+        idle = threading.Event()
+        deadline = threading.Timer(timeout, idle.set)
+        deadline.daemon = True
+        deadline.start()
+        while self.pending and not idle.is_set():
+            idle.wait(0.01)
+        deadline.cancel()
+        return self.pending == 0
+
+    def close(self, timeout: float | None = None) -> None:
+        """Finish what can be finished in `timeout` seconds, and stop."""
+        self._loop.close(timeout)
+        self._drop_queue(ENDING)  # of a loop that could not be stopped
+
+    def _admit(self, waiting: _Waiting) -> str | None:
+        if self._aside.stuck >= MAX_STUCK:
+            return STUCK
+        refusal = self._room.enter(waiting.size)
+        if refusal is None:
+            self._queue.append(waiting)
+        return refusal
+
+    def _start_worker(self) -> None:
+        try:
+            # an empty context: a shadow belongs to no caller's span, deadline or transaction
+            self._loop.submit(self._work, contextvars.Context())
+        except (LoopClosedError, RuntimeError) as error:
+            with self._lock:
+                self._workers -= 1
+            self._drop_queue(f"no shadow can be started: {error}")
+
+    def _drop_queue(self, why: str) -> None:
+        with self._lock:
+            left = list(self._queue)
+            self._queue.clear()
+        for waiting in left:
+            self._end(waiting, waiting.shadow.dropped(why))
+
+    def _end(self, waiting: _Waiting, comparison: Comparison) -> None:
+        try:
+            self._observers.compared(comparison)
+        finally:
+            with self._lock:
+                self._room.leave(waiting.size)
+
+    def _next(self) -> _Waiting | None:
+        """What to compare next; None, and one worker fewer, if nothing waits."""
+        with self._lock:
+            if self._queue:
+                return self._queue.popleft()
+            self._workers -= 1
+            return None
+
+    async def _work(self) -> None:
+        """Compare what waits, one after the other, until nothing does."""
+        while (waiting := self._next()) is not None:
+            # a task of its own: what one shadow puts into its context is not there for the next
+            comparing = asyncio.create_task(self._in_time(waiting))
+            del waiting  # its arguments are not kept while the next one is waited for
+            try:
+                await comparing
+            except BaseException:
+                with self._lock:
+                    self._workers -= 1
+                self._drop_queue(ENDING)
+                raise
+
+    async def _in_time(self, waiting: _Waiting) -> None:
+        """Compare, and report whatever comes of it."""
+        shadow = waiting.shadow
+        try:
+            comparison = await self._before_deadline(waiting)
+        except BaseException as error:
+            if is_being_cancelled():
+                self._end(waiting, shadow.dropped(ENDING))
+                raise
+            # a comparison that fails is a dropped one, with its reason
+            comparison = shadow.dropped(f"the comparison failed: {type(error).__name__}: {error}")
+        self._end(waiting, comparison)
+
+    async def _before_deadline(self, waiting: _Waiting) -> Comparison:
+        left = waiting.until - self._now()
+        if left <= 0:
+            return waiting.shadow.dropped(f"its turn did not come within {self.limits.seconds:g} s")
+        deadline = asyncio.timeout(left)
+        try:
+            async with deadline:
+                return await self._compare(waiting.shadow, waiting.size)
+        except TimeoutError:
+            if not deadline.expired():
+                raise
+            return waiting.shadow.dropped(f"not finished within {self.limits.seconds:g} s")
+
+    async def _compare(self, shadow: Shadow, size: int) -> Comparison:
+        await self._let_callers_go_first()
+        with self._courtesy.running():
+            return await self._compare_now(shadow, size)
+
+    async def _compare_now(self, shadow: Shadow, size: int) -> Comparison:
+        refusal = STUCK if self._aside.stuck >= MAX_STUCK else self._rerun.refusal(shadow)
+        if refusal is not None:
+            return shadow.dropped(refusal)
+        if self._rerun.stale(shadow):
+            return shadow.comparison(Verdict.STALE_INPUT, detail="the input changed after the call")
+        is_real = shadow.migration.mode.is_real
+        order = self._order(shadow)
+        if not self._budget.take(size * (READINGS if is_real else len(order))):
+            return shadow.dropped(f"the {self._budget.limit} bytes that shadows may read within an hour are used up")
+        if is_real:
+            return await self._live.compared(shadow)
+
+        sides = Sides()
+        for side in order:
+            sides.add(side, await self._rerun.observe(shadow, side))
+        if self._rerun.stale(shadow):
+            return shadow.comparison(Verdict.STALE_INPUT, detail="the input changed during the comparison")
+        sample = learned(shadow, sides)
+        if sample is not None:
+            self.noise.learn(shadow.call.migration, shadow.call.function, sample)
+        return compared(shadow, sides, sample, self.noise, self._observers)
+
+    def _order(self, shadow: Shadow) -> tuple[Side, ...]:
+        """The sides to run. The one that served runs again too: so what it sends is known without hashing on its path.
+
+        To learn noise, the candidate and the second run of legacy come after the first one in an order left to chance:
+        only so are both equally likely to differ from it by noise, also by noise that depends on time.
+        """
+        if self._chance() >= self.limits.noise_share:
+            return shadow.side, shadow.side.other
+        if self._chance() < 0.5:  # noqa: PLR2004  # a coin
+            return Side.LEGACY, Side.CANDIDATE, Side.LEGACY
+        return Side.LEGACY, Side.LEGACY, Side.CANDIDATE
+
+    async def _let_callers_go_first(self) -> None:
+        since = self._now()
+        while not self._courtesy.allows(since):  # noqa: ASYNC110  # an event would cost the callers
+            await asyncio.sleep(POLL_SECONDS)
+
+
+_runners: weakref.WeakSet[ShadowRunner] = weakref.WeakSet()
+
+
+def _reset_all() -> None:
+    for runner in list(_runners):
+        runner._reset()  # noqa: SLF001  # the module's own class
+
+
+os.register_at_fork(after_in_child=_reset_all)

@@ -1,0 +1,261 @@
+"""Questions to the ledger."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Collection, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from migration.model.errors import LedgerError
+from migration.model.model import NoiseSample, Role, Side
+from migration.store.ledger_row import COLUMNS, RecordedComparison, SeenCaller, read_caller, read_row, read_sample
+from migration.store.ledger_tables import LOCKED_SECONDS, has_tables, unusable
+from migration.store.sqlite import unforked
+
+_VERDICTS = """
+SELECT verdict, count(*) AS n FROM comparisons WHERE (? IS NULL OR migration = ?) AND at >= ?
+GROUP BY verdict ORDER BY n DESC
+"""
+
+
+@dataclass(slots=True, kw_only=True)
+class SideTotals:
+    """How the calls that one side served ended. `seconds` and `bytes` are sums over all of them.
+
+    `last_at` is when the last of them was over, in seconds since the epoch; 0 before the first.
+    """
+
+    calls: int = 0
+    seconds: float = 0.0
+    bytes: int = 0
+    last_at: float = 0.0
+    errors: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def mean_seconds(self) -> float | None:
+        """Mean duration of a call in seconds; None before the first."""
+        return self.seconds / self.calls if self.calls else None
+
+
+@dataclass(slots=True, kw_only=True)
+class Standing:
+    """Where one migration stands on this machine.
+
+    Attributes:
+        sides: totals of the calls that each side served.
+        verdicts: how many comparisons ended how.
+        decision: the last decision, by column name; None before the first.
+        notices: how many messages of each kind.
+    """
+
+    migration: str
+    sides: dict[Side, SideTotals] = field(default_factory=lambda: {side: SideTotals() for side in Side})
+    verdicts: dict[str, int] = field(default_factory=dict)
+    decision: dict[str, object] | None = None
+    notices: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Losses:
+    """Records of all processes that could not be written; `last_at` is in seconds since the epoch."""
+
+    records: int
+    last_at: float
+
+
+class LedgerReader:
+    """Reads a ledger; one that does not exist yet is an empty one."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def standing(self, migration: str) -> Standing:
+        """Totals, verdicts and the last decision of a migration.
+
+        Raises:
+            LedgerError: the file cannot be read.
+        """
+        standing = Standing(migration=migration)
+        with self._reading() as database:
+            if database is None:
+                return standing
+            for row in database.execute(
+                "SELECT side, result, calls, seconds, bytes, last_at FROM runs WHERE migration = ? AND role = ?",
+                (migration, Role.PRIMARY),
+            ):
+                totals = standing.sides[Side(row["side"])]
+                totals.calls += row["calls"]
+                totals.seconds += row["seconds"]
+                totals.bytes += row["bytes"]
+                totals.last_at = max(totals.last_at, row["last_at"])
+                if row["result"] != "ok":
+                    totals.errors[row["result"]] = row["calls"]
+            standing.verdicts = {
+                row["verdict"]: row["n"] for row in database.execute(_VERDICTS, (migration, migration, 0.0))
+            }
+            standing.notices = {
+                row["kind"]: row["n"]
+                for row in database.execute(
+                    "SELECT kind, count(*) AS n FROM notices WHERE migration = ? GROUP BY kind", (migration,)
+                )
+            }
+            decided = database.execute("SELECT * FROM decisions WHERE migration = ?", (migration,)).fetchone()
+            standing.decision = dict(decided) if decided else None
+        return standing
+
+    def losses(self) -> Losses | None:
+        """How many records are missing, as far as it could be written down; None if none are.
+
+        Raises:
+            LedgerError: the file cannot be read.
+        """
+        with self._reading() as database:
+            found = database and database.execute("SELECT records, last_at FROM losses").fetchone()
+        return Losses(**found) if found else None
+
+    def callers(self, migration: str | None = None) -> list[SeenCaller]:
+        """From where migrated functions were called, by file and line.
+
+        Args:
+            migration: of which migration; all by default.
+
+        Raises:
+            LedgerError: the file cannot be read.
+        """
+        with self._reading() as database:
+            if database is None:
+                return []
+            rows = database.execute(
+                "SELECT * FROM callers WHERE ? IS NULL OR migration = ? ORDER BY file, line, entrance",
+                (migration, migration),
+            )
+            with self._well_formed():
+                return [read_caller(row) for row in rows]
+
+    def notices(self, migration: str, *, since: float = 0.0) -> dict[str, int]:
+        """How many messages of each kind.
+
+        Args:
+            migration: about which migration.
+            since: not those before this time, in seconds since the epoch.
+
+        Raises:
+            LedgerError: the file cannot be read.
+        """
+        with self._reading() as database:
+            if database is None:
+                return {}
+            rows = database.execute(
+                "SELECT kind, count(*) AS n FROM notices WHERE migration = ? AND at >= ? GROUP BY kind",
+                (migration, since),
+            )
+            return {row["kind"]: row["n"] for row in rows}
+
+    def verdicts(self, migration: str | None = None, *, since: float = 0.0) -> dict[str, int]:
+        """How many comparisons ended how.
+
+        Args:
+            migration: of which migration; all by default.
+            since: not those before this time, in seconds since the epoch.
+
+        Raises:
+            LedgerError: the file cannot be read.
+        """
+        with self._reading() as database:
+            if database is None:
+                return {}
+            rows = database.execute(_VERDICTS, (migration, migration, since))
+            return {row["verdict"]: row["n"] for row in rows}
+
+    def comparisons(
+        self,
+        migration: str | None = None,
+        *,
+        verdicts: Collection[str] = (),
+        since: float = 0.0,
+        limit: int | None = None,
+    ) -> list[RecordedComparison]:
+        """Comparisons, newest first.
+
+        Args:
+            migration: of which migration; all by default.
+            verdicts: with which verdicts; all by default.
+            since: not those before this time, in seconds since the epoch.
+            limit: at most so many; all by default.
+
+        Raises:
+            LedgerError: the file cannot be read.
+        """
+        wanted = ", ".join("?" for _ in verdicts)
+        return self._recorded(
+            f"(? IS NULL OR migration = ?) AND at >= ? {f'AND verdict IN ({wanted})' if wanted else ''} "
+            "ORDER BY id DESC LIMIT ?",
+            (migration, migration, since, *verdicts, -1 if limit is None else limit),
+        )
+
+    def comparison(self, number: int) -> RecordedComparison | None:
+        """The comparison with this number; None if there is none, or none any more.
+
+        Raises:
+            LedgerError: the file cannot be read.
+        """
+        return next(iter(self._recorded("id = ?", (number,))), None)
+
+    def migrations(self) -> list[str]:
+        """The migrations of which comparisons are recorded.
+
+        Raises:
+            LedgerError: the file cannot be read.
+        """
+        with self._reading() as database:
+            if database is None:
+                return []
+            rows = database.execute("SELECT DISTINCT migration FROM comparisons ORDER BY migration")
+            return [row["migration"] for row in rows]
+
+    def noise_samples(self, migration: str) -> list[tuple[str, NoiseSample]]:
+        """What was learned about noise, oldest first, each with the function that was called.
+
+        Raises:
+            LedgerError: the file cannot be read.
+        """
+        with self._reading() as database:
+            if database is None:
+                return []
+            rows = database.execute(
+                "SELECT function, noise FROM comparisons WHERE migration = ? AND noise IS NOT NULL ORDER BY id",
+                (migration,),
+            )
+            with self._well_formed():
+                return [(row["function"], read_sample(row["noise"])) for row in rows]
+
+    def _recorded(self, condition: str, values: tuple[object, ...]) -> list[RecordedComparison]:
+        with self._reading() as database:
+            if database is None:
+                return []
+            rows = database.execute(f"SELECT {COLUMNS} FROM comparisons WHERE {condition}", values)  # noqa: S608  # own
+            with self._well_formed():
+                return [read_row(row) for row in rows]
+
+    @contextmanager
+    def _well_formed(self) -> Iterator[None]:
+        try:
+            yield
+        except (ValueError, TypeError) as error:
+            raise LedgerError(self.path, f"it holds a row that this program did not write ({error})") from error
+
+    @contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection | None]:
+        try:
+            if not self.path.exists() or self.path.stat().st_size == 0:
+                yield None
+                return
+            with unforked(), closing(sqlite3.connect(self.path, timeout=LOCKED_SECONDS)) as database:
+                database.row_factory = sqlite3.Row
+                yield database if has_tables(database, self.path) else None
+        except sqlite3.Error as error:
+            raise unusable(self.path, error) from error
+        except OSError as error:
+            raise LedgerError(self.path, error.strerror or type(error).__name__) from error

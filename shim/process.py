@@ -1,0 +1,126 @@
+"""An orderly end on SIGTERM: no upload begins any more, those under way end, and only then does the process.
+
+A process without a handler of its own is ended by the signal as ever, once it is drained. A handler that was there
+before is called then, in the main thread as ever; if the process goes on after it, so do uploads. Where an event loop
+handles the signal, or where it is ignored, everything stays as it is: whoever ends such a process calls `stop()`.
+"""
+
+from __future__ import annotations
+
+import getpass
+import logging
+import os
+import signal
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Protocol
+
+_logger = logging.getLogger(__name__)
+
+Handler = Callable[[int, FrameType | None], object]
+
+
+class Drained(Protocol):
+    """What is drained."""
+
+    def drain(self) -> int:
+        """Begin nothing, wait a bounded time for what is under way, and return how much of it has not ended."""
+        ...
+
+    def resume(self) -> None:
+        """Go on after all."""
+        ...
+
+    def close(self) -> None:
+        """Keep what is known, within bounds: the process ends."""
+        ...
+
+
+class SigtermDrain:
+    """Handles SIGTERM from `install` to `remove`. A second one ends the drain."""
+
+    def __init__(self) -> None:
+        self._drained: Drained | None = None
+        self._before: Handler | signal.Handlers = signal.SIG_DFL
+        self._received = False
+
+    def install(self, drained: Drained) -> None:
+        """Begin to handle the signal; elsewhere than in the main thread, which alone may do that, nothing happens."""
+        if threading.current_thread() is not threading.main_thread():
+            return
+        before = signal.getsignal(signal.SIGTERM)
+        if before is signal.SIG_DFL or (callable(before) and not _is_of_an_event_loop(before)):
+            self._drained, self._before = drained, before
+            signal.signal(signal.SIGTERM, self._handle)
+
+    def remove(self) -> None:
+        """Put the former handler back, unless somebody else has taken the signal over since."""
+        if threading.current_thread() is threading.main_thread() and self._drained is not None:
+            if signal.getsignal(signal.SIGTERM) == self._handle:
+                signal.signal(signal.SIGTERM, self._before)
+            self._drained = None
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        """Runs in the main thread between two steps of whatever it does, so all waiting happens in another one."""
+        drained = self._drained
+        if drained is not None and not self._received:
+            self._received = True
+            threading.Thread(target=self._drain, args=(drained,), name="drain", daemon=True).start()
+            return
+        self._received = False
+        if callable(self._before):
+            try:
+                self._before(number, frame)
+            finally:
+                if drained is not None:
+                    drained.resume()
+        else:
+            signal.signal(signal.SIGTERM, self._before)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    def _drain(self, drained: Drained) -> None:
+        try:
+            left = drained.drain()
+            if left:
+                _logger.warning("%d uploads did not end in time after SIGTERM", left)
+            if not callable(self._before):
+                drained.close()
+        finally:
+            if self._received:  # no second one has come meanwhile
+                os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _is_of_an_event_loop(handler: object) -> bool:
+    return str(getattr(handler, "__module__", "")).partition(".")[0] in {"asyncio", "uvloop"}
+
+
+# Folders that nobody else on the machine may enter.
+
+_OWNER_ONLY = 0o700
+
+
+def make_private_folder(folder: Path) -> None:
+    """Make a folder, and every one above it that is missing, for the owner alone, whatever the process's umask.
+
+    `Path.mkdir` gives its mode to the last folder only: whoever may write to one above could put another in its place.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    for missing in reversed([each for each in (folder, *folder.parents) if not each.exists()]):
+        missing.mkdir(mode=_OWNER_ONLY, exist_ok=True)
+    if not folder.is_dir():
+        raise NotADirectoryError(f"{folder} is no folder")
+
+
+# Who acts, for the record of decisions.
+
+
+def who_acts() -> str:
+    """The name of this process's user; the number of one that has no name, as in many containers."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # which of them depends on the version of Python
+        return f"user {os.getuid()}"

@@ -1,0 +1,267 @@
+"""Opens each part as the settings say: flags, the ledger, the guard, its file, rollouts.
+
+Part of the composition root, for everybody who only looks or steers: nothing is put in front of any function.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+import psutil
+
+from flags import SHADOW_SUFFIX, FileFlagAdmin, FlagAdmin, UnleashFlagAdmin, UnleashRouter
+from migration import Call, Decision, Ledger, calling_site
+from migration.guard import (
+    Action,
+    Exposure,
+    FlagShown,
+    Guard,
+    GuardStore,
+    LedgerTallies,
+    Policy,
+    RolloutController,
+    RolloutStore,
+    Rule,
+    Tallies,
+)
+from observability import PrometheusTallies
+from tools.errors import ConfigurationError
+from tools.recovery.audit import things_made
+from tools.settings import Settings
+
+_CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+"""Where Linux says how much memory a control group may have, in its second and its first version."""
+
+
+_POLICY = "SHIM_GUARD_POLICY"
+
+
+def policy_of(text: str) -> Policy:
+    """What each rule calls for; the usual, but for what `text` says (`rule:action,rule:action`).
+
+    Raises:
+        ConfigurationError: a rule or an action does not exist, or something is said twice; the message names it.
+    """
+    chosen: dict[str, Action] = {}
+    for word in filter(None, (part.strip() for part in text.split(","))):
+        rule, _, action = (each.strip() for each in word.partition(":"))
+        if rule not in set(Rule):
+            raise ConfigurationError({_POLICY: f"{word!r} names no rule; there are {', '.join(Rule)}"})
+        if action.upper() not in Action.__members__:
+            words = ", ".join(each.word for each in Action)
+            raise ConfigurationError({_POLICY: f"{word!r} names no action; write {rule}: and one of {words}"})
+        if rule in chosen:
+            raise ConfigurationError({_POLICY: f"{rule} is named twice"})
+        chosen[rule] = Action[action.upper()]
+    return Policy(**chosen)
+
+
+class ProcessMemory:
+    """This process's memory, as the operating system tells it."""
+
+    def __init__(self) -> None:
+        self._limit = min(psutil.virtual_memory().total, *filter(None, map(_read_limit, _CGROUP_LIMITS)), 2**63)
+
+    def used(self) -> int:
+        """Resident bytes."""
+        return int(psutil.Process().memory_info().rss)
+
+    def limit(self) -> int:
+        """Bytes that the process may have: the smaller of its control group's limit and the machine's memory."""
+        return self._limit
+
+
+def _read_limit(path: str) -> int | None:
+    try:
+        text = Path(path).read_text(encoding="ascii").strip()
+    except OSError:
+        return None
+    return int(text) if text.isdecimal() else None
+
+
+# Changes the flags of a migration, as its guard (`FlagSwitch`) or its rollout (`FlagDial`) decides.
+
+
+class _Admin(Protocol):
+    """What is needed of whoever changes flags."""
+
+    def get(self, name: str) -> Any: ...
+    def ensure(self, name: str) -> Any: ...
+    def set_percentage(self, name: str, percentage: int) -> Any: ...
+    def set_exposure(self, name: str, exposure: Exposure) -> Any: ...
+    def turn_off(self, name: str, reason: str) -> Any: ...
+    def turn_on(self, name: str) -> Any: ...
+
+
+class FlagSwitch:
+    """Changes the two flags of a migration.
+
+    Args:
+        admin: makes whoever can change flags; asked when something is to be changed.
+        shadow_suffix: what the second flag's name ends in.
+    """
+
+    def __init__(self, admin: Callable[[], _Admin], *, shadow_suffix: str) -> None:
+        self._admin = admin
+        self._suffix = shadow_suffix
+
+    def turn_off(self, migration: str, *, because: str) -> str:
+        """Turn the migration's flag off; the reason stands in its description.
+
+        Raises:
+            flags.FlagError: it could not be changed.
+        """
+        flag = self._admin().turn_off(migration, because)
+        return "on" if flag.enabled else "off"
+
+    def compare_more(self, migration: str, *, percent: int, because: str) -> None:
+        """Let at least `percent` of the calls be compared.
+
+        Raises:
+            flags.FlagError: it could not be changed.
+        """
+        del because  # a flag's description holds only why it is off
+        admin, name = self._admin(), migration + self._suffix
+        flag = admin.ensure(name)
+        if not flag.enabled or flag.percentage is None or flag.percentage < percent:
+            admin.set_percentage(name, percent)
+            admin.turn_on(name)
+
+
+class FlagDial:
+    """Sets one flag; every method raises `flags.FlagError` if it could not do what it was asked.
+
+    Args:
+        admin: makes whoever can change flags; asked when something is to be changed.
+    """
+
+    def __init__(self, admin: Callable[[], _Admin]) -> None:
+        self._admin = admin
+
+    def shown(self, migration: str) -> FlagShown:
+        """The flag as it is."""
+        flag = self._admin().get(migration)
+        exposure = None if flag.percentage is None else Exposure(flag.percentage, flag.instance)
+        return FlagShown(enabled=flag.enabled, exposure=exposure)
+
+    def open(self, migration: str, exposure: Exposure) -> None:
+        """Make the flag if there is none, let in exactly these calls, and turn it on."""
+        admin = self._admin()
+        admin.ensure(migration)
+        admin.set_exposure(migration, exposure)
+        admin.turn_on(migration)
+
+    def set(self, migration: str, exposure: Exposure) -> None:
+        """Let in exactly these calls; a flag that is off stays off."""
+        self._admin().set_exposure(migration, exposure)
+
+    def close(self, migration: str, *, because: str) -> None:
+        """Turn the flag off first, which takes effect for all, and then let nobody in should it be turned on again."""
+        admin = self._admin()
+        admin.turn_off(migration, because)
+        admin.set_exposure(migration, Exposure(0))
+
+
+# Opens each part as the settings say: flags, the ledger, the guard, its file, rollouts.
+
+
+def open_ledger(settings: Settings) -> Ledger:
+    """The record of calls and comparisons that all processes of this machine share."""
+    return Ledger(settings.ledger_file, keep_days=settings.shim_ledger_days)
+
+
+def open_guard_store(settings: Settings) -> GuardStore:
+    """What the guard has decided, shared by all processes of this machine."""
+    return GuardStore(settings.shim_home / "guard.db")
+
+
+def open_guard(settings: Settings, router: UnleashRouter) -> Guard:
+    """The guard; where it may not change the server's flags, it can only make this machine's processes use legacy."""
+    return Guard(
+        router,
+        store=open_guard_store(settings),
+        switch=flag_switch(settings),
+        gauge=ProcessMemory(),
+        policy=policy_of(settings.shim_guard_policy),
+        hang_seconds=settings.shim_guard_hang_seconds,
+        made=things_made,
+    )
+
+
+def flag_admin(settings: Settings) -> FlagAdmin:
+    """What changes the flags: the Unleash server when one is configured, otherwise the flags file.
+
+    Raises:
+        ConfigurationError: a server is configured without `UNLEASH_ADMIN_TOKEN`.
+    """
+    if settings.unleash_url is None:
+        return FileFlagAdmin(settings.flags_file)
+    if settings.unleash_admin_token is None:
+        raise ConfigurationError({"UNLEASH_ADMIN_TOKEN": "must be set to change flags on an Unleash server"})
+    return UnleashFlagAdmin(
+        settings.unleash_url,
+        settings.unleash_admin_token.get_secret_value(),
+        project=settings.unleash_project,
+        environment=settings.unleash_environment,
+    )
+
+
+def flag_switch(settings: Settings) -> FlagSwitch | None:
+    """What turns a migration's flags off and on; None for a server without `UNLEASH_ADMIN_TOKEN`."""
+    if settings.unleash_url is not None and settings.unleash_admin_token is None:
+        return None
+    return FlagSwitch(lambda: flag_admin(settings), shadow_suffix=SHADOW_SUFFIX)
+
+
+def open_rollout(settings: Settings, migration: str) -> RolloutController:
+    """The controller of a migration's rollout; it counts the calls of this machine, or of all in Prometheus.
+
+    Raises:
+        ConfigurationError: a server is configured without `UNLEASH_ADMIN_TOKEN`.
+    """
+    flag_admin(settings)  # says at once what is missing
+    return RolloutController(
+        migration,
+        store=RolloutStore(open_guard_store(settings).path),
+        dial=FlagDial(lambda: flag_admin(settings)),
+        tallies=_tallies(settings),
+    )
+
+
+def _tallies(settings: Settings) -> Tallies:
+    if settings.shim_prometheus_url is not None:
+        return PrometheusTallies(settings.shim_prometheus_url)
+    return LedgerTallies(open_ledger(settings))
+
+
+def has_no_flags_yet(settings: Settings) -> bool:
+    """Whether nobody has made the flags so far: there is neither a server nor a flags file."""
+    return settings.unleash_url is None and not settings.flags_file.exists()
+
+
+def open_router(settings: Settings) -> UnleashRouter:
+    """The router, which decides by the flags of the Unleash server when one is configured, otherwise by the flags file.
+
+    Raises:
+        ConfigurationError: a server is configured without `UNLEASH_API_TOKEN`.
+    """
+    if settings.unleash_url is None:
+        return UnleashRouter.from_file(settings.flags_file, app_name="upload-shim", instance=settings.shim_instance)
+    if settings.unleash_api_token is None:
+        raise ConfigurationError({"UNLEASH_API_TOKEN": "must be set when UNLEASH_URL is"})
+    return UnleashRouter.from_server(
+        settings.unleash_url,
+        settings.unleash_api_token.get_secret_value(),
+        app_name="upload-shim",
+        refresh_seconds=settings.unleash_refresh_seconds,
+        instance=settings.shim_instance,
+    )
+
+
+def decision_now(router: UnleashRouter, migration: str) -> Decision:
+    """What would be decided for a call made now; its probabilities are the shares in force."""
+    call = Call(migration=migration, function=migration, unit=uuid.uuid4().hex, args=(), kwargs={}, site=calling_site())
+    return router.decide(call)

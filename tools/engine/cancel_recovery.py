@@ -1,0 +1,145 @@
+"""Finds out in the background what came of a cancelled upload: a file that the provider has made gets its row.
+
+A provider does not notice that nobody waits for its answer any more. Until it is known whether there is a file, the
+upload keeps its claim in the journal, so that nobody sends the same content meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+from shim.http.recording import noting
+from tools.engine.delivery import likeness_of
+from tools.engine.errors import AmbiguousListingError, ListingUnavailableError
+from tools.engine.listing import find_upload
+from tools.engine.loops import REAL_PACE, Pace, PerLoop, run_in_thread
+from tools.engine.providers import Provider
+from tools.engine.reading import FileSource
+from tools.errors import ToolsError
+from tools.journal.policy import Settle, Undertaking
+from tools.journal.port import Facts, State
+
+logger = logging.getLogger(__name__)
+
+
+async def record(
+    storage: Any, provider: Provider, source: FileSource, *, supabase_file_id: str, provider_file_id: str
+) -> bool:
+    """Write the row; whether it is written. The upload stands even if it is not."""
+    row = provider.gateway.row(
+        source, provider_file_id=provider_file_id, supabase_file_id=supabase_file_id, sha256=source.sha256
+    )
+    try:
+        if hasattr(storage, "record_upload_async"):
+            await storage.record_upload_async(row)
+        else:
+            await run_in_thread(storage.record_upload, row)
+    except Exception:
+        logger.exception(provider.gateway.unrecorded(provider_file_id))
+        return False
+    return True
+
+
+# Finds out in the background what came of a cancelled upload: a file that the provider has made gets its row.
+
+MAX_SETTLING = 64
+"""Cancelled uploads of one event loop that are settled at once; further ones are left to recovery."""
+
+SETTLE_SECONDS = 30.0
+"""How long that may take; then it is left to recovery."""
+
+_LOOKS_AFTER_SECONDS = (0.0, 1.0, 3.0)
+"""The provider may still be making the file, and its listing may lag behind."""
+
+_settling: PerLoop[set[asyncio.Task[None]]] = PerLoop()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Broken:
+    """A cancelled upload."""
+
+    settle: Settle
+    undertaking: Undertaking
+    provider: Provider
+    source: FileSource
+    storage: Any
+    pace: Pace
+
+
+def settle_later(
+    settle: Settle,
+    undertaking: Undertaking | None,
+    *,
+    provider: Provider,
+    source: FileSource,
+    storage: Any,
+    pace: Pace = REAL_PACE,
+) -> bool:
+    """Settle a cancelled upload in a task of its own; False if nobody does, and its intent is to be closed."""
+    tasks = _settling.get()
+    if tasks is None:
+        tasks = _settling.set(set())
+    if undertaking is None or not isinstance(settle.error, asyncio.CancelledError) or len(tasks) >= MAX_SETTLING:
+        return False
+    broken = _Broken(
+        settle=settle, undertaking=undertaking, provider=provider, source=source, storage=storage, pace=pace
+    )
+    task = asyncio.get_running_loop().create_task(_settled(broken))
+    tasks.add(task)
+    task.add_done_callback(tasks.discard)
+    return True
+
+
+async def settled() -> None:
+    """Wait until every cancelled upload of this loop is settled."""
+    while tasks := _settling.get():
+        await asyncio.wait(tasks)
+
+
+async def _settled(broken: _Broken) -> None:
+    """Close the intent, in whatever way this ends."""
+    journal, upload_id = broken.undertaking.journal, broken.undertaking.intent.upload_id
+    state, facts = State.UNKNOWN, Facts(attempts=broken.undertaking.attempts.count, error="CancelledError")
+    try:
+        with noting(None):  # the call whose exchanges were noted is over
+            async with asyncio.timeout(SETTLE_SECONDS):
+                file_id = broken.settle.provider_file_id or await _found(broken)
+                if file_id is not None:
+                    facts = Facts(attempts=broken.undertaking.attempts.count, provider_file_id=file_id)
+                    state = State.DONE if await _recorded(broken, file_id) else State.UNKNOWN
+    except (TimeoutError, ToolsError):
+        pass  # it is recovery's now
+    finally:
+        journal.close(upload_id, state, facts)
+
+
+def _recorded(broken: _Broken, file_id: str) -> Coroutine[Any, Any, bool]:
+    return record(
+        broken.storage,
+        broken.provider,
+        broken.source,
+        supabase_file_id=broken.settle.supabase_file_id,
+        provider_file_id=file_id,
+    )
+
+
+async def _found(broken: _Broken) -> str | None:
+    """The file that the upload has made, if it is to be found; it is claimed."""
+    likeness = likeness_of(broken.provider, broken.source, broken.undertaking.intent.purpose)
+    for pause in _LOOKS_AFTER_SECONDS:
+        await broken.pace.sleep(pause)
+        try:
+            found = await find_upload(
+                broken.provider, likeness, seconds_ago=broken.undertaking.under_way, journaled=broken.undertaking
+            )
+        except AmbiguousListingError:
+            continue  # the other upload may be over in a moment
+        except ListingUnavailableError:
+            return None
+        if found is not None:
+            return found
+    return None
