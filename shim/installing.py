@@ -87,7 +87,7 @@ def _close_pool_with(loop: BackgroundLoop) -> None:
     """Close the loop's connection pool when the loop ends, if the new implementation was ever used there."""
 
     async def close_pool() -> None:
-        pool = sys.modules.get("tools.engine.connections")
+        pool = sys.modules.get("tools.transport.connections")
         if pool is not None:
             await pool.cleanup_http_session()
 

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from io import FileIO
 from pathlib import Path
 
-from tools.providers.files import open_beneath, too_large, validate_upload
+from tools.files import open_beneath, too_large, validate_upload
 from tools.settings import get_settings
 
 

@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from tools.engine.batch import upload_files
-from tools.engine.connections import cleanup_http_session, get_http_session
 from tools.engine.gateway import BlockingStorage, StreamingStorage, upload_through_gateway
 from tools.engine.generic import (
     UploadOutcome,
@@ -21,9 +20,10 @@ from tools.engine.generic import (
     upload_file_streaming_async,
     upload_multiple_files_concurrent,
 )
-from tools.engine.loops import run_in_thread
 from tools.engine.providers import GLM, KIMI
 from tools.engine.throttle import get_upload_semaphore
+from tools.transport.connections import cleanup_http_session, get_http_session
+from tools.transport.loops import run_in_thread
 
 if TYPE_CHECKING:
     from tools.providers.upload_tool import UploadTool

@@ -13,8 +13,8 @@ from typing import Any, Literal, Protocol
 
 from tools.allowed_files import open_allowed
 from tools.errors import ConfigurationError
+from tools.files import only_this_file
 from tools.providers.answers import FileGoneError
-from tools.providers.files import only_this_file
 from tools.providers.glm import glm_client, glm_files
 from tools.providers.kimi import kimi_client, kimi_files
 from tools.settings import get_settings

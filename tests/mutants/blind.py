@@ -47,7 +47,7 @@ BLIND: Final = (
     ),
     _blind(
         "one connection pool for all event loops",
-        "tools/engine/loops.py",
+        "tools/transport/loops.py",
         {"return self._values.get(asyncio.get_running_loop())": "return next(iter(self._values.values()), None)"},
         "a call that it breaks has no answers to give again: it is dropped and says so, and its caller gets an error",
         "tests/mutants/test_blind.py::test_each_loop_has_a_pool_of_its_own",
@@ -65,14 +65,14 @@ BLIND: Final = (
     ),
     _blind(
         "the whole file is held in memory",
-        "tools/engine/reading.py",
+        "tools/transport/reading.py",
         {"SHORT_FILE_BYTES = 256 * 1024\n": "SHORT_FILE_BYTES = 1 << 30\n"},
         "memory is no fact; the guard watches it",
         "tests/tools/engine/test_footprint.py::test_memory_does_not_grow_with_the_file",
     ),
     _blind(
         "off by one between sendfile and copying",
-        "tools/engine/body.py",
+        "tools/transport/body.py",
         {"            reader.skip(moved)\n": "            reader.skip(moved)\n            reader.place -= 1\n"},
         "real services are encrypted, where everything is copied, and so a rehearsal copies",
         "tests/tools/engine/test_body.py::test_every_way_of_sending_delivers_the_same_bytes",
@@ -93,7 +93,7 @@ BLIND: Final = (
     ),
     _blind(
         "redirects are followed",
-        "tools/engine/transport.py",
+        "tools/transport/transport.py",
         {"allow_redirects=False,": "allow_redirects=True,"},
         "none of the sampled calls is answered with one",
         "tests/tools/engine/test_gateway.py::test_a_redirect_is_not_followed",

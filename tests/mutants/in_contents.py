@@ -6,11 +6,11 @@ from typing import Final
 
 from tests.mutants.mutant import Mutant
 
-_FORM = "tools/engine/body.py"
-_BODY = "tools/engine/body.py"
-_LINE = "tools/engine/writing.py"
-_READING = "tools/engine/reading.py"
-_RANGES = "tools/engine/reading.py"
+_FORM = "tools/transport/body.py"
+_BODY = "tools/transport/body.py"
+_LINE = "tools/transport/writing.py"
+_READING = "tools/transport/reading.py"
+_RANGES = "tools/transport/reading.py"
 
 _PURPOSE = """            f'--{boundary}\\r\\nContent-Disposition: form-data; name="purpose"\\r\\n\\r\\n{purpose}\\r\\n'.encode(),\n"""  # noqa: E501  # one line of the program
 _FILE = """            f'--{boundary}\\r\\nContent-Disposition: form-data; name="file"; '.encode(),\n"""

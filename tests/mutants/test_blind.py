@@ -21,10 +21,10 @@ from tools.async_file_upload_refactored import (
     upload_files_kimi_async,
     upload_via_supabase_gateway_kimi_async,
 )
-from tools.engine.connections import _open_session
 from tools.providers.kimi.kimi_files import KimiUploadFilesTool
 from tools.sandbox import RunningSandbox
 from tools.storage import get_storage
+from tools.transport.connections import _open_session
 
 every_one = pytest.mark.parametrize("blind", BLIND, ids=lambda blind: blind.mutant.defect)
 

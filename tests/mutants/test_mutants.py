@@ -55,8 +55,8 @@ def test_a_patch_that_does_not_fit_is_an_error() -> None:
     """A mutant that has become the true program must not pass for one that was caught."""
     for patch in ({"no such text": ""}, {"import": "from"}, {"from __future__ import annotations\n": "def\n"}):
         with pytest.raises(PatchError):
-            Mutant(defect="none", file="tools/engine/loops.py", patch=patch, shows_in="").patched(
-                Path(ROOT / "tools/engine/loops.py").read_text(encoding="utf-8")
+            Mutant(defect="none", file="tools/transport/loops.py", patch=patch, shows_in="").patched(
+                Path(ROOT / "tools/transport/loops.py").read_text(encoding="utf-8")
             )
 
 

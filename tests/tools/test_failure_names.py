@@ -19,9 +19,9 @@ import httpx
 import pytest
 import requests
 
-import tools.engine.errors
 import tools.providers.answers
 import tools.storage.port
+import tools.transport.errors
 from migration import ErrorKind
 from tools.errors import ToolsError
 from tools.failures import CLIENTS, FAILURES, OWN
@@ -38,7 +38,7 @@ def test_every_registered_name_is_an_exception(name: str) -> None:
     assert issubclass(getattr(importlib.import_module(module), attribute), Exception)
 
 
-@pytest.mark.parametrize("module", [tools.engine.errors, tools.storage.port, tools.providers.answers])
+@pytest.mark.parametrize("module", [tools.transport.errors, tools.storage.port, tools.providers.answers])
 def test_every_error_of_the_monolith_has_a_kind(module: ModuleType) -> None:
     """No error that an upload can raise is left unclassified; bases that nobody raises, and notes, apart."""
     apart = {"EngineError", "TransportError", "StorageError", "ListingUnavailableError", "AmbiguousListingError"}

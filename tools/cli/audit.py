@@ -20,12 +20,12 @@ from shim.cli.mismatches import parse_duration
 from shim.cli.output import print_json, printable, say
 from shim.cli.progress import progress_bar
 from tools.cli.session import session
-from tools.engine.connections import cleanup_http_session
 from tools.migrations import NAMES
 from tools.recovery.audit import audit, repaired, uploads_of
 from tools.recovery.audit_evidence import Finding, Remedy, State
 from tools.settings import get_settings
 from tools.storage import get_storage
+from tools.transport.connections import cleanup_http_session
 
 _STYLES = {State.INTACT: "green", State.REPAIRED: "green", State.QUARANTINED: "yellow"}
 _BEGINNINGS = frozenset({"promote", "resume"})

@@ -67,7 +67,7 @@ async def _reconciled(
 
 async def _close_pool() -> None:
     """Close the connection pool of uploads that were repeated by the new implementation, if there were any."""
-    pool = sys.modules.get("tools.engine.connections")
+    pool = sys.modules.get("tools.transport.connections")
     if pool is not None:
         await pool.cleanup_http_session()
 

@@ -20,12 +20,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 from shim.http.egress import is_confined
-from tools.engine.errors import ConnectionLostError, ConnectionNotMadeError
 from tools.engine.gateway import checked_source, upload_through_gateway
-from tools.engine.loops import REAL_PACE, Pace, run_in_thread
 from tools.engine.providers import Provider
 from tools.settings import get_settings
 from tools.storage.port import StorageError, UploadRow, UploadStorage
+from tools.transport.errors import ConnectionLostError, ConnectionNotMadeError
+from tools.transport.loops import REAL_PACE, Pace, run_in_thread
 
 logger = logging.getLogger(__name__)
 

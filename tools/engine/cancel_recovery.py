@@ -14,14 +14,14 @@ from typing import Any
 
 from shim.http.recording import noting
 from tools.engine.delivery import likeness_of
-from tools.engine.errors import AmbiguousListingError, ListingUnavailableError
 from tools.engine.listing import find_upload
-from tools.engine.loops import REAL_PACE, Pace, PerLoop, run_in_thread
 from tools.engine.providers import Provider
-from tools.engine.reading import FileSource
 from tools.errors import ToolsError
 from tools.journal.policy import Settle, Undertaking
 from tools.journal.port import Facts, State
+from tools.transport.errors import AmbiguousListingError, ListingUnavailableError
+from tools.transport.loops import REAL_PACE, Pace, PerLoop, run_in_thread
+from tools.transport.reading import FileSource
 
 logger = logging.getLogger(__name__)
 

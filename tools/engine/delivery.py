@@ -13,7 +13,14 @@ from dataclasses import dataclass
 from http import HTTPStatus
 
 from shim.http.attempts import Attempt, Attempts
-from tools.engine.errors import (
+from tools.engine.listing import Likeness, awaiting_answer, claim, find_upload, listed_name
+from tools.engine.providers import Provider, advised_delay
+from tools.engine.throttle import LONGEST_HOLD_SECONDS, Place, request_place
+from tools.errors import MissingKeyError
+from tools.journal.policy import Undertaking
+from tools.providers.answers import NoFileIdError, refuses_for_good, refuses_in_success
+from tools.settings import get_settings
+from tools.transport.errors import (
     AmbiguousListingError,
     ConnectionLostError,
     ConnectionNotMadeError,
@@ -23,16 +30,9 @@ from tools.engine.errors import (
     ServerFailedError,
     TransportError,
 )
-from tools.engine.listing import Likeness, awaiting_answer, claim, find_upload, listed_name
-from tools.engine.loops import REAL_PACE, Pace
-from tools.engine.providers import Provider, advised_delay
-from tools.engine.reading import FileSource
-from tools.engine.throttle import LONGEST_HOLD_SECONDS, Place, request_place
-from tools.engine.transport import post_file
-from tools.errors import MissingKeyError
-from tools.journal.policy import Undertaking
-from tools.providers.answers import NoFileIdError, refuses_for_good, refuses_in_success
-from tools.settings import get_settings
+from tools.transport.loops import REAL_PACE, Pace
+from tools.transport.reading import FileSource
+from tools.transport.transport import post_file
 
 _SECOND_LOOK_SECONDS = 1.0
 """A listing may lag behind; who looks only once may send a file twice."""

@@ -9,19 +9,19 @@ from typing import Any, Protocol, runtime_checkable
 
 from tools.engine.cancel_recovery import record, settle_later
 from tools.engine.delivery import deliver
-from tools.engine.errors import ConnectionLostError, ConnectionNotMadeError, FileChangedError
-from tools.engine.loops import REAL_PACE, Pace, run_in_thread
 from tools.engine.providers import Provider
-from tools.engine.reading import FileSource, measure
 from tools.engine.throttle import upload_place
-from tools.engine.writing import turns
+from tools.files import validate_upload
 from tools.journal.beginning import Work, carry_out_async, undertaking
 from tools.journal.policy import Record, Send, Settle, Store, Undertaking, upload
 from tools.journal.port import ClaimTimeoutError, UploadSide
-from tools.providers.files import validate_upload
 from tools.providers.gateway import FILE_TYPE, guessed_mime_type, storage_failure
 from tools.settings import get_settings
 from tools.storage.port import StorageUnreachableError
+from tools.transport.errors import ConnectionLostError, ConnectionNotMadeError, FileChangedError
+from tools.transport.loops import REAL_PACE, Pace, run_in_thread
+from tools.transport.reading import FileSource, measure
+from tools.transport.writing import turns
 
 
 class BlockingStorage(Protocol):

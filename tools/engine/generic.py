@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from tools.engine.reading import open_content, read_file
 from tools.engine.throttle import get_upload_semaphore
-from tools.engine.transport import Answer, post_file
-from tools.engine.writing import turns
 from tools.settings import MEGABYTE
+from tools.transport.reading import open_content, read_file
+from tools.transport.transport import Answer, post_file
+from tools.transport.writing import turns
 
 _OF_THE_FORM = frozenset({"content-type", "content-length"})
 

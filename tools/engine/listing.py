@@ -17,13 +17,13 @@ from urllib.parse import unquote
 
 from pydantic import BaseModel, ValidationError
 
-from tools.engine.errors import AmbiguousListingError, HttpStatusError, ListingUnavailableError, TransportError
-from tools.engine.loops import PerLoop, run_in_thread
 from tools.engine.providers import Provider
-from tools.engine.transport import Answer, get
 from tools.journal.policy import Undertaking
 from tools.journal.port import JournalError, State
 from tools.settings import MEGABYTE, get_settings
+from tools.transport.errors import AmbiguousListingError, HttpStatusError, ListingUnavailableError, TransportError
+from tools.transport.loops import PerLoop, run_in_thread
+from tools.transport.transport import Answer, get
 
 _REMEMBERED_IDS = 10_000
 """Only files made since an upload began are looked at, so older ids need not be remembered."""

@@ -17,13 +17,13 @@ from email.utils import mktime_tz, parsedate_tz
 from pydantic import SecretStr
 
 from shim.http.redaction import HiddenText
-from tools.engine.errors import HttpStatusError, TransportError, UnusableAnswerError
-from tools.engine.transport import Answer
 from tools.providers import gateway
 from tools.providers.answers import file_id_of, required_key
 from tools.providers.gateway import Gateway
 from tools.settings import Settings
 from tools.storage.port import ProviderName
+from tools.transport.errors import HttpStatusError, TransportError, UnusableAnswerError
+from tools.transport.transport import Answer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,9 +27,9 @@ from typing import Self
 
 from shim.http.egress import is_confined
 from tools.engine.limiter import AdaptiveLimit, Limiter, Priority, Ticket
-from tools.engine.loops import REAL_PACE, Pace, PerLoop
 from tools.engine.providers import Provider
 from tools.settings import get_settings
+from tools.transport.loops import REAL_PACE, Pace, PerLoop
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

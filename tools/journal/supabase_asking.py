@@ -26,11 +26,11 @@ from yarl import URL
 
 from shim.http.aiohttp_tap import read_bounded
 from shim.http.redaction import HiddenText
-from tools.engine.connections import ResumingContext, client_context, new_socket, proxy_for
 from tools.journal.owners import Owner, owner_of
 from tools.journal.port import JournalError
 from tools.journal.supabase_requests import Reply, Request
 from tools.settings import MEGABYTE
+from tools.transport.connections import ResumingContext, client_context, new_socket, proxy_for
 
 MAX_CONNECTIONS: Final = 8
 """Connections of the journal of one process; further requests wait for a free one."""

@@ -16,11 +16,11 @@ from typing import Any
 
 from shim.http.attempts import Attempts, counting
 from shim.http.httpx_tap import install_httpx_tap
+from tools.files import ValidatedFile, read_regular, validate_upload
 from tools.journal.beginning import Work, carry_out, undertaking
 from tools.journal.policy import Record, Send, Settle, Store, Undertaking, upload
 from tools.journal.port import ClaimTimeoutError, UploadSide
 from tools.providers.answers import NoFileIdError
-from tools.providers.files import ValidatedFile, read_regular, validate_upload
 from tools.providers.gateway import FILE_TYPE, Gateway, guessed_mime_type, storage_failure
 from tools.settings import get_settings
 from tools.storage.port import UploadRow, UploadStorage

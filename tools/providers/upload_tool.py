@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
-from tools.providers.files import read_regular, validate_upload
+from tools.files import read_regular, validate_upload
 from tools.providers.gateway import Gateway
 from tools.settings import get_settings
 from tools.storage import get_storage

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from tools.errors import ToolsError
+from tools.files import only_this_file, open_regular
 from tools.journal.port import CLAIMING, Entry, Facts, Intent, Opened, State, UploadSide
-from tools.providers.files import only_this_file, open_regular
 from tools.providers.gateway import FILE_TYPE, guessed_mime_type
 from tools.recovery.finding import ContentChangedError, Resolution, Step, Verdict
 from tools.recovery.look import GATEWAYS, Look, Services, is_as_it_was

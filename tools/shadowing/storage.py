@@ -14,7 +14,7 @@ from tools.storage.local import LocalStorage
 from tools.storage.port import ProviderName, StorageError, UploadRow, UploadStorage
 
 if TYPE_CHECKING:  # a broken engine must not keep legacy from being installed
-    from tools.engine.reading import FileSource
+    from tools.transport.reading import FileSource
 
 LOCAL = "storage"
 """The service name of the embedded storage, whose operations are noted like requests."""

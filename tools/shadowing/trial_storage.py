@@ -14,7 +14,7 @@ from shim.http.egress import Gate
 from tools.storage.port import ProviderName, StorageError, UploadRow, UploadStatus
 
 if TYPE_CHECKING:  # a broken engine must not keep legacy from being installed
-    from tools.engine.reading import FileSource
+    from tools.transport.reading import FileSource
 
 SHADOW_STATUS: UploadStatus = "pending"
 """The status of a shadow's row: look-ups for known contents see `completed` ones only."""

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, BinaryIO, ParamSpec, Self, TypeVar
 from shim.http.recording import OperationNote, noted_operation
 from shim.process import make_private_folder
 from shim.sqlite import create_private, use_write_ahead_log
-from tools.engine.loops import run_in_thread
 from tools.storage.placement import (
     Absent,
     CreateBucket,
@@ -34,12 +33,13 @@ from tools.storage.placement import (
     place,
 )
 from tools.storage.port import ROW_KEY, TABLE, LocalStorageError, ProviderName, UploadRow
+from tools.transport.loops import run_in_thread
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tools.engine.reading import FileSource
     from tools.storage.port import ProviderName
+    from tools.transport.reading import FileSource
 
 __all__ = [
     "LocalStorage",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 from tools.errors import ToolsError
 
 if TYPE_CHECKING:
-    from tools.engine.reading import FileSource
+    from tools.transport.reading import FileSource
 
 
 class StorageError(ToolsError):

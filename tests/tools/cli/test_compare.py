@@ -15,8 +15,8 @@ from shim.cli.exits import ExitCode
 from tests.tools.cli.conftest import CommandLine, RunHere
 from tools.cli.compare_files import MAX_FILES, collect, generate
 from tools.cli.compare_session import Entrance
-from tools.engine import body as multipart
 from tools.sandbox import FaultKind
+from tools.transport import body as multipart
 
 
 @pytest.fixture

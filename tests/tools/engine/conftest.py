@@ -14,13 +14,13 @@ from pydantic import SecretStr
 
 from tests.tools.engine.serving import server_context
 from tests.tools.engine.support import KEY, Waits, WireServer
-from tools.engine import connections as pool
 from tools.engine import listing as claims
 from tools.engine import throttle
-from tools.engine.connections import cleanup_http_session
 from tools.sandbox import RunningSandbox
 from tools.settings import Settings, use_settings
 from tools.storage.local import LocalStorage
+from tools.transport import connections as pool
+from tools.transport.connections import cleanup_http_session
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import trustme
 import uvloop
 
 from tests.tools.engine.support import WireServer
-from tools.engine.connections import cleanup_http_session
+from tools.transport.connections import cleanup_http_session
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 

@@ -15,9 +15,9 @@ from typing import Any, TypeVar
 import pytest
 
 from tools.engine.gateway import upload_through_gateway
-from tools.engine.loops import Pace
 from tools.engine.providers import Provider
 from tools.engine.throttle import LaneStatus, snapshot
+from tools.transport.loops import Pace
 
 T = TypeVar("T")
 

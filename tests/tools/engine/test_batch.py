@@ -13,13 +13,13 @@ import pytest
 
 from tests.tools.engine.support import Reply, WireServer
 from tools.async_file_upload_refactored import upload_files_glm_async, upload_files_kimi_async
-from tools.engine.errors import ConnectionNotMadeError
 from tools.providers.glm.glm_files import GLMUploadFileTool
 from tools.providers.kimi.kimi_files import KimiUploadFilesTool
 from tools.sandbox import RunningSandbox
 from tools.settings import Settings, use_settings
 from tools.storage.local import LocalStorage
 from tools.storage.port import StorageTimeoutError, StorageUnreachableError, UploadRow
+from tools.transport.errors import ConnectionNotMadeError
 
 MakeFile = Callable[[str, bytes], Path]
 Twin = Callable[..., Any]

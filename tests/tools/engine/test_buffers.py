@@ -8,7 +8,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from tools.engine.reading import BUFFER_BYTES, CROWDED_BUFFER_BYTES, IDLE_BUFFERS, LARGE_BUFFERS, Buffers
+from tools.transport.reading import BUFFER_BYTES, CROWDED_BUFFER_BYTES, IDLE_BUFFERS, LARGE_BUFFERS, Buffers
 
 
 def _address(view: memoryview) -> int:

@@ -11,11 +11,11 @@ from tests.tools.engine.support import Waits, WireServer, our_error
 from tools.async_file_upload_refactored import (
     upload_via_supabase_gateway_kimi_async,
 )
-from tools.engine.errors import FileChangedError
 from tools.engine.providers import KIMI
-from tools.engine.reading import FileSource
 from tools.settings import MEGABYTE, Settings
 from tools.storage.local import LocalStorage
+from tools.transport.errors import FileChangedError
+from tools.transport.reading import FileSource
 
 MakeFile = Callable[[str, bytes], Path]
 Legacy = Callable[..., dict[str, Any]]

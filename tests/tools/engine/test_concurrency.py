@@ -23,8 +23,12 @@ from tools.async_file_upload_refactored import (
     upload_via_supabase_gateway_kimi_async,
 )
 from tools.engine.cancel_recovery import settled
-from tools.engine.connections import _sessions
-from tools.engine.errors import (
+from tools.engine.throttle import snapshot
+from tools.sandbox import RunningSandbox
+from tools.settings import MEGABYTE, Settings, get_settings, use_settings
+from tools.storage.local import LocalStorage
+from tools.transport.connections import _sessions
+from tools.transport.errors import (
     ConnectionNotMadeError,
     InvalidAddressError,
     NotAFileError,
@@ -32,10 +36,6 @@ from tools.engine.errors import (
     RequestRefusedError,
     ServerFailedError,
 )
-from tools.engine.throttle import snapshot
-from tools.sandbox import RunningSandbox
-from tools.settings import MEGABYTE, Settings, get_settings, use_settings
-from tools.storage.local import LocalStorage
 
 MakeFile = Callable[[str, bytes], Path]
 

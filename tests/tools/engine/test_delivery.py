@@ -10,15 +10,15 @@ import pytest
 
 from tests.tools.engine.support import Reply, Waits, WireServer, chain_of, listed_file, listing_of
 from tools.engine.delivery import deliver
-from tools.engine.errors import ConnectionNotMadeError, HttpStatusError, TransportError
 from tools.engine.gateway import upload_through_gateway
 from tools.engine.listing import claim
 from tools.engine.providers import GLM, KIMI, Provider
-from tools.engine.reading import open_source
 from tools.engine.throttle import LONGEST_HOLD_SECONDS
 from tools.sandbox import FaultKind, RunningSandbox, ServiceName
 from tools.settings import Settings, use_settings
 from tools.storage.local import LocalStorage
+from tools.transport.errors import ConnectionNotMadeError, HttpStatusError, TransportError
+from tools.transport.reading import open_source
 
 MakeFile = Callable[[str, bytes], Path]
 

@@ -19,13 +19,13 @@ from tools.async_file_upload_refactored import (
     upload_via_supabase_gateway_glm_async,
     upload_via_supabase_gateway_kimi_async,
 )
-from tools.engine.errors import ConnectionNotMadeError
 from tools.engine.providers import GLM, KIMI, Provider
 from tools.providers.glm.glm_files import upload_via_supabase_gateway_glm
 from tools.providers.kimi.kimi_files import upload_via_supabase_gateway_kimi
 from tools.settings import MEGABYTE, Settings, use_settings
 from tools.storage.local import LocalStorage
 from tools.storage.port import StorageTimeoutError, StorageUnreachableError, UploadRow
+from tools.transport.errors import ConnectionNotMadeError
 
 MakeFile = Callable[[str, bytes], Path]
 Legacy = Callable[..., dict[str, Any]]

@@ -10,7 +10,7 @@ from aiohttp import web
 from yarl import URL
 
 from tools.async_file_upload_refactored import cleanup_http_session, upload_file_streaming_async
-from tools.engine.connections import proxy_for
+from tools.transport.connections import proxy_for
 
 VARIABLES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 

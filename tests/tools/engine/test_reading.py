@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from tools.async_file_upload_refactored import read_file_async, stream_file_chunks
-from tools.engine.errors import FileChangedError, NotAFileError
-from tools.engine.loops import run_in_thread
-from tools.engine.reading import SHORT_FILE_BYTES, FileContent, open_content, open_source
+from tools.transport.errors import FileChangedError, NotAFileError
+from tools.transport.loops import run_in_thread
+from tools.transport.reading import SHORT_FILE_BYTES, FileContent, open_content, open_source
 
 MakeFile = Callable[[str, bytes], Path]
 LONG = os.urandom(SHORT_FILE_BYTES * 3 + 17)

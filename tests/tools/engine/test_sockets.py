@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tools.engine import connections as pool
-from tools.engine.connections import cleanup_http_session, get_http_session, make_room
 from tools.settings import get_settings
+from tools.transport import connections as pool
+from tools.transport.connections import cleanup_http_session, get_http_session, make_room
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells how large the table is")
 

@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 
 from tests.tools.engine.serving import NEW_LOOPS, answered, listening, request_head
-from tools.engine import connections as sockets
-from tools.engine import transport
-from tools.engine.errors import RequestTimedOutError, StalledError
-from tools.engine.reading import RangeReader, open_content
-from tools.engine.transport import post_file
 from tools.settings import MEGABYTE, Settings, use_settings
+from tools.transport import connections as sockets
+from tools.transport import transport
+from tools.transport.errors import RequestTimedOutError, StalledError
+from tools.transport.reading import RangeReader, open_content
+from tools.transport.transport import post_file
 
 MakeFile = Callable[[str, bytes], Path]
 STALL = 0.5

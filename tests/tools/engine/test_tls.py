@@ -11,7 +11,7 @@ import pytest
 
 from tests.tools.engine.serving import NEW_LOOPS, answered, listening, request_head
 from tools.async_file_upload_refactored import cleanup_http_session, upload_file_streaming_async
-from tools.engine.connections import MAX_SESSIONS, ResumingContext
+from tools.transport.connections import MAX_SESSIONS, ResumingContext
 
 MakeFile = Callable[[str, bytes], Path]
 

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from tools.engine.writing import PATIENT_TURNS, TURN_SECONDS, Turns
+from tools.transport.writing import PATIENT_TURNS, TURN_SECONDS, Turns
 
 
 def _step() -> None:

@@ -14,14 +14,14 @@ from typing import Any
 import pytest
 
 from tests.tools.engine.sink import Sink, running_sink
-from tools.engine import connections as pool
-from tools.engine import connections as sockets
-from tools.engine.body import COPIED_BYTES
-from tools.engine.connections import cleanup_http_session
-from tools.engine.reading import BUFFER_BYTES, open_source
-from tools.engine.transport import post_file
-from tools.engine.writing import Line
 from tools.settings import MEGABYTE
+from tools.transport import connections as pool
+from tools.transport import connections as sockets
+from tools.transport.body import COPIED_BYTES
+from tools.transport.connections import cleanup_http_session
+from tools.transport.reading import BUFFER_BYTES, open_source
+from tools.transport.transport import post_file
+from tools.transport.writing import Line
 
 SIZE = 50 * MEGABYTE
 PIECES = SIZE // BUFFER_BYTES

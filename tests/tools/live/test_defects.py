@@ -12,10 +12,10 @@ from migration import Side, Verdict
 from tests.tools.live.bench import declared, document
 from tests.tools.live.conftest import MakeBench
 from tools.async_file_upload_refactored import upload_via_supabase_gateway_kimi_async as upload
-from tools.engine.body import FileBody
 from tools.recovery.provider_files import KimiFiles
 from tools.recovery.rest_client import asker
 from tools.storage.port import UploadRow
+from tools.transport.body import FileBody
 
 pytestmark = pytest.mark.thorough
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tools.providers.files import validate_upload
+from tools.files import validate_upload
 
 
 @pytest.mark.parametrize("size", [0, 1, 9, 10])

@@ -15,10 +15,10 @@ from shim.application import open_ledger
 from tests.support.traffic import upload_requests
 from tests.tools.shadowing.bench import DECLARED, Bench, World, document
 from tools.async_file_upload_refactored import upload_via_supabase_gateway_kimi_async
-from tools.engine.body import FileBody
 from tools.sandbox import Fault, FaultKind, RunningSandbox, ServiceName
 from tools.settings import Settings, get_settings, use_settings
 from tools.storage.port import UploadStorage
+from tools.transport.body import FileBody
 
 
 @pytest.mark.parametrize("serve", Side)

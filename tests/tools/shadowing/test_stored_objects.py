@@ -14,11 +14,8 @@ import pytest
 from migration import Comparison, Migration, Shim, Side, Verdict
 from tests.tools.shadowing.bench import DECLARED, Bench, World, document
 from tools.engine import gateway
-from tools.engine.body import FileBody
 from tools.engine.cancel_recovery import record
-from tools.engine.loops import REAL_PACE
 from tools.engine.providers import KIMI
-from tools.engine.reading import open_source
 from tools.migrations import MIGRATIONS
 from tools.providers.kimi.kimi_files import KimiUploadFilesTool
 from tools.sandbox import Fault, FaultKind, ServiceName
@@ -29,6 +26,9 @@ from tools.storage.supabase import pooled, resumable, terms, tus
 from tools.storage.supabase import resumable as patience
 from tools.storage.supabase.terms import RAW_MAX_BYTES
 from tools.storage.supabase.tus import ask
+from tools.transport.body import FileBody
+from tools.transport.loops import REAL_PACE
+from tools.transport.reading import open_source
 
 SMALL, LARGE = 100_000, RAW_MAX_BYTES + MEGABYTE
 

@@ -8,13 +8,13 @@ from uuid import uuid4
 
 import pytest
 
-from tools.engine.connections import cleanup_http_session
-from tools.engine.loops import Pace
-from tools.engine.reading import open_source
 from tools.sandbox import RunningSandbox
 from tools.storage import UploadStorage
 from tools.storage.local import LocalStorage
 from tools.storage.supabase import SupabaseStorage
+from tools.transport.connections import cleanup_http_session
+from tools.transport.loops import Pace
+from tools.transport.reading import open_source
 
 Store = Callable[..., Awaitable[str]]
 

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from tests.tools.storage.rows import ROW
-from tools.engine.errors import FileChangedError
-from tools.engine.reading import FileSource, open_source
 from tools.storage.local import LocalStorage
 from tools.storage.port import LocalStorageError
+from tools.transport.errors import FileChangedError
+from tools.transport.reading import FileSource, open_source
 
 NAME = "kimi-gateway/a.txt"
 

@@ -12,8 +12,6 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from tests.tools.storage.rows import ROW
-from tools.engine.errors import FileChangedError
-from tools.engine.reading import open_source
 from tools.sandbox import Fault, FaultKind, RunningSandbox, ServiceName
 from tools.storage import UploadStorage
 from tools.storage.port import (
@@ -25,6 +23,8 @@ from tools.storage.port import (
 )
 from tools.storage.supabase import SupabaseStorage, blocking, pooled, terms, tus
 from tools.storage.supabase import tus as asking
+from tools.transport.errors import FileChangedError
+from tools.transport.reading import open_source
 
 Store = Callable[..., Awaitable[str]]
 

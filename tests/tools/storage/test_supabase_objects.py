@@ -12,12 +12,12 @@ import httpx
 import pytest
 from supabase import Client, ClientOptions, create_client
 
-from tools.engine.reading import open_source
 from tools.sandbox import RunningSandbox
 from tools.settings import MEGABYTE
 from tools.storage.placement import encode_key
 from tools.storage.port import StorageRefusedError
 from tools.storage.supabase import SupabaseStorage
+from tools.transport.reading import open_source
 
 BUCKET = "user-files"
 GIVEN_BY_STORAGE = {"id", "version", "last_modified", "created_at"}

@@ -13,9 +13,6 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from tools.engine.errors import FileChangedError
-from tools.engine.loops import Pace
-from tools.engine.reading import FileSource, open_source
 from tools.sandbox import FaultKind, RunningSandbox, ServiceName
 from tools.settings import MEGABYTE, get_settings, use_settings
 from tools.storage.port import (
@@ -26,6 +23,9 @@ from tools.storage.port import (
 )
 from tools.storage.supabase import SupabaseStorage, tus
 from tools.storage.supabase.resumable import PIECE_BYTES
+from tools.transport.errors import FileChangedError
+from tools.transport.loops import Pace
+from tools.transport.reading import FileSource, open_source
 
 PATH = "kimi-gateway/large.bin"
 SIZE = 2 * PIECE_BYTES + 100_000

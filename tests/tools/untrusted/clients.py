@@ -16,7 +16,6 @@ from tools.async_file_upload_refactored import (
     upload_via_supabase_gateway_glm_async,
     upload_via_supabase_gateway_kimi_async,
 )
-from tools.engine.transport import get
 from tools.providers.glm import glm_client, glm_files
 from tools.providers.kimi import kimi_client, kimi_files
 from tools.recovery.rest_client import asker
@@ -24,6 +23,7 @@ from tools.settings import MEGABYTE, get_settings
 from tools.storage import get_storage
 from tools.storage.local import LocalStorage
 from tools.storage.port import UploadRow
+from tools.transport.transport import get
 
 Ask = Callable[[str, Path], object]
 """Asks the server at an address, about a file; what it raises is its answer to an unusable answer."""

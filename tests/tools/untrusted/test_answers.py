@@ -13,12 +13,13 @@ from observability import prometheus_query as _prometheus_query
 from tests.support.monolith import SetEnvironment
 from tests.tools.untrusted.clients import CLIENTS, EVERY_CLIENT
 from tests.tools.untrusted.hostile import Hostile, bomb, drip, endless, hostile, saying
-from tools.engine import delivery, transport
+from tools.engine import delivery
 from tools.providers import answers
 from tools.providers.glm import glm_client
 from tools.providers.kimi import kimi_client
 from tools.recovery import rest_client as asking
 from tools.settings import MEGABYTE
+from tools.transport import transport
 
 MOST_TAKEN = 64 * MEGABYTE
 """The longest bound, with what the kernel holds on the way."""

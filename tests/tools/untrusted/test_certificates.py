@@ -13,8 +13,8 @@ from tests.support.monolith import SetEnvironment
 from tests.tools.engine.serving import server_context
 from tests.tools.untrusted.clients import CLIENTS
 from tests.tools.untrusted.hostile import Hostile, hostile, saying
-from tools.engine import connections as pool
 from tools.engine import delivery
+from tools.transport import connections as pool
 
 SAMPLE = ["upload to Kimi", "legacy find in Supabase", "question to Kimi", "question to GLM", "change a flag"]
 """One of each library: aiohttp, httpx with the Supabase client, httpx2, httpx with the SDK, requests."""

@@ -14,7 +14,7 @@ import pytest
 from migration import Side
 from tests.tools.untrusted.conftest import Ground
 from tools import allowed_files
-from tools.providers import files as validation
+from tools import files as validation
 from tools.providers.glm import glm_client
 from tools.smart_file_query import SmartFileQueryTool
 from tools.storage import get_storage

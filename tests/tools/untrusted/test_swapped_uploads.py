@@ -15,10 +15,10 @@ from tests.support.monolith import SetEnvironment
 from tests.tools.parity import PROVIDERS, Meddling, Provider, outcome_of, run_new
 from tests.tools.untrusted.conftest import SECRET, Ground
 from tools.engine import gateway
-from tools.engine.errors import FileChangedError
-from tools.engine.reading import FileSource, measure, open_content
 from tools.providers import blocking
 from tools.storage import get_storage
+from tools.transport.errors import FileChangedError
+from tools.transport.reading import FileSource, measure, open_content
 
 Swap = Callable[[Path], None]
 LIMIT = 500_000

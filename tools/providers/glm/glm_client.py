@@ -11,6 +11,7 @@ from zai import ZaiClient
 from zai.core import ZAI_DEFAULT_LIMITS, ZAI_DEFAULT_TIMEOUT, APITimeoutError
 
 from shim.http.httpx_tap import bounded_answers
+from tools.files import read_regular
 from tools.providers.answers import (
     ANSWER_SECONDS,
     MAX_ANSWER_BYTES,
@@ -21,7 +22,6 @@ from tools.providers.answers import (
     file_id_of,
     required_key,
 )
-from tools.providers.files import read_regular
 from tools.settings import get_settings
 
 if TYPE_CHECKING:

@@ -11,6 +11,7 @@ from openai import DEFAULT_TIMEOUT, APITimeoutError, DefaultHttpxClient, NotFoun
 from openai.types import FilePurpose
 
 from shim.http.httpx_tap import bounded_answers
+from tools.files import read_regular
 from tools.providers.answers import (
     ANSWER_SECONDS,
     MAX_ANSWER_BYTES,
@@ -22,7 +23,6 @@ from tools.providers.answers import (
     file_id_of,
     required_key,
 )
-from tools.providers.files import read_regular
 from tools.settings import get_settings
 
 _PARSED = frozenset({"ok", "ready"})

@@ -18,9 +18,6 @@ from yarl import URL
 
 from shim.http.aiohttp_tap import read_bounded
 from shim.http.redaction import HiddenText, hide_api_keys
-from tools.engine.body import FileBody
-from tools.engine.connections import get_http_session, proxy_for
-from tools.engine.loops import Pace
 from tools.storage.placement import CreateBucket, Look, Outcome, Put, Step, encode_key
 from tools.storage.supabase.terms import (
     BUCKET_IS_PUBLIC,
@@ -35,9 +32,12 @@ from tools.storage.supabase.terms import (
     action_of,
 )
 from tools.storage.supabase.tus import MAX_ANSWER_BYTES, ResumableObject, ask, timeouts
+from tools.transport.body import FileBody
+from tools.transport.connections import get_http_session, proxy_for
+from tools.transport.loops import Pace
 
 if TYPE_CHECKING:
-    from tools.engine.reading import FileSource
+    from tools.transport.reading import FileSource
 
 
 class PooledObjects:

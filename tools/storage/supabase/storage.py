@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
-from tools.engine.loops import REAL_PACE, Pace
 from tools.storage.placement import carry_out, carry_out_async, place
 from tools.storage.supabase import blocking, pooled
 from tools.storage.supabase import pooled as table
@@ -19,10 +18,11 @@ from tools.storage.supabase.terms import (
     row_query,
     translated,
 )
+from tools.transport.loops import REAL_PACE, Pace
 
 if TYPE_CHECKING:
-    from tools.engine.reading import FileSource
     from tools.storage.port import ProviderName, UploadRow
+    from tools.transport.reading import FileSource
 
 
 class SupabaseStorage:

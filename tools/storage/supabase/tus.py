@@ -15,10 +15,6 @@ from yarl import URL
 from shim.http.aiohttp_tap import read_bounded
 from shim.http.recording import Exchange, answer_headers, current_log, noting
 from shim.http.redaction import HiddenText
-from tools.engine.body import FileBody
-from tools.engine.connections import get_http_session, proxy_for
-from tools.engine.errors import RequestTimedOutError
-from tools.engine.loops import Pace
 from tools.settings import MEGABYTE, get_settings
 from tools.storage.port import StorageAnswerError, StorageError, StorageTimeoutError
 from tools.storage.supabase.resumable import (
@@ -41,9 +37,13 @@ from tools.storage.supabase.terms import (
     in_storages_words,
     translated,
 )
+from tools.transport.body import FileBody
+from tools.transport.connections import get_http_session, proxy_for
+from tools.transport.errors import RequestTimedOutError
+from tools.transport.loops import Pace
 
 if TYPE_CHECKING:
-    from tools.engine.reading import FileSource
+    from tools.transport.reading import FileSource
 
 MAX_ANSWER_BYTES = MEGABYTE
 """A longer answer is not read."""

@@ -16,9 +16,9 @@ from aiohttp.http import StreamWriter
 
 from shim.http.attempts import note_sent
 from shim.http.egress import is_confined
-from tools.engine.connections import confirmed_bytes, duplicate, is_bare, is_encrypted, unconfirmed_bytes
-from tools.engine.loops import PerLoop, run_in_thread
 from tools.settings import MEGABYTE
+from tools.transport.connections import confirmed_bytes, duplicate, is_bare, is_encrypted, unconfirmed_bytes
+from tools.transport.loops import PerLoop, run_in_thread
 
 _LOOKS = 5
 """How often one looks for progress within the time that is allowed; a stall is noticed one look late at most."""

@@ -23,10 +23,10 @@ from pathlib import Path
 import aiofiles
 from aiofiles.threadpool.binary import AsyncFileIO
 
-from tools.engine.errors import FileChangedError, NotAFileError
-from tools.engine.loops import run_in_thread, to_its_end
-from tools.providers.files import FileIdentity, NotRegularFileError, open_regular, too_large
+from tools.files import FileIdentity, NotRegularFileError, open_regular, too_large
 from tools.settings import MEGABYTE
+from tools.transport.errors import FileChangedError, NotAFileError
+from tools.transport.loops import run_in_thread, to_its_end
 
 BUFFER_BYTES = MEGABYTE
 """Size of a buffer: switching to a thread for each piece costs about as much as reading 1 MB."""

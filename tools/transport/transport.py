@@ -13,9 +13,10 @@ import aiohttp
 from yarl import URL
 
 from shim.http.aiohttp_tap import read_bounded
-from tools.engine.body import FileBody, upload_form
-from tools.engine.connections import get_http_session, proxy_for
-from tools.engine.errors import (
+from tools.settings import MEGABYTE, Settings, get_settings
+from tools.transport.body import FileBody, upload_form
+from tools.transport.connections import get_http_session, proxy_for
+from tools.transport.errors import (
     AnswerTooLargeError,
     ConnectionLostError,
     ConnectionNotMadeError,
@@ -25,9 +26,8 @@ from tools.engine.errors import (
     TransportError,
     progress,
 )
-from tools.engine.reading import FileContent
-from tools.engine.writing import turns
-from tools.settings import MEGABYTE, Settings, get_settings
+from tools.transport.reading import FileContent
+from tools.transport.writing import turns
 
 MAX_ANSWER_BYTES = MEGABYTE
 """A longer answer to an upload is not read."""

@@ -17,10 +17,10 @@ import aiohttp
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http import StreamWriter
 
-from tools.engine.errors import StalledError
-from tools.engine.loops import run_in_thread
-from tools.engine.reading import BUFFERS, FileContent, RangeReader
-from tools.engine.writing import Line
+from tools.transport.errors import StalledError
+from tools.transport.loops import run_in_thread
+from tools.transport.reading import BUFFERS, FileContent, RangeReader
+from tools.transport.writing import Line
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -29,8 +29,8 @@ from yarl import URL
 from shim.http.aiohttp_tap import trace_config
 from shim.http.egress import is_confined
 from shim.http.recording import observer
-from tools.engine.loops import PerLoop, run_in_thread
 from tools.settings import get_settings
+from tools.transport.loops import PerLoop, run_in_thread
 
 UNCONFIRMED_SECONDS = 30
 """How long sent data may stay unconfirmed by the other end, be it that it has gone or takes no more.
