@@ -28,7 +28,7 @@ from migration.guard import (
     Tallies,
 )
 from observability import PrometheusTallies
-from tools.errors import ConfigurationError
+from shim.errors import ConfigurationError
 from tools.recovery.audit import things_made
 from tools.settings import Settings
 
