@@ -20,12 +20,12 @@ CALL: Final = "async-upload"
 
 RUN_ATTRIBUTES: Final = {
     Attribute.MIGRATION.value: CALL,
-    Attribute.IMPLEMENTATION.value: "legacy",
+    Attribute.SIDE.value: "legacy",
     Attribute.ROLE.value: "primary",
 }
 """What a duration is recorded with."""
 
-SPAN_ATTRIBUTES: Final = {Attribute.IMPLEMENTATION.value: "legacy", Attribute.ROLE.value: "primary"}
+SPAN_ATTRIBUTES: Final = {Attribute.SIDE.value: "legacy", Attribute.ROLE.value: "primary"}
 """What the span of a run says."""
 
 CALL_ATTRIBUTES: Final[Mapping[str, str | int]] = {

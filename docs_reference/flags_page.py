@@ -35,7 +35,7 @@ def _context() -> str:
         [
             ("`sessionId`", "id of the unit of work, new for each call: what a percentage is taken of"),
             ("`userId`", "the attribute `user` of the declaration, if it gives one"),
-            ("`appName`", "`upload-shim`"),
+            ("`appName`", "`migration-shim`"),
             (f"property `{INSTANCE}`", "`SHIM_INSTANCE`"),
             (f"property `{BUCKET}`", f"a number below {BUCKETS:,}, drawn from the unit: for shares below 1 %"),
             *((f"property `{name}`", "of the call's files, as the declaration gives it") for name in ATTRIBUTES),

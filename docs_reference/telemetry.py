@@ -7,8 +7,11 @@ from typing import Any
 
 from docs_reference.markdown import code, table
 from docs_reference.markdown import page as a_page
+from migration import Side
+from migration.guard import GuardFigures
 from observability.instruments import Instruments
-from observability.names import Attribute, Event, Implementation
+from observability.names import Attribute, Event
+from observability.sources import Sources
 
 _KINDS = {
     "create_histogram": "histogram",
@@ -31,23 +34,19 @@ def page() -> str:
         table(("event",), [(code(event),) for event in sorted(Event)]),
         "## Attributes",
         table(("attribute",), [(code(attribute),) for attribute in sorted(Attribute)]),
-        f"`{Attribute.IMPLEMENTATION}` is {' or '.join(map(code, sorted(Implementation)))}.",
+        f"`{Attribute.SIDE}` is {' or '.join(map(code, sorted(Side)))}.",
     )
 
 
 def _metrics() -> list[tuple[str, str, str, str]]:
     meter = _Noting()
     noting: Any = meter
-    everything: Any = _Everything()
-    Instruments(noting, everything)
+    Instruments(noting, Sources(guard=_no_figures))
     return meter.made
 
 
-class _Everything:
-    """Passes for sources of which each is there."""
-
-    def __getattr__(self, name: str) -> Callable[[], None]:
-        return lambda: None
+def _no_figures() -> GuardFigures:
+    return GuardFigures(evidence={}, latched=frozenset(), rulings={}, memory_limit=None)
 
 
 class _Noting:

@@ -1,16 +1,17 @@
-"""OpenTelemetry behind the core's observer port: spans, metrics, events and where they go."""
+"""OpenTelemetry behind the library's observer port: spans, metrics, events and where they go."""
 
 from observability.config import LinkAwareSampler
 from observability.errors import ConfigurationError, ObservabilityError, PrometheusPortError, PrometheusQueryError
 from observability.handle import TelemetryHandle, setup, start_loop_watch, watch_loop_delay
 from observability.http import HttpTelemetry
 from observability.prometheus_query import PrometheusTallies
-from observability.sources import Sources
+from observability.sources import Gauge, Sources
 from observability.spans import RecentSpan
 from observability.telemetry import Telemetry
 
 __all__ = [
     "ConfigurationError",
+    "Gauge",
     "HttpTelemetry",
     "LinkAwareSampler",
     "ObservabilityError",

@@ -1,4 +1,4 @@
-"""Translates the core's words into attributes."""
+"""Attributes of spans and metrics: the library's values under their names, bounded in number, and trace contexts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from opentelemetry.trace import Link, SpanContext, get_current_span
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from migration import Call, Decision, Reason, Role, Side
-from observability.names import OTHER, Attribute, Implementation
+from observability.names import OTHER, Attribute
 
 _PROPAGATOR: Final = TraceContextTextMapPropagator()
 
@@ -34,10 +34,8 @@ def to_links(traceparent: str | None) -> list[Link]:
     return [Link(context)] if context.is_valid else []
 
 
-# Translates the core's words into attributes.
-
 # Plain text: to read a member of an enum takes 0.1 µs, and a call needs forty of them.
-IMPLEMENTATION: Final = Attribute.IMPLEMENTATION.value
+SIDE: Final = Attribute.SIDE.value
 _ROLE: Final = Attribute.ROLE.value
 _FUNCTION: Final = Attribute.CODE_FUNCTION_NAME.value
 _FILE: Final = Attribute.CODE_FILE_PATH.value
@@ -52,26 +50,19 @@ _PROVIDER_NAME: Final = Attribute.FLAG_PROVIDER_NAME.value
 _VERSION: Final = Attribute.FLAG_VERSION.value
 _ERROR_TYPE: Final = Attribute.ERROR_TYPE.value
 
-IMPLEMENTATIONS: Final[Mapping[Side, str]] = {
-    Side.LEGACY: str(Implementation.LEGACY),
-    Side.CANDIDATE: str(Implementation.ASYNC),
-}
+SIDES: Final[Mapping[Side, str]] = {side: side.value for side in Side}
 _ROLES: Final[Mapping[Role, str]] = {role: role.value for role in Role}
 _REASONS: Final[Mapping[Reason, str]] = {reason: reason.value for reason in Reason}
-_FACTS: Final[Mapping[str, str]] = {"provider": Attribute.PROVIDER.value, "size_bytes": Attribute.FILE_SIZE.value}
 
 
 def fact_attributes(call: Call) -> dict[str, str | int]:
-    """Return the facts of a call under their telemetry names: dotted names stay, others are put below `upload.`."""
-    return {
-        _FACTS.get(name) or (name if "." in name else f"upload.{name}"): value
-        for name, value in call.attributes.items()
-    }
+    """Return the declared attributes of a call; names without a dot are put below `migration.`."""
+    return {name if "." in name else f"migration.{name}": value for name, value in call.attributes.items()}
 
 
 def run_attributes(side: Side, role: Role) -> dict[str, str | int]:
     """Return what runs of a side are told apart by."""
-    return {IMPLEMENTATION: IMPLEMENTATIONS[side], _ROLE: _ROLES[role]}
+    return {SIDE: SIDES[side], _ROLE: _ROLES[role]}
 
 
 def call_attributes(call: Call, decision: Decision) -> dict[str, str | int]:
@@ -84,7 +75,7 @@ def flag_attributes(call: Call, decision: Decision) -> dict[str, str | float]:
     """Return how the flag was evaluated for a call."""
     attributes: dict[str, str | float] = {
         _KEY: call.migration,
-        _VARIANT: IMPLEMENTATIONS[decision.serve],
+        _VARIANT: SIDES[decision.serve],
         _REASON: _REASONS[decision.reason],
         _CONTEXT_ID: call.unit,
         _PROBABILITY: decision.probability,
@@ -98,8 +89,6 @@ def flag_attributes(call: Call, decision: Decision) -> dict[str, str | float]:
         attributes[_ERROR_TYPE] = decision.error
     return attributes
 
-
-# Keeps the number of distinct attribute values, and so the memory for metrics, within bounds.
 
 DEFAULT_LIMIT: Final = 50
 

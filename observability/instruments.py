@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 import psutil
 from opentelemetry.metrics import CallbackOptions, Meter, Observation
 
 from migration import Decision, Role, Side
-from observability.attributes import IMPLEMENTATION, IMPLEMENTATIONS, BoundedValues, run_attributes
+from observability.attributes import SIDE, SIDES, BoundedValues, run_attributes
 from observability.names import Attribute, Metric, Unit
 from observability.sources import Sources, observe_sources
 
@@ -19,7 +19,6 @@ Labels = dict[str, str | int]
 """Attributes of one measurement; each value is bounded in number."""
 
 _MIGRATION: Final = Attribute.MIGRATION.value  # plain text, as in `_attributes`
-_PROVIDER: Final = Attribute.PROVIDER.value
 
 # The boundaries that the conventions give for `http.client.request.duration`; uploads of large files take longer.
 _HTTP_SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10)
@@ -94,13 +93,12 @@ class PoolGauge:
 class Bounds:
     """One bound for each attribute whose values come from outside."""
 
-    __slots__ = ("error_type", "field", "migration", "provider", "server", "status")
+    __slots__ = ("error_type", "field", "migration", "server", "status")
 
     def __init__(self) -> None:
         self.error_type = BoundedValues()
         self.field = BoundedValues()
         self.migration = BoundedValues()
-        self.provider = BoundedValues()
         self.server = BoundedValues()
         self.status = BoundedValues()
 
@@ -110,10 +108,11 @@ class Instruments:
 
     def __init__(self, meter: Meter, sources: Sources) -> None:
         self.bounds = Bounds()
+        self._labels = {name: BoundedValues() for name in sources.labels}
         self.active = Tally()
         self._decided = Tally()
         self._expected = Tally()
-        self._run_labels: dict[tuple[str, str | int | None, Side, Role], Labels] = {}
+        self._run_labels: dict[tuple[str, tuple[str | int | None, ...], Side, Role], Labels] = {}
         self.pool = PoolGauge()
         self._process = psutil.Process()
         self.operation_duration = meter.create_histogram(
@@ -123,7 +122,10 @@ class Instruments:
             explicit_bucket_boundaries_advisory=_UPLOAD_SECONDS,
         )
         self.file_size = meter.create_histogram(
-            Metric.FILE_SIZE, Unit.BYTES, "Size of the files uploaded.", explicit_bucket_boundaries_advisory=_FILE_BYTES
+            Metric.FILE_SIZE,
+            Unit.BYTES,
+            "Size of the files that calls worked on.",
+            explicit_bucket_boundaries_advisory=_FILE_BYTES,
         )
         self.http_duration = meter.create_histogram(
             Metric.HTTP_DURATION,
@@ -157,7 +159,7 @@ class Instruments:
 
     def _observe_state(self, meter: Meter) -> None:
         meter.create_observable_up_down_counter(
-            Metric.ACTIVE_OPERATIONS, [self.active.observe], Unit.UPLOAD, "Runs under way."
+            Metric.ACTIVE_OPERATIONS, [self.active.observe], Unit.RUN, "Runs in flight."
         )
         meter.create_observable_counter(
             Metric.DECISIONS, [self._decided.observe], Unit.DECISION, "Calls by the side that was chosen for them."
@@ -166,7 +168,7 @@ class Instruments:
             Metric.DECISIONS_EXPECTED,
             [self._expected.observe],
             Unit.DECISION,
-            "Sum of the probabilities with which the asynchronous side was to be chosen.",
+            "Sum of the probabilities with which the candidate was to be chosen.",
         )
         meter.create_observable_up_down_counter(
             Metric.POOL_USAGE, [self.pool.usage], Unit.CONNECTION, "Connections in use."
@@ -187,23 +189,25 @@ class Instruments:
     def decided(self, migration: str, decision: Decision) -> None:
         """Count a decision, and what was to be expected of it."""
         name = self.bounds.migration(migration)
-        self._decided.add(1, {_MIGRATION: name, IMPLEMENTATION: IMPLEMENTATIONS[decision.serve]})
+        self._decided.add(1, {_MIGRATION: name, SIDE: SIDES[decision.serve]})
         self._expected.add(decision.probability, {_MIGRATION: name})
 
-    def run_labels(self, migration: str, provider: str | int | None, side: Side, role: Role) -> Labels:
+    def run_labels(self, migration: str, facts: Mapping[str, str | int], side: Side, role: Role) -> Labels:
         """Labels of a run of a side, remembered; not to be changed."""
-        kind = migration, provider, side, role
+        kind = migration, tuple([facts.get(name) for name in self._labels]), side, role
         labels = self._run_labels.get(kind)
         if labels is None:
-            labels = self.call_labels(migration, provider) | run_attributes(side, role)
+            labels = self.call_labels(migration, facts) | run_attributes(side, role)
             if len(self._run_labels) >= _REMEMBERED:
                 self._run_labels.clear()
             self._run_labels[kind] = labels
         return labels
 
-    def call_labels(self, migration: str, provider: str | int | None) -> Labels:
-        """Labels that every measurement of a call has."""
+    def call_labels(self, migration: str, facts: Mapping[str, str | int]) -> Labels:
+        """Labels that every measurement of a call has: its migration, and those declared attributes that are labels."""
         labels: Labels = {_MIGRATION: self.bounds.migration(migration)}
-        if provider is not None:
-            labels[_PROVIDER] = self.bounds.provider(str(provider))
+        for name, bounded in self._labels.items():
+            value = facts.get(name)
+            if value is not None:
+                labels[name] = bounded(str(value))
         return labels

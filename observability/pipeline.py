@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Final, TextIO
 
 from opentelemetry._logs import Logger, LoggerProvider, NoOpLoggerProvider
@@ -171,7 +172,7 @@ def _tracer_provider(plan: Plan, resource: Resource, gate: Gate, meters: MeterPr
         exporter = GatedSpanExporter(gate, environment.traces)
         processors.append(BatchSpanProcessor(exporter, meter_provider=meters))
     if plan.console:
-        printer = ConsoleSpanExporter(out=plan.console, formatter=one_line)
+        printer = ConsoleSpanExporter(out=plan.console, formatter=partial(one_line, labels=plan.sources.labels))
         processors.append(
             BatchSpanProcessor(
                 printer, schedule_delay_millis=_CONSOLE_DELAY_MILLISECONDS, meter_provider=NoOpMeterProvider()

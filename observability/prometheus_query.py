@@ -12,7 +12,7 @@ from urllib3.exceptions import HTTPError
 
 from migration import Role
 from migration.guard import Counter, Reading
-from observability.attributes import IMPLEMENTATIONS
+from observability.attributes import SIDES
 from observability.errors import PrometheusQueryError
 from observability.names import Attribute, Metric
 
@@ -104,7 +104,7 @@ def _content(answer: requests.Response) -> bytes:
 
 def counts_query(migration: str) -> str:
     """PromQL: how many calls each side has answered, by process and by kind of failure."""
-    kept = ", ".join((*_TARGET, _LABEL[Attribute.IMPLEMENTATION], _LABEL[Attribute.ERROR_TYPE]))
+    kept = ", ".join((*_TARGET, _LABEL[Attribute.SIDE], _LABEL[Attribute.ERROR_TYPE]))
     return f"sum by ({kept}) ({_selected(migration)})"
 
 
@@ -127,14 +127,14 @@ def _sample(sample: Any) -> _Sample:
 
 
 def _counter(labels: dict[str, str], value: float) -> Counter:
-    implementation = labels.get(_LABEL[Attribute.IMPLEMENTATION])
+    side_label = labels.get(_LABEL[Attribute.SIDE])
     error = labels.get(_LABEL[Attribute.ERROR_TYPE], "")
-    side = next((side for side, name in IMPLEMENTATIONS.items() if name == implementation), None)
+    side = next((side for side, name in SIDES.items() if name == side_label), None)
     if side is None or value < 0:
-        raise PrometheusQueryError(f"Prometheus has counted {value:g} calls of an implementation {implementation!r}")
+        raise PrometheusQueryError(f"Prometheus has counted {value:g} calls of an side_label {side_label!r}")
     return Counter(
         source=_target(labels),
-        key=f"{implementation} {error}",
+        key=f"{side_label} {error}",
         side=side,
         bad=bool(error),
         value=value,

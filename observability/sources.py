@@ -1,10 +1,9 @@
-"""What others know and is looked up when metrics are collected: the guard, and the lanes to the providers."""
+"""Figures that are read when metrics are collected: the guard's, and the application's own."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
 
 from opentelemetry.metrics import CallbackOptions, Meter, Observation
 
@@ -13,58 +12,44 @@ from observability.attributes import BoundedValues
 from observability.names import Attribute, Metric, Unit
 
 
-class Gate(Protocol):
-    """A throttle as it stands."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gauge:
+    """A figure of the application's own, exported beside those of its migrations.
 
-    @property
-    def limit(self) -> int:
-        """How many may be inside at once."""
-        ...
+    Attributes:
+        name: of the instrument, dotted, with a prefix of the application's.
+        unit: as UCUM writes it.
+        description: one sentence.
+        observe: gives the values of this moment, each with its labels; their number is the application's to bound.
+    """
 
-    @property
-    def inside(self) -> int:
-        """How many are."""
-        ...
-
-    @property
-    def waiting(self) -> int:
-        """How many are not yet."""
-        ...
-
-
-class Lane(Protocol):
-    """The way to one provider."""
-
-    @property
-    def provider(self) -> str:
-        """Whose it is."""
-        ...
-
-    @property
-    def requests(self) -> Gate:
-        """Requests to the provider."""
-        ...
+    name: str
+    unit: str
+    description: str
+    observe: Callable[[], Iterable[tuple[float, Mapping[str, str]]]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sources:
-    """Who is asked when metrics are collected; nobody by default.
+    """What is asked when metrics are collected, and which declared attributes are labels of metrics.
 
     Attributes:
-        guard: says what the guard of this process knows.
-        lanes: says how the lanes of this process stand.
+        guard: gives the figures of this process's guard.
+        gauges: figures of the application's own.
+        labels: names of declared attributes that are labels of metrics as well, each with 50 values at most.
     """
 
     guard: Callable[[], GuardFigures] | None = None
-    lanes: Callable[[], Iterable[Lane]] | None = None
+    gauges: tuple[Gauge, ...] = ()
+    labels: tuple[str, ...] = ()
 
 
 def observe_sources(meter: Meter, sources: Sources) -> None:
-    """Have the meter ask them."""
+    """Have the meter ask the sources at each collection."""
     if sources.guard is not None:
         _observe_guard(meter, sources.guard)
-    if sources.lanes is not None:
-        _observe_lanes(meter, sources.lanes)
+    for gauge in sources.gauges:
+        _observe_gauge(meter, gauge)
 
 
 def _observe_guard(meter: Meter, figures: Callable[[], GuardFigures]) -> None:
@@ -74,7 +59,7 @@ def _observe_guard(meter: Meter, figures: Callable[[], GuardFigures]) -> None:
         found = figures().evidence
         return [Observation(value, {Attribute.MIGRATION: name(migration)}) for migration, value in found.items()]
 
-    def latched(_: CallbackOptions) -> Iterable[Observation]:
+    def tripped(_: CallbackOptions) -> Iterable[Observation]:
         found = figures()
         known = found.latched | found.evidence.keys()
         return [Observation(int(each in found.latched), {Attribute.MIGRATION: name(each)}) for each in sorted(known)]
@@ -100,7 +85,7 @@ def _observe_guard(meter: Meter, figures: Callable[[], GuardFigures]) -> None:
         Metric.GUARD_EVIDENCE, [evidence], Unit.RATIO, "Evidence against the candidate: 1 is none, 100 rolls back."
     )
     meter.create_observable_gauge(
-        Metric.GUARD_LATCHED, [latched], Unit.RATIO, "1 while the guard has rolled the migration back, else 0."
+        Metric.GUARD_TRIPPED, [tripped], Unit.RATIO, "1 while the guard has rolled the migration back, else 0."
     )
     meter.create_observable_counter(
         Metric.GUARD_DECISIONS, [decisions], Unit.DECISION, "Decisions of this process's guard."
@@ -110,22 +95,8 @@ def _observe_guard(meter: Meter, figures: Callable[[], GuardFigures]) -> None:
     )
 
 
-def _observe_lanes(meter: Meter, lanes: Callable[[], Iterable[Lane]]) -> None:
-    name = BoundedValues()
+def _observe_gauge(meter: Meter, gauge: Gauge) -> None:
+    def observe(_: CallbackOptions) -> Iterable[Observation]:
+        return [Observation(value, labels) for value, labels in gauge.observe()]
 
-    def observing(measure: Callable[[Gate], int]) -> Callable[[CallbackOptions], Iterable[Observation]]:
-        def observe(_: CallbackOptions) -> Iterable[Observation]:
-            sums: dict[str, int] = {}
-            for lane in lanes():
-                provider = name(lane.provider)
-                sums[provider] = sums.get(provider, 0) + measure(lane.requests)
-            return [Observation(value, {Attribute.PROVIDER: provider}) for provider, value in sums.items()]
-
-        return observe
-
-    for metric, measure, what in (
-        (Metric.THROTTLE_LIMIT, lambda gate: gate.limit, "Requests that a provider turns out to take at once."),
-        (Metric.THROTTLE_USAGE, lambda gate: gate.inside, "Requests to a provider that are under way."),
-        (Metric.THROTTLE_WAITING, lambda gate: gate.waiting, "Requests that wait for their turn."),
-    ):
-        meter.create_observable_up_down_counter(metric, [observing(measure)], Unit.REQUEST, what)
+    meter.create_observable_up_down_counter(gauge.name, [observe], gauge.unit, gauge.description)

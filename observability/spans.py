@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -21,11 +21,10 @@ from observability.names import Attribute
 
 _NANOSECONDS_A_MILLISECOND: Final = 1_000_000
 _NANOSECONDS_A_SECOND: Final = 1_000_000_000
-_SHOWN: Final = {
-    Attribute.IMPLEMENTATION: "",
+_SHOWN: Final[Mapping[str, str]] = {
+    Attribute.SIDE: "",
     Attribute.ROLE: "",
     Attribute.FLAG_REASON: "reason=",
-    Attribute.PROVIDER: "provider=",
     Attribute.FILE_SIZE: "bytes=",
     Attribute.SERVER_ADDRESS: "to=",
     Attribute.HTTP_STATUS: "status=",
@@ -33,14 +32,15 @@ _SHOWN: Final = {
 }
 
 
-def one_line(span: ReadableSpan) -> str:
-    """Render a span: when, name, how long, how it ended, its main attributes, its trace and the trace it shadows."""
+def one_line(span: ReadableSpan, labels: Iterable[str] = ()) -> str:
+    """Render a span: when, name, duration, outcome, main attributes and `labels`, its trace, its primary's trace."""
     started, ended = span.start_time or 0, span.end_time or 0
     clock = datetime.fromtimestamp(started / _NANOSECONDS_A_SECOND, tz=UTC).astimezone()
     milliseconds = (ended - started) / _NANOSECONDS_A_MILLISECOND
     outcome = "FAILED" if span.status.status_code is StatusCode.ERROR else "ok"
     attributes = span.attributes or {}
-    shown = [f"{label}{attributes[key]!s}" for key, label in _SHOWN.items() if key in attributes]
+    names = {**{label: f"{label.rpartition('.')[2]}=" for label in labels}, **_SHOWN}
+    shown = [f"{name}{attributes[key]!s}" for key, name in names.items() if key in attributes]
     trace = [f"trace={format_trace_id(span.context.trace_id)}"] if span.context else []
     shadowed = [f"shadows={format_trace_id(link.context.trace_id)}" for link in span.links]
     facts = " ".join(shown + trace + shadowed)

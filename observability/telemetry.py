@@ -14,8 +14,8 @@ from opentelemetry.trace import Span, StatusCode, set_span_in_context
 
 from migration import MISMATCHES, NOT_COMPARED, Comparison, Notice, Operation, Role, Side, Verdict, symptoms
 from observability.attributes import (
-    IMPLEMENTATION,
-    IMPLEMENTATIONS,
+    SIDE,
+    SIDES,
     call_attributes,
     fact_attributes,
     flag_attributes,
@@ -39,7 +39,6 @@ _EVALUATION: Final = Event.FLAG_EVALUATION.value
 _ERROR_KIND: Final = Attribute.ERROR_KIND.value
 _ERROR_TYPE: Final = Attribute.ERROR_TYPE.value
 _FILE_SIZE: Final = Attribute.FILE_SIZE.value
-_PROVIDER: Final = Attribute.PROVIDER.value
 _SHADOW: Final = Role.SHADOW
 
 
@@ -88,7 +87,7 @@ class ObservedOperation:
         operation = self._operation
         name, side = operation.call.migration, operation.side
         if side is not None:
-            name = f"{name} {IMPLEMENTATIONS[side]}"
+            name = f"{name} {SIDES[side]}"
         attributes = self._span_attributes() if self._pipeline.records_spans else None
         tracer = self._pipeline.tracer
         if operation.role is _SHADOW:
@@ -106,7 +105,7 @@ class ObservedOperation:
         outcome = self._operation.outcome
         if self._span.is_recording():
             if outcome is not None and outcome.side is not (self._operation.side or self._operation.decision.serve):
-                self._span.set_attribute(IMPLEMENTATION, IMPLEMENTATIONS[outcome.side])  # after a fallback
+                self._span.set_attribute(SIDE, SIDES[outcome.side])  # after a fallback
             if error_type is not None:
                 self._span.set_status(StatusCode.ERROR)
                 self._span.set_attributes(self._failure(error_type))
@@ -137,8 +136,7 @@ class ObservedOperation:
 
     def _count_in(self, side: Side) -> None:
         instruments, operation = self._pipeline.instruments, self._operation
-        provider = self._facts.get(_PROVIDER)
-        self._labels = instruments.run_labels(operation.call.migration, provider, side, operation.role)
+        self._labels = instruments.run_labels(operation.call.migration, self._facts, side, operation.role)
         instruments.active.add(1, self._labels)
 
     def _measure_run(self, error_type: str | None) -> None:
@@ -152,8 +150,8 @@ class ObservedOperation:
         self._pipeline.instruments.decided(self._operation.call.migration, self._operation.decision)
         size = self._facts.get(_FILE_SIZE)
         if isinstance(size, int):
-            instruments, provider = self._pipeline.instruments, self._facts.get(_PROVIDER)
-            instruments.file_size.record(size, instruments.call_labels(self._operation.call.migration, provider))
+            instruments = self._pipeline.instruments
+            instruments.file_size.record(size, instruments.call_labels(self._operation.call.migration, self._facts))
 
 
 # What OpenTelemetry is told about migrated calls.

@@ -7,16 +7,17 @@ of it changes. If it did so in the main thread, SIGTERM ends the process once up
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, TextIO
 
 from flags import SHADOW_SUFFIX, Flag, FlagAdmin, FlagError, FlagNotFoundError, RouterStatus, UnleashRouter
 from migration import Ledger, Migration, Observer, Router, Runtime
 from migration.guard import Guard
 from observability import (
+    Gauge,
     HttpTelemetry,
     ObservabilityError,
     RecentSpan,
@@ -42,6 +43,7 @@ from shim.wiring import (
     open_rollout,
     open_router,
 )
+from tools.engine.gauges import PROVIDER, THROTTLE, throttle_values
 from tools.journal import get_journal
 from tools.migrations import MIGRATIONS, migrations_with
 from tools.recovery import recover_in_background
@@ -50,7 +52,6 @@ from tools.shadowing import clean_in_background
 
 if TYPE_CHECKING:
     from observability.testing import Capture
-    from tools.engine.throttle import LaneStatus
 
 # What the rest of the monolith may use of flags and observability, so that it need not know where it comes from.
 __all__ = [
@@ -224,15 +225,17 @@ def _instruments(
         console=console,
         capture=capture,
         keep_spans=lambda spans: vitals.keep_spans(map(_span, spans)),
-        sources=Sources(guard=guard.figures, lanes=_lanes),
+        sources=Sources(guard=guard.figures, gauges=_upload_gauges(), labels=(PROVIDER,)),
     )
     return telemetry, vitals
 
 
-def _lanes() -> tuple[LaneStatus, ...]:
-    """The lanes of the new implementation, if that was ever used here."""
-    throttle = sys.modules.get("tools.engine.throttle")
-    return () if throttle is None else throttle.snapshot()
+def _upload_gauges() -> tuple[Gauge, ...]:
+    """The throttle of the uploads, by provider."""
+    return tuple(
+        Gauge(name=name, unit="{request}", description=description, observe=partial(throttle_values, measure))
+        for name, (description, measure) in THROTTLE.items()
+    )
 
 
 def _span(span: RecentSpan) -> SpanSample:

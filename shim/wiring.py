@@ -249,13 +249,13 @@ def open_router(settings: Settings) -> UnleashRouter:
         ConfigurationError: a server is configured without `UNLEASH_API_TOKEN`.
     """
     if settings.unleash_url is None:
-        return UnleashRouter.from_file(settings.flags_file, app_name="upload-shim", instance=settings.shim_instance)
+        return UnleashRouter.from_file(settings.flags_file, app_name="migration-shim", instance=settings.shim_instance)
     if settings.unleash_api_token is None:
         raise ConfigurationError({"UNLEASH_API_TOKEN": "must be set when UNLEASH_URL is"})
     return UnleashRouter.from_server(
         settings.unleash_url,
         settings.unleash_api_token.get_secret_value(),
-        app_name="upload-shim",
+        app_name="migration-shim",
         refresh_seconds=settings.unleash_refresh_seconds,
         instance=settings.shim_instance,
     )

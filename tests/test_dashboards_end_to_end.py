@@ -14,8 +14,7 @@ import pytest
 import yaml  # type: ignore[import-untyped]  # its types are a package of their own
 
 from flags import FileFlagAdmin
-from migration import ErrorKind, Migration, NoticeKind, Role, Verdict
-from observability.names import Implementation
+from migration import ErrorKind, Migration, NoticeKind, Role, Side, Verdict
 from shim.application import running
 from tests.migration.helpers import eventually
 from tests.support.prometheus import MakePrometheus, PrometheusServer
@@ -46,16 +45,16 @@ FIRING = {
 ENOUGH = 120
 """Calls of each side that rates are compared from, and some more."""
 
-METRICS = r"\b(?:upload|process|migration)[a-z0-9_:]*(?:_total|_bytes|_count|_latched|_evidence|:[a-z0-9_]*15m)\b"
+METRICS = r"\b(?:upload|process|migration)[a-z0-9_:]*(?:_total|_bytes|_count|_tripped|_evidence|:[a-z0-9_]*15m)\b"
 """How the names of metrics end in the alerts; those of labels end otherwise."""
 
 LABEL_VALUES = {
-    "upload_error_kind": {kind.value for kind in ErrorKind},
-    "upload_implementation": {each.value for each in Implementation},
-    "upload_notice_kind": {kind.value for kind in NoticeKind},
-    "upload_role": {role.value for role in Role},
-    "upload_shadow_verdict": {verdict.value for verdict in Verdict},
-    "upload_guard_action": {"freeze", "rollback"},
+    "migration_error_kind": {kind.value for kind in ErrorKind},
+    "migration_side": {each.value for each in Side},
+    "migration_notice_kind": {kind.value for kind in NoticeKind},
+    "migration_role": {role.value for role in Role},
+    "migration_shadow_verdict": {verdict.value for verdict in Verdict},
+    "migration_guard_action": {"freeze", "rollback"},
 }
 
 

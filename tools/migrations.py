@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from migration import Live, Migration, ShadowMode
+from tools.engine.gauges import PROVIDER
 from tools.errors import NothingSentError
 from tools.failures import FAILURES
 from tools.providers.upload_tool import UploadTool
@@ -38,21 +39,21 @@ def _size(files: Sequence[StrPath]) -> int:
 
 def _of_function(provider: str) -> Callable[..., Mapping[str, str | int]]:
     def attributes(file_path: StrPath, *_args: Any, **_kwargs: Any) -> Mapping[str, str | int]:
-        return {"upload.provider": provider, "file.count": 1, "file.size": _size([file_path])}
+        return {PROVIDER: provider, "file.count": 1, "file.size": _size([file_path])}
 
     return attributes
 
 
 def _of_many(provider: str) -> Callable[..., Mapping[str, str | int]]:
     def attributes(_tool: UploadTool, files: Sequence[StrPath], *_args: Any, **_kwargs: Any) -> Mapping[str, str | int]:
-        return {"upload.provider": provider, "file.count": len(files), "file.size": _size(files)}
+        return {PROVIDER: provider, "file.count": len(files), "file.size": _size(files)}
 
     return attributes
 
 
 def _of_one(provider: str) -> Callable[..., Mapping[str, str | int]]:
     def attributes(_tool: UploadTool, file: StrPath, *_args: Any, **_kwargs: Any) -> Mapping[str, str | int]:
-        return {"upload.provider": provider, "file.count": 1, "file.size": _size([file])}
+        return {PROVIDER: provider, "file.count": 1, "file.size": _size([file])}
 
     return attributes
 

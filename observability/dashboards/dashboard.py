@@ -17,7 +17,7 @@ from observability.names import Attribute, Metric
 FILE: Final = Path(__file__).with_name("uploads.json")
 
 _SOURCE: Final = DataSourceRef(type_val="prometheus", uid="${source}")
-_SIDE: Final = f"{{{{{promql.label(Attribute.MIGRATION)}}}}} {{{{{promql.label(Attribute.IMPLEMENTATION)}}}}}"
+_SIDE: Final = f"{{{{{promql.label(Attribute.MIGRATION)}}}}} {{{{{promql.label(Attribute.SIDE)}}}}}"
 _NAME: Final = f"{{{{{promql.label(Attribute.MIGRATION)}}}}}"
 _WIDE, _NARROW, _HEIGHT = 12, 6, 8
 
@@ -33,8 +33,8 @@ def as_json() -> str:
 def _dashboard() -> dashboard.Dashboard:
     board = (
         dashboard.Dashboard("Migrated uploads")
-        .uid("upload-shim")
-        .tags(["upload-shim"])
+        .uid("migration-shim")
+        .tags(["migration-shim"])
         .readonly()
         .refresh("10s")
         .time("now-1h", "now")
@@ -49,7 +49,7 @@ def _dashboard() -> dashboard.Dashboard:
 
 
 def _migrations() -> dashboard.QueryVariable:
-    question = f"label_values(upload_decisions_total, {promql.label(Attribute.MIGRATION)})"
+    question = f"label_values(migration_decisions_total, {promql.label(Attribute.MIGRATION)})"
     return (
         dashboard.QueryVariable("migration")
         .label("Migration")
@@ -67,7 +67,7 @@ def _rows() -> list[tuple[str, list[timeseries.Panel | stat.Panel]]]:
         (
             "Where it stands",
             [
-                _number("Rolled back", "none", (promql.LATCHED, _NAME), "1: legacy serves every call."),
+                _number("Rolled back", "none", (promql.TRIPPED, _NAME), "1: legacy serves every call."),
                 _number("Share on the new path", "percentunit", (promql.CHOSEN, _NAME), "Of the calls, as chosen."),
                 _number("Evidence against it", "none", (promql.EVIDENCE, _NAME), _EVIDENCE),
                 _number("Under way", "none", (promql.ACTIVE, _SIDE), "Uploads that callers wait for."),
@@ -127,7 +127,7 @@ def _rows() -> list[tuple[str, list[timeseries.Panel | stat.Panel]]]:
                     "Connections",
                     "none",
                     [(promql.POOL, "{{instance}}"), (promql.POOL_LIMIT, "{{instance}} at most")],
-                    "Of the new path's pool, in use.",
+                    "Of the connection pool, in use.",
                 ),
                 _lines("Pool in use", "percentunit", [(promql.POOL_UTILIZATION, "{{instance}}")], "1: all are in use."),
                 _lines(

@@ -1,11 +1,11 @@
-"""The questions that the dashboard asks Prometheus, with the names of `observability.names` as Prometheus has them."""
+"""The PromQL of the dashboard, with the names of `observability.names` as Prometheus has them."""
 
 from __future__ import annotations
 
 from typing import Final
 
-from migration import Role
-from observability.names import Attribute, Implementation, Metric
+from migration import Role, Side
+from observability.names import Attribute, Metric
 
 _SUFFIXES: Final = {
     Metric.OPERATION_DURATION: "_seconds",
@@ -59,9 +59,6 @@ _OF_THE_PROCESS: Final = frozenset(
         Metric.POOL_UTILIZATION,
         Metric.POOL_WAIT,
         Metric.PROCESS_MEMORY,
-        Metric.THROTTLE_LIMIT,
-        Metric.THROTTLE_USAGE,
-        Metric.THROTTLE_WAITING,
     }
 )
 """Metrics of no migration."""
@@ -82,13 +79,13 @@ def _rate(of: str) -> str:
 
 _RUNS: Final = series(Metric.OPERATION_DURATION, "_count", ROLE=Role.PRIMARY.value)
 _FAILED: Final = series(Metric.OPERATION_DURATION, "_count", ROLE=Role.PRIMARY.value, ERROR_TYPE="!")
-_SIDES: Final = (Attribute.MIGRATION, Attribute.IMPLEMENTATION)
+_SIDES: Final = (Attribute.MIGRATION, Attribute.SIDE)
 
 CALLS: Final = f"{_by(*_SIDES)} ({_rate(_RUNS)})"
 SUCCESS: Final = f"1 - ({_by(*_SIDES)} ({_rate(_FAILED)}) or 0 * {CALLS}) / ({CALLS} > 0)"
 FAILURES: Final = f"{_by(*_SIDES, Attribute.ERROR_KIND, Attribute.ERROR_TYPE)} ({_rate(_FAILED)}) > 0"
 CHOSEN: Final = (
-    f"{_by(Attribute.MIGRATION)} ({_rate(series(Metric.DECISIONS, IMPLEMENTATION=Implementation.ASYNC.value))})"
+    f"{_by(Attribute.MIGRATION)} ({_rate(series(Metric.DECISIONS, SIDE=Side.CANDIDATE.value))})"
     f" / {_by(Attribute.MIGRATION)} ({_rate(series(Metric.DECISIONS))})"
 )
 EXPECTED: Final = (
@@ -96,7 +93,7 @@ EXPECTED: Final = (
     f" / {_by(Attribute.MIGRATION)} ({_rate(series(Metric.DECISIONS))})"
 )
 EVIDENCE: Final = f"max by ({label(Attribute.MIGRATION)}) ({series(Metric.GUARD_EVIDENCE)})"
-LATCHED: Final = f"max by ({label(Attribute.MIGRATION)}) ({series(Metric.GUARD_LATCHED)})"
+TRIPPED: Final = f"max by ({label(Attribute.MIGRATION)}) ({series(Metric.GUARD_TRIPPED)})"
 DECIDED: Final = (
     f"{_by(Attribute.MIGRATION, Attribute.GUARD_RULE, Attribute.GUARD_ACTION)} ({series(Metric.GUARD_DECISIONS)})"
 )
@@ -112,9 +109,10 @@ MEMORY_LIMIT: Final = series(Metric.GUARD_MEMORY_LIMIT)
 POOL: Final = series(Metric.POOL_USAGE)
 POOL_LIMIT: Final = series(Metric.POOL_LIMIT)
 POOL_UTILIZATION: Final = series(Metric.POOL_UTILIZATION)
-THROTTLE: Final = f"{_by(Attribute.PROVIDER)} ({series(Metric.THROTTLE_USAGE)})"
-THROTTLE_LIMIT: Final = f"{_by(Attribute.PROVIDER)} ({series(Metric.THROTTLE_LIMIT)})"
-THROTTLE_WAITING: Final = f"{_by(Attribute.PROVIDER)} ({series(Metric.THROTTLE_WAITING)})"
+# Gauges of the upload monolith; the panel is empty for applications without them.
+THROTTLE: Final = "sum by (upload_provider) (upload_throttle_usage)"
+THROTTLE_LIMIT: Final = "sum by (upload_provider) (upload_throttle_limit)"
+THROTTLE_WAITING: Final = "sum by (upload_provider) (upload_throttle_waiting)"
 
 
 def latency(share: float) -> str:

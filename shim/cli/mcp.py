@@ -23,7 +23,7 @@ def run(*, http: bool, port: int) -> int:
         from shim.mcp_server.serving import serve_http, serve_stdio  # noqa: PLC0415  # optional
     except ImportError as missing:
         raise CommandError(
-            f"{missing.name} is not installed; `pip install 'upload-shim[mcp]'` adds what `shim mcp` needs",
+            f"{missing.name} is not installed; `pip install 'migration-shim[mcp]'` adds what `shim mcp` needs",
             ExitCode.CONFIGURATION,
         ) from missing
     with session("auto") as opened:

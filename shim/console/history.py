@@ -85,7 +85,7 @@ def trace_rows(vitals: VitalsReader, migration: str, *, limit: int) -> Sequence[
             "at": root.began,
             "seconds": root.seconds,
             "failed": root.failed,
-            "implementation": root.attributes.get("upload.implementation"),
+            "side": root.attributes.get("migration.side"),
             "shadow": shadows.get(root.trace),
         }
         for root in found[:limit]

@@ -18,7 +18,7 @@ from shim.mcp_server.reporting import reported
 from tools.settings import Settings, use_settings
 from tools.smart_file_query import SmartFileQueryTool
 
-NAME = "upload-shim"
+NAME = "migration-shim"
 
 INSTRUCTIONS = (
     "Answers questions about files of this machine. A file is uploaded to Kimi or GLM once; later questions about the "

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from observability import Telemetry, TelemetryHandle, setup
+from observability import Sources, Telemetry, TelemetryHandle, setup
 from observability.testing import Capture
 
 
@@ -19,7 +19,7 @@ def capture() -> Capture:
 @pytest.fixture
 def handle(capture: Capture) -> Iterator[TelemetryHandle]:
     """Telemetry that goes to `capture` only."""
-    handle = setup(environ={}, capture=capture)
+    handle = setup(environ={}, capture=capture, sources=Sources(labels=("upload.provider",)))
     yield handle
     handle.shutdown()
 

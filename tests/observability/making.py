@@ -22,7 +22,7 @@ def a_call(*, migration: str = NAME, provider: str = "kimi", size: int = 4096) -
         args=("/home/someone/secret-name.pdf",),
         kwargs={},
         site=CallSite(function="ask", file="smart_file_query.py", line=42),
-        attributes={"provider": provider, "size_bytes": size},
+        attributes={"upload.provider": provider, "file.size": size},
     )
 
 

@@ -129,7 +129,7 @@ def test_nothing_is_sent_by_default() -> None:
 @pytest.mark.parametrize(
     ("environ", "name"),
     [
-        ({}, "upload-shim"),
+        ({}, "migration-shim"),
         ({"OTEL_SERVICE_NAME": "a"}, "a"),
         ({"OTEL_RESOURCE_ATTRIBUTES": "team=x, service.name=b"}, "b"),
         ({"OTEL_SERVICE_NAME": "a", "OTEL_RESOURCE_ATTRIBUTES": "service.name=b"}, "a"),

@@ -4,14 +4,14 @@ import io
 import re
 
 from migration import Side
-from observability import Telemetry, setup
+from observability import Sources, Telemetry, setup
 from tests.observability.making import NAME, call_operation, run, side_operation
 
 
 def printed(*errors: Exception | None, migration: str = NAME) -> list[str]:
     """What a console shows of one run for each of `errors`, and of a shadow of the last."""
     out = io.StringIO()
-    handle = setup(environ={}, console=out)
+    handle = setup(environ={}, console=out, sources=Sources(labels=("upload.provider",)))
     telemetry = Telemetry(handle)
     for error in errors:
         run(telemetry, side_operation(migration=migration), error=error)
@@ -23,7 +23,7 @@ def test_one_line_a_span() -> None:
     """A span is one line: when, name, how long, how it ended, what it was about, its trace."""
     (line,) = printed(None)
     assert re.fullmatch(
-        r"\d\d:\d\d:\d\d\.\d{3} async-upload-kimi async +\d+\.\d ms ok +async primary provider=kimi bytes=4096 "
+        r"\d\d:\d\d:\d\d\.\d{3} async-upload-kimi candidate +\d+\.\d ms ok +provider=kimi candidate primary bytes=4096 "
         r"trace=[0-9a-f]{32}",
         line,
     )

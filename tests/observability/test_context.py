@@ -66,14 +66,14 @@ def test_sync_call_on_the_background_loop(shimmed: Shimmed, capture: Capture) ->
     """The request of the candidate on the background loop hangs below the caller's side span."""
     with shimmed(a_decision(serve=Side.CANDIDATE)) as shim:
         assert shim(1) == 1
-    assert request_chain(capture) == ["POST", f"{NAME} async", NAME]
+    assert request_chain(capture) == ["POST", f"{NAME} candidate", NAME]
 
 
 async def test_async_call_across_loops(shimmed: Shimmed, capture: Capture) -> None:
     """So it does for a caller on another loop."""
     with shimmed(a_decision(serve=Side.CANDIDATE)) as shim:
         assert await shim.aio(1) == 1
-    assert request_chain(capture) == ["POST", f"{NAME} async", NAME]
+    assert request_chain(capture) == ["POST", f"{NAME} candidate", NAME]
 
 
 async def test_async_call_of_legacy_in_a_thread(shimmed: Shimmed, capture: Capture) -> None:
@@ -92,7 +92,7 @@ def test_caller_in_an_executor(shimmed: Shimmed, handle: TelemetryHandle, captur
         tracer.start_as_current_span("application"),
     ):
         pool.submit(contextvars.copy_context().run, shim, 1).result()
-    assert request_chain(capture) == ["POST", f"{NAME} async", NAME, "application"]
+    assert request_chain(capture) == ["POST", f"{NAME} candidate", NAME, "application"]
 
 
 def test_many_threads_do_not_mix(shimmed: Shimmed, capture: Capture) -> None:
@@ -104,7 +104,7 @@ def test_many_threads_do_not_mix(shimmed: Shimmed, capture: Capture) -> None:
         assert span.context is not None
         traces.setdefault(span.context.trace_id, []).append(span.name)
     assert len(traces) == 60
-    assert {tuple(sorted(names)) for names in traces.values()} == {("POST", NAME, f"{NAME} async")}
+    assert {tuple(sorted(names)) for names in traces.values()} == {("POST", NAME, f"{NAME} candidate")}
 
 
 def test_shadow_runs_are_linked_traces(shimmed: Shimmed, capture: Capture) -> None:
@@ -113,12 +113,12 @@ def test_shadow_runs_are_linked_traces(shimmed: Shimmed, capture: Capture) -> No
         shim(1)
     primary = next(span for span in capture.spans() if span.parent and span.name == f"{NAME} legacy")
     shadows = [span for span in capture.spans() if span.links]
-    assert {span.name for span in shadows} == {f"{NAME} legacy", f"{NAME} async"}
+    assert {span.name for span in shadows} == {f"{NAME} legacy", f"{NAME} candidate"}
     assert primary.context is not None
     assert {span.links[0].context.span_id for span in shadows} == {primary.context.span_id}
     requests = [chain(capture, span) for span in capture.spans() if span.name == "POST"]
     assert sorted(requests) == sorted(
-        [["POST", f"{NAME} legacy", NAME], ["POST", f"{NAME} legacy"], ["POST", f"{NAME} async"]]
+        [["POST", f"{NAME} legacy", NAME], ["POST", f"{NAME} legacy"], ["POST", f"{NAME} candidate"]]
     )
 
 

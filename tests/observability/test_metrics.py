@@ -30,10 +30,10 @@ def test_duration_of_a_run(telemetry: Telemetry, capture: Capture) -> None:
     ((labels, point),) = capture.points(Metric.OPERATION_DURATION)
     assert (point.sum, point.count) == (2.5, 1)
     assert labels == {
-        "upload.implementation": "async",
-        "upload.role": "primary",
+        "migration.side": "candidate",
+        "migration.role": "primary",
         "upload.provider": "kimi",
-        "upload.migration": NAME,
+        "migration.name": NAME,
     }
 
 
@@ -99,7 +99,7 @@ def test_fallbacks(telemetry: Telemetry, capture: Capture) -> None:
     for _ in range(3):
         telemetry.noticed(Notice(kind=NoticeKind.FELL_BACK, migration=NAME, text="-"))
     ((labels, point),) = capture.points(Metric.NOTICES)
-    assert (labels, point.value) == ({"upload.migration": NAME, "upload.notice.kind": "fell_back"}, 3)
+    assert (labels, point.value) == ({"migration.name": NAME, "migration.notice.kind": "fell_back"}, 3)
 
 
 def test_memory_of_the_process(telemetry: Telemetry, capture: Capture) -> None:

@@ -55,7 +55,7 @@ async def test_all_signals_arrive(receiver: tuple[OtelTapHttpProtobufReceiver, s
     """Spans with their parents and links, metrics and the flag's evaluation arrive as they were meant."""
     tap, endpoint = receiver
     call_arrives = waiting(tap.await_trace(lambda span: span.name == NAME, WAIT))
-    run_arrives = waiting(tap.await_trace(lambda span: span.name == f"{NAME} async", WAIT))
+    run_arrives = waiting(tap.await_trace(lambda span: span.name == f"{NAME} candidate", WAIT))
     request_arrives = waiting(tap.await_trace(lambda span: span.name == "POST", WAIT))
     shadow_arrives = waiting(tap.await_trace(lambda span: span.name == f"{NAME} legacy", WAIT))
     evaluation_arrives = waiting(tap.await_log(lambda log: log.event_name == Event.FLAG_EVALUATION, WAIT))
@@ -81,9 +81,9 @@ async def test_all_signals_arrive(receiver: tuple[OtelTapHttpProtobufReceiver, s
     assert not shadow.parent_span_id
     assert shadow.links[0].span_id == async_run.span_id
     assert evaluation.span_id == call.span_id
-    assert plain(list(evaluation.attributes))["feature_flag.result.variant"] == "async"
+    assert plain(list(evaluation.attributes))["feature_flag.result.variant"] == "candidate"
     assert duration.unit == "s"
-    assert {plain(list(point.attributes))["upload.role"] for point in duration.histogram.data_points} == {
+    assert {plain(list(point.attributes))["migration.role"] for point in duration.histogram.data_points} == {
         "primary",
         "shadow",
     }
@@ -103,12 +103,12 @@ async def test_what_the_guard_knows_arrives(receiver: tuple[OtelTapHttpProtobufR
     handle = setup(environ={"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint}, sources=Sources(guard=lambda: figures))
     assert await asyncio.to_thread(handle.shutdown)
     [evidence] = (await evidence_arrives).gauge.data_points
-    assert (evidence.as_double, plain(list(evidence.attributes))) == (250.0, {"upload.migration": NAME})
+    assert (evidence.as_double, plain(list(evidence.attributes))) == (250.0, {"migration.name": NAME})
     decisions = (await decisions_arrive).sum
     assert decisions.is_monotonic
     [decided] = decisions.data_points
     assert decided.as_int == 1
-    assert plain(list(decided.attributes))["upload.guard.rule"] == "evidence"
+    assert plain(list(decided.attributes))["migration.guard.rule"] == "evidence"
 
 
 @contextmanager

@@ -50,18 +50,18 @@ def test_everything_is_there(scraped: TelemetryHandle) -> None:
         "http_client_request_duration_seconds_bucket",
         "process_memory_usage_bytes",
         "target_info",
-        "upload_client_active_operations",
-        "upload_client_file_size_bytes_bucket",
-        "upload_client_operation_duration_seconds_bucket",
-        "upload_client_operation_duration_seconds_count",
-        "upload_client_operation_duration_seconds_sum",
-        "upload_eventloop_delay_seconds_bucket",
-        "upload_notices_total",
-        "upload_pool_limit",
-        "upload_pool_usage",
-        "upload_pool_utilization",
-        "upload_pool_wait_duration_seconds_bucket",
-        "upload_shadow_comparisons_total",
+        "migration_active_operations",
+        "migration_file_size_bytes_bucket",
+        "migration_operation_duration_seconds_bucket",
+        "migration_operation_duration_seconds_count",
+        "migration_operation_duration_seconds_sum",
+        "migration_eventloop_delay_seconds_bucket",
+        "migration_notices_total",
+        "migration_pool_limit",
+        "migration_pool_usage",
+        "migration_pool_utilization",
+        "migration_pool_wait_duration_seconds_bucket",
+        "migration_shadow_comparisons_total",
     }
 
 
@@ -70,7 +70,7 @@ def test_counts_go_on_between_scrapes(scraped: TelemetryHandle) -> None:
     telemetry = Telemetry(scraped)
     for expected in (1, 2, 3):
         run(telemetry, side_operation(Side.LEGACY))
-        (sample,) = scrape(scraped)["upload_client_operation_duration_seconds_count"]
+        (sample,) = scrape(scraped)["migration_operation_duration_seconds_count"]
         assert sample[1] == expected
 
 
@@ -79,7 +79,7 @@ def test_failures_have_their_label(scraped: TelemetryHandle) -> None:
     telemetry = Telemetry(scraped)
     run(telemetry, side_operation())
     run(telemetry, side_operation(), error=OSError())
-    samples = scrape(scraped)["upload_client_operation_duration_seconds_count"]
+    samples = scrape(scraped)["migration_operation_duration_seconds_count"]
     assert {labels.get("error_type", "") for labels, _ in samples} == {"", "OSError"}
 
 
@@ -88,8 +88,8 @@ def test_two_endpoints() -> None:
     first, second = (setup(environ={}, prometheus_port=0) for _ in range(2))
     run(Telemetry(first), side_operation())
     assert first.prometheus_url != second.prometheus_url
-    assert "upload_client_operation_duration_seconds_count" in scrape(first)
-    assert "upload_client_operation_duration_seconds_count" not in scrape(second)
+    assert "migration_operation_duration_seconds_count" in scrape(first)
+    assert "migration_operation_duration_seconds_count" not in scrape(second)
     first.shutdown()
     second.shutdown()
 

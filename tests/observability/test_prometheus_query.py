@@ -53,10 +53,10 @@ def vector(value: object, **labels: str) -> object:
         {"status": "success", "data": {"result": [{"metric": {}}]}},
         {"status": "success", "data": {"result": [{"metric": None, "value": [0, "1"]}]}},
         vector("many"),
-        vector("NaN", upload_implementation="async"),
-        vector("+Inf", upload_implementation="async"),
-        vector("-1", upload_implementation="async"),
-        vector("1", upload_implementation="a third one"),
+        vector("NaN", migration_side="candidate"),
+        vector("+Inf", migration_side="candidate"),
+        vector("-1", migration_side="candidate"),
+        vector("1", migration_side="a third one"),
     ],
 )
 def test_garbage_is_a_problem(answer: object) -> None:
@@ -69,6 +69,6 @@ def test_garbage_is_a_problem(answer: object) -> None:
 
 def test_a_vector_is_read() -> None:
     """A failed call of the new implementation is one."""
-    with answering(vector("3", upload_implementation="async", error_type="OSError", job="j", instance="i")) as tallies:
+    with answering(vector("3", migration_side="candidate", error_type="OSError", job="j", instance="i")) as tallies:
         [counter] = tallies.read("m").counters
     assert (counter.source, counter.side, counter.bad, counter.value) == ("j/i", "candidate", True, 3.0)

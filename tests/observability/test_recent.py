@@ -24,7 +24,7 @@ def test_spans_are_handed_over_with_their_links() -> None:
     run(telemetry, side_operation(link=side.trace))
     handle.shutdown()
     by_name = {(span.name, bool(span.links)): span for span in kept}
-    call, inner, shadow = by_name[NAME, False], by_name[f"{NAME} async", False], by_name[f"{NAME} async", True]
+    call, inner, shadow = by_name[NAME, False], by_name[f"{NAME} candidate", False], by_name[f"{NAME} candidate", True]
     assert (call.parent, inner.parent, shadow.parent) == (None, call.span, None)
     assert inner.trace == call.trace
     assert shadow.trace != call.trace

@@ -1,32 +1,17 @@
-"""What the guard and the lanes know, as metrics; and who was chosen, beside what was to be expected."""
+"""What the guard and the application know, as metrics; and who was chosen, beside what was to be expected."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import pytest
 
 from migration import ErrorKind, Outcome, Side
 from migration.guard import Action, GuardFigures, Rule
-from observability import Sources, Telemetry, TelemetryHandle, setup
+from observability import Gauge, Sources, Telemetry, TelemetryHandle, setup
 from observability.names import Attribute, Metric
 from observability.testing import Capture
 from tests.observability.making import NAME, call_operation, run, side_operation
-
-
-@dataclass(frozen=True, slots=True)
-class AGate:
-    limit: int
-    inside: int
-    waiting: int
-
-
-@dataclass(frozen=True, slots=True)
-class ALane:
-    provider: str
-    requests: AGate
-
 
 FIGURES = GuardFigures(
     evidence={NAME: 250.0, "other": 1.0},
@@ -34,7 +19,12 @@ FIGURES = GuardFigures(
     rulings={(NAME, Rule.EVIDENCE, Action.ROLLBACK): 1, (NAME, Rule.NEW_KIND, Action.FREEZE): 2},
     memory_limit=4096,
 )
-LANES = (ALane("kimi", AGate(8, 3, 1)), ALane("kimi", AGate(4, 1, 0)), ALane("glm", AGate(2, 0, 0)))
+GAUGE = Gauge(
+    name="shop.queue.length",
+    unit="{order}",
+    description="Orders that wait.",
+    observe=lambda: [(12, {"shop.name": "north"}), (2, {"shop.name": "south"})],
+)
 
 
 @pytest.fixture
@@ -49,7 +39,7 @@ def values(capture: Capture) -> Callable[[Metric, Attribute], dict[str, float]]:
 
 @pytest.fixture
 def observed(capture: Capture) -> TelemetryHandle:
-    return setup(environ={}, capture=capture, sources=Sources(guard=lambda: FIGURES, lanes=lambda: LANES))
+    return setup(environ={}, capture=capture, sources=Sources(guard=lambda: FIGURES, gauges=(GAUGE,)))
 
 
 Values = Callable[[Metric, Attribute], dict[str, float]]
@@ -59,7 +49,7 @@ Values = Callable[[Metric, Attribute], dict[str, float]]
 def test_the_guard_is_measured(values: Values, capture: Capture) -> None:
     """Evidence, what is rolled back, how often it ruled by which rule, and the memory that there may be."""
     assert values(Metric.GUARD_EVIDENCE, Attribute.MIGRATION) == {NAME: 250.0, "other": 1.0}
-    assert values(Metric.GUARD_LATCHED, Attribute.MIGRATION) == {NAME: 1, "other": 0}
+    assert values(Metric.GUARD_TRIPPED, Attribute.MIGRATION) == {NAME: 1, "other": 0}
     assert values(Metric.GUARD_DECISIONS, Attribute.GUARD_RULE) == {"evidence": 1, "new_kind": 2}
     assert values(Metric.GUARD_DECISIONS, Attribute.GUARD_ACTION) == {"rollback": 1, "freeze": 2}
     [(_, limit)] = capture.points(Metric.GUARD_MEMORY_LIMIT)
@@ -67,18 +57,17 @@ def test_the_guard_is_measured(values: Values, capture: Capture) -> None:
 
 
 @pytest.mark.usefixtures("observed")
-def test_the_lanes_are_measured(values: Values) -> None:
-    """Lanes to one provider are one figure."""
-    assert values(Metric.THROTTLE_LIMIT, Attribute.PROVIDER) == {"kimi": 12, "glm": 2}
-    assert values(Metric.THROTTLE_USAGE, Attribute.PROVIDER) == {"kimi": 4, "glm": 0}
-    assert values(Metric.THROTTLE_WAITING, Attribute.PROVIDER) == {"kimi": 1, "glm": 0}
+def test_an_applications_own_gauge(capture: Capture) -> None:
+    """A gauge of the application is exported under its own name, with its own labels."""
+    points = {labels["shop.name"]: point.value for labels, point in capture.points("shop.queue.length")}
+    assert points == {"north": 12, "south": 2}
 
 
 def test_choices_and_what_was_expected(telemetry: Telemetry, values: Values) -> None:
     """Each call counts for the side that was chosen, and with its probability for what was to be expected."""
     for _ in range(3):
         run(telemetry, call_operation())
-    assert values(Metric.DECISIONS, Attribute.IMPLEMENTATION) == {"async": 3}
+    assert values(Metric.DECISIONS, Attribute.SIDE) == {"candidate": 3}
     assert values(Metric.DECISIONS_EXPECTED, Attribute.MIGRATION) == {NAME: 0.75}
 
 

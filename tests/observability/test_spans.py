@@ -34,9 +34,9 @@ def test_side_runs_inside_its_call(telemetry: Telemetry, capture: Capture) -> No
 
 
 def test_names_of_implementations(telemetry: Telemetry, capture: Capture) -> None:
-    """The candidate is called `async`, in span names and attributes."""
+    """The candidate is called `candidate`, in span names and attributes."""
     run(telemetry, side_operation(Side.CANDIDATE))
-    assert attributes(capture.span(f"{NAME} async"))[Attribute.IMPLEMENTATION] == "async"
+    assert attributes(capture.span(f"{NAME} candidate"))[Attribute.SIDE] == "candidate"
 
 
 def test_call_shows_where_and_why(telemetry: Telemetry, capture: Capture) -> None:
@@ -45,8 +45,8 @@ def test_call_shows_where_and_why(telemetry: Telemetry, capture: Capture) -> Non
     assert attributes(capture.span(NAME)) == {
         "upload.provider": "kimi",
         "file.size": 7,
-        "upload.implementation": "async",
-        "upload.role": "primary",
+        "migration.side": "candidate",
+        "migration.role": "primary",
         "feature_flag.result.reason": "split",
         "code.function.name": "ask",
         "code.file.path": "smart_file_query.py",
@@ -70,7 +70,7 @@ def test_shadow_is_its_own_trace(telemetry: Telemetry, capture: Capture) -> None
     with telemetry.operation(call_operation()):
         run(telemetry, side_operation(Side.LEGACY, link=primary.trace))
     shadow = capture.span(f"{NAME} legacy")
-    of_primary = context(capture.span(f"{NAME} async"))
+    of_primary = context(capture.span(f"{NAME} candidate"))
     assert shadow.parent is None
     assert context(shadow).trace_id != of_primary.trace_id
     (link,) = shadow.links
@@ -87,7 +87,7 @@ def test_shadow_without_a_usable_link(telemetry: Telemetry, capture: Capture) ->
 def test_success_has_no_error(telemetry: Telemetry, capture: Capture) -> None:
     """Status and `error.type` are left alone on success."""
     run(telemetry, side_operation())
-    span = capture.span(f"{NAME} async")
+    span = capture.span(f"{NAME} candidate")
     assert span.status.status_code is StatusCode.UNSET
     assert Attribute.ERROR_TYPE not in attributes(span)
 
@@ -98,7 +98,7 @@ def test_failure_is_named_but_not_quoted(telemetry: Telemetry, capture: Capture)
         raise RuntimeError("key sk-secret for secret-name.pdf")  # noqa: TRY301  # gives it a traceback
     except RuntimeError as raised:
         run(telemetry, side_operation(), error=raised)
-    span = capture.span(f"{NAME} async")
+    span = capture.span(f"{NAME} candidate")
     assert span.status.status_code is StatusCode.ERROR
     assert span.status.description is None
     assert attributes(span)[Attribute.ERROR_TYPE] == "RuntimeError"
@@ -118,7 +118,7 @@ def test_fallback_shows_who_served(telemetry: Telemetry, capture: Capture) -> No
     whole = call_operation()
     with telemetry.operation(whole):
         whole.outcome = Outcome(side=Side.LEGACY, seconds=1.0)
-    assert attributes(capture.span(NAME))[Attribute.IMPLEMENTATION] == "legacy"
+    assert attributes(capture.span(NAME))[Attribute.SIDE] == "legacy"
 
 
 def test_interrupt_without_outcome(telemetry: Telemetry, capture: Capture) -> None:
@@ -130,7 +130,7 @@ def test_interrupt_without_outcome(telemetry: Telemetry, capture: Capture) -> No
 
     with pytest.raises(KeyboardInterrupt):
         interrupted()
-    assert attributes(capture.span(f"{NAME} async"))[Attribute.ERROR_TYPE] == "KeyboardInterrupt"
+    assert attributes(capture.span(f"{NAME} candidate"))[Attribute.ERROR_TYPE] == "KeyboardInterrupt"
     assert not get_current_span().get_span_context().is_valid
 
 
@@ -148,8 +148,8 @@ def test_flag_evaluation_event(telemetry: Telemetry, capture: Capture) -> None:
         "feature_flag.provider.name": "file",
         "feature_flag.version": "v9",
         "error.type": "OSError",
-        "upload.decision.probability": 0.0,
-        "upload.decision.shadow_probability": 0.0,
+        "migration.decision.probability": 0.0,
+        "migration.decision.shadow_probability": 0.0,
     }
 
 
@@ -223,7 +223,7 @@ def test_two_telemetries_do_not_mix(telemetry: Telemetry, capture: Capture) -> N
 def test_service_name(handle: TelemetryHandle, telemetry: Telemetry, capture: Capture) -> None:
     """The service is named after the environment, or after this project."""
     run(telemetry, call_operation())
-    assert capture.span(NAME).resource.attributes[Attribute.SERVICE_NAME] == "upload-shim"
+    assert capture.span(NAME).resource.attributes[Attribute.SERVICE_NAME] == "migration-shim"
     assert handle.enabled
     named = Capture()
     other = setup(environ={"OTEL_SERVICE_NAME": "monolith"}, capture=named)

@@ -20,7 +20,7 @@ function list(rows) {
     h("button", { class: "row", type: "button", "data-key": `trace-${row.trace}`, onclick: () => show(row.trace) }, `Show ${row.trace.slice(0, 8)}`),
     time(clock(row.at), row.at),
     seconds(row.seconds),
-    row.implementation ?? "",
+    row.side ?? "",
     h("span", { class: row.failed ? "bad" : "good" }, row.failed ? "failed" : "ok"),
     row.shadow ? "compared" : "",
   ]));

@@ -15,67 +15,67 @@ from tests.support.unleash_programs import REPOSITORY
 
 RULES = REPOSITORY / "observability" / "dashboards" / "alerts.yml"
 
-RUNS = "upload_client_operation_duration_seconds"
-LEGACY = 'upload_migration="m", upload_implementation="legacy", upload_role="primary"'
-ASYNC = 'upload_migration="m", upload_implementation="async", upload_role="primary"'
+RUNS = "migration_operation_duration_seconds"
+LEGACY = 'migration_name="m", migration_side="legacy", migration_role="primary"'
+ASYNC = 'migration_name="m", migration_side="candidate", migration_role="primary"'
 TARGET = 'job="j", instance="i"'
 
 HEALTHY = {
     f"{RUNS}_count{{{LEGACY}}}": "0+20x120",
     f"{RUNS}_count{{{ASYNC}}}": "0+20x120",
-    f'{RUNS}_count{{{LEGACY}, error_type="RuntimeError", upload_error_kind="timeout"}}': "0+1x120",
-    f'{RUNS}_count{{{ASYNC}, error_type="RuntimeError", upload_error_kind="timeout"}}': "0+1x120",
+    f'{RUNS}_count{{{LEGACY}, error_type="RuntimeError", migration_error_kind="timeout"}}': "0+1x120",
+    f'{RUNS}_count{{{ASYNC}, error_type="RuntimeError", migration_error_kind="timeout"}}': "0+1x120",
     f'{RUNS}_bucket{{{LEGACY}, le="1"}}': "0+20x120",
     f'{RUNS}_bucket{{{LEGACY}, le="10"}}': "0+20x120",
     f'{RUNS}_bucket{{{LEGACY}, le="+Inf"}}': "0+20x120",
     f'{RUNS}_bucket{{{ASYNC}, le="1"}}': "0+20x120",
     f'{RUNS}_bucket{{{ASYNC}, le="10"}}': "0+20x120",
     f'{RUNS}_bucket{{{ASYNC}, le="+Inf"}}': "0+20x120",
-    'upload_shadow_comparisons_total{upload_migration="m", upload_shadow_verdict="identical"}': "0+9x120",
-    'upload_shadow_comparisons_total{upload_migration="m", upload_shadow_verdict="different"}': "0x120",
-    'upload_shadow_comparisons_total{upload_migration="m", upload_shadow_verdict="dropped"}': "0+90x120",
+    'migration_shadow_comparisons_total{migration_name="m", migration_shadow_verdict="identical"}': "0+9x120",
+    'migration_shadow_comparisons_total{migration_name="m", migration_shadow_verdict="different"}': "0x120",
+    'migration_shadow_comparisons_total{migration_name="m", migration_shadow_verdict="dropped"}': "0+90x120",
     f"process_memory_usage_bytes{{{TARGET}}}": "1000000000+1000000x120",
-    f"upload_guard_memory_limit_bytes{{{TARGET}}}": "4000000000x120",
-    f'upload_decisions_total{{{TARGET}, upload_migration="m", upload_implementation="async"}}': "0+20x120",
-    f'upload_decisions_total{{{TARGET}, upload_migration="m", upload_implementation="legacy"}}': "0+20x120",
-    f'upload_decisions_expected_total{{{TARGET}, upload_migration="m"}}': "0+20x120",
-    'upload_guard_latched{upload_migration="m"}': "0x120",
-    'upload_guard_evidence{upload_migration="m"}': "1x120",
-    'upload_notices_total{upload_migration="m", upload_notice_kind="bypassed"}': "0+1x120",
+    f"migration_guard_memory_limit_bytes{{{TARGET}}}": "4000000000x120",
+    f'migration_decisions_total{{{TARGET}, migration_name="m", migration_side="candidate"}}': "0+20x120",
+    f'migration_decisions_total{{{TARGET}, migration_name="m", migration_side="legacy"}}': "0+20x120",
+    f'migration_decisions_expected_total{{{TARGET}, migration_name="m"}}': "0+20x120",
+    'migration_guard_tripped{migration_name="m"}': "0x120",
+    'migration_guard_evidence{migration_name="m"}': "1x120",
+    'migration_notices_total{migration_name="m", migration_notice_kind="bypassed"}': "0+1x120",
 }
 """Two hours in which nothing is wrong: both sides fail alike, and what was dropped says nothing."""
 
 REASONS = {
     "CandidateFailsMoreOften": {
-        f'{RUNS}_count{{{LEGACY}, error_type="RuntimeError", upload_error_kind="unknown"}}': "0+1x120",
-        f'{RUNS}_count{{{ASYNC}, error_type="RuntimeError", upload_error_kind="unknown"}}': "0+4x120",
+        f'{RUNS}_count{{{LEGACY}, error_type="RuntimeError", migration_error_kind="unknown"}}': "0+1x120",
+        f'{RUNS}_count{{{ASYNC}, error_type="RuntimeError", migration_error_kind="unknown"}}': "0+4x120",
     },
     "CandidateTimesOutMoreOften CandidateFailsMoreOften": {
-        f'{RUNS}_count{{{ASYNC}, error_type="RuntimeError", upload_error_kind="timeout"}}': "0+4x120",
+        f'{RUNS}_count{{{ASYNC}, error_type="RuntimeError", migration_error_kind="timeout"}}': "0+4x120",
     },
     "CandidateIsSlower": {f'{RUNS}_bucket{{{ASYNC}, le="1"}}': "0+10x120"},
     "CandidateFailsInANewWay": {
-        f'{RUNS}_count{{{ASYNC}, error_type="RuntimeError", upload_error_kind="bad_answer"}}': "0x60 1x60",
+        f'{RUNS}_count{{{ASYNC}, error_type="RuntimeError", migration_error_kind="bad_answer"}}': "0x60 1x60",
     },
     "CandidateHarmsContents CandidateFailsInANewWay": {
-        f'{RUNS}_count{{{ASYNC}, error_type="RuntimeError", upload_error_kind="integrity"}}': "0x60 1x60",
+        f'{RUNS}_count{{{ASYNC}, error_type="RuntimeError", migration_error_kind="integrity"}}': "0x60 1x60",
     },
     "SidesDiffer": {
-        'upload_shadow_comparisons_total{upload_migration="m", upload_shadow_verdict="different"}': "0x100 1+1x20"
+        'migration_shadow_comparisons_total{migration_name="m", migration_shadow_verdict="different"}': "0x100 1+1x20"
     },
     "MemoryNearlyUsedUp": {f"process_memory_usage_bytes{{{TARGET}}}": "3500000000x120"},
     "MemoryGrows": {f"process_memory_usage_bytes{{{TARGET}}}": "1000000000x100 2000000000x20"},
     "CallsNotSharedOutAsIntended": {
-        f'upload_decisions_expected_total{{{TARGET}, upload_migration="m"}}': "0+10x120",
+        f'migration_decisions_expected_total{{{TARGET}, migration_name="m"}}': "0+10x120",
     },
-    "MigrationRolledBack": {'upload_guard_latched{upload_migration="m"}': "0x60 1x60"},
+    "MigrationRolledBack": {'migration_guard_tripped{migration_name="m"}': "0x60 1x60"},
     "MigrationFrozen": {
-        'upload_guard_decisions_total{upload_migration="m", upload_guard_rule="suspicion", '
-        'upload_guard_action="freeze"}': "1x120"
+        'migration_guard_decisions_total{migration_name="m", migration_guard_rule="suspicion", '
+        'migration_guard_action="freeze"}': "1x120"
     },
-    "EvidenceAgainstCandidate": {'upload_guard_evidence{upload_migration="m"}': "1x60 30x60"},
+    "EvidenceAgainstCandidate": {'migration_guard_evidence{migration_name="m"}': "1x60 30x60"},
     "CallsFallBackToLegacy": {
-        'upload_notices_total{upload_migration="m", upload_notice_kind="fell_back"}': "0x100 1+1x20"
+        'migration_notices_total{migration_name="m", migration_notice_kind="fell_back"}': "0x100 1+1x20"
     },
 }
 """What fires, and the series that make it fire."""
