@@ -95,7 +95,7 @@ BOXES = (
             "providers: legacy, synchronous",
             "engine: new, asynchronous",
             "storage, journal: what is kept",
-            "wire, vitals: what is seen of them",
+            "wire, process metrics: what is seen",
             "sandbox: stand-ins of the services",
         ),
     ),

@@ -30,7 +30,7 @@ from observability import (
 from shim.http.recording import watch
 from shim.installing import new_runtime, put_in_place, recall_noise, take_out
 from shim.process import SigtermDrain, make_private_folder
-from shim.process_metrics import SpanSample, Vitals
+from shim.process_metrics import ProcessMetrics, SpanSample
 from shim.wiring import (
     ProcessMemory,
     decision_now,
@@ -91,7 +91,7 @@ class Installation:
     telemetry: TelemetryHandle
     ledger: Ledger
     guard: Guard
-    vitals: Vitals
+    metrics: ProcessMetrics
     sigterm: SigtermDrain
 
     def stop(self) -> None:
@@ -123,7 +123,7 @@ class Installation:
         self.ledger.flush()
         self.router.close()
         self.telemetry.shutdown()
-        self.vitals.close()
+        self.metrics.close()
         journal = get_journal(self.settings)
         journal.flush(_JOURNAL_SECONDS)
         journal.stop()
@@ -155,13 +155,13 @@ def start(
         make_private_folder(settings.shim_home)
     router = open_router(settings)
     guard = open_guard(settings, router)
-    telemetry, vitals = _instruments(settings, guard, console=console, capture=capture)
+    telemetry, metrics = _instruments(settings, guard, console=console, capture=capture)
     ledger = open_ledger(settings)
     observer = Telemetry(telemetry)
-    runtime = new_runtime(settings, router=guard, observers=[observer, ledger, guard, vitals, *observers])
+    runtime = new_runtime(settings, router=guard, observers=[observer, ledger, guard, metrics, *observers])
     recall_noise(runtime, ledger)
     guard.tell(runtime.observers.noticed)
-    _watch_loop(runtime, observer, vitals)
+    _watch_loop(runtime, observer, metrics)
     watch(HttpTelemetry(telemetry))
     put_in_place(runtime, migrations_with(settings.shadow_mode) if migrations is None else migrations)
     _finish_earlier_work(runtime, settings)
@@ -172,7 +172,7 @@ def start(
         telemetry=telemetry,
         ledger=ledger,
         guard=guard,
-        vitals=vitals,
+        metrics=metrics,
         sigterm=SigtermDrain(),
     )
     installation.sigterm.install(installation)
@@ -212,10 +212,10 @@ def comparing(settings: Settings, router: Router, observer: Observer) -> Iterato
 
 def _instruments(
     settings: Settings, guard: Guard, *, console: TextIO | None, capture: Capture | None
-) -> tuple[TelemetryHandle, Vitals]:
+) -> tuple[TelemetryHandle, ProcessMetrics]:
     """OpenTelemetry, and what this machine keeps of it; each shows figures that the other has."""
-    vitals = Vitals(
-        settings.vitals_file,
+    metrics = ProcessMetrics(
+        settings.process_metrics_file,
         instance=settings.shim_instance,
         memory=ProcessMemory(),
         pool=lambda: telemetry.pool,
@@ -224,10 +224,10 @@ def _instruments(
         prometheus_port=settings.shim_prometheus_port,
         console=console,
         capture=capture,
-        keep_spans=lambda spans: vitals.keep_spans(map(_span, spans)),
+        keep_spans=lambda spans: metrics.keep_spans(map(_span, spans)),
         sources=Sources(guard=guard.figures, gauges=_upload_gauges(), labels=(PROVIDER,)),
     )
-    return telemetry, vitals
+    return telemetry, metrics
 
 
 def _upload_gauges() -> tuple[Gauge, ...]:
@@ -252,12 +252,12 @@ def _span(span: RecentSpan) -> SpanSample:
     )
 
 
-def _watch_loop(runtime: Runtime, observer: Telemetry, vitals: Vitals) -> None:
+def _watch_loop(runtime: Runtime, observer: Telemetry, metrics: ProcessMetrics) -> None:
     """Measure how late the background loop is, for telemetry and for this machine's record."""
 
     def delayed(seconds: float) -> None:
         observer.loop_delayed(seconds)
-        vitals.loop_delayed(seconds)
+        metrics.loop_delayed(seconds)
 
     runtime.loop.on_start(lambda: start_loop_watch(delayed))
 

@@ -96,7 +96,7 @@ class Settings(BaseSettings):
         return self.shim_home / "shadows.db"
 
     @property
-    def vitals_file(self) -> Path:
+    def process_metrics_file(self) -> Path:
         """Where the processes of this machine write down what the console shows of them."""
         return self.shim_home / "vitals.db"
 

@@ -16,11 +16,11 @@ import yaml  # type: ignore[import-untyped]  # its types are a package of their 
 from flags import FileFlagAdmin
 from migration import ErrorKind, Migration, NoticeKind, Role, Side, Verdict
 from shim.application import running
+from shim.drill import FaultKind, Faults, faulty
 from tests.migration.helpers import eventually
 from tests.support.prometheus import MakePrometheus, PrometheusServer
 from tests.support.unleash_programs import REPOSITORY
 from tools.demo.load import Job, sample_of, steady_load
-from tools.drill import FaultKind, Faults, faulty
 from tools.migrations import MIGRATIONS
 from tools.sandbox import RunningSandbox
 from tools.settings import Settings, use_settings

@@ -23,6 +23,13 @@ from migration.store import ledger_tables as _ledger_retention
 from migration.store import ledger_writer as _ledger_writer
 from observability import spans as _recent
 from observability.names import Event, Metric
+from shim import drill
+from shim import drill as faults
+from shim import drill as history
+from shim import mcp as places
+from shim import mcp as serving
+from shim import report as findings
+from shim import report as report_page
 from shim.cli import top
 from shim.console import figures as evidence
 from shim.console import figures as processes
@@ -31,16 +38,12 @@ from shim.console import rollback, server, state
 from shim.console import server as feed
 from shim.console import state as intents
 from shim.http import recording as exchanges
-from shim.mcp_server import places, reporting, serving
 from shim.process_metrics import recorder
-from shim.process_metrics import store as vitals
+from shim.process_metrics import store as metrics
 from shim.removal import sources as tree
 from shim.removal import uses
-from shim.report import findings
-from shim.report import page as report_page
+from tools import mcp as reporting
 from tools.cli import compare_files, compare_session
-from tools.drill import drill, faults
-from tools.drill import drill as history
 from tools.engine import limiter as aimd
 from tools.engine import throttle
 from tools.recovery import audit, orphans, provider_files, recovery, supabase_place, verdict
@@ -144,8 +147,9 @@ def test_the_bounds_in_the_documents_are_the_real_ones() -> None:
         f"| {findings.MAX_RECORDS} decisions, {report_page.MAX_CAUSES} causes of differences",
         f"| processes that `shim top` lists | {top.MOST_PROCESSES} |",
         f"| drills that are remembered | {history.KEEP_DRILLS:,} |",
-        f"| {vitals.KEEP_CALLS:,} calls, {vitals.KEEP_SAMPLES:,} samples of processes, {vitals.KEEP_SHARES:,} changes",
-        f"{vitals.KEEP_SPANS:,} spans | `shim/process_metrics/store.py`",
+        f"| {metrics.KEEP_CALLS:,} calls, {metrics.KEEP_SAMPLES:,} samples of processes,",
+        f"{metrics.KEEP_SHARES:,} changes",
+        f"{metrics.KEEP_SPANS:,} spans | `shim/process_metrics/store.py`",
         f"notes in one second | {recorder.MAX_WAITING:,};",
         f"| {_recent.TRACES_A_SECOND} a second, if nobody else receives spans; {_recent.QUEUE_SIZE} spans waiting",
         f"| {feed.MAX_PAGES} pages, each with {feed.PAGE_SECONDS:g} s to take an update; an update a second, ",

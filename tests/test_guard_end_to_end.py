@@ -17,10 +17,10 @@ import pytest
 from migration import Side
 from migration.guard import Record
 from shim.application import Installation, open_guard_store, running
+from shim.drill import FaultKind, Faults, faulty
 from tests.migration.helpers import eventually
 from tools.demo.load import Job, sample_of, steady_load
 from tools.demo.watching import Served, Watcher
-from tools.drill import FaultKind, Faults, faulty
 from tools.migrations import MIGRATIONS
 from tools.sandbox import RunningSandbox
 from tools.settings import Settings, use_settings

@@ -15,7 +15,7 @@ from shim.cli.exits import ExitCode
 from shim.cli.mismatches_view import ago
 from shim.cli.output import print_json, printable
 from shim.removal.callers import Caller, matched
-from shim.removal.declared import Declared, declared, one_declared
+from shim.removal.declarations import Declared, declared, one_declared
 from shim.removal.sources import SourceTree
 from shim.removal.uses import UseKind, find_uses
 from tools.settings import get_settings

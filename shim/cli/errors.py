@@ -25,8 +25,8 @@ def _judge(error: Exception) -> tuple[ExitCode, str]:
     # imported when something went wrong, so that the commands that need none of these begin at once
     from migration import MigrationError  # noqa: PLC0415
     from shim.application import FlagError, ObservabilityError  # noqa: PLC0415
+    from shim.errors import ConfigurationError, ShimError  # noqa: PLC0415
     from shim.removal.sources import UnknownMigrationError  # noqa: PLC0415
-    from tools.errors import ConfigurationError, ToolsError  # noqa: PLC0415
     from tools.sandbox import SandboxError  # noqa: PLC0415
 
     match error:
@@ -40,7 +40,7 @@ def _judge(error: Exception) -> tuple[ExitCode, str]:
             code = ExitCode.USAGE
         case SandboxError():
             code = ExitCode.SANDBOX
-        case ToolsError() | MigrationError() | OSError():
+        case ShimError() | MigrationError() | OSError():
             code = ExitCode.FAILED
         case _:
             kind = type(error).__name__

@@ -106,7 +106,7 @@ def drill(
     json: JsonOption = False,
 ) -> int:
     """Let async go wrong in a sandbox, and time the way back. Measures how soon legacy serves again."""
-    from tools.cli.drill import Choice, run, show_history
+    from shim.cli.drill import Choice, run, show_history
 
     if history:
         return show_history(name, as_json=json)

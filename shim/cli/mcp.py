@@ -19,8 +19,11 @@ def run(*, http: bool, port: int) -> int:
         CommandError: the extra `mcp` is not installed, or the port cannot be used.
     """
     try:
-        from shim.mcp_server.server import build_server  # noqa: PLC0415  # optional
-        from shim.mcp_server.serving import serve_http, serve_stdio  # noqa: PLC0415  # optional
+        from shim.mcp import (  # noqa: PLC0415  # optional
+            build_server,  # optional
+            serve_http,
+            serve_stdio,
+        )
     except ImportError as missing:
         raise CommandError(
             f"{missing.name} is not installed; `pip install 'migration-shim[mcp]'` adds what `shim mcp` needs",

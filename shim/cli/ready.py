@@ -20,7 +20,7 @@ from shim.cli.guard_standing import guard_report
 from shim.cli.mismatches import parse_duration
 from shim.cli.output import print_json, printable
 from shim.removal.callers import Caller, last_changed
-from shim.removal.declared import Declared, one_declared
+from shim.removal.declarations import Declared, one_declared
 from shim.removal.readiness import Check, Evidence, Required, checklist
 from shim.removal.removal import removal
 from shim.removal.sources import RemovalError, SourceTree

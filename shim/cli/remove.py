@@ -8,7 +8,7 @@ from pathlib import Path
 from shim.cli.errors import CommandError
 from shim.cli.exits import ExitCode
 from shim.cli.output import note, print_json
-from shim.removal.declared import one_declared
+from shim.removal.declarations import one_declared
 from shim.removal.removal import removal
 from shim.removal.sources import SourceTree
 

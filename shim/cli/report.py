@@ -8,8 +8,7 @@ from shim.cli.errors import CommandError
 from shim.cli.exits import ExitCode
 from shim.cli.mismatches import parse_duration
 from shim.cli.output import print_json, say
-from shim.report.findings import gather
-from shim.report.page import page
+from shim.report import gather, page
 from tools.migrations import NAMES
 from tools.settings import get_settings
 

@@ -18,7 +18,7 @@ from shim.cli.guard_standing import guard_report
 from shim.cli.live_view import show_live
 from shim.cli.output import print_json, printable
 from shim.console.figures import side_figures
-from shim.process_metrics import ProcessSample, VitalsReader
+from shim.process_metrics import ProcessMetricsReader, ProcessSample
 from tools.migrations import NAMES
 from tools.settings import MEGABYTE, Settings, get_settings
 
@@ -58,14 +58,14 @@ def run(*, window: int, as_json: bool) -> int:
 def _document(settings: Settings, shares: Mapping[str, tuple[float, float]], window: int) -> Document:
     """The figures of this moment, as plain data."""
     at = time.time()
-    vitals, ledger, store = (
-        VitalsReader(settings.vitals_file),
+    metrics, ledger, store = (
+        ProcessMetricsReader(settings.process_metrics_file),
         LedgerReader(settings.ledger_file),
         open_guard_store(settings),
     )
     migrations = []
     for name in NAMES:
-        calls = vitals.calls(name, since=at - window)
+        calls = metrics.calls(name, since=at - window)
         percent, shadow_percent = shares[name]
         migrations.append(
             {
@@ -77,11 +77,13 @@ def _document(settings: Settings, shares: Mapping[str, tuple[float, float]], win
                 "verdicts": ledger.verdicts(name, since=at - window),
             }
         )
-    return {"at": at, "window": window, "migrations": migrations, "processes": _processes(vitals, at)}
+    return {"at": at, "window": window, "migrations": migrations, "processes": _processes(metrics, at)}
 
 
-def _processes(vitals: VitalsReader, at: float) -> Sequence[Document]:
-    latest: dict[str, ProcessSample] = {sample.process: sample for sample in vitals.processes(since=at - ALIVE_SECONDS)}
+def _processes(metrics: ProcessMetricsReader, at: float) -> Sequence[Document]:
+    latest: dict[str, ProcessSample] = {
+        sample.process: sample for sample in metrics.processes(since=at - ALIVE_SECONDS)
+    }
     found = sorted(latest.values(), key=lambda sample: sample.at, reverse=True)[:MOST_PROCESSES]
     return [
         {

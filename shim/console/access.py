@@ -12,10 +12,10 @@ from urllib.parse import urlsplit
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
-from tools.errors import ToolsError
+from shim.errors import ShimError
 
 
-class ConsoleError(ToolsError):
+class ConsoleError(ShimError):
     """The console cannot be served; the message says why and what to do."""
 
 

@@ -16,7 +16,7 @@ from typing import Protocol
 
 from migration import GuardStoreError
 from migration.guard import GuardStanding, GuardStore, Record
-from tools.errors import ToolsError
+from shim.errors import ShimError
 
 FIRST_PAUSE = 0.25
 LONGEST_PAUSE = 5.0
@@ -42,7 +42,7 @@ class Switch(Protocol):
         ...
 
 
-class NotLatchedError(ToolsError):
+class NotLatchedError(ShimError):
     """The guard's file could not be written, so this machine's processes follow only the flag."""
 
 

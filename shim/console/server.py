@@ -17,7 +17,7 @@ from aiohttp import web
 
 from shim.application import flag_switch
 from shim.console.access import Access, ConsoleError, add_headers, guarded
-from shim.console.history import comparison_in_full, decision_in_full, trace_in_full
+from shim.console.figures import comparison_in_full, decision_in_full, trace_in_full
 from shim.console.rollback import NotLatchedError, RollBack
 from shim.console.state import Sources, States
 from shim.process import who_acts
@@ -212,7 +212,7 @@ class Console:
         trace = request.match_info["trace"]
         if not _TRACE.fullmatch(trace):
             raise web.HTTPBadRequest(reason="a trace has 32 hexadecimal figures")
-        return _json(await asyncio.to_thread(trace_in_full, self._sources.vitals, trace))
+        return _json(await asyncio.to_thread(trace_in_full, self._sources.metrics, trace))
 
     # The action
 

@@ -10,10 +10,18 @@ from typing import Self
 from migration import Ledger, MigrationError, ShadowMode, Side, stage_of
 from migration.guard import GuardStanding, Rollout, RolloutStore
 from shim.application import UnleashRouter, decision_now, has_no_flags_yet, open_guard_store, open_ledger, open_router
-from shim.console.figures import BUCKETS, EvidenceCurves, process_lines, side_figures, timeline
-from shim.console.history import comparison_row, decision_row, trace_rows
-from shim.process_metrics import VitalsReader
-from tools.errors import ToolsError
+from shim.console.figures import (
+    BUCKETS,
+    EvidenceCurves,
+    comparison_row,
+    decision_row,
+    process_lines,
+    side_figures,
+    timeline,
+    trace_rows,
+)
+from shim.errors import ShimError
+from shim.process_metrics import ProcessMetricsReader
 from tools.journal import get_journal
 from tools.migrations import MIGRATIONS, NAMES
 from tools.settings import Settings
@@ -28,14 +36,14 @@ class Sources:
         router: knows the flags.
         ledger: calls and comparisons.
         store: what the guard and rollouts have decided.
-        vitals: single calls, memory, pool, loop delay, spans.
+        metrics: single calls, memory, pool, loop delay, spans.
     """
 
     settings: Settings
     router: UnleashRouter
     ledger: Ledger
     store: RolloutStore
-    vitals: VitalsReader
+    metrics: ProcessMetricsReader
 
     @classmethod
     def opened(cls, settings: Settings) -> Self:
@@ -49,7 +57,7 @@ class Sources:
             router=open_router(settings),
             ledger=open_ledger(settings),
             store=RolloutStore(open_guard_store(settings).path),
-            vitals=VitalsReader(settings.vitals_file),
+            metrics=ProcessMetricsReader(settings.process_metrics_file),
         )
 
     def mode(self, migration: str) -> ShadowMode:
@@ -129,7 +137,7 @@ class States:
         def part(read: Callable[[], object]) -> object:
             try:
                 return read()
-            except (MigrationError, ToolsError) as error:
+            except (MigrationError, ShimError) as error:
                 problems.append(str(error))
                 return None
 
@@ -147,10 +155,10 @@ class States:
             "rollout": part(lambda: _rollout(self._sources.store.rollout(migration))),
             "sides": part(lambda: self._sides(migration, at, window)),
             "totals": part(lambda: self._totals(migration)),
-            "processes": part(lambda: process_lines(self._sources.vitals, start=at - window, window=window)),
+            "processes": part(lambda: process_lines(self._sources.metrics, start=at - window, window=window)),
             "decisions": part(lambda: self._decisions(migration)),
             "comparisons": part(lambda: self._comparisons(migration)),
-            "traces": part(lambda: trace_rows(self._sources.vitals, migration, limit=ROWS)),
+            "traces": part(lambda: trace_rows(self._sources.metrics, migration, limit=ROWS)),
             "journal": part(lambda: journal_report(self._sources.settings)),
             "problems": problems,
         }
@@ -182,7 +190,7 @@ class States:
         mode = self._sources.mode(migration)
         return [
             asdict(share) | {"stage": stage_of(share.percent / 100, share.shadow_percent / 100, mode).value}
-            for share in self._sources.vitals.shares(migration, since=since)
+            for share in self._sources.metrics.shares(migration, since=since)
         ]
 
     def _guard(self, migration: str) -> Document:
@@ -199,7 +207,7 @@ class States:
         }
 
     def _sides(self, migration: str, at: float, window: float) -> Document:
-        calls = self._sources.vitals.calls(migration, since=at - window)
+        calls = self._sources.metrics.calls(migration, since=at - window)
         by_side = {side: [call for call in calls if call.side is side] for side in Side}
         return {
             "figures": {side.value: side_figures(own) for side, own in by_side.items()},

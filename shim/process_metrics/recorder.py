@@ -1,4 +1,4 @@
-"""Writes the vitals of one process down: an observer that costs a call microseconds, and a thread of its own."""
+"""Records the metrics of one process: an observer that costs a call microseconds, and a thread that writes."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from migration import Comparison, Decision, Notice, Operation, Role
-from shim.process_metrics.model import CallSample, ProcessSample, ShareSample, SpanSample, VitalsError
-from shim.process_metrics.store import Sample, VitalsReader, write
+from shim.process_metrics.model import CallSample, ProcessMetricsError, ProcessSample, ShareSample, SpanSample
+from shim.process_metrics.store import ProcessMetricsReader, Sample, write
 
 ROUND_SECONDS = 1.0
 """Between two samples."""
@@ -38,7 +38,7 @@ class MemoryGauge(Protocol):
         ...
 
 
-class Vitals:
+class ProcessMetrics:
     """Takes part as an observer; its thread begins with the first call, and anew after a fork.
 
     Args:
@@ -142,7 +142,7 @@ class Vitals:
     def _start(self) -> None:
         with self._lock:
             if self._thread is None and not self._closed.is_set():
-                self._thread = threading.Thread(target=self._run, name="vitals", daemon=True)
+                self._thread = threading.Thread(target=self._run, name="metrics", daemon=True)
                 self._thread.start()
 
     # In the thread
@@ -209,8 +209,8 @@ class Vitals:
 
     def _last_share(self, migration: str) -> ShareSample | None:
         try:
-            return VitalsReader(self._path).last_share(self._instance, migration)
-        except VitalsError:
+            return ProcessMetricsReader(self._path).last_share(self._instance, migration)
+        except ProcessMetricsError:
             return None  # writing will say so
 
 
@@ -221,20 +221,20 @@ def _words(share: ShareSample) -> tuple[float, float, str]:
 class _Noted(AbstractContextManager[None]):
     """Surrounds an operation; a generator would cost each call three times as much."""
 
-    __slots__ = ("_operation", "_vitals")
+    __slots__ = ("_metrics", "_operation")
 
-    def __init__(self, vitals: Vitals, operation: Operation) -> None:
-        self._vitals = vitals
+    def __init__(self, metrics: ProcessMetrics, operation: Operation) -> None:
+        self._metrics = metrics
         self._operation = operation
 
     def __enter__(self) -> None:
         """Nothing is known before the end."""
 
     def __exit__(self, *_: object) -> None:
-        self._vitals.ended(self._operation)
+        self._metrics.ended(self._operation)
 
 
-_recorders: weakref.WeakSet[Vitals] = weakref.WeakSet()
+_recorders: weakref.WeakSet[ProcessMetrics] = weakref.WeakSet()
 
 
 def _reset_all() -> None:

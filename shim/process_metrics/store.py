@@ -1,4 +1,4 @@
-"""The file of the vitals: one SQLite file that all processes of a machine share, bounded in every table."""
+"""The file of the process metrics: one SQLite file that all processes of a machine share, bounded in every table."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 from migration import Side
 from shim.process import make_private_folder
-from shim.process_metrics.model import CallSample, ProcessSample, ShareSample, SpanSample, VitalsError
+from shim.process_metrics.model import CallSample, ProcessMetricsError, ProcessSample, ShareSample, SpanSample
 from shim.sqlite import create_private, use_write_ahead_log
 
 VERSION = 1
@@ -76,13 +76,13 @@ def write(path: Path, samples: Sequence[Sample]) -> None:
     """Add samples in one transaction, and let the oldest make room.
 
     Raises:
-        VitalsError: the file cannot be written; nothing was added.
+        ProcessMetricsError: the file cannot be written; nothing was added.
     """
     try:
         make_private_folder(path.parent)
         create_private(path)
     except OSError as error:
-        raise VitalsError(path, error.strerror or type(error).__name__) from error
+        raise ProcessMetricsError(path, error.strerror or type(error).__name__) from error
     with _connected(path) as database:
         if not _has_tables(database, path):
             use_write_ahead_log(database, seconds=LOCKED_SECONDS)
@@ -100,7 +100,7 @@ def reading(path: Path) -> Iterator[sqlite3.Connection | None]:
     """The file; None while there is none.
 
     Raises:
-        VitalsError: it cannot be read.
+        ProcessMetricsError: it cannot be read.
     """
     if not path.exists() or path.stat().st_size == 0:
         yield None
@@ -116,7 +116,7 @@ def _connected(path: Path) -> Iterator[sqlite3.Connection]:
             database.row_factory = sqlite3.Row
             yield database
     except sqlite3.Error as error:
-        raise VitalsError(path, str(error)) from error
+        raise ProcessMetricsError(path, str(error)) from error
 
 
 def _has_tables(database: sqlite3.Connection, path: Path) -> bool:
@@ -126,7 +126,7 @@ def _has_tables(database: sqlite3.Connection, path: Path) -> bool:
     if version == VERSION:
         return True
     if made or version:
-        raise VitalsError(path, f"its tables have version {version} and this program's have {VERSION}")
+        raise ProcessMetricsError(path, f"its tables have version {version} and this program's have {VERSION}")
     return False
 
 
@@ -139,7 +139,7 @@ def _row(sample: Sample) -> tuple[object, ...]:
     )  # fmt: skip
 
 
-# Questions to the vitals.
+# Questions to the process metrics.
 
 MOST_SPANS = 200
 """Spans that are shown of one trace, with those of its shadows."""
@@ -156,8 +156,11 @@ _ROOTS = "SELECT * FROM spans WHERE parent IS NULL AND links = '[]' ORDER BY id 
 _LINKED = "SELECT * FROM spans WHERE parent IS NULL AND links != '[]' ORDER BY id DESC LIMIT ?"
 
 
-class VitalsReader:
-    """Reads the vitals; a file that does not exist yet is an empty one. Every method raises `VitalsError`."""
+class ProcessMetricsReader:
+    """Reads the process metrics; a file that does not exist yet is an empty one.
+
+    Every method raises `ProcessMetricsError`.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path

@@ -11,12 +11,10 @@ from dataclasses import dataclass
 import libcst as cst
 
 from migration import Migration
-from shim.removal.declared import Declared, legacy_of
-from shim.removal.importing import with_imports
-from shim.removal.leftovers import without_leftovers
-from shim.removal.legacy import Replacement, awaiting, names_in, needed_by, replaced, signature_of
+from shim.removal.declarations import Declared, legacy_of, undeclare
+from shim.removal.imports import with_imports, without_leftovers
+from shim.removal.replacing import Replacement, awaiting, names_in, needed_by, replaced, signature_of
 from shim.removal.sources import RemovalError, SourceError, SourceFile, SourceTree, bound_names, imports_back, origins
-from shim.removal.undeclared import undeclare
 from shim.removal.uses import Use, UseKind, find_uses
 
 

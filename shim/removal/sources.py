@@ -14,10 +14,10 @@ import libcst as cst
 from libcst.helpers import ModuleNameAndPackage
 from libcst.metadata import FullyQualifiedNameProvider, MetadataWrapper
 
-from tools.errors import ToolsError
+from shim.errors import ShimError
 
 
-class RemovalError(ToolsError):
+class RemovalError(ShimError):
     """A migration cannot be looked for, or be removed; the text says why and what to do."""
 
 

@@ -70,11 +70,11 @@ def undo_journal(path: Path) -> None:
     assert UndoJournal(path, limits).begin(uuid.uuid4().hex, {}, objects=1, size=1) is None
 
 
-def vitals(path: Path) -> None:
+def metrics(path: Path) -> None:
     write(path, [ProcessSample(at=0.0, process="web-1:1", memory=1, memory_limit=2)])
 
 
-@pytest.mark.parametrize("write_to", [journal, rows, guard, undo_journal, vitals])
+@pytest.mark.parametrize("write_to", [journal, rows, guard, undo_journal, metrics])
 def test_writing_gives_up_no_lock(write_to: Callable[[Path], None], tmp_path: Path) -> None:
     """A process loses all its locks on a file when it closes any handle of it; another one would take it for unused."""
     path = tmp_path / "state" / "file.db"

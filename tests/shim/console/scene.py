@@ -14,10 +14,10 @@ from flags import FileFlagAdmin
 from migration import Side
 from shim.application import Installation, open_guard_store, open_ledger, running
 from shim.console import Access, Console, Sources
+from shim.drill import FaultKind, Faults, faulty
 from tests.migration.helpers import eventually
 from tools.demo.load import Job, sample_of, steady_load
 from tools.demo.watching import Watcher
-from tools.drill import FaultKind, Faults, faulty
 from tools.migrations import MIGRATIONS
 from tools.sandbox import RunningSandbox
 from tools.settings import Settings, use_settings

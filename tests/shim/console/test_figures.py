@@ -24,7 +24,7 @@ from shim.console.figures import (
     thinned,
     timeline,
 )
-from shim.process_metrics import CallSample, ProcessSample, VitalsReader
+from shim.process_metrics import CallSample, ProcessMetricsReader, ProcessSample
 from shim.process_metrics.store import write
 
 NAME = "new-thing"
@@ -141,7 +141,7 @@ def test_processes_heard_of_last_are_shown(tmp_path: Path) -> None:
         for moment in range(5)
     ]
     write(path, samples)
-    found = process_lines(VitalsReader(path), start=0.0, window=900.0)
+    found = process_lines(ProcessMetricsReader(path), start=0.0, window=900.0)
     lines = found["lines"]
     assert isinstance(lines, dict)
     assert len(lines) == MOST_PROCESSES

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from shim.removal.declared import one_declared
+from shim.removal.declarations import one_declared
 from shim.removal.removal import removal
 from shim.removal.sources import SourceTree
 from tests.support.documents import ROOT

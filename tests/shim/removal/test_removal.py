@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from shim.removal.declared import declared, one_declared
+from shim.removal.declarations import declared, one_declared
 from shim.removal.removal import removal
 from shim.removal.sources import DeclarationsNotFoundError, SourceTree, UnknownMigrationError
 from tests.shim.removal.shop import build

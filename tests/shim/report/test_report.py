@@ -11,8 +11,8 @@ from playwright.sync_api import Browser, Page
 
 from migration.guard import Record
 from shim.application import open_guard_store
-from shim.report.findings import Findings, gather, missing, summary
-from shim.report.page import page as page_of
+from shim.report import Findings, gather, missing, summary
+from shim.report import page as page_of
 from tests.shim.console.scene import FLAG, scene, settings_for
 from tests.support.browser import chromium
 from tools.sandbox import RunningSandbox, running_sandbox

@@ -11,10 +11,8 @@ import pytest
 
 from shim.cli.exits import ExitCode
 from shim.cli.guard_commands import DrillFault
+from shim.drill import KEEP_DRILLS, DrillHistory, DrillResult, FaultKind
 from tests.tools.cli.conftest import RunHere
-from tools.drill import FaultKind
-from tools.drill.drill import KEEP_DRILLS, DrillHistory
-from tools.drill.faults import DrillResult
 
 pytestmark = pytest.mark.thorough
 

@@ -17,9 +17,9 @@ from mcp import Client, StdioServerParameters
 from mcp.types import CallToolResult, TextContent
 
 from flags import FileFlagAdmin
-from shim.mcp_server.phases import Phase
-from shim.mcp_server.places import CALLS_AT_ONCE, CALLS_WAITING
+from shim.mcp import CALLS_AT_ONCE, CALLS_WAITING
 from tests.tools.cli.conftest import CommandLine
+from tools.mcp import Phase
 from tools.sandbox import FaultKind, RunningSandbox, ServiceName
 
 SECONDS = 30.0

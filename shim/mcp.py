@@ -4,19 +4,119 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from collections.abc import AsyncIterator, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import Annotated, Any, Literal
 
+import uvicorn
 from mcp.server.mcpserver import Context, MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
+from mcp.server.transport_security import TransportSecuritySettings
 from mcp.types import ToolAnnotations
 from pydantic import BaseModel, Field
 
-from shim.mcp_server.places import BusyError, Places
-from shim.mcp_server.reporting import reported
+from tools.mcp import reported
 from tools.settings import Settings, use_settings
 from tools.smart_file_query import SmartFileQueryTool
+
+CALLS_AT_ONCE = 4
+"""Calls that are worked on. A call that was given up keeps its thread until the upload under way has ended."""
+
+CALLS_WAITING = 16
+"""Calls that wait for their turn; further ones are refused."""
+
+
+class BusyError(Exception):
+    """There is no place for another call."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            f"{CALLS_AT_ONCE} calls are under way and {CALLS_WAITING} are waiting; ask again when one of them has ended"
+        )
+
+
+class Places:
+    """Places for calls, and the threads that they work in. Made within the event loop that serves them."""
+
+    def __init__(self) -> None:
+        self._free = asyncio.Semaphore(CALLS_AT_ONCE)
+        self._here = 0
+        threads = ThreadPoolExecutor(CALLS_AT_ONCE, thread_name_prefix="mcp-call")
+        asyncio.get_running_loop().set_default_executor(threads)
+
+    @asynccontextmanager
+    async def place(self) -> AsyncIterator[None]:
+        """Wait for a place and keep it.
+
+        Raises:
+            BusyError: too many wait already.
+        """
+        if self._here >= CALLS_AT_ONCE + CALLS_WAITING:
+            raise BusyError
+        self._here += 1
+        try:
+            async with self._free:
+                yield
+        finally:
+            self._here -= 1
+
+
+# How clients reach the server: as the parent of this process, or over HTTP on the loopback.
+
+HOST = "127.0.0.1"
+"""There is no password, so nobody but this machine is served."""
+
+PATH = "/mcp"
+
+MAX_SESSIONS = 100
+"""Clients over HTTP at once."""
+
+DRAIN_SECONDS = 10
+"""How long requests under way may take after Ctrl-C, over HTTP."""
+
+
+def serve_stdio(server: MCPServer) -> None:
+    """Serve whoever started this process until it closes standard input."""
+    server.run("stdio")
+
+
+def serve_http(server: MCPServer, *, port: int, on_ready: Callable[[str], None]) -> None:
+    """Serve streamable HTTP on the loopback until interrupted.
+
+    Requests that name another host, or come from a web page of another origin, are refused: a page that someone has
+    open in a browser must not be able to ask about this machine's files.
+
+    Args:
+        server: what is served.
+        port: where; 0 takes a free one.
+        on_ready: told the address.
+
+    Raises:
+        OSError: the port is taken, or may not be used.
+    """
+    with socket.create_server((HOST, port)) as listening:
+        number = listening.getsockname()[1]
+        own = [f"{host}:{number}" for host in (HOST, "localhost")]
+        app = server.streamable_http_app(
+            streamable_http_path=PATH,
+            max_sessions=MAX_SESSIONS,
+            transport_security=TransportSecuritySettings(
+                allowed_hosts=own, allowed_origins=[f"http://{each}" for each in own]
+            ),
+        )
+        config = uvicorn.Config(
+            app,
+            log_config=None,
+            access_log=False,
+            timeout_graceful_shutdown=DRAIN_SECONDS,
+        )
+        on_ready(f"http://{HOST}:{number}{PATH}")
+        asyncio.run(uvicorn.Server(config).serve(sockets=[listening]))
+
+
+# The tools that are served, and how a call of each is carried out.
 
 NAME = "migration-shim"
 

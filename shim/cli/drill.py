@@ -15,14 +15,14 @@ from rich.text import Text
 from shim.cli.errors import CommandError
 from shim.cli.exits import ExitCode
 from shim.cli.output import note, print_json, say
-from tools.drill import DrillHistory, DrillResult, FaultKind, Plan, run_drill
+from shim.drill import DrillHistory, DrillResult, FaultKind, Plan, run_drill
 from tools.migrations import NAMES
 from tools.settings import get_settings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """What is to be tried; see `tools.drill.Plan`."""
+    """What is to be tried; see `shim.drill.Plan`."""
 
     fault: str
     percent: int
@@ -35,7 +35,7 @@ def run(name: str | None, choice: Choice, *, as_json: bool) -> int:
 
     Raises:
         CommandError: no such migration is declared.
-        tools.errors.ToolsError: the drill could not be carried out.
+        ShimError: the drill could not be carried out.
     """
     if name is None:
         raise CommandError(f"say which migration: {', '.join(NAMES)}", ExitCode.USAGE)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shim.http.attempts import looked_on_by, note_begin, note_sent, onlooker
-from shim.mcp_server.phases import Phase, Progress, phase_of
+from tools.mcp import Phase, Progress, phase_of
 
 KIMI = "https://api.moonshot.ai/v1"
 GLM = "https://api.z.ai/api/paas/v4"

@@ -13,7 +13,14 @@ from typing import Any
 import pytest
 
 from migration import Call, CallSite, Decision, Operation, Outcome, Reason, Role, Side
-from shim.process_metrics import CallSample, SpanSample, Vitals, VitalsError, VitalsReader, recorder
+from shim.process_metrics import (
+    CallSample,
+    ProcessMetrics,
+    ProcessMetricsError,
+    ProcessMetricsReader,
+    SpanSample,
+    recorder,
+)
 from shim.process_metrics.store import KEEP_CALLS, KEEP_SPANS, write
 from tests.migration.helpers import eventually
 
@@ -43,16 +50,16 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def reader(path: Path) -> VitalsReader:
-    return VitalsReader(path)
+def reader(path: Path) -> ProcessMetricsReader:
+    return ProcessMetricsReader(path)
 
 
-def vitals_at(path: Path, **options: Any) -> Vitals:
-    return Vitals(path, instance="web-1", memory=Memory(), **options)
+def metrics_at(path: Path, **options: Any) -> ProcessMetrics:
+    return ProcessMetrics(path, instance="web-1", memory=Memory(), **options)
 
 
 def finished(
-    vitals: Vitals,
+    metrics: ProcessMetrics,
     *,
     side: Side | None = Side.CANDIDATE,
     role: Role = Role.PRIMARY,
@@ -67,7 +74,7 @@ def finished(
     decision = Decision(serve=Side.CANDIDATE, probability=probability, reason=Reason.SPLIT, source="file")
     outcome: Outcome[None] = Outcome(side=side or Side.CANDIDATE, seconds=0.5, error=error)
     operation = Operation(call=call, decision=decision, side=side, role=role)
-    with vitals.operation(operation):
+    with metrics.operation(operation):
         operation.outcome = outcome
 
 
@@ -77,13 +84,13 @@ def span(name: str, trace: str, **others: Any) -> SpanSample:
     )
 
 
-def test_calls_are_written_down(path: Path, reader: VitalsReader) -> None:
+def test_calls_are_written_down(path: Path, reader: ProcessMetricsReader) -> None:
     """Each run that answers a caller, with side, duration and size, or the type of its failure; shadows are not."""
-    vitals = vitals_at(path)
-    finished(vitals)
-    finished(vitals, side=Side.LEGACY, error=ValueError("secret"))
-    finished(vitals, role=Role.SHADOW)
-    vitals.close()
+    metrics = metrics_at(path)
+    finished(metrics)
+    finished(metrics, side=Side.LEGACY, error=ValueError("secret"))
+    finished(metrics, role=Role.SHADOW)
+    metrics.close()
     first, second = reader.calls(NAME, since=0)
     assert (first.side, first.seconds, first.bytes, first.error) == (Side.CANDIDATE, 0.5, 10, None)
     assert (second.side, second.bytes, second.error) == (Side.LEGACY, 0, "ValueError")
@@ -92,13 +99,13 @@ def test_calls_are_written_down(path: Path, reader: VitalsReader) -> None:
     assert b"secret" not in path.read_bytes()
 
 
-def test_the_process_is_sampled(path: Path, reader: VitalsReader) -> None:
+def test_the_process_is_sampled(path: Path, reader: ProcessMetricsReader) -> None:
     """Memory, pool and the worst delay since the last sample, each time once."""
-    vitals = vitals_at(path, pool=lambda: (3, 64))
-    finished(vitals)
-    vitals.loop_delayed(0.5)
-    vitals.loop_delayed(0.1)
-    vitals.close()
+    metrics = metrics_at(path, pool=lambda: (3, 64))
+    finished(metrics)
+    metrics.loop_delayed(0.5)
+    metrics.loop_delayed(0.1)
+    metrics.close()
     samples = reader.processes(since=0)
     assert samples[0].process == f"web-1:{os.getpid()}"
     assert (samples[0].memory, samples[0].memory_limit) == (1000, 4000)
@@ -108,32 +115,32 @@ def test_the_process_is_sampled(path: Path, reader: VitalsReader) -> None:
 
 def test_nothing_is_written_without_a_call(path: Path) -> None:
     """A process that calls nothing leaves no file behind."""
-    vitals = vitals_at(path)
-    vitals.loop_delayed(1.0)
-    vitals.close()
+    metrics = metrics_at(path)
+    metrics.loop_delayed(1.0)
+    metrics.close()
     assert not path.exists()
 
 
-def test_shares_are_written_down_when_they_change(path: Path, reader: VitalsReader) -> None:
+def test_shares_are_written_down_when_they_change(path: Path, reader: ProcessMetricsReader) -> None:
     """Once for many calls, again when the share is another one, and not again by the next process."""
     for probabilities in ((0.1, 0.1), (0.1, 0.5)):
-        vitals = vitals_at(path)
+        metrics = metrics_at(path)
         for probability in probabilities:
-            finished(vitals, side=None, probability=probability)
+            finished(metrics, side=None, probability=probability)
             before = len(reader.processes(since=0))
             assert eventually(lambda before=before: len(reader.processes(since=0)) > before + 1)  # type: ignore[misc]  # bound early
-        vitals.close()
+        metrics.close()
     assert [share.percent for share in reader.shares(NAME, since=0)] == [10.0, 50.0]
     last = reader.shares(NAME, since=reader.shares(NAME, since=0)[-1].at + 1)
     assert [share.percent for share in last] == [50.0]
 
 
-def test_traces_are_found_with_their_shadows(path: Path, reader: VitalsReader) -> None:
+def test_traces_are_found_with_their_shadows(path: Path, reader: ProcessMetricsReader) -> None:
     """A trace by its id, in order, with the traces that are linked to it; lists name roots only."""
     primary, shadow = "a" * 32, "b" * 32
-    vitals = vitals_at(path)
-    finished(vitals)
-    vitals.keep_spans(
+    metrics = metrics_at(path)
+    finished(metrics)
+    metrics.keep_spans(
         [
             span("child", primary, parent="call-id", began=2.0, attributes={"http.response.status_code": 200}),
             span("call", primary),
@@ -141,7 +148,7 @@ def test_traces_are_found_with_their_shadows(path: Path, reader: VitalsReader) -
             span("inside", shadow, parent="shadow-id", began=3.0),
         ]
     )
-    vitals.close()
+    metrics.close()
     assert [each.name for each in reader.trace(primary)] == ["call", "child"]
     assert reader.trace(primary)[1].attributes == {"http.response.status_code": 200}
     assert [each.name for each in reader.shadows_of(primary)] == ["shadow", "inside"]
@@ -150,7 +157,7 @@ def test_traces_are_found_with_their_shadows(path: Path, reader: VitalsReader) -
     assert reader.trace("c" * 32) == reader.shadows_of(shadow) == []
 
 
-def test_the_file_is_bounded(path: Path, reader: VitalsReader) -> None:
+def test_the_file_is_bounded(path: Path, reader: ProcessMetricsReader) -> None:
     """Of each kind the newest are kept."""
     call = CallSample(at=1.0, migration=NAME, side=Side.LEGACY, seconds=1.0)
     write(path, [call] * (KEEP_CALLS + 100))
@@ -161,43 +168,43 @@ def test_the_file_is_bounded(path: Path, reader: VitalsReader) -> None:
     assert newest[0] == str(KEEP_SPANS + 99)
 
 
-def test_what_is_too_much_is_counted(path: Path, reader: VitalsReader, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_too_much_is_counted(path: Path, reader: ProcessMetricsReader, monkeypatch: pytest.MonkeyPatch) -> None:
     """Calls beyond the bound of a round are not written down, and the next sample says how many."""
     monkeypatch.setattr(recorder, "MAX_WAITING", 5)
     monkeypatch.setattr(recorder, "ROUND_SECONDS", 0.5)
-    vitals = vitals_at(path)
+    metrics = metrics_at(path)
     for _ in range(8):
-        finished(vitals)
-    vitals.close()
+        finished(metrics)
+    metrics.close()
     assert len(reader.calls(NAME, since=0)) == 5
     assert sum(sample.lost for sample in reader.processes(since=0)) == 3
 
 
 def test_a_file_that_cannot_be_written_hurts_no_call(
-    path: Path, reader: VitalsReader, caplog: pytest.LogCaptureFixture
+    path: Path, reader: ProcessMetricsReader, caplog: pytest.LogCaptureFixture
 ) -> None:
     """It is said once; when it can be written again, the samples say how much is missing."""
     path.parent.write_text("in the way")
-    vitals = vitals_at(path)
-    finished(vitals)
+    metrics = metrics_at(path)
+    finished(metrics)
     assert eventually(lambda: "calls are unaffected" in caplog.text)
     path.parent.unlink()
     assert eventually(path.exists)
-    vitals.close()
+    metrics.close()
     assert caplog.text.count("calls are unaffected") == 1
     assert reader.calls(NAME, since=0) == []
     assert sum(sample.lost for sample in reader.processes(since=0)) >= 2
 
 
-def test_a_foreign_file_is_left_alone(path: Path, reader: VitalsReader) -> None:
+def test_a_foreign_file_is_left_alone(path: Path, reader: ProcessMetricsReader) -> None:
     """Tables of another version are neither read nor changed, and the error says what to do."""
     path.parent.mkdir()
     with sqlite3.connect(path) as database:
         database.execute("CREATE TABLE theirs (id INTEGER)")
     database.close()
-    with pytest.raises(VitalsError, match="can be deleted"):
+    with pytest.raises(ProcessMetricsError, match="can be deleted"):
         reader.processes(since=0)
-    with pytest.raises(VitalsError, match="its tables have version 0"):
+    with pytest.raises(ProcessMetricsError, match="its tables have version 0"):
         write(path, [])
 
 
@@ -208,18 +215,18 @@ def test_only_the_owner_may_read_it(path: Path) -> None:
     assert path.parent.stat().st_mode & 0o777 == 0o700
 
 
-def test_a_forked_process_writes_its_own(path: Path, reader: VitalsReader) -> None:
+def test_a_forked_process_writes_its_own(path: Path, reader: ProcessMetricsReader) -> None:
     """The child begins with nothing, and writes down its own calls under its own number."""
-    vitals = vitals_at(path)
-    finished(vitals)
+    metrics = metrics_at(path)
+    finished(metrics)
     assert eventually(lambda: len(reader.calls(NAME, since=0)) == 1)
 
     def in_child() -> None:
-        finished(vitals, side=Side.LEGACY)
-        vitals.close()
+        finished(metrics, side=Side.LEGACY)
+        metrics.close()
 
     child = _forked(in_child)
-    vitals.close()
+    metrics.close()
     assert sorted(call.side for call in reader.calls(NAME, since=0)) == [Side.CANDIDATE, Side.LEGACY]
     assert f"web-1:{child}" in {sample.process for sample in reader.processes(since=0)}
 
@@ -236,14 +243,16 @@ def _forked(work: Callable[[], object]) -> int:
     return child
 
 
-def test_several_threads_lose_nothing(path: Path, reader: VitalsReader, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_several_threads_lose_nothing(
+    path: Path, reader: ProcessMetricsReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Calls that end at the same moment are all there, also those that end while a round is being taken."""
     monkeypatch.setattr(recorder, "ROUND_SECONDS", 0.0)
-    vitals = vitals_at(path)
+    metrics = metrics_at(path)
 
     def call_often() -> None:
         for _ in range(1500):
-            finished(vitals)
+            finished(metrics)
 
     threads = [threading.Thread(target=call_often) for _ in range(4)]
     before = sys.getswitchinterval()
@@ -255,5 +264,5 @@ def test_several_threads_lose_nothing(path: Path, reader: VitalsReader, monkeypa
             thread.join()
     finally:
         sys.setswitchinterval(before)
-    vitals.close(timeout=60.0)
+    metrics.close(timeout=60.0)
     assert len(reader.calls(NAME, since=0)) == 6000

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import libcst as cst
 from libcst.metadata import CodeRange, PositionProvider
 
-from shim.removal.importing import with_imports
+from shim.removal.imports import with_imports
 from shim.removal.sources import Origin, SourceFile
 from shim.removal.uses import Use, UseKind
 
