@@ -112,7 +112,7 @@ def judged(row: Row, runs: Mapping[str, Sequence[Mapping[str, float]]], failures
 
 
 def _turns(row: Row, warm_up_rounds: int) -> Iterator[tuple[int, Contender]]:
-    """Number of the round and who is next; each round begins with somebody else."""
+    """Number of the round and who is next; each round begins with another contender."""
     for number in range(row.rounds + warm_up_rounds):
         first = number % len(row.contenders)
         for contender in (*row.contenders[first:], *row.contenders[:first]):

@@ -13,7 +13,7 @@ _CROWD = 100
 
 
 def rows(scale: Scale) -> Sequence[Row]:
-    """100 uploads at once: of 50 MB for memory, of 5 MB for stalls, where nobody may hold 100 whole files."""
+    """100 uploads at once: of 50 MB for memory, of 5 MB for stalls, where no contender may hold 100 whole files."""
     return [_memory(scale), *(_stalls(scale, tls=tls) for tls in (True, False))]
 
 

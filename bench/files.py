@@ -1,4 +1,4 @@
-"""The files that are uploaded, made on first use and kept. Random bytes, so that nobody can compress them."""
+"""The files that are uploaded, made on first use and kept. Random bytes, so that they cannot be compressed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the cost of uploads grows: with the size of the file, and with how many are under way at once."""
+"""How the cost of uploads grows: with the size of the file, and with how many are in flight."""
 
 from __future__ import annotations
 

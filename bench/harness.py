@@ -129,7 +129,7 @@ Entry = Callable[[Job], AbstractContextManager[Work] | AbstractAsyncContextManag
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contender:
-    """Somebody who does a row's work.
+    """A contender that does a row's work.
 
     Attributes:
         name: as it is shown, unique in its row.
@@ -153,7 +153,7 @@ class Contender:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Goal:
-    """What is to be reached: a bound on a figure, or on its ratio to somebody else's figure of the same round.
+    """What is to be reached: a bound on a figure, or on its ratio to another contender's figure of the same round.
 
     Attributes:
         contender: whose figure.
@@ -201,7 +201,7 @@ class Row:
         goals: what is to be reached.
         rounds: how often everybody does it.
         options: what all entries are told.
-        prepare: called before anybody runs: makes what they need.
+        prepare: called before the first run: makes what they need.
         sink: the server it needs, if any.
         stalls: whether the event loop's stalls are measured.
         timeout_seconds: how long one run may take.

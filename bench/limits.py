@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from bench import cast
 from bench.harness import Figure
+from bench.phrases import number
 from bench.results import Results, RowResult
 from bench.ticker import IDLE
-from bench.wording import number
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from bench.harness import Figure
 from bench.limits import limits_text
+from bench.phrases import bound, figure_name, goal_subject, machine_text, number, shown_spread, verdict
 from bench.plots import plot_growth, plot_row
 from bench.results import ContenderResult, GrowthResult, Results, RowResult
 from bench.ticker import IDLE
-from bench.wording import bound, figure_name, goal_subject, machine_text, number, shown_spread, verdict
 
 _HEAD = """\
 # How fast

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from bench.errors import NoResultsError
 from bench.page import table
+from bench.phrases import bound, goal_subject, machine_text, shown_spread
 from bench.results import Results
-from bench.wording import bound, goal_subject, machine_text, shown_spread
 
 
 def quotation(results: Results) -> str:

@@ -57,7 +57,7 @@ def round_ratios(
     `runs` has each contender's rounds in their order. Without `to` the figures themselves are returned.
 
     Raises:
-        KeyError: somebody did not run, or has no such figure.
+        KeyError: a contender did not run, or has no such figure.
         ZeroDivisionError: the others' figures add up to nothing.
     """
     own = [run[figure] for run in runs[contender]]

@@ -192,7 +192,7 @@ def _ask(client: UnleashClient) -> None:
 
 
 def offline_client(definitions: str) -> UnleashClient:
-    """Unleash's own client, which evaluates these definitions and asks nobody."""
+    """Unleash's own client, which evaluates these definitions without any request."""
     cache = MemoryCache()
     cache.set(FEATURES_URL, definitions)
     cache.bootstrapped = True

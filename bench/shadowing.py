@@ -29,7 +29,7 @@ _A_BLOCK = 100
 """Uploads after which comparing is switched on or off."""
 
 _GAP_SECONDS = 0.02
-"""Between two uploads: somebody reads the answer. It is much shorter than a comparison, so there is no time for one."""
+"""Between two uploads: the answer is read. It is much shorter than a comparison, so there is no time for one."""
 
 _WARM_UPS = 20
 _DRAIN_SECONDS = 60.0
@@ -40,7 +40,7 @@ def rows(scale: Scale) -> Sequence[Row]:
     """Small files, because a comparison takes several times as long as the upload of one.
 
     Uploads with and without comparisons take turns in one process: two processes would differ by more than what is
-    looked for. What is compared in the pauses between the blocks costs nobody anything.
+    looked for. What is compared in the pauses between the blocks costs no caller anything.
     """
     uploads = _QUICK_UPLOADS if scale.quick else _UPLOADS
     return [

@@ -4,7 +4,7 @@
  *     sink [CERTIFICATE KEY]
  *
  * Prints its port, then obeys one command a line on standard input, each answered by one line; the end of standard
- * input ends it, so it never outlives whoever started it.
+ * input ends it, so it never outlives its parent.
  *
  *     counts      what arrived, as JSON
  *     reset       forget what arrived

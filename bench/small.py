@@ -15,10 +15,10 @@ _LATENCY_MS = 50
 _THREADS = 32
 
 _LEGACY_SHARE = 0.1
-"""Legacy connects anew for each file, which is so slow that a tenth of them has to tell its rate."""
+"""Legacy opens a connection for each file, which is so slow that a tenth of them has to tell its rate."""
 
 _AT_LEAST = {1: 3.3, 8: 5.5, 100: 7.0}
-"""What is to be reached, by how many are under way at once."""
+"""What is to be reached, by how many are in flight."""
 
 
 def rows(scale: Scale) -> Sequence[Row]:

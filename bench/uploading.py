@@ -47,7 +47,7 @@ def upload_row(
 
 
 def at_once(contender: Contender, number: int) -> Contender:
-    """The contender with so many uploads under way at once; the engine has to be allowed that many."""
+    """The contender with so many uploads in flight; the engine has to be allowed that many."""
     return replace(
         contender,
         options={**contender.options, "at_once": number},

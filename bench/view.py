@@ -10,8 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from bench.harness import Contender, Row
+from bench.phrases import bound, goal_subject, goal_text, shown_spread, verdict
 from bench.results import Results, RowResult
-from bench.wording import bound, goal_subject, goal_text, shown_spread, verdict
 
 _WIDTH = 160
 """Of the table, where there is no terminal."""

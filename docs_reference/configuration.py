@@ -31,9 +31,7 @@ MEANINGS: Mapping[tuple[str, ...], str] = {
     (
         "SHIM_GUARD_POLICY",
     ): "what the guard does by which rule, where it is not the usual: `error_rate:rollback,new_kind:none` (`none`, `freeze`, `rollback`)",
-    (
-        "SHIM_GUARD_HANG_SECONDS",
-    ): "seconds after which an upload that is still under way counts as a time-out, for both paths alike",
+    ("SHIM_GUARD_HANG_SECONDS",): "seconds after which an upload in flight counts as a timeout, for both paths alike",
     ("SHIM_PROMETHEUS_PORT",): "port of a Prometheus endpoint on the loopback; 0 takes a free one",
     ("SHIM_PROMETHEUS_URL",): "the Prometheus that scrapes all machines; `shim rollout` counts their calls there",
     ("SHIM_INSTANCE",): "by which `shim rollout` can begin with this process alone",
@@ -44,10 +42,10 @@ MEANINGS: Mapping[tuple[str, ...], str] = {
     (
         "SHADOW_TIMEOUT",
         "SHADOW_PATIENCE",
-    ): "seconds for a comparison with its wait, seconds of that for which uploads under way go first",
+    ): "seconds for a comparison with its wait, seconds of that for which uploads in flight go first",
     (
         "SHADOW_MEETS",
-    ): "share of the uploads that may be under way while a comparison runs, which slows them; 1 for no limit",
+    ): "share of the uploads that may be in flight while a comparison runs, which slows them; 1 for no limit",
     (
         "SHADOW_MAX_BYTES",
         "SHADOW_HOURLY_BYTES",
@@ -63,7 +61,7 @@ MEANINGS: Mapping[tuple[str, ...], str] = {
         "SHADOW_LIVE_HOURLY_BYTES",
     ): "files of live shadows that may be there at once, and bytes that these may upload within an hour, on one machine",
     ("SHADOW_LIVE_TIMEOUT",): "seconds in which a live shadow must have uploaded and be read back",
-    ("DRAIN_TIMEOUT",): "seconds that uploads under way may take at exit, and after SIGTERM",
+    ("DRAIN_TIMEOUT",): "seconds that uploads in flight may take at exit, and after SIGTERM",
 }
 """What each variable means; several that differ in their prefix only stand together."""
 

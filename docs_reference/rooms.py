@@ -162,9 +162,7 @@ ARROWS = (
 def picture() -> str:
     """The picture as SVG, for light and dark."""
     arrows = [f'<path class="n" marker-end="url(#h)" d="{each}"/>' for each in ARROWS]
-    note = (
-        "An arrow points from a room to one that it knows. The core knows nobody; flags and observability never meet."
-    )
+    note = "An arrow points from a room to one that it knows. The library imports only the standard library; flags and observability never meet."
     return "\n".join(
         [
             _OPEN,

@@ -95,7 +95,7 @@ class EnvironmentConfig:
         disabled: nothing is observed at all.
         service: `service.name`.
         sampler: which traces are kept.
-        traces: who receives spans, if anybody does.
+        traces: the exporters that receive spans.
         metrics: who receives metrics.
         logs: who receives log events.
     """

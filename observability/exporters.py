@@ -195,7 +195,7 @@ class PrometheusEndpoint:
         self.url = f"http://{host}:{self._server.server_port}/metrics"
 
     def close(self) -> None:
-        """Stop serving. Scrapes under way are left to end by themselves."""
+        """Stop serving. Scrapes in flight are left to end by themselves."""
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()

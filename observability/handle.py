@@ -81,7 +81,7 @@ def setup(
 class TelemetryHandle:
     """Telemetry that has been set up; made by `setup()`.
 
-    A forked process starts with figures of its own: on first use there, everything is built anew, apart from the
+    A forked process starts with figures of its own: on first use there, everything is built again, apart from the
     Prometheus endpoint, whose port is the parent's. Such a process calls `setup()` itself if it is to be scraped.
     At exit of the interpreter it is shut down if it has not been before.
     """
@@ -218,7 +218,7 @@ async def watch_loop_delay(record: Callable[[float], object], *, interval: float
 
 
 def start_loop_watch(record: Callable[[float], object], *, interval: float = DEFAULT_INTERVAL) -> asyncio.Task[None]:
-    """Start `watch_loop_delay` on the running loop, outside of whatever trace the caller is in.
+    """Start `watch_loop_delay` on the running loop, outside of the caller's trace.
 
     The task lives as long as the loop; in the caller's context it would keep the caller's span as its parent for
     ever. Keep a reference to the task, and cancel it to stop.

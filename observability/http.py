@@ -71,7 +71,7 @@ class HttpTelemetry:
 
 
 class ObservedRequest:
-    """One HTTP request under way. Its span is never the current one: it may end on another thread."""
+    """One HTTP request in flight. Its span is never the current one: it may end on another thread."""
 
     __slots__ = ("_labels", "_pipeline", "_span", "_started")
 

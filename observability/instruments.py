@@ -26,7 +26,7 @@ _UPLOAD_SECONDS: Final = (*_HTTP_SECONDS, 30, 60, 120, 300, 600)
 _DELAY_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 _FILE_BYTES: Final = tuple(4**power * 1024 for power in range(10))  # 1 KiB .. 256 MiB
 _REMEMBERED: Final = 1000
-"""Kinds of runs whose labels are remembered; beyond, all are forgotten and made anew."""
+"""Kinds of runs whose labels are remembered; beyond, all are forgotten and made again."""
 
 
 class Tally:

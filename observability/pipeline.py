@@ -64,12 +64,12 @@ class Plan:
 
     @property
     def records_all_spans(self) -> bool:
-        """Whether anybody receives all spans that the environment's sampler keeps."""
+        """Whether an exporter receives all spans that the environment's sampler keeps."""
         return bool(self.environment.traces or self.console or self.capture)
 
     @property
     def records_spans(self) -> bool:
-        """Whether anybody receives spans; a span that nobody receives need not be recorded."""
+        """Whether an exporter receives spans; otherwise none is recorded."""
         return self.records_all_spans or self.keep_spans is not None
 
 

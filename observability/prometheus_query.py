@@ -40,7 +40,7 @@ class PrometheusTallies:
     """Counts the runs that answered callers, on all machines that a Prometheus server scrapes.
 
     Its `increase()` is not used: it does not see the first value of a counter, and the first failure of a kind is a new
-    counter. Instead each counter is followed from look to look, which also finds those that began anew.
+    counter. Instead each counter is followed from query to query, which also finds those that were reset.
 
     Args:
         url: of the server.

@@ -1,4 +1,4 @@
-"""A sample of finished spans (a few traces a second), handed over as plain values to whoever keeps them."""
+"""A sample of finished spans (a few traces a second), handed to the process metrics as plain values."""
 
 from __future__ import annotations
 
@@ -50,10 +50,8 @@ def one_line(span: ReadableSpan, labels: Iterable[str] = ()) -> str:
     return "".join(character if character.isprintable() else "?" for character in line) + "\n"
 
 
-# A sample of finished spans (a few traces a second), handed over as plain values to whoever keeps them.
-
 TRACES_A_SECOND: Final = 5
-"""Traces that are recorded for a neighbour if nobody else receives spans; their shadows are recorded as well."""
+"""Traces a second recorded for the console where no exporter receives spans; their shadows are recorded as well."""
 
 QUEUE_SIZE: Final = 512
 """Spans that wait to be handed over; further ones are dropped."""

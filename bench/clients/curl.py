@@ -24,7 +24,7 @@ def curl(job: Job) -> Iterator[_Curl]:
 
 @contextmanager
 def curl_each(job: Job) -> Iterator[_CurlEach]:
-    """`curl -F`, started anew for each file, as scripts do it."""
+    """`curl -F`, started again for each file, as scripts do it."""
     yield _CurlEach(job)
 
 

@@ -13,7 +13,7 @@ from bench.clients.uploads import PURPOSE, TIMEOUT_SECONDS, AsyncUploads, Upload
 from bench.harness import Job
 
 _MANY = 1000
-"""Connections that a client may have: as many as uploads are under way."""
+"""Connections that a client may have: as many as uploads in flight."""
 
 
 @contextmanager

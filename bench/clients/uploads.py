@@ -13,7 +13,7 @@ from bench.harness import Job
 PURPOSE = "file-extract"
 TIMEOUT_SECONDS = 300.0
 
-SECRET = "benchmark"  # noqa: S105  # the sink asks nobody for a key
+SECRET = "benchmark"  # noqa: S105  # the sink checks no key
 """Stands in for an API key."""
 
 
@@ -24,7 +24,7 @@ def files_of(job: Job) -> list[Path]:
 
 
 class Uploads:
-    """Files sent by a blocking function, by several threads if several are to be under way at once."""
+    """Files sent by a blocking function, by several threads if several are to be in flight."""
 
     def __init__(self, job: Job, send: Callable[[Path], object]) -> None:
         self._send = send
@@ -48,7 +48,7 @@ class Uploads:
 
 
 class AsyncUploads:
-    """Files sent by a coroutine, by as many tasks as are to be under way at once."""
+    """Files sent by a coroutine, by as many tasks as are to be in flight."""
 
     def __init__(self, job: Job, send: Callable[[Path], Awaitable[object]]) -> None:
         self._send = send

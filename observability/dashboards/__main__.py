@@ -1,4 +1,4 @@
-"""Writes the dashboard anew."""
+"""Writes the dashboard."""
 
 from __future__ import annotations
 

@@ -70,7 +70,7 @@ def _rows() -> list[tuple[str, list[timeseries.Panel | stat.Panel]]]:
                 _number("Rolled back", "none", (promql.TRIPPED, _NAME), "1: legacy serves every call."),
                 _number("Share on the new path", "percentunit", (promql.CHOSEN, _NAME), "Of the calls, as chosen."),
                 _number("Evidence against it", "none", (promql.EVIDENCE, _NAME), _EVIDENCE),
-                _number("Under way", "none", (promql.ACTIVE, _SIDE), "Uploads that callers wait for."),
+                _number("In flight", "none", (promql.ACTIVE, _SIDE), "Uploads that callers wait for."),
             ],
         ),
         (
@@ -138,7 +138,7 @@ def _rows() -> list[tuple[str, list[timeseries.Panel | stat.Panel]]]:
                         (promql.THROTTLE_LIMIT, "{{upload_provider}} at most"),
                         (promql.THROTTLE_WAITING, "{{upload_provider}} waiting"),
                     ],
-                    "Under way, as many as it turns out to take, and waiting.",
+                    "In flight, the adaptive limit, and waiting.",
                 ),
                 _lines(
                     "Lateness of the event loop",

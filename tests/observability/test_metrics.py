@@ -56,7 +56,7 @@ def test_call_is_not_counted_twice(telemetry: Telemetry, capture: Capture) -> No
 
 
 def test_interrupted_run_is_measured(telemetry: Telemetry, capture: Capture) -> None:
-    """A run that was interrupted before it had an outcome counts as a failure and is not under way any more."""
+    """A run that was interrupted before it had an outcome counts as a failure and is no longer active."""
     with pytest.raises(KeyboardInterrupt), telemetry.operation(side_operation()):
         raise KeyboardInterrupt
     ((labels, _),) = capture.points(Metric.OPERATION_DURATION)
