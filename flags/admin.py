@@ -10,7 +10,7 @@ from typing import Protocol
 
 from flags.definitions import BUCKET, BUCKETS, INSTANCE, Json
 from flags.errors import AmbiguousRolloutError, InvalidFlagNameError, InvalidPercentageError
-from migration.guard import Exposure
+from migration.rollout import Exposure
 
 _NAME = re.compile(r"[A-Za-z0-9._~-]{1,100}")
 _HUNDRED = 100

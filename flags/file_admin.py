@@ -26,7 +26,7 @@ from flags.admin import (
 from flags.definitions import MAX_BYTES, Json, parse_definitions
 from flags.errors import FlagDefinitionsError, FlagFileError, FlagNotFoundError
 from flags.source import read_flags_file
-from migration.guard import Exposure
+from migration.rollout import Exposure
 
 _LOCK_SECONDS = 5.0
 _LOCK_POLL_SECONDS = 0.01

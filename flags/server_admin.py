@@ -30,7 +30,7 @@ from flags.admin import (
 )
 from flags.errors import FlagNotFoundError, FlagServerError
 from flags.server import api_address
-from migration.guard import Exposure
+from migration.rollout import Exposure
 
 MAX_ANSWER_BYTES = 16 * 1024 * 1024
 """A longer answer is not read; one about thousands of flags has a tenth of that."""

@@ -11,7 +11,7 @@ import requests
 from urllib3.exceptions import HTTPError
 
 from migration import Role
-from migration.guard import Counter, Reading
+from migration.rollout import Counter, Reading
 from observability.attributes import SIDES
 from observability.errors import PrometheusQueryError
 from observability.names import Attribute, Metric

@@ -14,19 +14,8 @@ import psutil
 
 from flags import SHADOW_SUFFIX, FileFlagAdmin, FlagAdmin, UnleashFlagAdmin, UnleashRouter
 from migration import Call, Decision, Ledger, calling_site
-from migration.guard import (
-    Action,
-    Exposure,
-    FlagShown,
-    Guard,
-    GuardStore,
-    LedgerTallies,
-    Policy,
-    RolloutController,
-    RolloutStore,
-    Rule,
-    Tallies,
-)
+from migration.guard import Action, Guard, GuardStore, Policy, Rule
+from migration.rollout import Exposure, FlagShown, LedgerTallies, RolloutController, RolloutStore, Tallies
 from observability import PrometheusTallies
 from shim.errors import ConfigurationError
 from tools.recovery.audit import things_made

@@ -18,11 +18,6 @@ from migration.guard.model import (
 from migration.guard.records import Made, Record, replayed
 from migration.guard.sequential import Tally, harm_bound, rate_bounds, ratio_evidence
 from migration.guard.store import GuardStanding, GuardStore
-from migration.rollout.controller import Dial, RolloutController
-from migration.rollout.counts import Counter, LedgerTallies, Reading, Tallies
-from migration.rollout.judge import numbers_of, step_anew
-from migration.rollout.model import Exposure, FlagShown, Move, Phase, Rollout, RolloutPlan, Step
-from migration.rollout.store import RolloutStore, only_controller
 
 __all__ = [
     "FREEZE_AT",
@@ -30,42 +25,25 @@ __all__ = [
     "WEIGHTS",
     "Action",
     "BadCall",
-    "Counter",
-    "Dial",
     "Evidence",
-    "Exposure",
     "FinishedCall",
-    "FlagShown",
     "Guard",
     "GuardFigures",
     "GuardStanding",
     "GuardStore",
     "Judge",
-    "LedgerTallies",
     "Made",
     "MemoryGauge",
-    "Move",
-    "Phase",
     "Policy",
-    "Reading",
     "Record",
-    "Rollout",
-    "RolloutController",
-    "RolloutPlan",
-    "RolloutStore",
     "Rule",
     "Ruling",
     "Signal",
-    "Step",
     "Switch",
-    "Tallies",
     "Tally",
     "harm_bound",
-    "numbers_of",
-    "only_controller",
     "rate_bounds",
     "ratio_evidence",
     "replayed",
     "rules_anew",
-    "step_anew",
 ]

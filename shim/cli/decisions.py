@@ -12,7 +12,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from migration.guard import FREEZE_AT, ROLLBACK_AT, Record, replayed, rules_anew, step_anew
+from migration.guard import FREEZE_AT, ROLLBACK_AT, Record, replayed, rules_anew
+from migration.rollout import step_anew
 from shim.application import open_guard_store
 from shim.cli.errors import CommandError
 from shim.cli.exits import ExitCode

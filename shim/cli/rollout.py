@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from migration import GuardStoreError
-from migration.guard import Exposure, Move, Phase, Rollout, RolloutController, RolloutPlan, only_controller
+from migration.rollout import Exposure, Move, Phase, Rollout, RolloutController, RolloutPlan, only_controller
 from shim.application import open_rollout
 from shim.cli.errors import CommandError
 from shim.cli.exits import ExitCode

@@ -12,7 +12,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from migration.guard import Move, Phase, Rollout, Step, numbers_of
+from migration.rollout import Move, Phase, Rollout, Step, numbers_of
 from shim.cli.output import print_json, printable, say
 
 HEARTBEAT_SECONDS = 60.0

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Self
 
 from migration import Ledger, MigrationError, ShadowMode, Side, stage_of
-from migration.guard import GuardStanding, Rollout, RolloutStore
+from migration.guard import GuardStanding
+from migration.rollout import Rollout, RolloutStore
 from shim.application import UnleashRouter, decision_now, has_no_flags_yet, open_guard_store, open_ledger, open_router
 from shim.console.figures import (
     BUCKETS,

@@ -10,7 +10,7 @@ import pytest
 
 from flags import FileFlagAdmin, FlagAdmin, UnleashRouter
 from migration import Side
-from migration.guard import Exposure
+from migration.rollout import Exposure
 from tests.flags.helpers import NAME, Json, constraint, eventually, feature, make_call, payload, rollout
 from tests.support.unleash import UnleashServer
 

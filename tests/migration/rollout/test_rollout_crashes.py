@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from migration.guard import Exposure, FlagShown, Phase, Record, only_controller
+from migration.guard import Record
 from migration.model.errors import RolloutError
+from migration.rollout import Exposure, FlagShown, Phase, only_controller
 from migration.rollout.store import OvertakenError
-from tests.migration.guard.rolling import PLAN, World
 from tests.migration.helpers import run_script
+from tests.migration.rollout.rolling import PLAN, World
 
 
 @pytest.fixture
@@ -162,7 +163,7 @@ def test_there_is_one_controller_a_migration(tmp_path: Path) -> None:
         pass
     killed = """
 import os, signal, sys, pathlib
-from migration.guard import only_controller
+from migration.rollout import only_controller
 if os.fork() == 0:
     with only_controller(pathlib.Path(sys.argv[1]), "m", who="carol"):
         os.kill(os.getpid(), signal.SIGKILL)

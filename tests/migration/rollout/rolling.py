@@ -6,15 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from migration import Side
-from migration.guard import (
-    Counter,
-    Exposure,
-    FlagShown,
-    Reading,
-    RolloutController,
-    RolloutPlan,
-    RolloutStore,
-)
+from migration.rollout import Counter, Exposure, FlagShown, Reading, RolloutController, RolloutPlan, RolloutStore
 
 STAGES = (Exposure(1), Exposure(10), Exposure(100))
 PLAN = RolloutPlan(stages=STAGES, soak=60.0, margin=0.05, settle=5.0, stale=30.0)
