@@ -1,177 +1,110 @@
-"""The picture of the rooms: who may know whom."""
+"""The picture of the rooms: zones from top to bottom; each imports only what is below it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import Final
 
-WIDTH, HEIGHT = 960, 610
-_HEAD, _LINE, _PAD = 28, 21, 14
+WIDTH: Final = 960
+_MARGIN, _GAP, _HEAD, _LINE = 20, 26, 30, 20
+_COLUMNS: Final = 3
 
 _STYLE = (
-    ".bg{fill:#fff}.r{stroke:#334155;stroke-width:1.5}.a{fill:#e0f2fe}.b{fill:#f0fdf4}.c{fill:#fef9c3}.d{fill:#ede9fe}"
-    ".e{fill:#ffe4e6}.t{font-size:15px;font-weight:600;fill:#0f172a}.l{font-size:12.5px;fill:#334155}"
-    ".n{fill:none;stroke:#475569;stroke-width:1.6}.k{font-size:12px;fill:#475569}"
-    "@media (prefers-color-scheme:dark){.bg{fill:#0f172a}.r{stroke:#94a3b8}.a{fill:#0c4a6e}.b{fill:#14532d}"
-    ".c{fill:#713f12}.d{fill:#4c1d95}.e{fill:#881337}.t{fill:#f8fafc}.l,.k{fill:#cbd5e1}.n{stroke:#94a3b8}}"
-)
-_OPEN = (
-    f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="system-ui, sans-serif" '
-    'role="img" aria-label="The rooms of the project; arrows point from who knows to who is known">'
+    ".bg{fill:#fff}.z{stroke:#334155;stroke-width:1.5}.tools{fill:#f0fdf4}.shim{fill:#fef9c3}.ports{fill:#ffe4e6}"
+    ".migration{fill:#e0f2fe}.t{font-size:15px;font-weight:600;fill:#0f172a}.r{font-size:13px;font-weight:600;fill:#0f172a}"
+    ".w{font-size:12.5px;fill:#334155}.n{fill:none;stroke:#475569;stroke-width:1.6}"
+    "@media (prefers-color-scheme:dark){.bg{fill:#0f172a}.z{stroke:#94a3b8}.tools{fill:#14532d}.shim{fill:#713f12}"
+    ".ports{fill:#881337}.migration{fill:#0c4a6e}.t,.r{fill:#f8fafc}.w{fill:#cbd5e1}.n{stroke:#94a3b8}}"
 )
 _MARKER = (
     '<defs><marker id="h" viewBox="0 0 10 10" refX="9" refY="5" markerWidth="8" markerHeight="8" '
     'orient="auto-start-reverse"><path d="M0 0L10 5L0 10z" fill="#64748b"/></marker></defs>'
 )
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Box:
-    """A group of rooms.
-
-    Attributes:
-        x, y, width: where it stands; its height follows from its lines.
-        colour: class of the style.
-        title: its name.
-        lines: the rooms in it, and what they are.
-    """
-
-    x: int
-    y: int
-    width: int
-    colour: str
-    title: str
-    lines: tuple[str, ...]
-
-    @property
-    def height(self) -> int:
-        """Of all lines."""
-        return _HEAD + _LINE * len(self.lines) + _PAD
-
-    def drawn(self) -> str:
-        """The box and its text."""
-        left = self.x + _PAD
-        texts = [f'<text class="t" x="{left}" y="{self.y + _HEAD}">{self.title}</text>']
-        texts += [
-            f'<text class="l" x="{left}" y="{self.y + _HEAD + _LINE * number}">{line}</text>'
-            for number, line in enumerate(self.lines, 1)
-        ]
-        rectangle = f'<rect class="r {self.colour}" x="{self.x}" y="{self.y}" width="{self.width}" height="{self.height}" rx="8"/>'
-        return "\n".join([rectangle, *texts])
-
-
-BOXES = (
-    Box(
-        x=20,
-        y=20,
-        width=440,
-        colour="c",
-        title="what people use",
-        lines=(
-            "cli, demo: the command line",
-            "console, report: the page, live or kept",
-            "mcp_server: for assistants",
-            "bench: benchmarks",
+ZONES: Final[tuple[tuple[str, str, tuple[tuple[str, str], ...]], ...]] = (
+    (
+        "tools",
+        "tools: the monolith, an application that uses the product",
+        (
+            ("cli, demo, drill", "commands of its own"),
+            ("migrations", "what replaces what"),
+            ("shadowing", "comparing uploads"),
+            ("recovery", "what is at the services"),
+            ("smart_file_query", "the caller"),
+            ("engine", "the new upload, asynchronous"),
+            ("providers", "the legacy uploads, one spec each"),
+            ("journal", "durable before a byte leaves"),
+            ("storage", "copies and rows"),
+            ("transport", "pooled HTTP, files as bodies"),
+            ("sandbox", "stand-ins on the loopback"),
         ),
     ),
-    Box(
-        x=500,
-        y=20,
-        width=440,
-        colour="c",
-        title="wiring",
-        lines=(
-            "composition: the only place that wires everything",
-            "settings: the only place that reads the environment",
+    (
+        "shim",
+        "shim: the product, for every declared migration",
+        (
+            ("application", "wiring: start and stop"),
+            ("settings", "SHIM_*, UNLEASH_*, SHADOW_*"),
+            ("cli", "one file a command"),
+            ("console, report", "a live page, a page to keep"),
+            ("process_metrics", "what each process samples"),
+            ("http", "recording, replay, egress policy"),
+            ("removal", "callers, readiness, the patch"),
+            ("mcp", "tools for assistants"),
         ),
     ),
-    Box(
-        x=20,
-        y=190,
-        width=290,
-        colour="a",
-        title="tools: the monolith",
-        lines=(
-            "smart_file_query: the caller",
-            "providers: legacy, synchronous",
-            "engine: new, asynchronous",
-            "storage, journal: what is kept",
-            "wire, process metrics: what is seen",
-            "sandbox: stand-ins of the services",
-        ),
+    (
+        "ports",
+        "flags and observability: the library's ports, implemented",
+        (("flags", "Unleash behind Router"), ("observability", "OpenTelemetry behind Observer")),
     ),
-    Box(
-        x=340,
-        y=190,
-        width=320,
-        colour="b",
-        title="tools: around the migrations",
-        lines=(
-            "migrations: what is declared",
-            "replay, live: how the other side runs",
-            "audit, reconcile: what was uploaded",
-            "drill: going wrong on purpose",
-            "removal: the end of a migration",
-        ),
-    ),
-    Box(
-        x=690,
-        y=190,
-        width=250,
-        colour="e",
-        title="flags",
-        lines=("Unleash: server or file", "implements Router"),
-    ),
-    Box(
-        x=690,
-        y=300,
-        width=250,
-        colour="e",
-        title="observability",
-        lines=("OpenTelemetry", "implements Observer"),
-    ),
-    Box(
-        x=340,
-        y=430,
-        width=600,
-        colour="d",
-        title="migration: the core",
-        lines=(
-            "one decision a call; one policy, two drivers; shadow, comparison, ledger",
-            "migration/guard: evidence, rollback, rollout; a router before the router",
-            "migration/testing: a pytest plugin, fakes",
-            "knows only the standard library",
+    (
+        "migration",
+        "migration: the library, on the standard library alone",
+        (
+            ("migration/routing", "the callable, install, runtime"),
+            ("migration/shadow", "running and comparing both sides"),
+            ("migration/running", "background loop, calls in flight"),
+            ("migration/guard", "watches both sides, rolls back"),
+            ("migration/rollout", "stages on evidence"),
+            ("migration/store", "one SQLite file, the ledger"),
+            ("migration/model", "call, decision, declaration, ports"),
+            ("migration/testing", "fakes, the pytest plugin"),
         ),
     ),
 )
-"""Every room, in a group."""
-
-ARROWS = (
-    "M240 146 L240 190",
-    "M460 60 L500 60",
-    "M600 104 L600 190",
-    "M780 104 L780 190",
-    "M676 104 L676 340 L690 340",
-    "M940 230 L950 230 L950 480 L940 480",
-    "M340 250 L310 250",
-    "M500 337 L500 430",
-    "M770 384 L770 430",
-)
-"""From who knows to who is known."""
+"""Each zone: its colour, its title, and its rooms with what happens there."""
 
 
 def picture() -> str:
     """The picture as SVG, for light and dark."""
-    arrows = [f'<path class="n" marker-end="url(#h)" d="{each}"/>' for each in ARROWS]
-    note = "An arrow points from a room to one that it knows. The library imports only the standard library; flags and observability never meet."
-    return "\n".join(
-        [
-            _OPEN,
-            f"<style>{_STYLE}</style>",
-            _MARKER,
-            f'<rect class="bg" width="{WIDTH}" height="{HEIGHT}"/>',
-            *arrows,
-            *(box.drawn() for box in BOXES),
-            f'<text class="k" x="20" y="{HEIGHT - 22}">{note}</text>',
-            "</svg>\n",
-        ]
+    parts, top = [], _MARGIN
+    for colour, title, rooms in ZONES:
+        drawn, height = _zone(top, colour, title, rooms)
+        parts += drawn
+        top += height + _GAP
+        if colour != ZONES[-1][0]:
+            parts.append(f'<path class="n" marker-end="url(#h)" d="M{WIDTH // 2} {top - _GAP} V{top}"/>')
+    height = top - _GAP + _MARGIN
+    head = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" font-family="system-ui, sans-serif" '
+        'role="img" aria-label="The zones of the project and their rooms; arrows point to what is imported">'
     )
+    background = f'<rect class="bg" width="{WIDTH}" height="{height}"/>'
+    return "\n".join([head, f"<style>{_STYLE}</style>", _MARKER, background, *parts, "</svg>\n"])
+
+
+def _zone(top: int, colour: str, title: str, rooms: tuple[tuple[str, str], ...]) -> tuple[list[str], int]:
+    """One zone as SVG elements, and its height."""
+    rows = -(-len(rooms) // _COLUMNS)
+    height = _HEAD + rows * 2 * _LINE + 16
+    column = (WIDTH - 2 * _MARGIN - 14) // _COLUMNS
+    parts = [
+        f'<rect class="z {colour}" x="{_MARGIN}" y="{top}" width="{WIDTH - 2 * _MARGIN}" height="{height}" rx="8"/>',
+        f'<text class="t" x="{_MARGIN + 14}" y="{top + 22}">{title}</text>',
+    ]
+    for number, (room, what) in enumerate(rooms):
+        x = _MARGIN + 14 + number % _COLUMNS * column
+        y = top + _HEAD + 18 + number // _COLUMNS * 2 * _LINE
+        parts.append(f'<text class="r" x="{x}" y="{y}">{room}</text>')
+        parts.append(f'<text class="w" x="{x}" y="{y + 16}">{what}</text>')
+    return parts, height
