@@ -25,7 +25,7 @@ ZONES: Final[tuple[tuple[str, str, tuple[tuple[str, str], ...]], ...]] = (
         "tools",
         "tools: the monolith, an application that uses the product",
         (
-            ("cli, demo, drill", "commands of its own"),
+            ("cli, demo", "commands of its own"),
             ("migrations", "what replaces what"),
             ("shadowing", "comparing uploads"),
             ("recovery", "what is at the services"),
@@ -45,7 +45,7 @@ ZONES: Final[tuple[tuple[str, str, tuple[tuple[str, str], ...]], ...]] = (
             ("application", "wiring: start and stop"),
             ("settings", "SHIM_*, UNLEASH_*, SHADOW_*"),
             ("cli", "one file a command"),
-            ("console, report", "a live page, a page to keep"),
+            ("console, report, drill", "pages, and a trial of the guard"),
             ("process_metrics", "what each process samples"),
             ("http", "recording, replay, egress policy"),
             ("removal", "callers, readiness, the patch"),
