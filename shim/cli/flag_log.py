@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from migration import MigrationError
-from migration.guard import Record
+from migration.guard import DecisionRecord
 from shim.application import SHADOW_SUFFIX, open_guard_store
 from shim.cli.output import note
 from shim.process import who_acts
@@ -22,7 +22,7 @@ def write_down(flag: str, action: str, sentence: str) -> None:
     if migration not in NAMES:
         return
     now, by = time.time(), f"{who_acts()} (command line)"
-    record = Record(at=now, migration=migration, action=action, by=by, sentence=sentence, carried_out_at=now)
+    record = DecisionRecord(at=now, migration=migration, action=action, by=by, sentence=sentence, carried_out_at=now)
     try:
         open_guard_store(get_settings()).decide(record)
     except MigrationError as error:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Self
 
 from migration import Ledger, MigrationError, ShadowMode, Side, stage_of
-from migration.guard import GuardStanding
+from migration.guard import GuardStatus
 from migration.rollout import Rollout, RolloutStore
 from shim.application import UnleashRouter, decision_now, has_no_flags_yet, open_guard_store, open_ledger, open_router
 from shim.console.figures import (
@@ -196,11 +196,11 @@ class States:
 
     def _guard(self, migration: str) -> Document:
         store = self._sources.store
-        standing = store.standings().get(migration, GuardStanding(migration=migration))
-        number = standing.latched_by or standing.frozen_by
+        standing = store.statuses().get(migration, GuardStatus(migration=migration))
+        number = standing.tripped_by or standing.frozen_by
         record = None if number is None else store.record(number)
         return {
-            "latched": standing.latched_by is not None,
+            "tripped": standing.tripped_by is not None,
             "frozen": standing.frozen_by is not None,
             "carried_out": standing.carried_out,
             "record": None if record is None else decision_row(record),

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from migration import MISMATCHES, Decision, NoticeKind, Side, Standing, Verdict
-from migration.guard import FREEZE_AT, Record
+from migration.guard import FREEZE_AT, DecisionRecord
 from shim.removal.callers import Caller
 
 FULL = 1.0
@@ -58,7 +58,7 @@ class Evidence:
     standing: Standing
     guard_state: str
     guard_evidence: float | None
-    records: Sequence[Record]
+    records: Sequence[DecisionRecord]
     notices: Mapping[str, int]
     lost: float | None
     changed: float

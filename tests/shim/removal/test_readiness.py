@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from migration import Decision, Entrance, NoticeKind, Reason, SeenCaller, Side, SideTotals, Standing, Verdict
-from migration.guard import Record
+from migration.guard import DecisionRecord
 from shim.removal.callers import Caller
 from shim.removal.readiness import Evidence, Required, checklist
 
@@ -41,7 +41,7 @@ READY = Evidence(
 )
 LATE = Standing(migration="m", sides={**READY.standing.sides, Side.LEGACY: SideTotals(calls=9, last_at=NOW - 6 * DAY)})
 SILENT = Standing(migration="m", sides={**READY.standing.sides, Side.CANDIDATE: SideTotals()})
-ROLLBACK = Record(at=NOW - DAY, migration="m", action="rollback", by="guard", sentence="")
+ROLLBACK = DecisionRecord(at=NOW - DAY, migration="m", action="rollback", by="guard", sentence="")
 
 
 def missing(evidence: Evidence) -> list[str]:
