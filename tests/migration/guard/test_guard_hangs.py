@@ -155,7 +155,7 @@ def test_a_result_that_cannot_be_taken_apart_is_no_hang(tmp_path: Path, clock: C
 
 def test_what_is_under_way_is_bounded(tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond the bound a run is judged when it ends, as if nobody looked for hangs."""
-    monkeypatch.setattr(module, "MAX_UNDER_WAY", 2)
+    monkeypatch.setattr(module, "MAX_IN_FLIGHT", 2)
     with stuck(tmp_path, Sides(), clock) as hanging:
         threads = [hanging.call() for _ in range(4)]
         assert eventually(lambda: len(hanging.guard._in_flight) == 2)
