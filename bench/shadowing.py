@@ -12,7 +12,9 @@ from bench.files import Files
 from bench.harness import Contender, Goal, Job, Row, Scale
 from bench.ratios import percentile
 from bench.uploading import upload_row
-from shim.application import Installation, flag_admin, running
+from shim.installation import Installation
+from shim.wiring import flag_admin
+from tools.application import app
 from tools.demo.load import Steering, create_flags
 from tools.providers.kimi import kimi_files
 from tools.settings import get_settings
@@ -106,5 +108,5 @@ def shim(job: Job) -> Iterator[Alternating]:
     """The migrations as they stand in front of the monolith, with everything served by the new implementation."""
     admin = flag_admin(get_settings())
     create_flags(admin)
-    with running() as installation:
+    with app.running() as installation:
         yield Alternating(job, installation, Steering(admin, installation.router))

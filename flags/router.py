@@ -16,9 +16,9 @@ from UnleashClient.utils import normalized_hash
 
 from flags.definitions import BUCKET, BUCKETS, INSTANCE
 from flags.errors import FlagError, FlagsStaleError
-from flags.server import FlagServerSource
+from flags.server import ServerSource
 from flags.snapshot import Evaluation
-from flags.source import FlagFileSource, FlagSource, Freshness, uptime
+from flags.source import FileSource, Freshness, Source, uptime
 from migration import Call, Decision, Reason, Side
 
 SHADOW_SUFFIX = ".shadow"
@@ -52,15 +52,13 @@ class UnleashRouter:
     blocks: definitions are fetched in the background. After a fork the child fetches for itself at its first decision.
     """
 
-    def __init__(
-        self, make_source: Callable[[], FlagSource], *, start_timeout: float, instance: str | None = None
-    ) -> None:
+    def __init__(self, make_source: Callable[[], Source], *, start_timeout: float, instance: str | None = None) -> None:
         self._make_source = make_source
         self._instance = instance or socket.gethostname()
         self._start_timeout = start_timeout
         self._lock = Lock()
-        self._source: FlagSource | None = None
-        self._abandoned: list[FlagSource] = []
+        self._source: Source | None = None
+        self._abandoned: list[Source] = []
         self._running()
         _routers.add(self)
 
@@ -92,8 +90,8 @@ class UnleashRouter:
             instance: the name by which a rollout may single out this process; that of the machine by default.
         """
 
-        def make_source() -> FlagSource:
-            return FlagServerSource(
+        def make_source() -> Source:
+            return ServerSource(
                 url,
                 token,
                 app_name=app_name,
@@ -129,8 +127,8 @@ class UnleashRouter:
             instance: the name by which a rollout may single out this process; that of the machine by default.
         """
 
-        def make_source() -> FlagSource:
-            return FlagFileSource(
+        def make_source() -> Source:
+            return FileSource(
                 path, interval=interval, app_name=app_name, freshness=freshness or Freshness(), clock=clock
             )
 
@@ -169,7 +167,7 @@ class UnleashRouter:
         """Stop fetching, within about `timeout` seconds; every later decision is legacy."""
         self._running().close(timeout)
 
-    def _running(self) -> FlagSource:
+    def _running(self) -> Source:
         with self._lock:
             if self._source is None:
                 source = self._make_source()
@@ -189,7 +187,7 @@ class UnleashRouter:
             self._source = None
 
 
-def _evaluate(source: FlagSource, call: Call, instance: str) -> tuple[Evaluation, Evaluation]:
+def _evaluate(source: Source, call: Call, instance: str) -> tuple[Evaluation, Evaluation]:
     """Evaluate both flags against one and the same state of the definitions."""
     snapshot = source.snapshot()
     context = _context(call, instance)

@@ -1,270 +1,287 @@
-"""The composition root: the only place where flags, observability and the migrations are wired to the monolith.
+"""An application: the migrations that it declares, and what puts them to work in a process.
 
-The monolith calls `start()` once, when a process begins, and `stop()` when it ends (or uses `running()`); nothing else
-of it changes. If it did so in the main thread, SIGTERM ends the process once uploads under way have ended, see
-`shim.process`.
+    app = Application(
+        migrations={
+            "shop.old:price": Migration(name="new-prices", candidate="shop.new:price", replay=ReadOnly()),
+        },
+    )
+
+    with app.running():
+        ...
+
+Started in the main thread, it ends the process in an orderly way on SIGTERM, see `shim.process`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from functools import partial
+import importlib
+import os
+import threading
+import weakref
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TextIO
 
-from flags import SHADOW_SUFFIX, Flag, FlagAdmin, FlagError, FlagNotFoundError, RouterStatus, UnleashRouter
-from migration import Ledger, Migration, Observer, Router, Runtime
-from migration.guard import Guard
-from observability import (
-    Gauge,
-    HttpTelemetry,
-    ObservabilityError,
-    RecentSpan,
-    Sources,
-    Telemetry,
-    TelemetryHandle,
-    setup,
-    start_loop_watch,
-)
-from shim.http.recording import watch
-from shim.installing import new_runtime, put_in_place, recall_noise, take_out
-from shim.process import SigtermDrain, make_private_folder
-from shim.process_metrics import ProcessMetrics, SpanSample
-from shim.wiring import (
-    ProcessMemory,
-    decision_now,
-    flag_admin,
-    flag_switch,
-    has_no_flags_yet,
-    open_guard,
-    open_guard_store,
-    open_ledger,
-    open_rollout,
-    open_router,
-)
-from tools.engine.gauges import PROVIDER, THROTTLE, throttle_values
-from tools.journal import get_journal
-from tools.migrations import MIGRATIONS, migrations_with
-from tools.recovery import recover_in_background
-from tools.settings import Settings, get_settings
-from tools.shadowing import clean_in_background
+from migration import LedgerReader, Migration, MigrationError, Observer, Operation, Router, Runtime, ShadowMode
+from shim.errors import ShimError
 
 if TYPE_CHECKING:
+    from observability import Gauge
     from observability.testing import Capture
+    from shim.installation import Installation
+    from shim.removal.readiness import Check
+    from shim.settings import Settings
 
-# What the rest of the monolith may use of flags and observability, so that it need not know where it comes from.
-__all__ = [
-    "SHADOW_SUFFIX",
-    "Flag",
-    "FlagAdmin",
-    "FlagError",
-    "FlagNotFoundError",
-    "Installation",
-    "ObservabilityError",
-    "RouterStatus",
-    "UnleashRouter",
-    "comparing",
-    "decision_now",
-    "flag_admin",
-    "flag_switch",
-    "has_no_flags_yet",
-    "open_guard_store",
-    "open_ledger",
-    "open_rollout",
-    "open_router",
-    "running",
-    "start",
-]
 
-_JOURNAL_SECONDS = 2.0
-"""How long the end waits until what came of the last uploads is written down."""
+class AlreadyRunningError(ShimError):
+    """An application is started that runs in this process already."""
+
+
+class DeclarationsError(ShimError):
+    """What is to be the migrations of an application is no mapping of declarations; the message says why."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Installation:
-    """What stands in one process while its migrations are routed."""
+class Section:
+    """What an application says of itself in `shim status`.
 
-    settings: Settings
-    router: UnleashRouter
-    runtime: Runtime
-    telemetry: TelemetryHandle
-    ledger: Ledger
-    guard: Guard
-    metrics: ProcessMetrics
-    sigterm: SigtermDrain
+    Attributes:
+        data: as plain data, for `--json` and for assistants.
+        lines: as sentences, each with whether it needs somebody's attention.
+    """
 
-    def stop(self) -> None:
-        """Finish what is under way, take the migrations out, send the last telemetry. Bounded, never raises."""
-        self.sigterm.remove()
-        take_out(self.runtime)
-        watch(None)
-        self._close_the_rest()
-
-    def drain(self) -> int:
-        """Let no call begin, and wait `DRAIN_TIMEOUT` at most for those under way; how many have not ended then."""
-        return self.runtime.drain(self.settings.drain_timeout)
-
-    def resume(self) -> None:
-        """Let calls begin again after `drain`."""
-        self.runtime.resume()
-
-    def close(self) -> None:
-        """For a process that is killed next: give up what has not ended, send the last telemetry.
-
-        The migrations stay in place, so that nothing begins behind their backs.
-        """
-        self.runtime.loop.close(0.0)
-        self.runtime.shadows.close()
-        self._close_the_rest()
-
-    def _close_the_rest(self) -> None:
-        self.guard.close()
-        self.ledger.flush()
-        self.router.close()
-        self.telemetry.shutdown()
-        self.metrics.close()
-        journal = get_journal(self.settings)
-        journal.flush(_JOURNAL_SECONDS)
-        journal.stop()
+    data: Mapping[str, object]
+    lines: Sequence[tuple[str, bool]] = ()
 
 
-def start(
-    settings: Settings | None = None,
-    *,
-    console: TextIO | None = None,
-    capture: Capture | None = None,
-    observers: Sequence[Observer] = (),
-    migrations: Mapping[str, Migration] | None = None,
-) -> Installation:
-    """Put every migration in front of its legacy function.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Extension:
+    """What only this application has, as functions; None is nothing. They run with its settings in force.
+
+    Attributes:
+        begin: after the migrations are in place: begin what is to be done in the background, bounded by itself.
+        end: after the last call: write down what is left, within bounds.
+        loop_closing: when a background loop of the process ends, on that loop.
+        gauges: figures that are exported as metrics beside those of the migrations.
+        labels: declared attributes of calls that are labels of metrics as well.
+        made: what a successful call of the candidate has made, for an audit.
+        sections: what `shim status` shows beside the migrations, by name.
+        details: what the console shows beside the migrations, by name.
+        open_work: what must be done before legacy can go, for `shim ready`.
+        commands: commands of its own, by name: `pkg.mod:object`, a function or a `typer.Typer`.
+    """
+
+    begin: Callable[[Runtime], object] | None = None
+    end: Callable[[], object] | None = None
+    loop_closing: Callable[[], Awaitable[None]] | None = None
+    gauges: Callable[[], Sequence[Gauge]] | None = None
+    labels: Sequence[str] = ()
+    made: Callable[[Operation], Sequence[Mapping[str, str]]] | None = None
+    sections: Callable[[], Mapping[str, Section]] | None = None
+    details: Callable[[], Mapping[str, object]] | None = None
+    open_work: Callable[[], Sequence[Check]] | None = None
+    commands: Mapping[str, str] = field(default_factory=dict)
+
+
+def _from_environment() -> Settings:
+    from shim.settings import get_settings  # noqa: PLC0415  # heavy, and help needs none
+
+    return get_settings()
+
+
+class Application:
+    """Declared migrations, and their wiring in a process.
 
     Args:
-        settings: the configuration; that of the environment by default.
-        console: where finished spans are printed as one line each.
-        capture: keeps telemetry in memory, for tests.
-        observers: who else watches the calls.
-        migrations: what is installed where; what is declared by default.
-
-    Raises:
-        ConfigurationError: a variable has a value that cannot be used; nothing has been installed.
-        observability.ObservabilityError: likewise for the `OTEL_*` variables and the Prometheus port.
+        migrations: the declarations, by the function in front of which each is installed (`pkg.mod:func`). A string
+            (`pkg.mod:NAME`) names such a mapping, which is imported when it is needed.
+        settings: gives the configuration; that of the environment by default.
+        extensions: what only this application has.
     """
-    settings = settings or get_settings()
-    with suppress(OSError):  # whoever writes there says so
-        make_private_folder(settings.shim_home)
-    router = open_router(settings)
-    guard = open_guard(settings, router)
-    telemetry, metrics = _instruments(settings, guard, console=console, capture=capture)
-    ledger = open_ledger(settings)
-    observer = Telemetry(telemetry)
-    runtime = new_runtime(settings, router=guard, observers=[observer, ledger, guard, metrics, *observers])
-    recall_noise(runtime, ledger)
-    guard.tell(runtime.observers.noticed)
-    _watch_loop(runtime, observer, metrics)
-    watch(HttpTelemetry(telemetry))
-    put_in_place(runtime, migrations_with(settings.shadow_mode) if migrations is None else migrations)
-    _finish_earlier_work(runtime, settings)
-    installation = Installation(
-        settings=settings,
-        router=router,
-        runtime=runtime,
-        telemetry=telemetry,
-        ledger=ledger,
-        guard=guard,
-        metrics=metrics,
-        sigterm=SigtermDrain(),
-    )
-    installation.sigterm.install(installation)
-    return installation
+
+    def __init__(
+        self,
+        *,
+        migrations: Mapping[str, Migration] | str,
+        settings: Callable[[], Settings] = _from_environment,
+        extensions: Sequence[Extension] = (),
+    ) -> None:
+        self.extensions = tuple(extensions)
+        self._migrations = migrations
+        self._settings = settings
+        self._installation: Installation | None = None
+        self.begin_in_child()
+        _applications.add(self)
+
+    def begin_in_child(self) -> None:
+        """A fork does not carry over who holds the lock."""
+        self._lock = threading.Lock()
+
+    # What is declared
+
+    @property
+    def declared_at(self) -> str | None:
+        """Where the mapping of the migrations is (`pkg.mod:NAME`), if it was given by its name."""
+        return self._migrations if isinstance(self._migrations, str) else None
+
+    def settings(self) -> Settings:
+        """The configuration in force.
+
+        Raises:
+            ConfigurationError: a variable has a wrong value.
+        """
+        return self._settings()
+
+    def migrations(self, settings: Settings | None = None) -> Mapping[str, Migration]:
+        """The declarations, by target; with `settings` in its `SHADOW_MODE`, where they leave that open and allow it.
+
+        Raises:
+            DeclarationsError: there is no such mapping.
+        """
+        found = _resolved(self._migrations) if isinstance(self._migrations, str) else self._migrations
+        if settings is None:
+            return found
+        return {target: _in_mode(each, ShadowMode(settings.shadow_mode)) for target, each in found.items()}
+
+    def declared_names(self) -> tuple[str, ...]:
+        """The names of the declared migrations, which are the names of their flags.
+
+        Raises:
+            DeclarationsError: there is no such mapping.
+        """
+        return tuple(dict.fromkeys(migration.name for migration in self.migrations().values()))
+
+    def names(self, settings: Settings | None = None) -> tuple[str, ...]:
+        """The declared names, and after them those that only the state on disk knows.
+
+        Raises:
+            DeclarationsError: there is no such mapping.
+        """
+        return tuple(dict.fromkeys((*self.declared_names(), *names_on_disk(settings or self.settings()))))
+
+    # In a process
+
+    def start(
+        self,
+        settings: Settings | None = None,
+        *,
+        console: TextIO | None = None,
+        capture: Capture | None = None,
+        observers: Sequence[Observer] = (),
+        migrations: Mapping[str, Migration] | None = None,
+    ) -> Installation:
+        """Put every migration in front of its legacy function. A step that fails undoes those before it.
+
+        Args:
+            settings: the configuration; that of the application by default.
+            console: where finished spans are printed as one line each.
+            capture: keeps telemetry in memory, for tests.
+            observers: what else watches the calls.
+            migrations: what is installed where; what is declared by default.
+
+        Raises:
+            AlreadyRunningError: it runs in this process already.
+            ConfigurationError: a variable has a value that cannot be used.
+            observability.ObservabilityError: likewise for the `OTEL_*` variables and the Prometheus port.
+            migration.TargetNotFoundError: a migration is declared in front of no function.
+        """
+        from shim.installation import Installation  # noqa: PLC0415  # heavy, and a command that looks on needs none of it
+
+        with self._lock:
+            if self._installation is not None:
+                raise AlreadyRunningError("this application runs in this process already; call stop() first")
+            settings = settings or self.settings()
+            self._installation = Installation.opened(
+                settings,
+                migrations=self.migrations(settings) if migrations is None else migrations,
+                extensions=self.extensions,
+                console=console,
+                capture=capture,
+                observers=observers,
+            )
+            return self._installation
+
+    def stop(self) -> None:
+        """Finish calls in flight, take out what this application installed, send the last telemetry.
+
+        Bounded, never raises, and does nothing where the application does not run. A step that fails is reported in the
+        log and keeps no other from its work.
+        """
+        with self._lock:
+            installation, self._installation = self._installation, None
+        if installation is not None:
+            installation.stop()
+
+    @contextmanager
+    def running(
+        self,
+        settings: Settings | None = None,
+        *,
+        console: TextIO | None = None,
+        capture: Capture | None = None,
+        observers: Sequence[Observer] = (),
+        migrations: Mapping[str, Migration] | None = None,
+    ) -> Iterator[Installation]:
+        """`start()` and, at the end, `stop()`."""
+        installation = self.start(
+            settings, console=console, capture=capture, observers=observers, migrations=migrations
+        )
+        try:
+            yield installation
+        finally:
+            self.stop()
+
+    @contextmanager
+    def comparing(self, settings: Settings, router: Router, observer: Observer) -> Iterator[Runtime]:
+        """Put every migration in front of its legacy function for comparisons on demand, as they are declared.
+
+        Nothing else decides or watches: no flags, no guard, no telemetry, no ledger.
+        """
+        from shim.installation import comparing  # noqa: PLC0415  # as above
+
+        with comparing(settings, self.migrations(), self.extensions, router=router, observer=observer) as runtime:
+            yield runtime
 
 
-@contextmanager
-def running(
-    settings: Settings | None = None,
-    *,
-    console: TextIO | None = None,
-    capture: Capture | None = None,
-    observers: Sequence[Observer] = (),
-    migrations: Mapping[str, Migration] | None = None,
-) -> Iterator[Installation]:
-    """`start()` and, at the end, `stop()`."""
-    installation = start(settings, console=console, capture=capture, observers=observers, migrations=migrations)
+_applications: weakref.WeakSet[Application] = weakref.WeakSet()
+
+
+def _begin_in_child() -> None:
+    for application in list(_applications):
+        application.begin_in_child()
+
+
+os.register_at_fork(after_in_child=_begin_in_child)
+
+
+def names_on_disk(settings: Settings) -> tuple[str, ...]:
+    """The migrations of which this machine's files know something; none of a file that cannot be read."""
+    from shim.wiring import open_guard_store  # noqa: PLC0415  # heavy
+
+    found: list[str] = []
+    for read in (LedgerReader(settings.ledger_file).migrations, open_guard_store(settings).standings):
+        try:
+            found += read()
+        except MigrationError:
+            continue  # whoever reads the file for its contents says what is wrong with it
+    return tuple(dict.fromkeys(found))
+
+
+def _resolved(reference: str) -> Mapping[str, Migration]:
+    module, _, name = reference.partition(":")
     try:
-        yield installation
-    finally:
-        installation.stop()
+        found = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise DeclarationsError(f"no migrations at {reference}: {error}") from error
+    if not isinstance(found, Mapping) or not all(isinstance(each, Migration) for each in found.values()):
+        raise DeclarationsError(f"no migrations at {reference}: it is a {type(found).__name__}")
+    return found
 
 
-@contextmanager
-def comparing(settings: Settings, router: Router, observer: Observer) -> Iterator[Runtime]:
-    """Put every migration in front of its legacy function for comparisons on demand, which are replayed.
-
-    Nobody else decides or watches: no flags, no guard, no telemetry, no ledger.
-    """
-    runtime = new_runtime(settings, router=router, observers=[observer])
-    put_in_place(runtime, MIGRATIONS)
-    try:
-        yield runtime
-    finally:
-        take_out(runtime)
-
-
-def _instruments(
-    settings: Settings, guard: Guard, *, console: TextIO | None, capture: Capture | None
-) -> tuple[TelemetryHandle, ProcessMetrics]:
-    """OpenTelemetry, and what this machine keeps of it; each shows figures that the other has."""
-    metrics = ProcessMetrics(
-        settings.process_metrics_file,
-        instance=settings.shim_instance,
-        memory=ProcessMemory(),
-        pool=lambda: telemetry.pool,
-    )
-    telemetry = setup(
-        prometheus_port=settings.shim_prometheus_port,
-        console=console,
-        capture=capture,
-        keep_spans=lambda spans: metrics.keep_spans(map(_span, spans)),
-        sources=Sources(guard=guard.figures, gauges=_upload_gauges(), labels=(PROVIDER,)),
-    )
-    return telemetry, metrics
-
-
-def _upload_gauges() -> tuple[Gauge, ...]:
-    """The throttle of the uploads, by provider."""
-    return tuple(
-        Gauge(name=name, unit="{request}", description=description, observe=partial(throttle_values, measure))
-        for name, (description, measure) in THROTTLE.items()
-    )
-
-
-def _span(span: RecentSpan) -> SpanSample:
-    return SpanSample(
-        trace=span.trace,
-        span=span.span,
-        parent=span.parent,
-        name=span.name,
-        began=span.began,
-        seconds=span.seconds,
-        failed=span.failed,
-        attributes=span.attributes,
-        links=span.links,
-    )
-
-
-def _watch_loop(runtime: Runtime, observer: Telemetry, metrics: ProcessMetrics) -> None:
-    """Measure how late the background loop is, for telemetry and for this machine's record."""
-
-    def delayed(seconds: float) -> None:
-        observer.loop_delayed(seconds)
-        metrics.loop_delayed(seconds)
-
-    runtime.loop.on_start(lambda: start_loop_watch(delayed))
-
-
-def _finish_earlier_work(runtime: Runtime, settings: Settings) -> None:
-    """In the background, undo the live shadows and recover the uploads that earlier processes left open."""
-    if settings.undo_file.exists():
-        runtime.shadows.loop.submit(lambda: clean_in_background(settings))
-    if settings.journal_file.exists() or settings.supabase_url is not None:
-        runtime.shadows.loop.submit(lambda: recover_in_background(settings))
+def _in_mode(migration: Migration, mode: ShadowMode) -> Migration:
+    """The migration with its shadows in this mode, if its declaration leaves the mode open and has what that takes."""
+    allowed = migration.live if mode.is_real else migration.replay
+    if migration.shadow_mode is not None or allowed is None:
+        return migration
+    return replace(migration, shadow_mode=mode)

@@ -6,20 +6,19 @@ Part of the composition root, for everybody who only looks or steers: nothing is
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 import psutil
 
 from flags import SHADOW_SUFFIX, FileFlagAdmin, FlagAdmin, UnleashFlagAdmin, UnleashRouter
-from migration import Call, Decision, Ledger, calling_site
+from migration import Call, Decision, Ledger, Operation, calling_site
 from migration.guard import Action, Guard, GuardStore, Policy, Rule
 from migration.rollout import Exposure, FlagShown, LedgerTallies, RolloutController, RolloutStore, Tallies
 from observability import PrometheusTallies
 from shim.errors import ConfigurationError
-from tools.recovery.audit import things_made
-from tools.settings import Settings
+from shim.settings import Settings
 
 _CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 """Where Linux says how much memory a control group may have, in its second and its first version."""
@@ -167,8 +166,19 @@ def open_guard_store(settings: Settings) -> GuardStore:
     return GuardStore(settings.shim_home / "guard.db")
 
 
-def open_guard(settings: Settings, router: UnleashRouter) -> Guard:
-    """The guard; where it may not change the server's flags, it can only make this machine's processes use legacy."""
+def open_guard(
+    settings: Settings,
+    router: UnleashRouter,
+    *,
+    made: Callable[[Operation], Sequence[Mapping[str, str]]] | None = None,
+) -> Guard:
+    """The guard; where it may not change the server's flags, it can only make this machine's processes use legacy.
+
+    Args:
+        settings: the configuration.
+        router: the flags.
+        made: says what a call of the candidate has made, for an audit.
+    """
     return Guard(
         router,
         store=open_guard_store(settings),
@@ -176,7 +186,7 @@ def open_guard(settings: Settings, router: UnleashRouter) -> Guard:
         gauge=ProcessMemory(),
         policy=policy_of(settings.shim_guard_policy),
         hang_seconds=settings.shim_guard_hang_seconds,
-        made=things_made,
+        made=made,
     )
 
 

@@ -15,11 +15,11 @@ import yaml  # type: ignore[import-untyped]  # its types are a package of their 
 
 from flags import FileFlagAdmin
 from migration import ErrorKind, Migration, NoticeKind, Role, Side, Verdict
-from shim.application import running
 from shim.drill import FaultKind, Faults, faulty
 from tests.migration.helpers import eventually
 from tests.support.prometheus import MakePrometheus, PrometheusServer
 from tests.support.unleash_programs import REPOSITORY
+from tools.application import app
 from tools.demo.load import Job, sample_of, steady_load
 from tools.migrations import MIGRATIONS
 from tools.sandbox import RunningSandbox
@@ -92,7 +92,7 @@ def prometheus(settings: Settings, tmp_path: Path, make_prometheus: MakePromethe
         path = tmp_path / f"report-{number}.txt"
         path.write_text(f"The ferry number {number} leaves at noon.\n")
         jobs.append(Job(sample=sample_of(path), provider="glm" if number % 2 else "kimi"))
-    with running(settings, migrations=migrations) as installation:
+    with app.running(settings, migrations=migrations) as installation:
         url = installation.telemetry.prometheus_url
         assert url is not None
         server = make_prometheus([int(url.split(":")[2].split("/")[0])], rules=RULES)

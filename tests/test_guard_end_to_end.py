@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from migration import Side
-from migration.guard import DecisionRecord
-from shim.application import Installation, open_guard_store, running
+from migration.guard import Record
 from shim.drill import FaultKind, Faults, faulty
+from shim.installation import Installation
+from shim.wiring import open_guard_store
 from tests.migration.helpers import eventually
+from tools.application import app
 from tools.demo.load import Job, sample_of, steady_load
 from tools.demo.watching import Served, Watcher
 from tools.migrations import MIGRATIONS
@@ -36,9 +38,10 @@ ROOT = Path(__file__).parents[1]
 
 FOLLOWER = f"""
 import json, sys, time
-from shim.application import decision_now, running
+from shim.wiring import decision_now
+from tools.application import app
 from tools.settings import Settings
-with running(Settings()) as installation:
+with app.running(Settings()) as installation:
     guard = installation.guard
     while decision_now(guard, {FLAG!r}).probability == 0:
         time.sleep(0.01)
@@ -90,7 +93,7 @@ class World:
     def go_wrong(self) -> None:
         self._faults.severity = 1.0
 
-    def record(self) -> DecisionRecord | None:
+    def record(self) -> Record | None:
         records = open_guard_store(self.settings).records(FLAG)
         return next((record for record in records if record.action == "rollback"), None)
 
@@ -116,7 +119,7 @@ def world(settings: Settings, flag: str, tmp_path: Path) -> Iterator[World]:  # 
     path = tmp_path / "report.txt"
     path.write_text("The ferry leaves at noon.\n")
     jobs = [Job(sample=sample_of(path), provider="kimi")]
-    with running(settings, observers=[watcher], migrations=migrations) as installation:
+    with app.running(settings, observers=[watcher], migrations=migrations) as installation:
         world = World(settings, installation, watcher, faults)
         with steady_load(jobs, get_storage(), threads=4):
             assert eventually(lambda: len(world.misrouted()) > 2, SECONDS)
@@ -165,7 +168,7 @@ def test_a_faulty_candidate_is_rolled_back_everywhere(
         world.watcher.take_served()
         began = time.time()
         world.go_wrong()
-        assert eventually(lambda: FLAG in world.guard.tripped, SECONDS)
+        assert eventually(lambda: FLAG in world.guard.latched, SECONDS)
         assert eventually(world.carried_out, SECONDS)
         assert eventually(lambda: sum(call.side is Side.LEGACY for call in world.watcher.served()) > 20, SECONDS)
         harmed = [call for call in world.misrouted() if call.ended > began]
@@ -200,11 +203,11 @@ def test_a_faulty_candidate_is_rolled_back_everywhere(
 def test_a_server_that_is_away_changes_nothing_here(
     world: World, unleash_server: UnleashServer, say: Callable[[str], None]
 ) -> None:
-    """Without the server the trip holds in this process; the flag is turned off as soon as the server is back."""
+    """Without the server the latch holds in this process; the flag is turned off as soon as the server is back."""
     unleash_server.stop()
     try:
         world.go_wrong()
-        assert eventually(lambda: FLAG in world.guard.tripped, SECONDS)
+        assert eventually(lambda: FLAG in world.guard.latched, SECONDS)
         assert eventually(lambda: (record := world.record()) is not None and record.problem is not None, SECONDS)
         assert eventually(lambda: not world.misrouted() or world.misrouted()[-1].ended < time.time() - 0.5, SECONDS)
         assert world.legacy_served(50)

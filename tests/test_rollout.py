@@ -15,7 +15,8 @@ import pytest
 
 from migration import Side
 from observability.testing import Capture
-from shim.application import Installation, running
+from shim.installation import Installation
+from tools.application import app
 from tools.sandbox import RunningSandbox
 from tools.settings import Settings, use_settings
 from tools.smart_file_query import SmartFileQueryTool
@@ -64,7 +65,7 @@ def capture() -> Capture:
 
 @pytest.fixture
 def installation(settings: Settings, flags: None, capture: Capture) -> Iterator[Installation]:  # noqa: ARG001  # the flags come first
-    with running(settings, capture=capture) as installation:
+    with app.running(settings, capture=capture) as installation:
         yield installation
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from bench.clients.uploads import PURPOSE, AsyncUploads
 from bench.harness import Job
-from shim.application import flag_admin, running
+from shim.wiring import flag_admin
+from tools.application import app
 from tools.demo.load import Steering, create_flags
 from tools.providers.kimi import kimi_files
 from tools.settings import get_settings
@@ -23,7 +24,7 @@ async def shim(job: Job) -> AsyncIterator[AsyncUploads]:
     admin = flag_admin(get_settings())
     create_flags(admin)
     storage = LocalStorage(job.folder / "storage")
-    with running() as installation:
+    with app.running() as installation:
         Steering(admin, installation.router).serve(_EVERYTHING, compared=0)
         upload = kimi_files.upload_via_supabase_gateway_kimi
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from migration.guard.model import Action, BadCall, Signal
-from migration.guard.sequential import LateChangeTest, NewKindTest, SequentialTest, log_mean
+from migration.guard.sequential import LabelProcess, LateProcess, StrangerProcess, log_mean
 
 QUANTILE = 0.95
 ENOUGH_CALLS = 100
@@ -140,11 +140,9 @@ class Evidence:
         total: the evidence of all signals together; 1 is none, and `ROLLBACK_AT` is enough.
     """
 
-    labelled: dict[Signal, SequentialTest] = field(
-        default_factory=lambda: {each: SequentialTest() for each in _LABELLED}
-    )
-    late: dict[Signal, LateChangeTest] = field(default_factory=lambda: {each: LateChangeTest() for each in _LABELLED})
-    strangers: NewKindTest = field(default_factory=NewKindTest)
+    labelled: dict[Signal, LabelProcess] = field(default_factory=lambda: {each: LabelProcess() for each in _LABELLED})
+    late: dict[Signal, LateProcess] = field(default_factory=lambda: {each: LateProcess() for each in _LABELLED})
+    strangers: StrangerProcess = field(default_factory=StrangerProcess)
     calls: int = 0
     total: float = 1.0
     _logs: dict[Signal, float] = field(init=False, repr=False)
@@ -224,11 +222,10 @@ class Evidence:
         """The evidence whose `state` this is."""
         return cls(
             labelled={
-                Signal(signal): SequentialTest([float(log) for log in logs])
-                for signal, logs in state["labelled"].items()
+                Signal(signal): LabelProcess([float(log) for log in logs]) for signal, logs in state["labelled"].items()
             },
-            late={Signal(signal): LateChangeTest(log, list(shares)) for signal, (log, shares) in state["late"].items()},
-            strangers=NewKindTest(
+            late={Signal(signal): LateProcess(log, list(shares)) for signal, (log, shares) in state["late"].items()},
+            strangers=StrangerProcess(
                 known=set(state["known"]),
                 found={kind: -math.inf if log is None else log for kind, log in state["found"]},
             ),

@@ -19,6 +19,7 @@ from shim.cli.comparison_commands import comparison_app
 from shim.cli.console_commands import console_app
 from shim.cli.errors import explain as explained
 from shim.cli.exits import ExitCode, exit_codes_help
+from shim.cli.finding import searching
 from shim.cli.flags_commands import flags_app
 from shim.cli.guard_commands import guard_app
 from shim.cli.mcp_commands import mcp_app
@@ -66,9 +67,14 @@ Files = Annotated[list[Path], typer.Argument(metavar="FILE", help="Files to uplo
 
 @app.callback()
 def root(
-    *, debug: Annotated[bool, typer.Option("--debug", help="Show the program's own log, and tracebacks.")] = False
+    *,
+    app: Annotated[
+        str | None, typer.Option("--app", metavar="PKG.MOD:APP", help="The application; else SHIM_APP or pyproject.")
+    ] = None,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the program's own log, and tracebacks.")] = False,
 ) -> None:
     """Set up what all commands share."""
+    del app  # it was looked for before: an application has commands of its own
     configure_logging(debug=debug)
 
 
@@ -160,10 +166,28 @@ def bench(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line, that of the process by default. Every error is one line on standard error and a code."""
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    with searching(_application_in(given)):
+        return _run(given)
+
+
+def _application_in(arguments: Sequence[str]) -> str | None:
+    """What `--app` names, before the command."""
+    words = iter(arguments)
+    for word in words:
+        if word == "--app":
+            return next(words, None)
+        if word.startswith("--app="):
+            return word.partition("=")[2]
+        if not word.startswith("-"):
+            break
+    return None
+
+
+def _run(given: Sequence[str]) -> int:
     command = typer.main.get_command(app)
     try:
-        given = sys.argv[1:] if arguments is None else list(arguments)
-        code = int(command.main(given or ["--help"], prog_name="shim", standalone_mode=False) or ExitCode.OK)
+        code = int(command.main(list(given) or ["--help"], prog_name="shim", standalone_mode=False) or ExitCode.OK)
     except TyperException as wrong:
         context = getattr(wrong, "ctx", None)
         path = context.command_path if context else "shim"

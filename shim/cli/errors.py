@@ -23,8 +23,9 @@ def explain(error: Exception) -> CommandError:
 
 def _judge(error: Exception) -> tuple[ExitCode, str]:
     # imported when something went wrong, so that the commands that need none of these begin at once
+    from flags import FlagError  # noqa: PLC0415
     from migration import MigrationError  # noqa: PLC0415
-    from shim.application import FlagError, ObservabilityError  # noqa: PLC0415
+    from observability import ObservabilityError  # noqa: PLC0415
     from shim.errors import ConfigurationError, ShimError  # noqa: PLC0415
     from shim.removal.sources import UnknownMigrationError  # noqa: PLC0415
     from tools.sandbox import SandboxError  # noqa: PLC0415

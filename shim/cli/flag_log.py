@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 
+from flags import SHADOW_SUFFIX
 from migration import MigrationError
-from migration.guard import DecisionRecord
-from shim.application import SHADOW_SUFFIX, open_guard_store
+from migration.guard import Record
 from shim.cli.output import note
 from shim.process import who_acts
+from shim.wiring import open_guard_store
 from tools.migrations import NAMES
 from tools.settings import get_settings
 
@@ -22,7 +23,7 @@ def write_down(flag: str, action: str, sentence: str) -> None:
     if migration not in NAMES:
         return
     now, by = time.time(), f"{who_acts()} (command line)"
-    record = DecisionRecord(at=now, migration=migration, action=action, by=by, sentence=sentence, carried_out_at=now)
+    record = Record(at=now, migration=migration, action=action, by=by, sentence=sentence, carried_out_at=now)
     try:
         open_guard_store(get_settings()).decide(record)
     except MigrationError as error:

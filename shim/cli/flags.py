@@ -11,13 +11,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from flags import SHADOW_SUFFIX, Flag, FlagAdmin, FlagError, FlagNotFoundError
 from migration import Stage, StageFlags, flags_of, stage_of
-from shim.application import SHADOW_SUFFIX, Flag, FlagAdmin, FlagError, FlagNotFoundError, flag_admin
 from shim.cli.errors import CommandError
 from shim.cli.exits import ExitCode
 from shim.cli.flag_log import write_down
 from shim.cli.output import print_json
 from shim.process import who_acts
+from shim.wiring import flag_admin
 from tools.migrations import NAMES, migrations_with
 from tools.settings import Settings, get_settings
 

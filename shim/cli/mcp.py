@@ -31,7 +31,7 @@ def run(*, http: bool, port: int) -> int:
         ) from missing
     with session("auto") as opened:
         installed = opened.installation
-        server = build_server(get_settings(), lambda: report(installed.router, installed.ledger))
+        server = build_server(get_settings(), lambda: report(installed.router, installed.ledger).as_data())
         with suppress(KeyboardInterrupt):  # the orderly end
             if http:
                 try:

@@ -7,7 +7,7 @@ import logging
 import sys
 from typing import Any
 
-OWN_PACKAGES = ("tools", "migration", "flags", "observability")
+OWN_PACKAGES = ("tools", "shim", "migration", "flags", "observability")
 
 _LAYOUT = "\n\t"
 

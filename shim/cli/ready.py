@@ -13,9 +13,9 @@ from rich.table import Table
 from rich.text import Text
 
 from migration import LedgerReader, MigrationError
-from shim.application import decision_now, open_guard_store, open_router
 from shim.cli.callers import callers_of
 from shim.cli.exits import ExitCode
+from shim.cli.finding import application
 from shim.cli.guard_standing import guard_report
 from shim.cli.mismatches import parse_duration
 from shim.cli.output import print_json, printable
@@ -24,9 +24,8 @@ from shim.removal.declarations import Declared, one_declared
 from shim.removal.readiness import Check, Evidence, Required, checklist
 from shim.removal.removal import removal
 from shim.removal.sources import RemovalError, SourceTree
-from tools.journal import get_journal
-from tools.settings import Settings, get_settings
-from tools.shadowing.undoing import journal_of
+from shim.settings import get_settings
+from shim.wiring import decision_now, open_guard_store, open_router
 
 _RECORDS = 200
 """Decisions that are looked at, newest first."""
@@ -68,8 +67,7 @@ def _evidence(migration: Declared, tree: SourceTree, required: Required) -> Evid
         lost=None if losses is None else losses.last_at,
         changed=changed,
         verdicts=ledger.verdicts(name, since=changed),
-        unfinished=_unfinished(settings),
-        leftovers=_leftovers(settings),
+        open_work=_open_work(),
         callers=[caller for caller in callers if not _is_test(caller)],
         tests=sorted({caller.found.file for caller in callers if caller.found and _is_test(caller)}),
         obstacle=_obstacle(tree, migration),
@@ -81,15 +79,10 @@ def _changed(migration: Declared, tree: SourceTree) -> float:
     return last_changed(tree, candidates, {target.partition(":")[0] for target in migration.targets})
 
 
-def _unfinished(settings: Settings) -> int | None:
-    if not settings.journal_file.exists() and settings.supabase_url is None:
-        return None
-    standing = get_journal(settings).standing()
-    return standing.left + standing.unknown
-
-
-def _leftovers(settings: Settings) -> int:
-    return len(journal_of(settings).left()) if settings.undo_file.exists() else 0
+def _open_work() -> list[Check]:
+    """What the application itself asks for."""
+    hooks = [extension.open_work for extension in application().extensions if extension.open_work is not None]
+    return [check for open_work in hooks for check in open_work()]
 
 
 def _obstacle(tree: SourceTree, migration: Declared) -> str | None:

@@ -8,21 +8,13 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from migration import GuardStoreError
-from migration.rollout import (
-    Exposure,
-    Move,
-    Rollout,
-    RolloutController,
-    RolloutPhase,
-    RolloutPlan,
-    only_controller,
-)
-from shim.application import open_rollout
+from migration.rollout import Exposure, Move, Phase, Rollout, RolloutController, RolloutPlan, only_controller
 from shim.cli.errors import CommandError
 from shim.cli.exits import ExitCode
 from shim.cli.output import note, print_json, say
 from shim.cli.rollout_view import as_data, showing, standing_text
 from shim.process import who_acts
+from shim.wiring import open_rollout
 from tools.migrations import NAMES
 from tools.settings import Settings, get_settings
 
@@ -152,7 +144,7 @@ def _carry_on(controller: RolloutController, *, every: float, as_json: bool) -> 
             else:
                 show(rollout, step, controller.problem)
                 if step.move is Move.END:
-                    return ExitCode.OK if rollout.phase is RolloutPhase.COMPLETED else ExitCode.FAILED
+                    return ExitCode.OK if rollout.phase is Phase.COMPLETED else ExitCode.FAILED
             time.sleep(every)
 
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, TypedDict
 
+from flags import UnleashRouter
 from migration import Ledger, Side, SideTotals
-from shim.application import UnleashRouter, decision_now, has_no_flags_yet, open_guard_store
+from shim.application import Section
+from shim.cli.finding import application
 from shim.cli.guard_standing import GuardReport, guard_report
-from tools.cli.journal_standing import JournalReport, journal_report
-from tools.migrations import NAMES
-from tools.settings import get_settings
+from shim.settings import get_settings
+from shim.wiring import decision_now, has_no_flags_yet, open_guard_store
 
 
 class SideReport(TypedDict):
@@ -66,13 +69,19 @@ class LossesReport(TypedDict):
     age_seconds: float
 
 
-class Report(TypedDict):
-    """Everything that `shim status` shows."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """Everything that `shim status` shows; `sections` is what the application says of itself."""
 
     flags: FlagsReport
     lost: LossesReport | None
-    journal: JournalReport
-    migrations: list[MigrationReport]
+    sections: Mapping[str, Section]
+    migrations: Sequence[MigrationReport]
+
+    def as_data(self) -> dict[str, object]:
+        """As plain data."""
+        sections = {name: section.data for name, section in self.sections.items()}
+        return {"flags": self.flags, "lost": self.lost, **sections, "migrations": self.migrations}
 
 
 def report(router: UnleashRouter, ledger: Ledger) -> Report:
@@ -81,8 +90,14 @@ def report(router: UnleashRouter, ledger: Ledger) -> Report:
     Raises:
         LedgerError: the ledger cannot be read.
     """
-    migrations = [_migration(router, ledger, name) for name in NAMES]
-    return {"flags": _flags(router), "lost": _losses(ledger), "journal": journal_report(), "migrations": migrations}
+    app = application()
+    hooks = [extension.sections for extension in app.extensions if extension.sections is not None]
+    return Report(
+        flags=_flags(router),
+        lost=_losses(ledger),
+        sections={name: section for sections in hooks for name, section in sections().items()},
+        migrations=[_migration(router, ledger, name) for name in app.names()],
+    )
 
 
 def _losses(ledger: Ledger) -> LossesReport | None:

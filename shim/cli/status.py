@@ -10,15 +10,15 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from flags import UnleashRouter
 from migration import Ledger
-from shim.application import UnleashRouter, open_ledger, open_router
 from shim.cli.exits import ExitCode
 from shim.cli.guard_standing import GuardReport
 from shim.cli.live_view import show_live
 from shim.cli.output import print_json, printable
 from shim.cli.standing import MigrationReport, Report, report
-from tools.cli.journal_standing import journal_lines
-from tools.settings import get_settings
+from shim.settings import get_settings
+from shim.wiring import open_ledger, open_router
 
 _WATCH_SECONDS = 1.0
 _LABELS = {"legacy": "legacy", "candidate": "async"}
@@ -32,7 +32,7 @@ def run(*, watch: bool, as_json: bool) -> int:
         if watch:
             _watch(router, ledger, as_json=as_json)
         elif as_json:
-            print_json(report(router, ledger))
+            print_json(report(router, ledger).as_data())
         else:
             Console(highlight=False).print(_rendered(report(router, ledger)))
     return ExitCode.OK
@@ -42,7 +42,7 @@ def _watch(router: UnleashRouter, ledger: Ledger, *, as_json: bool) -> None:
     try:
         if as_json:
             while True:
-                print_json(report(router, ledger))
+                print_json(report(router, ledger).as_data())
                 time.sleep(_WATCH_SECONDS)
         show_live(lambda: _rendered(report(router, ledger)), every=_WATCH_SECONDS)
     except KeyboardInterrupt:
@@ -50,7 +50,7 @@ def _watch(router: UnleashRouter, ledger: Ledger, *, as_json: bool) -> None:
 
 
 def _rendered(found: Report) -> RenderableType:
-    migrations, missing = found["migrations"], found["flags"]["missing"]
+    migrations, missing = found.migrations, found.flags["missing"]
     table = Table("", *(each["migration"] for each in migrations), box=None, header_style="bold")
     table.add_row("async share", *(_share(each["percentage"], each, missing=missing) for each in migrations))
     table.add_row("compared share", *(_share(each["shadow_percentage"], each, missing=missing) for each in migrations))
@@ -60,7 +60,7 @@ def _rendered(found: Report) -> RenderableType:
     table.add_row("last decision", *(_decision(each) for each in migrations))
     table.add_row("notices", *(_counts(each["notices"]) for each in migrations))
     table.add_row("guard", *(_guard(each["guard"]) for each in migrations))
-    return Group(_health(found), *_losses(found), *_journal(found), table, *_held(migrations))
+    return Group(_health(found), *_losses(found), *_sections(found), table, *_held(migrations))
 
 
 def _guard(guard: GuardReport) -> Text:
@@ -77,7 +77,7 @@ def _held(migrations: Sequence[MigrationReport]) -> list[Text]:
 
 
 def _health(found: Report) -> Text:
-    flags = found["flags"]
+    flags = found.flags
     if flags["missing"]:
         return Text("flags: none yet, legacy serves every call; `shim flags create` makes them", "yellow")
     if flags["error"]:
@@ -87,14 +87,15 @@ def _health(found: Report) -> Text:
 
 
 def _losses(found: Report) -> list[Text]:
-    lost = found["lost"]
+    lost = found.lost
     if lost is None:
         return []
     return [Text(f"ledger: {lost['records']} records were lost, the last {lost['age_seconds']:.0f} s ago", "yellow")]
 
 
-def _journal(found: Report) -> list[Text]:
-    return [Text(printable(line), "yellow" if wanting else "") for line, wanting in journal_lines(found["journal"])]
+def _sections(found: Report) -> list[Text]:
+    lines = [line for section in found.sections.values() for line in section.lines]
+    return [Text(printable(line), "yellow" if wanting else "") for line, wanting in lines]
 
 
 def _share(percentage: float, migration: MigrationReport, *, missing: bool) -> str:

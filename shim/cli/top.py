@@ -12,13 +12,13 @@ from rich.table import Table
 from rich.text import Text
 
 from migration import LedgerReader, Side
-from shim.application import decision_now, open_guard_store, open_router
 from shim.cli.exits import ExitCode
 from shim.cli.guard_standing import guard_report
 from shim.cli.live_view import show_live
 from shim.cli.output import print_json, printable
 from shim.console.figures import side_figures
 from shim.process_metrics import ProcessMetricsReader, ProcessSample
+from shim.wiring import decision_now, open_guard_store, open_router
 from tools.migrations import NAMES
 from tools.settings import MEGABYTE, Settings, get_settings
 

@@ -7,10 +7,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Self
 
+from flags import UnleashRouter
 from migration import Ledger, MigrationError, ShadowMode, Side, stage_of
-from migration.guard import GuardStatus
+from migration.guard import GuardStanding
 from migration.rollout import Rollout, RolloutStore
-from shim.application import UnleashRouter, decision_now, has_no_flags_yet, open_guard_store, open_ledger, open_router
 from shim.console.figures import (
     BUCKETS,
     EvidenceCurves,
@@ -23,6 +23,7 @@ from shim.console.figures import (
 )
 from shim.errors import ShimError
 from shim.process_metrics import ProcessMetricsReader
+from shim.wiring import decision_now, has_no_flags_yet, open_guard_store, open_ledger, open_router
 from tools.journal import get_journal
 from tools.migrations import MIGRATIONS, NAMES
 from tools.settings import Settings
@@ -196,11 +197,11 @@ class States:
 
     def _guard(self, migration: str) -> Document:
         store = self._sources.store
-        standing = store.statuses().get(migration, GuardStatus(migration=migration))
-        number = standing.tripped_by or standing.frozen_by
+        standing = store.standings().get(migration, GuardStanding(migration=migration))
+        number = standing.latched_by or standing.frozen_by
         record = None if number is None else store.record(number)
         return {
-            "tripped": standing.tripped_by is not None,
+            "latched": standing.latched_by is not None,
             "frozen": standing.frozen_by is not None,
             "carried_out": standing.carried_out,
             "record": None if record is None else decision_row(record),

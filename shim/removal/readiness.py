@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from migration import MISMATCHES, Decision, NoticeKind, Side, Standing, Verdict
-from migration.guard import FREEZE_AT, DecisionRecord
+from migration.guard import FREEZE_AT, Record
 from shim.removal.callers import Caller
 
 FULL = 1.0
@@ -33,44 +33,6 @@ class Required:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Evidence:
-    """What is known of a migration. Times are in seconds since the epoch.
-
-    Attributes:
-        now: the time.
-        decision: what would be decided for a call made now.
-        standing: the calls that each side served.
-        guard_state, guard_evidence: where the guard stands; the evidence is None if that is not known.
-        records: what was decided, newest first.
-        notices: messages within the required time, by kind.
-        lost: when a record was last lost; None if never.
-        changed: when the candidate's source was last changed.
-        verdicts: comparisons since then, by verdict.
-        unfinished: uploads whose outcome is not known; None if nobody keeps a journal of them.
-        leftovers: what live shadows made and was not removed.
-        callers: from where it is called.
-        tests: test files that use the candidate or the function that it replaces.
-        obstacle: why `shim remove` cannot do its work; None if it can.
-    """
-
-    now: float
-    decision: Decision
-    standing: Standing
-    guard_state: str
-    guard_evidence: float | None
-    records: Sequence[DecisionRecord]
-    notices: Mapping[str, int]
-    lost: float | None
-    changed: float
-    verdicts: Mapping[str, int]
-    unfinished: int | None
-    leftovers: int
-    callers: Sequence[Caller]
-    tests: Sequence[str]
-    obstacle: str | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
     """One thing that has to hold.
 
@@ -87,6 +49,42 @@ class Check:
     advice: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """What is known of a migration. Times are in seconds since the epoch.
+
+    Attributes:
+        now: the time.
+        decision: what would be decided for a call made now.
+        standing: the calls that each side served.
+        guard_state, guard_evidence: where the guard stands; the evidence is None if that is not known.
+        records: what was decided, newest first.
+        notices: messages within the required time, by kind.
+        lost: when a record was last lost; None if never.
+        changed: when the candidate's source was last changed.
+        verdicts: comparisons since then, by verdict.
+        open_work: what the application itself asks for.
+        callers: from where it is called.
+        tests: test files that use the candidate or the function that it replaces.
+        obstacle: why `shim remove` cannot do its work; None if it can.
+    """
+
+    now: float
+    decision: Decision
+    standing: Standing
+    guard_state: str
+    guard_evidence: float | None
+    records: Sequence[Record]
+    notices: Mapping[str, int]
+    lost: float | None
+    changed: float
+    verdicts: Mapping[str, int]
+    open_work: Sequence[Check]
+    callers: Sequence[Caller]
+    tests: Sequence[str]
+    obstacle: str | None
+
+
 def checklist(evidence: Evidence, required: Required) -> list[Check]:
     """Every check. Legacy can go if all of them hold."""
     return [
@@ -97,8 +95,7 @@ def checklist(evidence: Evidence, required: Required) -> list[Check]:
         _mismatches(evidence),
         _fallbacks(evidence),
         _losses(evidence, required),
-        _unfinished(evidence),
-        _leftovers(evidence),
+        *evidence.open_work,
         _blocking(evidence),
         _hidden(evidence),
         _tests(evidence),
@@ -185,25 +182,6 @@ def _losses(evidence: Evidence, required: Required) -> Check:
         holds=not recent,
         figure="records of calls were lost in the time asked for" if recent else "no record of a call was lost",
         advice="the ledger could not be written, so the other figures may be too good; wait once more",
-    )
-
-
-def _unfinished(evidence: Evidence) -> Check:
-    count = evidence.unfinished or 0
-    return Check(
-        name="journal",
-        holds=count == 0,
-        figure="nothing was journaled here" if evidence.unfinished is None else f"{count:,} uploads of unknown outcome",
-        advice="`shim reconcile` finds out what became of them",
-    )
-
-
-def _leftovers(evidence: Evidence) -> Check:
-    return Check(
-        name="shadows",
-        holds=evidence.leftovers == 0,
-        figure=f"live shadows left {evidence.leftovers:,} things",
-        advice="`shim shadows clean` removes them",
     )
 
 

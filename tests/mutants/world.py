@@ -12,8 +12,8 @@ from typing import Any
 import certifi
 
 from migration import Comparison, Decision, Notice, Operation, Reason, Runtime, Side
-from shim.application import comparing
 from tests.mutants.calls import SampledCall
+from tools.application import app
 from tools.providers.glm import glm_files
 from tools.providers.kimi import kimi_files
 from tools.sandbox import RunningSandbox
@@ -115,7 +115,7 @@ def world(sandbox: RunningSandbox, home: Path) -> Iterator[World]:
     )
     router = EveryCall()
     found: list[Comparison] = []
-    with use_settings(settings), comparing(settings, router, Comparisons(found.append)) as runtime:
+    with use_settings(settings), app.comparing(settings, router, Comparisons(found.append)) as runtime:
         yield World(sandbox, router, runtime, found)
 
 

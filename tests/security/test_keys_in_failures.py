@@ -15,12 +15,13 @@ import pytest
 
 from flags import FileFlagAdmin
 from migration import Side
-from shim.application import Installation, running
+from shim.installation import Installation
 from tests.security.conftest import Planted
 from tests.security.planted import VARIABLES, seen_in
 from tests.support.monolith import SetEnvironment
 from tests.support.unleash_programs import free_port
 from tests.tools.untrusted.clients import ROW
+from tools.application import app
 from tools.errors import ConfigurationError
 from tools.migrations import NAMES
 from tools.providers.glm import glm_client, glm_files
@@ -72,7 +73,7 @@ def watched(planted: Planted, side: Side, seen: dict[str, bytes]) -> Iterator[In
         admin.ensure(name)
         admin.set_percentage(name, 100 if side is Side.CANDIDATE else 0)
     console = io.StringIO()
-    with running(console=console) as installation:
+    with app.running(console=console) as installation:
         yield installation
         seen["things"] = everything_of(installation).encode()
         url = installation.telemetry.prometheus_url

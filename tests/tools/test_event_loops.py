@@ -9,7 +9,7 @@ import pytest
 import uvloop
 
 from migration import Runtime
-from shim.installing import fastest_loop
+from shim.installation import fastest_loop
 
 
 def test_uvloop_is_used_where_it_is_installed() -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from migration import Call, CallSite, Comparison, Decision, FieldVerdict, NoiseSample, Reason, Side, Verdict
-from shim.application import open_ledger, running
+from shim.wiring import open_ledger
+from tools.application import app
 from tools.migrations import NAMES
 from tools.settings import Settings
 
@@ -25,7 +26,7 @@ def differing(migration: str) -> Comparison:
 
 
 def verdicts(settings: Settings, migration: str) -> Mapping[str, FieldVerdict]:
-    with running(settings) as installation:
+    with app.running(settings) as installation:
         report = installation.runtime.shadows.noise.report(migration)
         return {found.field: found.verdict for found in report.fields}
 
@@ -44,8 +45,8 @@ def test_a_new_process_knows_the_noise_of_the_old_one(tmp_path: Path, migration:
 def test_a_ledger_that_cannot_be_read_keeps_nothing_from_starting(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Noise is learned anew then, and the log says so."""
+    """Noise is learned again then, and the log says so."""
     settings = Settings(shim_home=tmp_path)
     settings.ledger_file.write_bytes(b"no database" * 1000)
     assert verdicts(settings, NAMES[0]) == {}
-    assert "learned anew" in caplog.text
+    assert "learned again" in caplog.text

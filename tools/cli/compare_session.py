@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from migration import Call, Comparison, Decision, Difference, Notice, Operation, Reason, Runtime, Side
-from shim.application import comparing
 from shim.cli.errors import CommandError
+from tools.application import app
 from tools.cli.compare_files import Input
 from tools.providers.glm import glm_files
 from tools.providers.kimi import kimi_files
@@ -109,7 +109,7 @@ def _bench(home: Path) -> Iterator[_Bench]:
     with running_sandbox(home / "sandbox") as sandbox:
         settings = _settings(get_settings(), sandbox, home)
         router, seen = _EveryCall(), _Comparisons()
-        with use_settings(settings), comparing(settings, router, seen) as runtime:
+        with use_settings(settings), app.comparing(settings, router, seen) as runtime:
             yield _Bench(sandbox, settings, runtime, router, seen)
 
 

@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
-from shim.application import Installation, has_no_flags_yet, running
 from shim.cli.errors import CommandError
 from shim.cli.exits import ExitCode
 from shim.cli.output import note
+from shim.installation import Installation
+from shim.wiring import has_no_flags_yet
+from tools.application import app
 from tools.sandbox import running_sandbox
 from tools.sandbox.settings import sandboxed
 from tools.settings import Settings, get_settings, use_settings
@@ -51,7 +53,7 @@ def session(provider: str) -> Iterator[Session]:
     settings = get_settings()
     missing = _missing_keys(settings, provider)
     if not missing:
-        with running(settings) as installation:
+        with app.running(settings) as installation:
             _say_if_flags_are_unknown(installation)
             yield Session(installation=installation, sandboxed=False)
         return
@@ -63,7 +65,7 @@ def session(provider: str) -> Iterator[Session]:
         sandbox_lock(home, wait_seconds=_LOCK_SECONDS),
         running_sandbox(home) as sandbox,
         use_settings(sandboxed(settings, sandbox)),
-        running(settings) as installation,
+        app.running(settings) as installation,
     ):
         _say_if_flags_are_unknown(installation)
         yield Session(installation=installation, sandboxed=True)

@@ -12,7 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from migration import Side
-from shim.application import Installation, flag_admin, running
+from shim.installation import Installation
+from shim.wiring import flag_admin
+from tools.application import app
 from tools.demo.load import (
     DemoError,
     Job,
@@ -90,7 +92,7 @@ def run_demo(plan: Plan, reporter: Reporter) -> DemoResult:
             settings = _settings(get_settings(), sandbox, home, samples)
             create_flags(flag_admin(settings))
             watcher, trace = Watcher(), TraceLines()
-            with use_settings(settings), running(settings, console=trace, observers=[watcher]) as installation:
+            with use_settings(settings), app.running(settings, console=trace, observers=[watcher]) as installation:
                 show = _Show(plan, reporter, samples, sandbox, installation, watcher, trace)
                 return show.run(make_big_sample(home, plan.big_megabytes), started)
 

@@ -13,7 +13,8 @@ from contextvars import copy_context
 from dataclasses import dataclass
 from pathlib import Path
 
-from shim.application import SHADOW_SUFFIX, FlagAdmin, UnleashRouter, decision_now
+from flags import SHADOW_SUFFIX, FlagAdmin, UnleashRouter
+from shim.wiring import decision_now
 from tools.errors import ToolsError
 from tools.migrations import NAMES
 from tools.providers.glm import glm_files

@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from migration import Operation
-from migration.guard import CandidateResult
+from migration.guard import Made
 from tools.providers.gateway import GLM, KIMI
 from tools.recovery.audit_evidence import Finding, Remedy, Seen, State, Upload, judge
 from tools.recovery.places import Place, can_be_read_back, place_of
@@ -48,7 +48,7 @@ ROWS_AT_ONCE = 50
 _FOLDERS: Mapping[str, str] = {each.name: f"{each.name}-gateway" for each in (KIMI, GLM)}
 
 
-def uploads_of(made: Sequence[CandidateResult]) -> list[Upload]:
+def uploads_of(made: Sequence[Made]) -> list[Upload]:
     """The uploads that succeeded, each once, oldest first."""
     found: dict[tuple[str, str], Upload] = {}
     for each in made:

@@ -12,10 +12,12 @@ from pathlib import Path
 
 from flags import FileFlagAdmin
 from migration import Side
-from shim.application import Installation, open_guard_store, open_ledger, running
 from shim.console import Access, Console, Sources
 from shim.drill import FaultKind, Faults, faulty
+from shim.installation import Installation
+from shim.wiring import open_guard_store, open_ledger
 from tests.migration.helpers import eventually
+from tools.application import app
 from tools.demo.load import Job, sample_of, steady_load
 from tools.demo.watching import Watcher
 from tools.migrations import MIGRATIONS
@@ -109,7 +111,7 @@ class Scene:
     def go_wrong(self) -> None:
         """Let every upload of the candidate fail, and wait for the guard."""
         self.faults.kind, self.faults.severity = FaultKind.ERROR, 1.0
-        assert eventually(lambda: FLAG in self.installation.guard.tripped, SECONDS)
+        assert eventually(lambda: FLAG in self.installation.guard.latched, SECONDS)
         store = open_guard_store(self.settings)
         assert eventually(lambda: any(record.carried_out_at for record in store.records(FLAG)), SECONDS)
 
@@ -124,7 +126,7 @@ def scene(settings: Settings, folder: Path) -> Iterator[Scene]:
     for number, path in enumerate(paths):
         path.write_text(f"Ferry {number} leaves at noon.\n" * 400)
     jobs = [Job(sample=sample_of(path), provider="kimi") for path in paths]
-    with use_settings(settings), running(settings, observers=[watcher], migrations=migrations) as installation:
+    with use_settings(settings), app.running(settings, observers=[watcher], migrations=migrations) as installation:
         admin = FileFlagAdmin(settings.flags_file)
         for name in (FLAG, f"{FLAG}.shadow"):
             admin.ensure(name)

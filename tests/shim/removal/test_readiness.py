@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 
 from migration import Decision, Entrance, NoticeKind, Reason, SeenCaller, Side, SideTotals, Standing, Verdict
-from migration.guard import DecisionRecord
+from migration.guard import Record
 from shim.removal.callers import Caller
-from shim.removal.readiness import Evidence, Required, checklist
+from shim.removal.readiness import Check, Evidence, Required, checklist
 
 NOW, DAY = 1_000_000_000.0, 86_400.0
 REQUIRED = Required(seconds=7 * DAY, comparisons=200)
@@ -33,15 +33,14 @@ READY = Evidence(
     lost=None,
     changed=NOW - 9 * DAY,
     verdicts={Verdict.IDENTICAL: 199, Verdict.NOISY: 1},
-    unfinished=0,
-    leftovers=0,
+    open_work=[],
     callers=[Caller(found=None, seen=(replace(SITE, entrance=Entrance.SYNC),))],
     tests=["tests/test_it.py"],
     obstacle=None,
 )
 LATE = Standing(migration="m", sides={**READY.standing.sides, Side.LEGACY: SideTotals(calls=9, last_at=NOW - 6 * DAY)})
 SILENT = Standing(migration="m", sides={**READY.standing.sides, Side.CANDIDATE: SideTotals()})
-ROLLBACK = DecisionRecord(at=NOW - DAY, migration="m", action="rollback", by="guard", sentence="")
+ROLLBACK = Record(at=NOW - DAY, migration="m", action="rollback", by="guard", sentence="")
 
 
 def missing(evidence: Evidence) -> list[str]:
@@ -69,8 +68,7 @@ def test_legacy_can_go_when_everything_holds() -> None:
         ("fallbacks", {"notices": {NoticeKind.FELL_BACK: 1}}),
         ("fallbacks", {"notices": {NoticeKind.CANDIDATE_UNAVAILABLE: 1}}),
         ("records", {"lost": NOW - DAY}),
-        ("journal", {"unfinished": 2}),
-        ("shadows", {"leftovers": 1}),
+        ("outbox", {"open_work": [Check(name="outbox", holds=False, figure="2 letters", advice="send them")]}),
         ("callers", {"callers": [Caller(found=None, seen=(SITE,))]}),
         ("callers", {"notices": {NoticeKind.BYPASSED: 1}}),
         ("awaiting", {"callers": [Caller(found=None, seen=(replace(SITE, entrance=Entrance.AWAITED),))]}),

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page
 
-from migration.guard import DecisionRecord
-from shim.application import open_guard_store
+from migration.guard import Record
 from shim.report import Findings, gather, missing, summary
 from shim.report import page as page_of
+from shim.wiring import open_guard_store
 from tests.shim.console.scene import FLAG, scene, settings_for
 from tests.support.browser import chromium
 from tools.sandbox import RunningSandbox, running_sandbox
@@ -103,9 +103,7 @@ def test_names_are_no_markup(sandbox: RunningSandbox, tmp_path: Path) -> None:
     settings = settings_for(sandbox, tmp_path / "home")
     evil = "<script>alert(1)</script>"
     open_guard_store(settings).decide(
-        DecisionRecord(
-            at=gather(settings, FLAG, seconds=HOUR).at, migration=FLAG, action="hold", by=evil, sentence=evil
-        )
+        Record(at=gather(settings, FLAG, seconds=HOUR).at, migration=FLAG, action="hold", by=evil, sentence=evil)
     )
     html = page_of(gather(settings, FLAG, seconds=HOUR))
     assert evil not in html

@@ -82,6 +82,7 @@ def command_line(tmp_path: Path) -> MakeCommandLine:
     def make(**variables: str) -> CommandLine:
         inherited = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
         common = {"HOME": str(tmp_path), "SHIM_HOME": str(tmp_path / "home"), "PYTHONPATH": str(_REPOSITORY)}
+        common["SHIM_APP"] = "tools.application:app"
         return CommandLine(folder=folder, environment=inherited | common | variables)
 
     return make
@@ -94,6 +95,7 @@ def run_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
         if name.startswith(PREFIXES):
             monkeypatch.delenv(name)
     monkeypatch.setenv("SHIM_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("SHIM_APP", "tools.application:app")
 
     def run(*arguments: object, **variables: str) -> Finished:
         with monkeypatch.context() as patch:

@@ -57,10 +57,12 @@ def test_a_traceback_is_shown_on_demand_only(run_here: RunHere) -> None:
 
 def test_help_loads_nothing_heavy() -> None:
     """What is needed to show help loads neither HTTP clients nor telemetry nor the flags' client."""
-    heavy = ("aiohttp", "openai", "opentelemetry", "UnleashClient", "pydantic", "rich")
-    script = f"import sys, shim.cli; print([name for name in {heavy!r} if name in sys.modules])"
+    heavy = ("aiohttp", "openai", "opentelemetry", "UnleashClient", "pydantic")
+    script = (
+        f"import sys, shim.cli; shim.cli.main(['--help']); print([name for name in {heavy!r} if name in sys.modules])"
+    )
     loaded = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True).stdout  # noqa: S603  # our own script
-    assert loaded.strip() == "[]"
+    assert loaded.splitlines()[-1] == "[]"
 
 
 def test_a_wrong_variable_is_named(run_here: RunHere) -> None:

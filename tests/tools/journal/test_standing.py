@@ -8,7 +8,7 @@ import pytest
 
 from tests.tools.journal.conftest import World
 from tests.tools.journal.making import intent, opened
-from tools.cli.journal_standing import journal_lines, journal_report
+from tools.application import sections
 from tools.journal.port import State
 from tools.settings import Settings, use_settings
 
@@ -16,7 +16,7 @@ from tools.settings import Settings, use_settings
 def test_a_quiet_journal_needs_no_attention(world: World) -> None:
     """Its place and its figures are told."""
     opened(world.journal, intent())
-    [(line, wanting)] = journal_lines(journal_report())
+    [(line, wanting)] = sections()["journal"].lines
     figures = "1 under way, 0 left by processes that died, 0 of unknown outcome"
     assert line == f"journal: SQLite, {world.settings.journal_file}: {figures}"
     assert not wanting
@@ -27,9 +27,10 @@ def test_what_is_to_be_done_is_said(world: World) -> None:
     opened(world.journal, intent(upload_id="unknown"))
     world.journal.close("unknown", State.UNKNOWN)
     world.journal.count_unjournaled()
-    report = journal_report()
+    section = sections()["journal"]
+    report = section.data
     assert (report["unknown"], report["left"], report["unjournaled"]) == (1, 0, 1)
-    lines = journal_lines(report)
+    lines = section.lines
     assert [wanting for _, wanting in lines] == [True] * 3
     assert "1 of unknown outcome" in lines[0][0]
     assert "shim reconcile" in lines[1][0]
@@ -46,9 +47,9 @@ def test_a_journal_that_cannot_be_used_is_said(tmp_path: Path, spoiled: str) -> 
         home.mkdir()
         (home / "journal.db").write_text("no database, and long enough to be told from an empty one" * 100)
     with use_settings(Settings(shim_home=home)):
-        report = journal_report()
-    [(line, wanting)] = journal_lines(report)
-    assert report["under_way"] is None
+        section = sections()["journal"]
+    [(line, wanting)] = section.lines
+    assert section.data["under_way"] is None
     assert wanting
     assert "cannot be used" in line
     assert "uploads go on without it" in line

@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
-from shim.application import running
+from tools.application import app
 from tools.providers.glm import glm_files
 from tools.providers.kimi import kimi_files
 from tools.storage import get_storage
@@ -41,7 +41,7 @@ def main() -> None:
     names = ["before-0", *(f"scarce-{index}" for index in range(AT_ONCE)), "after-0"]
     for name in names:
         (folder / f"{name}.txt").write_bytes(f"{name} ".encode() * 100)
-    with running() as installation, ThreadPoolExecutor(AT_ONCE) as pool:
+    with app.running() as installation, ThreadPoolExecutor(AT_ONCE) as pool:
         outcomes = {names[0]: upload(names[0])}
         list(pool.map(str, range(AT_ONCE)))  # its threads are there
         with scarcity(limit, number):

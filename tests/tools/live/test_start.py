@@ -9,10 +9,10 @@ import pytest
 from flags import FileFlagAdmin
 from migration import ShadowMode, Verdict
 from migration.testing import RecordingObserver
-from shim.application import running
 from tests.migration.helpers import eventually
 from tests.tools.live.bench import Bench, document
 from tests.tools.live.conftest import MakeBench
+from tools.application import app
 from tools.providers.kimi import kimi_files
 from tools.sandbox import FaultKind, ServiceName
 from tools.shadowing.undoing import journal_of
@@ -32,7 +32,7 @@ def test_the_setting_decides_how_shadows_run(mode: str, make_bench: MakeBench, t
     bench = make_bench("kimi", "embedded", shadow_mode=mode)
     flags_at(bench, serve=0, shadow=100)
     observer = RecordingObserver()
-    with running(bench.settings, observers=[observer]) as installation:
+    with app.running(bench.settings, observers=[observer]) as installation:
         kimi_files.upload_via_supabase_gateway_kimi(document(tmp_path), get_storage())
         assert installation.runtime.shadows.drain(60)
     [comparison] = observer.comparisons
@@ -48,6 +48,6 @@ def test_a_start_cleans_up(make_bench: MakeBench, tmp_path: Path) -> None:
     bench.upload(document(tmp_path))
     bench.sandbox.clear_faults()
     assert bench.state().marked
-    with running(bench.settings):
+    with app.running(bench.settings):
         assert eventually(lambda: not journal_of(bench.settings).left(), seconds=20)
     assert not bench.state().marked

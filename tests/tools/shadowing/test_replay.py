@@ -11,7 +11,7 @@ from typing import Any, cast
 import pytest
 
 from migration import Side, Verdict
-from shim.application import open_ledger
+from shim.wiring import open_ledger
 from tests.support.traffic import upload_requests
 from tests.tools.shadowing.bench import DECLARED, Bench, World, document
 from tools.async_file_upload_refactored import upload_via_supabase_gateway_kimi_async

@@ -17,9 +17,11 @@ import psutil
 
 from flags import FileFlagAdmin
 from migration import Side
-from shim.application import Installation, decision_now, running
+from shim.installation import Installation
+from shim.wiring import decision_now
 from tests.migration.helpers import eventually
 from tests.tools.weather.footprint import memory
+from tools.application import app
 from tools.providers.kimi import kimi_files
 from tools.settings import MEGABYTE, get_settings
 from tools.storage import get_storage
@@ -37,7 +39,7 @@ def main() -> None:
     admin.ensure(FLAG)
     figures: dict[str, list[dict[str, float]]] = {}
     ids: set[str] = set()
-    with running() as installation, ThreadPoolExecutor(THREADS) as pool:
+    with app.running() as installation, ThreadPoolExecutor(THREADS) as pool:
         for side, percentage in ((Side.CANDIDATE, 100), (Side.LEGACY, 0)):
             admin.set_percentage(FLAG, percentage)
             assert eventually(lambda side=side: decision_now(installation.router, FLAG).serve is side)  # type: ignore[misc]  # bound early

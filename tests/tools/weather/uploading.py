@@ -18,7 +18,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from shim.application import running
+from tools.application import app
 from tools.providers.glm import glm_files
 from tools.providers.kimi import kimi_files
 from tools.storage import get_storage
@@ -81,7 +81,7 @@ def main() -> None:
 
     if handler != "none":
         signal.signal(signal.SIGTERM, end)
-    with running():
+    with app.running():
         if mode == "awaiting":
             asyncio.run(_await_all(monolith))
         elif mode == "main":

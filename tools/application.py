@@ -1,0 +1,218 @@
+"""The monolith as an application of the shim: its migrations, and what only uploads have beside them.
+
+Each function imports what it needs when it is called, so that a command that only looks on begins at once.
+"""
+
+# ruff: noqa: PLC0415  # as the docstring says
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from functools import partial
+from typing import TYPE_CHECKING
+
+from migration import Operation, Runtime
+from shim import Application, Extension, Section
+from tools.engine.gauges import PROVIDER, THROTTLE, throttle_values
+
+if TYPE_CHECKING:
+    from observability import Gauge
+    from shim.removal.readiness import Check
+    from tools.journal.port import Standing
+    from tools.settings import Settings
+
+MOST_ENTRIES = 100
+"""Unfinished uploads that the console lists: the oldest."""
+
+_JOURNAL_SECONDS = 2.0
+"""How long the end waits until what came of the last uploads is written down."""
+
+
+def _settings() -> Settings:
+    from tools.settings import get_settings
+
+    return get_settings()
+
+
+def finish_earlier_work(runtime: Runtime) -> None:
+    """In the background, undo the live shadows and recover the uploads that earlier processes left open."""
+    from tools.recovery import recover_in_background
+    from tools.shadowing import clean_in_background
+
+    settings = _settings()
+    if settings.undo_file.exists():
+        runtime.shadows.loop.submit(lambda: clean_in_background(settings))
+    if settings.journal_file.exists() or settings.supabase_url is not None:
+        runtime.shadows.loop.submit(lambda: recover_in_background(settings))
+
+
+def close_journal() -> None:
+    """Write down what came of the last uploads, and stop."""
+    from tools.journal import get_journal
+
+    journal = get_journal(_settings())
+    journal.flush(_JOURNAL_SECONDS)
+    journal.stop()
+
+
+async def close_pool() -> None:
+    """Close the connection pool of the loop that ends, if the new implementation was ever used there."""
+    pool = sys.modules.get("tools.transport.connections")
+    if pool is not None:
+        await pool.cleanup_http_session()
+
+
+def gauges() -> Sequence[Gauge]:
+    """The throttle of the new implementation, by provider."""
+    from observability import Gauge
+
+    return [
+        Gauge(name=name, unit="{request}", description=description, observe=partial(throttle_values, measure))
+        for name, (description, measure) in THROTTLE.items()
+    ]
+
+
+def things_made(operation: Operation) -> Sequence[Mapping[str, str]]:
+    """The files that an upload has made, for an audit."""
+    from tools.recovery.audit import things_made as made
+
+    return made(operation)
+
+
+def sections() -> Mapping[str, Section]:
+    """What the journal of uploads says of itself; its figures are None when it cannot be read, and `error` says why.
+
+    `unjournaled` counts the uploads that went on without it, `age_seconds` is how long ago the last one did.
+    """
+    from tools.journal import get_journal
+    from tools.journal.port import JournalError
+
+    figures = ("backend", "under_way", "left", "unknown", "unjournaled", "age_seconds", "notice")
+    try:
+        standing = get_journal(_settings()).standing()
+    except JournalError as error:
+        data: dict[str, object] = {**dict.fromkeys(figures), "error": str(error)}
+        return {"journal": Section(data=data, lines=[(f"{error}; uploads go on without it", True)])}
+    last = standing.last_unjournaled_at
+    age = None if last is None else time.time() - last
+    data = {
+        "backend": standing.backend,
+        "under_way": standing.under_way,
+        "left": standing.left,
+        "unknown": standing.unknown,
+        "unjournaled": standing.unjournaled,
+        "age_seconds": age,
+        "notice": standing.notice,
+        "error": None,
+    }
+    return {"journal": Section(data=data, lines=_sentences(standing, age))}
+
+
+def _sentences(standing: Standing, age: float | None) -> list[tuple[str, bool]]:
+    figures = f"{standing.under_way} under way, {standing.left} left by processes that died"
+    unresolved = bool(standing.left or standing.unknown)
+    lines = [(f"journal: {standing.backend}: {figures}, {standing.unknown} of unknown outcome", unresolved)]
+    if unresolved:
+        lines.append(("`shim reconcile` finds out what came of them", True))
+    if standing.unjournaled:
+        when = "" if age is None else f", the last {age:.0f} s ago"
+        lines.append((f"journal: {standing.unjournaled} uploads went on without it{when}", True))
+    if standing.notice is not None:
+        lines.append((f"journal: {standing.notice}", True))
+    return lines
+
+
+def details() -> Mapping[str, object]:
+    """The journal in figures, and what is unfinished; names and paths of files are left out, they may be personal.
+
+    Raises:
+        JournalError: it cannot be read.
+    """
+    from tools.journal import get_journal
+
+    journal = get_journal(_settings())
+    entries = journal.unfinished()
+    return {
+        "journal": {
+            "standing": asdict(journal.standing()),
+            "left_out": max(0, len(entries) - MOST_ENTRIES),
+            "entries": [
+                {
+                    "upload_id": entry.intent.upload_id,
+                    "provider": entry.intent.provider,
+                    "side": entry.intent.side.value,
+                    "state": entry.state.value,
+                    "bytes": entry.intent.size,
+                    "began_at": entry.intent.began_at,
+                    "updated_at": entry.updated_at,
+                    "error": entry.facts.error,
+                }
+                for entry in entries[:MOST_ENTRIES]
+            ],
+        }
+    }
+
+
+def open_work() -> Sequence[Check]:
+    """What uploads have left to be done, before legacy can go."""
+    from shim.removal.readiness import Check
+    from tools.journal import get_journal
+    from tools.shadowing.undoing import journal_of
+
+    settings, unfinished = _settings(), None
+    if settings.journal_file.exists() or settings.supabase_url is not None:
+        standing = get_journal(settings).standing()
+        unfinished = standing.left + standing.unknown
+    leftovers = len(journal_of(settings).left()) if settings.undo_file.exists() else 0
+    return [
+        Check(
+            name="journal",
+            holds=not unfinished,
+            figure="nothing was journaled here" if unfinished is None else f"{unfinished:,} uploads of unknown outcome",
+            advice="`shim reconcile` finds out what became of them",
+        ),
+        Check(
+            name="shadows",
+            holds=leftovers == 0,
+            figure=f"live shadows left {leftovers:,} things",
+            advice="`shim shadows clean` removes them",
+        ),
+    ]
+
+
+COMMANDS = {
+    "ask": "tools.cli.ask:ask",
+    "upload": "tools.cli.upload:upload",
+    "demo": "tools.cli.demo:demo",
+    "sandbox": "tools.cli.sandbox:sandbox",
+    "bench": "tools.cli.bench:bench",
+    "compare": "tools.cli.compare:compare",
+    "shadows": "tools.cli.shadows:shadows_app",
+    "audit": "tools.cli.audit:audit",
+    "reconcile": "tools.cli.reconcile:reconcile",
+    "schema": "tools.cli.schema:schema",
+}
+"""The commands that only uploads have."""
+
+app = Application(
+    migrations="tools.migrations:MIGRATIONS",
+    settings=_settings,
+    extensions=[
+        Extension(
+            begin=finish_earlier_work,
+            end=close_journal,
+            loop_closing=close_pool,
+            gauges=gauges,
+            labels=(PROVIDER,),
+            made=things_made,
+            sections=sections,
+            details=details,
+            open_work=open_work,
+            commands=COMMANDS,
+        )
+    ],
+)
+"""What the monolith's processes start, and what the command line works for."""
