@@ -28,7 +28,9 @@ from bench.routing_telemetry import (
 )
 from flags import SHADOW_SUFFIX, UnleashRouter
 from flags.server import MemoryCache
-from migration import Ledger, Migration, Observer, Runtime, Shim, migrate
+from migration import Migration, Observer, Runtime, migrate
+from migration.routing import Shim
+from migration.store import Ledger
 from observability import Telemetry
 
 _NOBODY, _EVERYBODY = 0, 100

@@ -10,7 +10,8 @@ from opentelemetry.context import Context
 from opentelemetry.trace import Link, SpanContext, get_current_span
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from migration import Call, Decision, Reason, Role, Side
+from migration import Call, Decision, Reason, Side
+from migration.model import Role
 from observability.names import OTHER, Attribute
 
 _PROPAGATOR: Final = TraceContextTextMapPropagator()

@@ -10,7 +10,8 @@ from typing import Final
 import psutil
 from opentelemetry.metrics import CallbackOptions, Meter, Observation
 
-from migration import Decision, Role, Side
+from migration import Decision, Side
+from migration.model import Role
 from observability.attributes import SIDE, SIDES, BoundedValues, run_attributes
 from observability.names import Attribute, Metric, Unit
 from observability.sources import Sources, observe_sources

@@ -10,7 +10,7 @@ from typing import Any
 import requests
 from urllib3.exceptions import HTTPError
 
-from migration import Role
+from migration.model import Role
 from migration.rollout import Counter, Reading
 from observability.attributes import SIDES
 from observability.errors import PrometheusQueryError

@@ -12,7 +12,9 @@ from opentelemetry._logs import SeverityNumber
 from opentelemetry.context import Context
 from opentelemetry.trace import Span, StatusCode, set_span_in_context
 
-from migration import MISMATCHES, NOT_COMPARED, Comparison, Notice, Operation, Role, Side, Verdict, symptoms
+from migration import Comparison, Side
+from migration.model import Notice, Operation, Role, Verdict
+from migration.store import MISMATCHES, NOT_COMPARED, symptoms
 from observability.attributes import (
     SIDE,
     SIDES,

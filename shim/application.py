@@ -23,7 +23,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TextIO
 
-from migration import LedgerReader, Migration, MigrationError, Observer, Operation, Router, Runtime, ShadowMode
+from migration import Migration, MigrationError, Observer, Router, Runtime, ShadowMode
+from migration.model import Operation
+from migration.store import LedgerReader
 from shim.errors import ShimError
 
 if TYPE_CHECKING:

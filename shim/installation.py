@@ -14,22 +14,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Self, TextIO
 
 from flags import UnleashRouter
-from migration import (
-    Ledger,
-    LedgerError,
-    Migration,
-    Observer,
-    Operation,
-    Router,
-    Runtime,
-    ShadowLimits,
-    Shim,
-    install,
-    uninstall,
-    use_runtime,
-)
+from migration import Migration, Observer, Router, Runtime, ShadowLimits, install, uninstall, use_runtime
 from migration.guard import Guard
+from migration.model import LedgerError, Operation
+from migration.routing import Shim
 from migration.routing.install import owner_of
+from migration.store import Ledger
 from observability import HttpTelemetry, RecentSpan, Sources, Telemetry, TelemetryHandle, setup, start_loop_watch
 from shim.application import Extension
 from shim.http.httpx_tap import install_httpx_tap, remove_httpx_tap

@@ -13,9 +13,10 @@ from typing import Any, cast
 import plotly.graph_objects as go  # type: ignore[import-untyped]  # it has no types
 from plotly.offline import get_plotlyjs  # type: ignore[import-untyped]  # it has no types
 
-from migration import MISMATCHES, NOT_COMPARED, Cause, LedgerReader, Side, causes
+from migration import Side
 from migration.guard import FREEZE_AT, ROLLBACK_AT, GuardStanding, Record
 from migration.rollout import Phase, Rollout, RolloutStore
+from migration.store import MISMATCHES, NOT_COMPARED, Cause, LedgerReader, causes
 from shim.console.figures import EvidenceCurves, Point, timeline
 from shim.drill import DrillHistory, DrillResult
 from shim.process_metrics import CallSample, ProcessMetricsReader, ShareSample

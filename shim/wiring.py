@@ -13,9 +13,12 @@ from typing import Any, Protocol
 import psutil
 
 from flags import SHADOW_SUFFIX, FileFlagAdmin, FlagAdmin, UnleashFlagAdmin, UnleashRouter
-from migration import Call, Decision, Ledger, Operation, calling_site
+from migration import Call, Decision
 from migration.guard import Action, Guard, GuardStore, Policy, Rule
+from migration.model import Operation
 from migration.rollout import Exposure, FlagShown, LedgerTallies, RolloutController, RolloutStore, Tallies
+from migration.running import calling_site
+from migration.store import Ledger
 from observability import PrometheusTallies
 from shim.errors import ConfigurationError
 from shim.settings import Settings

@@ -14,7 +14,8 @@ import pytest
 import yaml  # type: ignore[import-untyped]  # its types are a package of their own
 
 from flags import FileFlagAdmin
-from migration import ErrorKind, Migration, NoticeKind, Role, Side, Verdict
+from migration import Migration, Side
+from migration.model import ErrorKind, NoticeKind, Role, Verdict
 from shim.drill import FaultKind, Faults, faulty
 from tests.migration.helpers import eventually
 from tests.support.prometheus import MakePrometheus, PrometheusServer

@@ -14,7 +14,8 @@ from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING
 
-from migration import Operation, Runtime
+from migration import Runtime
+from migration.model import Operation
 from shim import Application, Extension, Section
 from tools.engine.gauges import PROVIDER, THROTTLE, throttle_values
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from migration import CauseOr, ErrorKind, Rule, Taxonomy, kind_of_status, ran_out
+from migration.model import CauseOr, ErrorKind, Rule, Taxonomy, kind_of_status, ran_out
 
 
 def _not_connected(error: BaseException) -> ErrorKind:

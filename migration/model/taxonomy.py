@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from http import HTTPStatus
 
+from migration.model.errors import CandidateCancelledError
+
 MAX_CAUSES = 20
 """Errors of a chain of causes that are looked at; a chain can be circular."""
 
@@ -128,7 +130,7 @@ _PYTHON: Mapping[str | type[BaseException], Rule] = {
     "json.JSONDecodeError": ErrorKind.BAD_ANSWER,
     "asyncio.CancelledError": ErrorKind.CANCELLED,
     "concurrent.futures.CancelledError": ErrorKind.CANCELLED,
-    "migration.CandidateCancelledError": ErrorKind.CANCELLED,
+    CandidateCancelledError: ErrorKind.CANCELLED,
 }
 """Python's own errors."""
 

@@ -1,1 +1,20 @@
-"""The callable in front of legacy and candidate, and the runtime that it uses."""
+"""The callable in front of a legacy function, how it is put there, and what the migrations of a process share."""
+
+from migration.routing.install import BypassWarning, install, migrate, uninstall
+from migration.routing.runtime import AlwaysLegacy, Runtime, call_blocking, current_runtime, in_force, use_runtime
+from migration.routing.shim import BoundShim, Shim
+
+__all__ = [
+    "AlwaysLegacy",
+    "BoundShim",
+    "BypassWarning",
+    "Runtime",
+    "Shim",
+    "call_blocking",
+    "current_runtime",
+    "in_force",
+    "install",
+    "migrate",
+    "uninstall",
+    "use_runtime",
+]

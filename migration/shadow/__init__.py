@@ -1,1 +1,31 @@
-"""Running the other side of a sampled call, and comparing."""
+"""Running the other side of a sampled call, comparing both sides, and what that may cost."""
+
+from migration.shadow.admission import ShadowLimits
+from migration.shadow.comparing import differences, masked_fields, outcome_facts, request_facts, shown
+from migration.shadow.facts import Facts, flatten
+from migration.shadow.isolated import Shadow
+from migration.shadow.noise import FieldNoise, FieldVerdict, NoiseBook, NoiseReport, noise_report
+from migration.shadow.runner import ShadowRunner
+from migration.shadow.undo_journal import Intent, JournalLimits, State, UndoJournal
+
+__all__ = [
+    "Facts",
+    "FieldNoise",
+    "FieldVerdict",
+    "Intent",
+    "JournalLimits",
+    "NoiseBook",
+    "NoiseReport",
+    "Shadow",
+    "ShadowLimits",
+    "ShadowRunner",
+    "State",
+    "UndoJournal",
+    "differences",
+    "flatten",
+    "masked_fields",
+    "noise_report",
+    "outcome_facts",
+    "request_facts",
+    "shown",
+]

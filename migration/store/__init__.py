@@ -1,1 +1,35 @@
-"""What the processes of a machine keep in SQLite."""
+"""What the processes of a machine remember: the ledger of calls, decisions, comparisons and callers."""
+
+from migration.store.causes import (
+    MISMATCHES,
+    NOT_COMPARED,
+    ONE_SIDED,
+    Cause,
+    DifferenceKind,
+    Symptom,
+    causes,
+    generalised,
+    symptoms,
+)
+from migration.store.ledger import Ledger
+from migration.store.ledger_reader import LedgerReader, Losses, SideTotals, Standing
+from migration.store.ledger_row import RecordedComparison, SeenCaller
+
+__all__ = [
+    "MISMATCHES",
+    "NOT_COMPARED",
+    "ONE_SIDED",
+    "Cause",
+    "DifferenceKind",
+    "Ledger",
+    "LedgerReader",
+    "Losses",
+    "RecordedComparison",
+    "SeenCaller",
+    "SideTotals",
+    "Standing",
+    "Symptom",
+    "causes",
+    "generalised",
+    "symptoms",
+]

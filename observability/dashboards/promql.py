@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from migration import Role, Side
+from migration import Side
+from migration.model import Role
 from observability.names import Attribute, Metric
 
 _SUFFIXES: Final = {

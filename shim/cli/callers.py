@@ -10,7 +10,8 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Column, Table
 from rich.text import Text
 
-from migration import Entrance, LedgerReader
+from migration.model import Entrance
+from migration.store import LedgerReader
 from shim.cli.exits import ExitCode
 from shim.cli.mismatches_view import ago
 from shim.cli.output import print_json, printable

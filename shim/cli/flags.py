@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from flags import SHADOW_SUFFIX, Flag, FlagAdmin, FlagError, FlagNotFoundError
-from migration import Stage, StageFlags, flags_of, stage_of
+from migration.model import Stage, StageFlags, flags_of, stage_of
 from shim.cli.errors import CommandError
 from shim.cli.exits import ExitCode
 from shim.cli.flag_log import write_down

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from migration import MISMATCHES, NOT_COMPARED, Cause, LedgerReader, causes, noise_report
+from migration.shadow import noise_report
+from migration.store import MISMATCHES, NOT_COMPARED, Cause, LedgerReader, causes
 from shim.cli.errors import CommandError
 from shim.cli.exits import ExitCode
 from shim.cli.junit import JUnitCase, write_junit

@@ -11,7 +11,9 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from migration import MISMATCHES, NOT_COMPARED, Cause, DifferenceKind, NoiseReport, RecordedComparison, Side
+from migration import Side
+from migration.shadow import NoiseReport
+from migration.store import MISMATCHES, NOT_COMPARED, Cause, DifferenceKind, RecordedComparison
 from shim.cli.output import printable
 
 _SHOWN_FIELDS = 4

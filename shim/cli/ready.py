@@ -12,7 +12,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from migration import LedgerReader, MigrationError
+from migration import MigrationError
+from migration.store import LedgerReader
 from shim.cli.callers import callers_of
 from shim.cli.exits import ExitCode
 from shim.cli.finding import application

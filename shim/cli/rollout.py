@@ -7,7 +7,7 @@ import time
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from migration import GuardStoreError
+from migration.model import GuardStoreError
 from migration.rollout import Exposure, Move, Phase, Rollout, RolloutController, RolloutPlan, only_controller
 from shim.cli.errors import CommandError
 from shim.cli.exits import ExitCode

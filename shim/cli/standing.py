@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any, TypedDict
 
 from flags import UnleashRouter
-from migration import Ledger, Side, SideTotals
+from migration import Side
+from migration.store import Ledger, SideTotals
 from shim.application import Section
 from shim.cli.finding import application
 from shim.cli.guard_standing import GuardReport, guard_report

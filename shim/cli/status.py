@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from flags import UnleashRouter
-from migration import Ledger
+from migration.store import Ledger
 from shim.cli.exits import ExitCode
 from shim.cli.guard_standing import GuardReport
 from shim.cli.live_view import show_live

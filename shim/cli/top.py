@@ -11,7 +11,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from migration import LedgerReader, Side
+from migration import Side
+from migration.store import LedgerReader
 from shim.cli.exits import ExitCode
 from shim.cli.guard_standing import guard_report
 from shim.cli.live_view import show_live

@@ -7,8 +7,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
-from migration import RecordedComparison, Side
+from migration import Side
 from migration.guard import FREEZE_AT, ROLLBACK_AT, Evidence, GuardStore, Record, replayed
+from migration.store import RecordedComparison
 from shim.process_metrics import CallSample, ProcessMetricsReader, ProcessSample, SpanSample
 
 BUCKETS = 120

@@ -14,8 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from migration import GuardStoreError
 from migration.guard import GuardStanding, GuardStore, Record
+from migration.model import GuardStoreError
 from shim.errors import ShimError
 
 FIRST_PAUSE = 0.25

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Self
 
 from flags import UnleashRouter
-from migration import Ledger, MigrationError, ShadowMode, Side, stage_of
+from migration import MigrationError, ShadowMode, Side
 from migration.guard import GuardStanding
+from migration.model import stage_of
 from migration.rollout import Rollout, RolloutStore
+from migration.store import Ledger
 from shim.console.figures import (
     BUCKETS,
     EvidenceCurves,

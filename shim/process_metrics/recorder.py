@@ -12,7 +12,8 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from migration import Comparison, Decision, Notice, Operation, Role
+from migration import Comparison, Decision
+from migration.model import Notice, Operation, Role
 from shim.process_metrics.model import CallSample, ProcessMetricsError, ProcessSample, ShareSample, SpanSample
 from shim.process_metrics.store import ProcessMetricsReader, Sample, write
 

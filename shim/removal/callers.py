@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from migration import Entrance, SeenCaller
+from migration.model import Entrance
+from migration.store import SeenCaller
 from shim.removal.sources import SourceFile, SourceTree, closure
 from shim.removal.uses import Use, UseKind
 

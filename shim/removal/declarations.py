@@ -12,7 +12,8 @@ from typing import Any
 
 import libcst as cst
 
-from migration import Migration, Shim
+from migration import Migration
+from migration.routing import Shim
 from shim.removal.imports import GapKeeper
 from shim.removal.sources import DeclarationsNotFoundError, SourceError, SourceFile, SourceTree, UnknownMigrationError
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from migration import MISMATCHES, Decision, NoticeKind, Side, Standing, Verdict
+from migration import Decision, Side
 from migration.guard import FREEZE_AT, Record
+from migration.model import NoticeKind, Verdict
+from migration.store import MISMATCHES, Standing
 from shim.removal.callers import Caller
 
 FULL = 1.0

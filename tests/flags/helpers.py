@@ -12,7 +12,8 @@ from threading import Event, Thread
 from typing import Any, TypeVar
 
 from flags import UnleashRouter
-from migration import Call, CallSite, Decision
+from migration import Call, Decision
+from migration.model import CallSite
 
 T = TypeVar("T")
 Json = dict[str, Any]

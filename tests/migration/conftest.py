@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from migration import Ledger, Runtime, Side
+from migration import Runtime, Side
+from migration.store import Ledger
 from migration.testing import FixedRouter, RecordingObserver
 from tests.migration.outbox import Outbox
 from tests.migration.shadowing import Bench

@@ -4,20 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from migration import (
-    Call,
-    CallSite,
-    Comparison,
-    Decision,
-    Difference,
-    Ledger,
-    Operation,
-    Outcome,
-    Reason,
-    Role,
-    Side,
-    Verdict,
-)
+from migration import Call, Comparison, Decision, Reason, Side
+from migration.model import CallSite, Difference, Operation, Outcome, Role, Verdict
+from migration.store import Ledger
 
 SITE = CallSite(function="f", file="f.py", line=1)
 DECISION = Decision(

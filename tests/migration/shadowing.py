@@ -9,7 +9,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from migration import Comparison, Migration, Runtime, Shim, migrate
+from migration import Comparison, Migration, Runtime, migrate
+from migration.routing import Shim
 from migration.testing import FixedRouter, RecordingObserver
 from tests.migration.helpers import eventually
 from tests.migration.outbox import Outbox, OutboxReplay, rehearsing

@@ -8,7 +8,8 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
-from migration import Call, Made, Side, TrialRefusedError
+from migration import Call, Side
+from migration.model import Made, TrialRefusedError
 
 _mark: ContextVar[str] = ContextVar("mark", default="")
 

@@ -8,20 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from migration import (
-    AwaitInsteadError,
-    Call,
-    CallSite,
-    Entrance,
-    Ledger,
-    LedgerReader,
-    Migration,
-    Runtime,
-    call_blocking,
-    current_runtime,
-    migrate,
-    use_runtime,
-)
+from migration import AwaitInsteadError, Call, Migration, Runtime, call_blocking, migrate, use_runtime
+from migration.model import CallSite, Entrance
+from migration.routing import current_runtime
+from migration.store import Ledger, LedgerReader
 from migration.store.ledger import CALLER_SECONDS, MAX_CALLERS
 from migration.store.ledger_tables import KEEP_CALLERS, PRUNE_EVERY
 from tests.migration.helpers import in_thread, run_script
@@ -30,7 +20,8 @@ from tests.migration.ledgers import record
 PROGRAM = """
 import sys
 from pathlib import Path
-from migration import Ledger, Migration, Runtime, migrate
+from migration import Migration, Runtime, migrate
+from migration.store import Ledger
 
 async def new():
     return "new"

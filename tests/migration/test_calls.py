@@ -11,18 +11,9 @@ from contextvars import ContextVar
 
 import pytest
 
-from migration import (
-    AlwaysLegacy,
-    Migration,
-    NoticeKind,
-    Reason,
-    Runtime,
-    Shim,
-    Side,
-    current_runtime,
-    migrate,
-    use_runtime,
-)
+from migration import AlwaysLegacy, Migration, Reason, Runtime, Side, migrate, use_runtime
+from migration.model import NoticeKind
+from migration.routing import Shim, current_runtime
 from migration.testing import FixedRouter, RecordingObserver
 
 Served = tuple[str, int, str]

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from migration import Migration, Outcome, Side, result_as_facts
+from migration import Migration, Side
+from migration.model import Outcome, result_as_facts
 from migration.shadow.comparing import (
     MAX_DIFFERENCES,
     MAX_SHOWN,

@@ -18,7 +18,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from migration import IncompleteFactsError, Migration, Outcome, Side, Verdict
+from migration import Migration, Side
+from migration.model import IncompleteFactsError, Outcome, Verdict
 from migration.shadow.comparing import differences, judged, shown
 from migration.shadow.facts import INCOMPLETE, MAX_DEPTH, MAX_FIELDS, flatten
 

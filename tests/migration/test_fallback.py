@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from migration import CandidateUnavailableError, Migration, NoticeKind, Runtime, Side, migrate
+from migration import Migration, Runtime, Side, migrate
+from migration.model import CandidateUnavailableError, NoticeKind
 from migration.running import candidate as _candidate
 from migration.testing import FixedRouter, RecordingObserver
 from tests.migration.raising import NothingSentError, caught, raising

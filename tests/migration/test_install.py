@@ -11,17 +11,8 @@ from typing import Any
 
 import pytest
 
-from migration import (
-    BypassWarning,
-    DeclarationError,
-    Migration,
-    NoticeKind,
-    Runtime,
-    Side,
-    TargetNotFoundError,
-    install,
-    uninstall,
-)
+from migration import BypassWarning, DeclarationError, Migration, Runtime, Side, install, uninstall
+from migration.model import NoticeKind, TargetNotFoundError
 from migration.testing import FixedRouter, RecordingObserver
 
 MONOLITH = '''

@@ -10,16 +10,10 @@ from typing import Any
 
 import pytest
 
-from migration import (
-    BackgroundLoop,
-    CandidateCancelledError,
-    LoopClosedError,
-    Migration,
-    Runtime,
-    Shim,
-    Side,
-    migrate,
-)
+from migration import CandidateCancelledError, Migration, Runtime, Side, migrate
+from migration.model import LoopClosedError
+from migration.routing import Shim
+from migration.running import BackgroundLoop
 from migration.testing import FixedRouter, RecordingObserver
 from tests.migration.helpers import eventually, in_thread
 

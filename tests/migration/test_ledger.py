@@ -6,21 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from migration import (
-    Comparison,
-    Difference,
-    Ledger,
-    Migration,
-    NoiseSample,
-    Notice,
-    NoticeKind,
-    Operation,
-    Role,
-    Runtime,
-    Side,
-    Verdict,
-    migrate,
-)
+from migration import Comparison, Migration, Runtime, Side, migrate
+from migration.model import Difference, NoiseSample, Notice, NoticeKind, Operation, Role, Verdict
+from migration.store import Ledger
 from migration.testing import FixedRouter
 from tests.migration.ledgers import DECISION, call, compare, record
 

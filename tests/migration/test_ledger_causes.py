@@ -5,8 +5,10 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from migration import Difference, DifferenceKind, RecordedComparison, Side, Symptom, Verdict, causes, symptoms
+from migration import Side
+from migration.model import Difference, Verdict
 from migration.shadow.comparing import differences, shown
+from migration.store import DifferenceKind, RecordedComparison, Symptom, causes, symptoms
 from migration.store.causes import generalised
 
 Found = tuple[str, str, str]

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from migration import Ledger, LedgerError, LedgerReader, Notice, NoticeKind, Side, Verdict
+from migration import Side
+from migration.model import LedgerError, Notice, NoticeKind, Verdict
+from migration.store import Ledger, LedgerReader
 from migration.store.ledger_tables import VERSION
 from tests.migration.ledgers import compare, comparison, record
 

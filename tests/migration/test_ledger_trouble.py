@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from migration import Ledger, LedgerError, LedgerReader, Migration, Runtime, Side, migrate
+from migration import Migration, Runtime, Side, migrate
+from migration.model import LedgerError
+from migration.store import Ledger, LedgerReader
 from migration.testing import FixedRouter
 from tests.migration.helpers import run_script
 from tests.migration.ledgers import compare, record
@@ -94,6 +96,11 @@ def test_hostile_values_cost_at_most_their_own_record(ledger: Ledger) -> None:
 WRITER = """
 import pathlib, sys
 from migration import *
+from migration.model import *
+from migration.routing import *
+from migration.running import *
+from migration.shadow import *
+from migration.store import *
 from migration.testing import FixedRouter
 ledger = Ledger(pathlib.Path(sys.argv[1]))
 runtime = Runtime(router=FixedRouter(shadow=True), observers=[ledger])

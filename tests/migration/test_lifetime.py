@@ -13,6 +13,11 @@ from tests.migration.helpers import eventually, run_script
 PROLOGUE = """
 import asyncio, os, pathlib, sys, threading, time
 from migration import *
+from migration.model import *
+from migration.routing import *
+from migration.running import *
+from migration.shadow import *
+from migration.store import *
 from migration.testing import FixedRouter, RecordingObserver
 
 started = threading.Semaphore(0)

@@ -12,12 +12,8 @@ from typing import Any
 
 import pytest
 
-from migration import (
-    Migration,
-    Runtime,
-    Shim,
-    migrate,
-)
+from migration import Migration, Runtime, migrate
+from migration.routing import Shim
 
 
 def legacy(path: str, *, purpose: str = "file-extract") -> tuple[str, str]:

@@ -12,21 +12,8 @@ from typing import Any
 
 import pytest
 
-from migration import (
-    Comparison,
-    DeclarationError,
-    Migration,
-    NoticeKind,
-    Role,
-    Runtime,
-    ShadowLimits,
-    ShadowMode,
-    Side,
-    Stage,
-    Verdict,
-    migrate,
-    stage_of,
-)
+from migration import Comparison, DeclarationError, Migration, Runtime, ShadowLimits, ShadowMode, Side, migrate
+from migration.model import NoticeKind, Role, Stage, Verdict, stage_of
 from migration.testing import FixedRouter, RecordingObserver
 from tests.migration.outbox import OutboxReplay
 from tests.migration.shelf import Shelf, ShelfLive

@@ -15,7 +15,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from migration import Intent, JournalLimits, State, UndoJournal, UndoJournalError
+from migration.model import UndoJournalError
+from migration.shadow import Intent, JournalLimits, State, UndoJournal
 from tests.migration.helpers import ROOT, run_script
 
 LIMITS = JournalLimits(objects=3, hourly_bytes=100)
@@ -54,7 +55,7 @@ def test_the_file_is_private(journal: UndoJournal) -> None:
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from migration import JournalLimits, UndoJournal
+from migration.shadow import JournalLimits, UndoJournal
 journal = UndoJournal(Path(sys.argv[1]), JournalLimits(objects=9, hourly_bytes=9))
 assert journal.begin(sys.argv[2], {}, objects=1, size=1) is None
 journal.note_made(sys.argv[2], "thing")
@@ -84,7 +85,7 @@ def test_what_a_killed_process_began_is_left(journal: UndoJournal) -> None:
 FORKED = """
 import os, sys
 from pathlib import Path
-from migration import JournalLimits, UndoJournal
+from migration.shadow import JournalLimits, UndoJournal
 journal = UndoJournal(Path(sys.argv[1]), JournalLimits(objects=9, hourly_bytes=9))
 journal.begin("parent's", {}, objects=1, size=1)
 child = os.fork()
@@ -170,7 +171,7 @@ def test_many_processes_share_it(tmp_path: Path) -> None:
     """Each of those that begin at once finds the tables, and the quota holds for all together."""
     path = tmp_path / "shadows.db"
     script = (
-        "import sys; from pathlib import Path; from migration import JournalLimits, UndoJournal; "
+        "import sys; from pathlib import Path; from migration.shadow import JournalLimits, UndoJournal; "
         "journal = UndoJournal(Path(sys.argv[1]), JournalLimits(objects=5, hourly_bytes=9)); "
         "print(sum(journal.begin(f'{sys.argv[2]}-{n}', {}, objects=1, size=0) is None for n in range(3)), flush=True); "
         "sys.stdin.read()"

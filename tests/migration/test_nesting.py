@@ -8,7 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from migration import Migration, Runtime, Shim, Side, migrate
+from migration import Migration, Runtime, Side, migrate
+from migration.routing import Shim
 from migration.testing import FixedRouter, RecordingObserver
 from tests.migration.helpers import in_thread
 

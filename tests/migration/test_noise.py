@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from migration import FieldVerdict, NoiseBook, NoiseSample, noise_report
+from migration.model import NoiseSample
+from migration.shadow import FieldVerdict, NoiseBook, noise_report
 from migration.shadow.noise import ALPHA, MARGIN, MAX_FIELDS, mismatch_evidence, noise_evidence, verdict_on
 
 COUNTS = st.integers(0, 3000)

@@ -10,19 +10,9 @@ from typing import Any
 
 import pytest
 
-from migration import (
-    Comparison,
-    FieldVerdict,
-    Migration,
-    NoiseSample,
-    Role,
-    Runtime,
-    ShadowLimits,
-    Side,
-    Verdict,
-    migrate,
-    noise_report,
-)
+from migration import Comparison, Migration, Runtime, ShadowLimits, Side, migrate
+from migration.model import NoiseSample, Role, Verdict
+from migration.shadow import FieldVerdict, noise_report
 from migration.shadow.runner import ShadowRunner
 from migration.testing import FixedRouter, RecordingObserver
 from tests.migration.outbox import Outbox, OutboxReplay

@@ -9,15 +9,8 @@ from typing import Any
 
 import pytest
 
-from migration import (
-    Comparison,
-    Migration,
-    Notice,
-    Operation,
-    Runtime,
-    Side,
-    migrate,
-)
+from migration import Comparison, Migration, Runtime, Side, migrate
+from migration.model import Notice, Operation
 from migration.testing import FixedRouter, RecordingObserver
 from tests.migration.raising import NothingSentError, caught, raising
 

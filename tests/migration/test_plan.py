@@ -10,7 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from migration import Decision, Migration, Outcome, Reason, Runtime, Shim, Side, migrate
+from migration import Decision, Migration, Reason, Runtime, Side, migrate
+from migration.model import Outcome
+from migration.routing import Shim
 from migration.routing.plan import Plan
 from migration.testing import FixedRouter, RecordingObserver
 

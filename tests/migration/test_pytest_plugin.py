@@ -233,7 +233,8 @@ def test_everything_is_as_before_afterwards(suite: pytest.Pytester) -> None:
     suite.makepyfile(
         """
         import pytest, shop
-        from migration import current_runtime, install, migrate, uninstall
+        from migration import install, migrate, uninstall
+        from migration.routing import current_runtime
 
         bare, runtime = shop.price, current_runtime()
         decorated = migrate(shop.MIGRATIONS["shop:price"])(bare)

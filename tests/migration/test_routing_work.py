@@ -15,8 +15,10 @@ import pytest
 
 from flags import SHADOW_SUFFIX, UnleashRouter
 from flags.probability import Engine
-from migration import Ledger, Migration, Runtime, Shim, migrate
+from migration import Migration, Runtime, migrate
+from migration.routing import Shim
 from migration.running.in_flight import _AT_ONCE
+from migration.store import Ledger
 from migration.store.ledger_writer import LedgerWriter
 from observability import Telemetry, setup
 from observability.names import Event, Metric

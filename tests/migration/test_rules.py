@@ -9,17 +9,9 @@ from typing import Any
 
 import pytest
 
-from migration import (
-    Comparison,
-    DeclarationError,
-    Migration,
-    NoticeKind,
-    Runtime,
-    Shim,
-    Side,
-    Verdict,
-    migrate,
-)
+from migration import Comparison, DeclarationError, Migration, Runtime, Side, migrate
+from migration.model import NoticeKind, Verdict
+from migration.routing import Shim
 from migration.testing import FixedRouter, RecordingObserver
 from tests.migration.helpers import eventually
 from tests.migration.outbox import Outbox, OutboxReplay

@@ -6,12 +6,8 @@ from typing import Any
 
 import pytest
 
-from migration import (
-    Migration,
-    Runtime,
-    Verdict,
-    migrate,
-)
+from migration import Migration, Runtime, migrate
+from migration.model import Verdict
 from migration.testing import FixedRouter, RecordingObserver
 from tests.migration.helpers import eventually
 from tests.migration.outbox import OutboxReplay

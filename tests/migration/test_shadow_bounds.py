@@ -12,7 +12,9 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from migration import Migration, Runtime, ShadowLimits, Shim, Side, Verdict, migrate
+from migration import Migration, Runtime, ShadowLimits, Side, migrate
+from migration.model import Verdict
+from migration.routing import Shim
 from migration.shadow.isolated import MAX_STUCK
 from migration.shadow.runner import CONCURRENT_SHADOWS
 from migration.testing import FixedRouter, RecordingObserver

@@ -8,14 +8,8 @@ from typing import Any
 
 import pytest
 
-from migration import (
-    Call,
-    Migration,
-    Runtime,
-    Verdict,
-    Witness,
-    migrate,
-)
+from migration import Call, Migration, Runtime, migrate
+from migration.model import Verdict, Witness
 from migration.testing import FixedRouter, RecordingObserver
 from tests.migration.helpers import eventually
 from tests.migration.outbox import OutboxReplay

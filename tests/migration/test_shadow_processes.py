@@ -7,6 +7,11 @@ from tests.migration.helpers import run_script
 HANGING = """
 import asyncio, os, sys, threading, time, warnings
 from migration import *
+from migration.model import *
+from migration.routing import *
+from migration.running import *
+from migration.shadow import *
+from migration.store import *
 from migration.testing import FixedRouter, RecordingObserver
 from tests.migration.outbox import OutboxReplay, rehearsing
 warnings.simplefilter("ignore", DeprecationWarning)  # newer Pythons warn of forking with threads

@@ -8,15 +8,8 @@ from contextvars import ContextVar
 
 import pytest
 
-from migration import (
-    Migration,
-    Operation,
-    Role,
-    Runtime,
-    Side,
-    Verdict,
-    migrate,
-)
+from migration import Migration, Runtime, Side, migrate
+from migration.model import Operation, Role, Verdict
 from migration.testing import FixedRouter, RecordingObserver
 from tests.migration.helpers import eventually
 from tests.migration.outbox import Outbox, OutboxReplay, rehearsing

@@ -13,7 +13,9 @@ from typing import Any
 
 import pytest
 
-from migration import Comparison, Migration, Runtime, ShadowLimits, Shim, Side, Verdict, migrate
+from migration import Comparison, Migration, Runtime, ShadowLimits, Side, migrate
+from migration.model import Verdict
+from migration.routing import Shim
 from migration.testing import FixedRouter, RecordingObserver
 from tests.migration.helpers import eventually, in_thread
 from tests.migration.outbox import OutboxReplay, rehearsing

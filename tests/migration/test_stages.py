@@ -9,20 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from migration import (
-    Migration,
-    Operation,
-    Role,
-    Runtime,
-    ShadowMode,
-    Side,
-    Stage,
-    StageFlags,
-    Verdict,
-    flags_of,
-    migrate,
-    stage_of,
-)
+from migration import Migration, Runtime, ShadowMode, Side, migrate
+from migration.model import Operation, Role, Stage, StageFlags, Verdict, flags_of, stage_of
 from migration.testing import FixedRouter, RecordingObserver
 from tests.migration.helpers import eventually
 from tests.migration.outbox import Outbox, OutboxReplay

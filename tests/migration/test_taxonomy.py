@@ -16,19 +16,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from migration import (
-    CandidateCancelledError,
-    CauseOr,
-    ErrorKind,
-    Migration,
-    Outcome,
-    Runtime,
-    Side,
-    Taxonomy,
-    kind_of_status,
-    migrate,
-    ran_out,
-)
+from migration import CandidateCancelledError, Migration, Runtime, Side, migrate
+from migration.model import CauseOr, ErrorKind, Outcome, Taxonomy, kind_of_status, ran_out
 from migration.model.taxonomy import MAX_CAUSES
 from migration.testing import FixedRouter, RecordingObserver
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import assert_type
 
-from migration import BoundShim, Migration, Observer, Replay, Router, Runtime, Shim, migrate
+from migration import Migration, Observer, Replay, Router, Runtime, migrate
+from migration.routing import BoundShim, Shim
 from migration.testing import FixedRouter, RecordingObserver
 from tests.migration.outbox import OutboxReplay
 

@@ -23,7 +23,8 @@ from pathlib import Path
 from random import Random
 from typing import Any, Final
 
-from migration import MISMATCHES, NOT_COMPARED, Comparison, Side
+from migration import Comparison, Side
+from migration.store import MISMATCHES, NOT_COMPARED
 from tests.mutants.calls import KIB, MIB, Document, Entrance, SampledCall
 from tests.mutants.world import SECONDS, World, one_certificate, world
 from tools.sandbox import Fault, FaultKind, ServiceName, running_sandbox

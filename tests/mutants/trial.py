@@ -15,7 +15,8 @@ from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from migration import MISMATCHES, Comparison
+from migration import Comparison
+from migration.store import MISMATCHES
 from tests.mutants.calls import SAMPLED_CALLS
 from tests.mutants.mutant import ROOT
 from tests.mutants.world import one_certificate, world

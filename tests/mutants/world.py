@@ -11,7 +11,8 @@ from typing import Any
 
 import certifi
 
-from migration import Comparison, Decision, Notice, Operation, Reason, Runtime, Side
+from migration import Comparison, Decision, Reason, Runtime, Side
+from migration.model import Notice, Operation
 from tests.mutants.calls import SampledCall
 from tools.application import app
 from tools.providers.glm import glm_files

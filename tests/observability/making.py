@@ -7,7 +7,8 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from migration import Call, CallSite, Decision, Operation, Outcome, Reason, Role, Side
+from migration import Call, Decision, Reason, Side
+from migration.model import CallSite, Operation, Outcome, Role
 from observability import Telemetry
 
 NAME = "async-upload-kimi"

@@ -11,7 +11,8 @@ from contextlib import AbstractContextManager, contextmanager
 import pytest
 from opentelemetry.sdk.trace import ReadableSpan
 
-from migration import Comparison, Decision, Migration, Runtime, ShadowLimits, Shim, Side
+from migration import Comparison, Decision, Migration, Runtime, ShadowLimits, Side
+from migration.routing import Shim
 from observability import HttpTelemetry, Telemetry, TelemetryHandle, setup
 from observability.testing import Capture
 from tests.observability.making import NAME, FixedRouter, HarmlessReplay, a_decision

@@ -6,17 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from migration import (
-    Comparison,
-    Difference,
-    Ledger,
-    Migration,
-    Runtime,
-    ShadowLimits,
-    Shim,
-    Side,
-    Verdict,
-)
+from migration import Comparison, Migration, Runtime, ShadowLimits, Side
+from migration.model import Difference, Verdict
+from migration.routing import Shim
+from migration.store import Ledger
 from observability import Telemetry, setup
 from observability.names import OTHER, Attribute, Event, Metric
 from observability.testing import Capture

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from migration import Comparison, Notice, NoticeKind, Side, Verdict
+from migration import Comparison, Side
+from migration.model import Notice, NoticeKind, Verdict
 from observability import HttpTelemetry, Telemetry, TelemetryHandle
 from observability.attributes import BoundedValues
 from observability.names import OTHER, Attribute, Metric

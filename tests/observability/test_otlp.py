@@ -17,8 +17,9 @@ import pytest
 from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 from oteltap import OtelTapHttpProtobufReceiver, OtelTapHttpProtobufReceiverSettings
 
-from migration import Outcome, Side
+from migration import Side
 from migration.guard import Action, GuardFigures, Rule
+from migration.model import Outcome
 from observability import HttpTelemetry, Sources, Telemetry, setup
 from observability.names import Event, Metric
 from tests.observability.making import NAME, call_operation, run, side_operation

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from migration import Comparison, Notice, NoticeKind, Side, Verdict
+from migration import Comparison, Side
+from migration.model import Notice, NoticeKind, Verdict
 from observability import HttpTelemetry, PrometheusPortError, Telemetry, TelemetryHandle, setup
 from tests.observability.making import NAME, a_call, a_decision, call_operation, run, side_operation
 

@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 import pytest
 
-from migration import ErrorKind, Outcome, Side
+from migration import Side
 from migration.guard import Action, GuardFigures, Rule
+from migration.model import ErrorKind, Outcome
 from observability import Gauge, Sources, Telemetry, TelemetryHandle, setup
 from observability.names import Attribute, Metric
 from observability.testing import Capture

@@ -6,7 +6,8 @@ import pytest
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import StatusCode, get_current_span
 
-from migration import Comparison, Decision, Difference, Notice, NoticeKind, Operation, Outcome, Reason, Side, Verdict
+from migration import Comparison, Decision, Reason, Side
+from migration.model import Difference, Notice, NoticeKind, Operation, Outcome, Verdict
 from observability import Telemetry, TelemetryHandle, setup
 from observability.names import Attribute, Event
 from observability.testing import Capture

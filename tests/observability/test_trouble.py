@@ -19,7 +19,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from migration import Notice, NoticeKind
+from migration.model import Notice, NoticeKind
 from observability import HttpTelemetry, Telemetry, setup
 from observability.exporters import Gate, QuietFilter
 from observability.names import Metric

@@ -9,7 +9,9 @@ from types import ModuleType
 
 import pytest
 
-from migration import Call, Migration, Runtime, Shim, TargetNotFoundError
+from migration import Call, Migration, Runtime
+from migration.model import TargetNotFoundError
+from migration.routing import Shim
 from migration.testing import RecordingObserver
 from shim import Application, Extension
 from shim.application import AlreadyRunningError

@@ -13,7 +13,8 @@ import time
 from pathlib import Path
 
 from flags import UnleashRouter
-from migration import Call, Decision, Ledger, Migration, Runtime, Side, migrate
+from migration import Call, Decision, Migration, Runtime, Side, migrate
+from migration.store import Ledger
 from observability import Telemetry, setup
 
 

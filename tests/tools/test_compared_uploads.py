@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from migration import Migration, Side, Verdict
+from migration import Migration, Side
+from migration.model import Verdict
 from migration.testing import Compared, MismatchError, comparing
 from shim.http.httpx_tap import install_httpx_tap, remove_httpx_tap
 from tools.async_file_upload_refactored import cleanup_http_session, upload_via_supabase_gateway_kimi_async

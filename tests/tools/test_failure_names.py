@@ -22,7 +22,7 @@ import requests
 import tools.providers.answers
 import tools.storage.port
 import tools.transport.errors
-from migration import ErrorKind
+from migration.model import ErrorKind
 from tools.errors import ToolsError
 from tools.failures import CLIENTS, FAILURES, OWN
 from tools.sandbox import FaultKind, RunningSandbox, ServiceName

@@ -17,7 +17,9 @@ import pytest
 from zai import ZaiClient
 
 import tools.async_file_upload_refactored as new
-from migration import ErrorKind, Runtime, Shim, Side
+from migration import Runtime, Side
+from migration.model import ErrorKind
+from migration.routing import Shim
 from migration.testing import FixedRouter, RecordingObserver
 from tools.engine import delivery, throttle
 from tools.engine.providers import GLM, KIMI

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from migration import Call, CallSite, Comparison, Decision, FieldVerdict, NoiseSample, Reason, Side, Verdict
+from migration import Call, Comparison, Decision, Reason, Side
+from migration.model import CallSite, NoiseSample, Verdict
+from migration.shadow import FieldVerdict
 from shim.wiring import open_ledger
 from tools.application import app
 from tools.migrations import NAMES

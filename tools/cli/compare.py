@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from migration import MISMATCHES, NOT_COMPARED
+from migration.store import MISMATCHES, NOT_COMPARED
 from shim.cli.errors import CommandError
 from shim.cli.exits import ExitCode
 from shim.cli.junit import JUnitCase, write_junit

@@ -11,7 +11,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from migration import Call, Comparison, Decision, Difference, Notice, Operation, Reason, Runtime, Side
+from migration import Call, Comparison, Decision, Reason, Runtime, Side
+from migration.model import Difference, Notice, Operation
 from shim.cli.errors import CommandError
 from tools.application import app
 from tools.cli.compare_files import Input

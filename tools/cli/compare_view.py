@@ -10,7 +10,9 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from migration import MISMATCHES, NOT_COMPARED, ONE_SIDED, Difference, Side, symptoms
+from migration import Side
+from migration.model import Difference
+from migration.store import MISMATCHES, NOT_COMPARED, ONE_SIDED, symptoms
 from shim.cli.mismatches_view import shortened
 from shim.cli.output import printable
 from tools.cli.compare_session import Job, Result

@@ -11,7 +11,8 @@ from rich.console import Console
 from rich.progress import TaskID
 from rich.text import Text
 
-from migration import Side, Verdict
+from migration import Side
+from migration.model import Verdict
 from shim.cli.exits import ExitCode
 from shim.cli.output import print_json, printable
 from shim.cli.progress import progress_bar

@@ -11,7 +11,8 @@ from typing import Self
 
 import psutil
 
-from migration import Difference, Side, Verdict
+from migration import Side
+from migration.model import Difference, Verdict
 from shim.http.recording import SHARED
 from tools.demo.load import Receipt
 from tools.sandbox import PARSER_PURPOSE, RunningSandbox

@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
-from migration import Comparison, Notice, Operation, Role, Side
+from migration import Comparison, Side
+from migration.model import Notice, Operation, Role
 from tools.demo.results import Answer, BigUpload, Compared, Flip, Stage
 
 

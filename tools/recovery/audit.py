@@ -8,8 +8,8 @@ from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import Any
 
-from migration import Operation
 from migration.guard import Made
+from migration.model import Operation
 from tools.providers.gateway import GLM, KIMI
 from tools.recovery.audit_evidence import Finding, Remedy, Seen, State, Upload, judge
 from tools.recovery.places import Place, can_be_read_back, place_of

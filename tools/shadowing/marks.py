@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from migration import TrialRefusedError
+from migration.model import TrialRefusedError
 
 PREFIX = "shadow-"
 """What every name that a live shadow makes begins with."""

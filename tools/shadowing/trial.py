@@ -8,7 +8,9 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from migration import Made, Side, State, TrialRefusedError, UndoJournal, UndoJournalError
+from migration import Side
+from migration.model import Made, TrialRefusedError, UndoJournalError
+from migration.shadow import State, UndoJournal
 from shim.http.egress import Gate, behind
 from shim.http.recording import Exchange, ExchangeLog, noting
 from tools.recovery.places import place_of

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from migration import Intent, JournalLimits, State, UndoJournal
+from migration.shadow import Intent, JournalLimits, State, UndoJournal
 from tools.errors import ToolsError
 from tools.recovery.places import Place, place_at
 from tools.recovery.provider_files import ProviderFiles, provider_files

@@ -11,7 +11,8 @@ from typing import Any
 import aiohttp
 
 from flags import UnleashRouter
-from migration import Call, Ledger, Migration, Runtime, Side, install, uninstall, use_runtime
+from migration import Call, Migration, Runtime, Side, install, uninstall, use_runtime
+from migration.store import Ledger
 from observability import Telemetry, setup
 
 

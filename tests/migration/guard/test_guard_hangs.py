@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from migration import Call, Decision, Migration, Operation, Reason, Runtime, Side, migrate
+from migration import Call, Decision, Migration, Reason, Runtime, Side, migrate
 from migration.guard import Action, Guard, GuardStore, Policy, Signal, Tally
 from migration.guard import watching as module
+from migration.model import Operation
 from tests.migration.guard.switching import ShareRouter, calls_until, work
 from tests.migration.helpers import eventually
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from migration import GuardStoreError
 from migration.guard import Guard, GuardStanding, GuardStore, Record, replayed
 from migration.guard import store as _store
 from migration.guard.worker import Desk
+from migration.model import GuardStoreError
 from tests.migration.guard.making import bad
 from tests.migration.guard.switching import Flags, ShareRouter, calls_until, work
 from tests.migration.helpers import eventually, run_script

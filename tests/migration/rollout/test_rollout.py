@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from migration import Ledger, Side
+from migration import Side
 from migration.guard import Record, Tally
 from migration.model.errors import RolloutError
 from migration.rollout import Counter, Exposure, FlagShown, LedgerTallies, Phase, Reading
 from migration.rollout.counts import MAX_COUNTERS, counted
 from migration.rollout.model import Counts
+from migration.store import Ledger
 from tests.migration.ledgers import record
 from tests.migration.rollout.rolling import PLAN, World
 

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from migration import Call, CallSite, Decision, Operation, Outcome, Reason, Role, Side
+from migration import Call, Decision, Reason, Side
+from migration.model import CallSite, Operation, Outcome, Role
 from shim.process_metrics import (
     CallSample,
     ProcessMetrics,

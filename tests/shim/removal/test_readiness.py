@@ -6,8 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from migration import Decision, Entrance, NoticeKind, Reason, SeenCaller, Side, SideTotals, Standing, Verdict
+from migration import Decision, Reason, Side
 from migration.guard import Record
+from migration.model import Entrance, NoticeKind, Verdict
+from migration.store import SeenCaller, SideTotals, Standing
 from shim.removal.callers import Caller
 from shim.removal.readiness import Check, Evidence, Required, checklist
 

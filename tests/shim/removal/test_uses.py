@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from migration import Entrance, SeenCaller
+from migration.model import Entrance
+from migration.store import SeenCaller
 from shim.removal.callers import matched
 from shim.removal.sources import SourceError, SourceTree
 from shim.removal.uses import UseKind, find_uses

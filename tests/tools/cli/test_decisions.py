@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from flags import FileFlagAdmin
-from migration import Call, CallSite, Decision, Reason, Side
+from migration import Call, Decision, Reason, Side
 from migration.guard import BadCall, Guard, GuardStore, Judge, Record, Signal
+from migration.model import CallSite
 from shim.cli.exits import ExitCode
 from shim.wiring import policy_of
 from tests.tools.cli.conftest import RunHere

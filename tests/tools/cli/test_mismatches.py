@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 from junitparser import Failure, JUnitXml, Skipped
 
-from migration import Comparison, Difference, Ledger, NoiseSample, Verdict
+from migration import Comparison
+from migration.model import Difference, NoiseSample, Verdict
+from migration.store import Ledger
 from shim.cli.choices import RecordedVerdict
 from shim.cli.exits import ExitCode
 from tests.migration.ledgers import DECISION, call, comparison, record

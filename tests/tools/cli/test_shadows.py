@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from flags import FileFlagAdmin
-from migration import JournalLimits, State, UndoJournal
+from migration.shadow import JournalLimits, State, UndoJournal
 from shim.cli.exits import ExitCode
 from tests.tools.cli.conftest import RunHere
 from tools.migrations import NAMES

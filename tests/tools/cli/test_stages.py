@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from flags import FileFlagAdmin
-from migration import Stage
+from migration.model import Stage
 from shim.cli.exits import ExitCode
 from shim.cli.flags_commands import MigrationStage
 from tests.tools.cli.conftest import RunHere

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from migration import Side, Verdict
+from migration import Side
+from migration.model import Verdict
 from tools.demo import Compared, DemoResult
 from tools.demo.load import Job, Receipt, Sample, make_jobs, sample_of, upload
 from tools.demo.results import Account, Answer, Flip, settle

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from migration import Comparison, Migration, Runtime, ShadowLimits, ShadowMode, Shim, Side
+from migration import Comparison, Migration, Runtime, ShadowLimits, ShadowMode, Side
+from migration.routing import Shim
 from migration.testing import FixedRouter, RecordingObserver
 from tools.async_file_upload_refactored import cleanup_http_session
 from tools.migrations import MIGRATIONS

@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 
-from migration import ShadowLimits, Shim, Side, Verdict
+from migration import ShadowLimits, Side
+from migration.model import Verdict
+from migration.routing import Shim
 from tests.migration.helpers import eventually
 from tests.tools.live.bench import Bench, Held, declared, document, troubled
 from tests.tools.live.conftest import MakeBench

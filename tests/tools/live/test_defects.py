@@ -8,7 +8,8 @@ from typing import Any, cast
 
 import pytest
 
-from migration import Side, Verdict
+from migration import Side
+from migration.model import Verdict
 from tests.tools.live.bench import declared, document
 from tests.tools.live.conftest import MakeBench
 from tools.async_file_upload_refactored import upload_via_supabase_gateway_kimi_async as upload

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from migration import Comparison, ShadowMode, Side, Verdict
+from migration import Comparison, ShadowMode, Side
+from migration.model import Verdict
 from tests.tools.live.bench import MODULES, TOOLS, Bench, declared, document
 from tests.tools.live.conftest import MakeBench
 from tools.sandbox import FaultKind, ServiceName

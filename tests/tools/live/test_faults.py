@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from migration import Side, Verdict
+from migration import Side
+from migration.model import Verdict
 from tests.tools.live.bench import Bench, Held, document, troubled
 from tests.tools.live.conftest import MakeBench
 from tools.sandbox import Fault, FaultKind, ServiceName

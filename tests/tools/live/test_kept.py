@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from migration import ShadowMode, Side, Stage, Verdict, stage_of
+from migration import ShadowMode, Side
+from migration.model import Stage, Verdict, stage_of
 from tests.tools.live.bench import Bench, declared, document
 from tests.tools.live.conftest import MakeBench
 from tools.async_file_upload_refactored import upload_via_supabase_gateway_kimi_async

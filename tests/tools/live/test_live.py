@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from migration import Side, Verdict
+from migration import Side
+from migration.model import Verdict
 from tests.tools.live.bench import Bench, document
 from tests.tools.live.conftest import MakeBench
 from tools.engine import gateway, throttle

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from flags import FileFlagAdmin
-from migration import ShadowMode, Verdict
+from migration import ShadowMode
+from migration.model import Verdict
 from migration.testing import RecordingObserver
 from tests.migration.helpers import eventually
 from tests.tools.live.bench import Bench, document

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from migration import Comparison, Migration, Runtime, Shim, Side
+from migration import Comparison, Migration, Runtime, Side
+from migration.routing import Shim
 from migration.testing import FixedRouter, RecordingObserver
 from tools.async_file_upload_refactored import cleanup_http_session
 from tools.migrations import MIGRATIONS

@@ -15,7 +15,9 @@ import httpx
 import httpx2
 import pytest
 
-from migration import Comparison, Runtime, Shim, Side, Verdict
+from migration import Comparison, Runtime, Side
+from migration.model import Verdict
+from migration.routing import Shim
 from migration.testing import FixedRouter, RecordingObserver
 from shim.http.egress import confined_to
 from shim.http.httpx_tap import install_httpx_tap, remove_httpx_tap

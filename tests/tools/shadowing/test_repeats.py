@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from migration import Side, Verdict
+from migration import Side
+from migration.model import Verdict
 from shim.http.recording import Exchange
 from tests.tools.shadowing.bench import Bench, World, document
 from tools.sandbox import FaultKind, ServiceName

@@ -10,7 +10,8 @@ from typing import Any, cast
 
 import pytest
 
-from migration import Side, Verdict
+from migration import Side
+from migration.model import Verdict
 from shim.wiring import open_ledger
 from tests.support.traffic import upload_requests
 from tests.tools.shadowing.bench import DECLARED, Bench, World, document

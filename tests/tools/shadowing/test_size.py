@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from migration import Call, CallSite
+from migration import Call
+from migration.model import CallSite
 from tools.migrations import FUNCTION_REPLAY, MANY_REPLAY
 from tools.providers.kimi.kimi_files import KimiUploadFilesTool
 from tools.settings import Settings, use_settings

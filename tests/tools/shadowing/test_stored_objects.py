@@ -11,7 +11,9 @@ from typing import Any, cast
 
 import pytest
 
-from migration import Comparison, Migration, Shim, Side, Verdict
+from migration import Comparison, Migration, Side
+from migration.model import Verdict
+from migration.routing import Shim
 from tests.tools.shadowing.bench import DECLARED, Bench, World, document
 from tools.engine import gateway
 from tools.engine.cancel_recovery import record

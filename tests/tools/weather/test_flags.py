@@ -19,7 +19,8 @@ from pathlib import Path
 import pytest
 
 from flags import Freshness, UnleashFlagAdmin, UnleashRouter
-from migration import Call, Decision, Ledger, Reason, Runtime, Side, install, uninstall
+from migration import Call, Decision, Reason, Runtime, Side, install, uninstall
+from migration.store import Ledger
 from observability import Telemetry, setup
 from observability.testing import Capture
 from tests.migration.helpers import eventually
