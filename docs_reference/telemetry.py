@@ -46,7 +46,7 @@ def _metrics() -> list[tuple[str, str, str, str]]:
 
 
 def _no_figures() -> GuardFigures:
-    return GuardFigures(evidence={}, latched=frozenset(), rulings={}, memory_limit=None)
+    return GuardFigures(evidence={}, tripped=frozenset(), rulings={}, memory_limit=None)
 
 
 class _Noting:

@@ -56,7 +56,7 @@ _KNOWN_STRATEGIES = {*_SHARE_PARAMETER, "default", "userWithId", "remoteAddress"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rollout:
+class RolloutStrategy:
     """One share of a flag: which context field it sticks to, and the group that the hash is salted with."""
 
     field: str
@@ -64,7 +64,7 @@ class Rollout:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rule:
+class FlagRule:
     """What must be known of one flag's definition to explain its evaluations; it never decides anything.
 
     Attributes:
@@ -81,7 +81,7 @@ class Rule:
     name: str
     version: str
     enabled: bool
-    rollouts: tuple[Rollout, ...]
+    rollouts: tuple[RolloutStrategy, ...]
     reads: tuple[str, ...]
     cuts: tuple[int, ...] | None
     has_parents: bool
@@ -113,7 +113,7 @@ def parse_definitions(payload: str) -> Json:
     return dict(parsed)
 
 
-def read_rule(name: str, features: Mapping[str, Json], segments: Mapping[object, Json]) -> Rule:
+def read_rule(name: str, features: Mapping[str, Json], segments: Mapping[object, Json]) -> FlagRule:
     """Read the definition of the flag `name`, which must be among `features`."""
     feature = features[name]
     parents = [features[parent] for parent in _parent_names(feature) if parent in features]
@@ -126,7 +126,7 @@ def read_rule(name: str, features: Mapping[str, Json], segments: Mapping[object,
     reads = {str(constraint.get("contextName")) for constraint in constraints}
     if any(strategy.get("name") == "userWithId" for _, strategy in strategies):
         reads.add("userId")
-    return Rule(
+    return FlagRule(
         name=name,
         version=_fingerprint([feature, parents, used]),
         enabled=bool(feature.get("enabled")),
@@ -179,13 +179,13 @@ def _parent_names(feature: Json) -> Iterator[str]:
         yield dependency.get("feature", "")
 
 
-def _rollouts(strategies: Sequence[tuple[str, Json]]) -> Iterator[Rollout]:
+def _rollouts(strategies: Sequence[tuple[str, Json]]) -> Iterator[RolloutStrategy]:
     for owner, strategy in strategies:
         kind = strategy.get("name", "")
         if kind in _SHARE_PARAMETER:
             parameters = strategy.get("parameters") or {}
             field = _FIXED_STICKINESS.get(kind) or parameters.get("stickiness") or "default"
-            yield Rollout(field=field, group=parameters.get("groupId") or owner)
+            yield RolloutStrategy(field=field, group=parameters.get("groupId") or owner)
 
 
 def _fingerprint(parts: object) -> str:

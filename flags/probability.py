@@ -24,7 +24,7 @@ from typing import Any, Final, TypeAlias
 from UnleashClient.utils import normalized_hash
 from yggdrasil_engine.engine import UnleashEngine  # type: ignore[import-untyped]  # ships no types
 
-from flags.definitions import BUCKET, BUCKETS, Rollout, Rule
+from flags.definitions import BUCKET, BUCKETS, FlagRule, RolloutStrategy
 from flags.errors import FlagEvaluationError
 
 Context: TypeAlias = Mapping[str, Any]
@@ -100,10 +100,10 @@ _CACHED = 1024
 _DEFAULT_FIELDS = ("userId", "sessionId")  # what `default` stickiness looks for, in this order
 
 
-class Odds:
+class ProbabilityFinder:
     """The probabilities of one flag's definition, remembered for each context that makes a difference."""
 
-    def __init__(self, rule: Rule, engine: Engine) -> None:
+    def __init__(self, rule: FlagRule, engine: Engine) -> None:
         self._rule = rule
         self._name = rule.name.encode()
         self._engine = engine
@@ -130,16 +130,16 @@ class Odds:
             self._known[key] = probability
         return probability
 
-    def _drawn(self, rollout: Rollout, context: Context) -> Rollout | None:
+    def _drawn(self, rollout: RolloutStrategy, context: Context) -> RolloutStrategy | None:
         """The rollout with its field resolved as Unleash does, or None if the call's own value is to be kept."""
         field = rollout.field
         if field == "default":
             field = next((name for name in _DEFAULT_FIELDS if name in context), "random")
         if field == "random":
-            return Rollout(field=field, group="")
+            return RolloutStrategy(field=field, group="")
         if field in self._rule.reads or _value(context, field) is None:
             return None
-        return Rollout(field=field, group=rollout.group)
+        return RolloutStrategy(field=field, group=rollout.group)
 
     def _find(self, context: Context) -> float:
         if self._cuts is None or not _place(context, BUCKET):
@@ -163,7 +163,7 @@ class Odds:
     def _is_enabled(self, context: Context) -> bool:
         return self._engine.is_enabled(self._name, self._engine.write(context))
 
-    def _walk_buckets(self, rollout: Rollout, context: Context) -> float:
+    def _walk_buckets(self, rollout: RolloutStrategy, context: Context) -> float:
         """Exact: with one hash the flag is on up to some bucket and off above it. Bisect for that bucket."""
         values = _values_by_bucket(rollout.group, each=1)
         on, off = 0, _BUCKETS + 1
@@ -175,7 +175,7 @@ class Odds:
                 off = bucket
         return on / _BUCKETS
 
-    def _sample(self, rollouts: tuple[Rollout, ...], context: Context) -> float:
+    def _sample(self, rollouts: tuple[RolloutStrategy, ...], context: Context) -> float:
         """An estimate: draw all fields anew many times. The first hash of each field is spread evenly, hence exact."""
         drawn = {rollout.field: _shuffled(rollout) for rollout in reversed(rollouts)}
         hits = sum(
@@ -200,14 +200,14 @@ def _values_by_bucket(group: str, *, each: int) -> tuple[str, ...]:
     return tuple(value for values in found.values() for value in values)
 
 
-def _shuffled(rollout: Rollout) -> list[str]:
+def _shuffled(rollout: RolloutStrategy) -> list[str]:
     """Values spread evenly over the rollout's buckets, in an order of their own, so that fields are independent."""
     values = list(_values_by_bucket(rollout.group, each=_SAMPLES // _BUCKETS))
     random.Random(rollout.field).shuffle(values)  # noqa: S311 - reproducible on purpose
     return values
 
 
-def _candidates(rollout: Rollout) -> tuple[str, ...]:
+def _candidates(rollout: RolloutStrategy) -> tuple[str, ...]:
     """The fields that the rollout may stick to."""
     return _DEFAULT_FIELDS if rollout.field == "default" else (rollout.field,)
 

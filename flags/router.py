@@ -16,9 +16,9 @@ from UnleashClient.utils import normalized_hash
 
 from flags.definitions import BUCKET, BUCKETS, INSTANCE
 from flags.errors import FlagError, FlagsStaleError
-from flags.server import ServerSource
+from flags.server import FlagServerSource
 from flags.snapshot import Evaluation
-from flags.source import FileSource, Freshness, Source, uptime
+from flags.source import FlagFileSource, FlagSource, Freshness, uptime
 from migration import Call, Decision, Reason, Side
 
 SHADOW_SUFFIX = ".shadow"
@@ -52,13 +52,15 @@ class UnleashRouter:
     blocks: definitions are fetched in the background. After a fork the child fetches for itself at its first decision.
     """
 
-    def __init__(self, make_source: Callable[[], Source], *, start_timeout: float, instance: str | None = None) -> None:
+    def __init__(
+        self, make_source: Callable[[], FlagSource], *, start_timeout: float, instance: str | None = None
+    ) -> None:
         self._make_source = make_source
         self._instance = instance or socket.gethostname()
         self._start_timeout = start_timeout
         self._lock = Lock()
-        self._source: Source | None = None
-        self._abandoned: list[Source] = []
+        self._source: FlagSource | None = None
+        self._abandoned: list[FlagSource] = []
         self._running()
         _routers.add(self)
 
@@ -90,8 +92,8 @@ class UnleashRouter:
             instance: the name by which a rollout may single out this process; that of the machine by default.
         """
 
-        def make_source() -> Source:
-            return ServerSource(
+        def make_source() -> FlagSource:
+            return FlagServerSource(
                 url,
                 token,
                 app_name=app_name,
@@ -127,8 +129,8 @@ class UnleashRouter:
             instance: the name by which a rollout may single out this process; that of the machine by default.
         """
 
-        def make_source() -> Source:
-            return FileSource(
+        def make_source() -> FlagSource:
+            return FlagFileSource(
                 path, interval=interval, app_name=app_name, freshness=freshness or Freshness(), clock=clock
             )
 
@@ -167,7 +169,7 @@ class UnleashRouter:
         """Stop fetching, within about `timeout` seconds; every later decision is legacy."""
         self._running().close(timeout)
 
-    def _running(self) -> Source:
+    def _running(self) -> FlagSource:
         with self._lock:
             if self._source is None:
                 source = self._make_source()
@@ -187,7 +189,7 @@ class UnleashRouter:
             self._source = None
 
 
-def _evaluate(source: Source, call: Call, instance: str) -> tuple[Evaluation, Evaluation]:
+def _evaluate(source: FlagSource, call: Call, instance: str) -> tuple[Evaluation, Evaluation]:
     """Evaluate both flags against one and the same state of the definitions."""
     snapshot = source.snapshot()
     context = _context(call, instance)

@@ -25,7 +25,7 @@ from urllib3.exceptions import HTTPError
 
 from flags.definitions import MAX_BYTES
 from flags.errors import FlagDefinitionsError, FlagError, FlagServerError
-from flags.source import Freshness, Source
+from flags.source import FlagSource, Freshness
 
 REPORTING_THREAD = "flags-report"
 
@@ -185,7 +185,7 @@ _NEVER_SECONDS = 3600
 """The client, which fetches nothing, looks so seldom whether it has something to evaluate."""
 
 
-class ServerSource(Source):
+class FlagServerSource(FlagSource):
     """Polls a server. While it does not answer, the last definitions stay in force until they are too old.
 
     What was fetched is published as a snapshot, which evaluates it by itself and never changes, so that everything

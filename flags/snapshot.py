@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from flags.definitions import Json, Rule, parse_definitions, read_rule
+from flags.definitions import FlagRule, Json, parse_definitions, read_rule
 from flags.errors import FlagDefinitionsError, FlagNotFoundError
-from flags.probability import Context, Engine, Odds
+from flags.probability import Context, Engine, ProbabilityFinder
 from migration import Reason
 
 
@@ -48,7 +48,7 @@ class Snapshot:
             raise FlagDefinitionsError("the Unleash engine refuses them; a flag in it is malformed")
         self._segments = {segment.get("id"): segment for segment in definitions.get("segments") or ()}
         self.asked: dict[str, Context] = {}
-        self._judges: dict[str, _Judge] = {}
+        self._evaluators: dict[str, _FlagEvaluator] = {}
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -71,16 +71,18 @@ class Snapshot:
         Raises:
             FlagEvaluationError: the engine cannot say.
         """
-        judge = self._judges.get(name)
-        if judge is None:
+        evaluator = self._evaluators.get(name)
+        if evaluator is None:
             if name not in self._features:
                 return _NOT_FOUND
-            judge = self._judges.setdefault(name, _Judge(self.engine, name, self._features, self._segments))
+            evaluator = self._evaluators.setdefault(
+                name, _FlagEvaluator(self.engine, name, self._features, self._segments)
+            )
         self.asked[name] = context
-        return judge.judge(context, self.engine.write(context) if written is None else written)
+        return evaluator.evaluate(context, self.engine.write(context) if written is None else written)
 
 
-class _Judge:
+class _FlagEvaluator:
     """Evaluates one flag of a snapshot."""
 
     def __init__(
@@ -89,16 +91,16 @@ class _Judge:
         self._engine = engine
         self._name = name.encode()
         self._rule = read_rule(name, features, segments)
-        self._odds = Odds(self._rule, engine)
+        self._probability = ProbabilityFinder(self._rule, engine)
         self._flawed = _flawed(self._rule)
         self._made: dict[tuple[bool, float], Evaluation] = {}
 
-    def judge(self, context: Context, written: bytes) -> Evaluation:
+    def evaluate(self, context: Context, written: bytes) -> Evaluation:
         rule = self._rule
         if self._flawed is not None:
             return self._flawed
         enabled = self._engine.is_enabled(self._name, written)
-        probability = self._odds.of(context) if rule.enabled else 0.0
+        probability = self._probability.of(context) if rule.enabled else 0.0
         made = self._made.get((enabled, probability))
         if made is None:
             made = self._made[enabled, probability] = Evaluation(
@@ -107,7 +109,7 @@ class _Judge:
         return made
 
 
-def _flawed(rule: Rule) -> Evaluation | None:
+def _flawed(rule: FlagRule) -> Evaluation | None:
     """What comes out of a flag whose definition has a flaw."""
     if rule.flaw is None:
         return None
@@ -115,7 +117,7 @@ def _flawed(rule: Rule) -> Evaluation | None:
     return Evaluation(enabled=False, probability=0.0, reason=Reason.ERROR, version=rule.version, error=flaw)
 
 
-def _reason(rule: Rule, probability: float) -> Reason:
+def _reason(rule: FlagRule, probability: float) -> Reason:
     if not rule.enabled:
         return Reason.DISABLED
     if 0.0 < probability < 1.0:

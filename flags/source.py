@@ -46,7 +46,7 @@ class Freshness:
     dead_after: float = 60.0
 
 
-class Source(ABC):
+class FlagSource(ABC):
     """Keeps a snapshot of the flags up to date in the background; reading it never blocks."""
 
     kind: str
@@ -170,7 +170,7 @@ class Source(ABC):
 # Flags from a local file, evaluated by the same engine as a server's.
 
 
-class FileSource(Source):
+class FlagFileSource(FlagSource):
     """Reads the file several times a second, so that every edit counts, whatever the file system says of its times.
 
     A file that is missing or broken means that nobody knows what its author wants: everything goes to legacy at once.

@@ -11,7 +11,7 @@ import requests
 from urllib3.exceptions import HTTPError
 
 from migration.model import Role
-from migration.rollout import Counter, Reading
+from migration.rollout import CallCounter, CounterReading
 from observability.attributes import SIDES
 from observability.errors import PrometheusQueryError
 from observability.names import Attribute, Metric
@@ -53,19 +53,19 @@ class PrometheusTallies:
         self._address = f"{url.rstrip('/')}/api/v1/query"
         self._timeout = timeout
 
-    def read(self, migration: str) -> Reading:
+    def read(self, migration: str) -> CounterReading:
         """The counters of all machines; what fails, and a machine that is not scraped, are the reading's problem."""
         counts = counts_query(migration)
         try:
             counters = [_counter(*each) for each in self._ask(counts)]
             if len(counters) > MAX_COUNTERS:
-                return Reading(problem=f"Prometheus has {len(counters)} counters of it, more than are followed")
+                return CounterReading(problem=f"Prometheus has {len(counters)} counters of it, more than are followed")
             ages = [value for _, value in self._ask(f"max(time() - timestamp({_selected(migration)}))")]
             silent = [_target(labels) for labels, _ in self._ask(silent_query(migration))]
         except PrometheusQueryError as error:
-            return Reading(problem=str(error))
+            return CounterReading(problem=str(error))
         problem = f"{', '.join(sorted(silent)[:5])} cannot be scraped" if silent else None
-        return Reading(counters=counters, age=max(ages, default=None), problem=problem)
+        return CounterReading(counters=counters, age=max(ages, default=None), problem=problem)
 
     def _ask(self, query: str) -> list[_Sample]:
         """The vector that a query gives at this moment: labels, and a finite number.
@@ -126,13 +126,13 @@ def _sample(sample: Any) -> _Sample:
     return {str(name): str(label) for name, label in dict(sample["metric"]).items()}, value
 
 
-def _counter(labels: dict[str, str], value: float) -> Counter:
+def _counter(labels: dict[str, str], value: float) -> CallCounter:
     side_label = labels.get(_LABEL[Attribute.SIDE])
     error = labels.get(_LABEL[Attribute.ERROR_TYPE], "")
     side = next((side for side, name in SIDES.items() if name == side_label), None)
     if side is None or value < 0:
         raise PrometheusQueryError(f"Prometheus has counted {value:g} calls of an side_label {side_label!r}")
-    return Counter(
+    return CallCounter(
         source=_target(labels),
         key=f"{side_label} {error}",
         side=side,

@@ -61,8 +61,8 @@ def _observe_guard(meter: Meter, figures: Callable[[], GuardFigures]) -> None:
 
     def tripped(_: CallbackOptions) -> Iterable[Observation]:
         found = figures()
-        known = found.latched | found.evidence.keys()
-        return [Observation(int(each in found.latched), {Attribute.MIGRATION: name(each)}) for each in sorted(known)]
+        known = found.tripped | found.evidence.keys()
+        return [Observation(int(each in found.tripped), {Attribute.MIGRATION: name(each)}) for each in sorted(known)]
 
     def decisions(_: CallbackOptions) -> Iterable[Observation]:
         return [

@@ -262,7 +262,7 @@ def names_on_disk(settings: Settings) -> tuple[str, ...]:
     from shim.wiring import open_guard_store  # noqa: PLC0415  # heavy
 
     found: list[str] = []
-    for read in (LedgerReader(settings.ledger_file).migrations, open_guard_store(settings).standings):
+    for read in (LedgerReader(settings.ledger_file).migrations, open_guard_store(settings).statuses):
         try:
             found += read()
         except MigrationError:

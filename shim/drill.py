@@ -22,7 +22,7 @@ from typing import Any, BinaryIO
 
 from flags import SHADOW_SUFFIX, FlagAdmin
 from migration import Migration, Side
-from migration.guard import Record
+from migration.guard import DecisionRecord
 from shim.errors import ShimError
 from shim.installation import Installation
 from shim.wiring import decision_now, flag_admin, open_guard_store
@@ -407,7 +407,7 @@ class _Drill:
             before = len(receipts)
             self.progress(f"the new implementation gets {self.plan.percent} %, and goes wrong")
             self._take_effect()
-            decided = comes_true(lambda: self._name in self.installation.guard.latched, seconds=DECISION_SECONDS)
+            decided = comes_true(lambda: self._name in self.installation.guard.tripped, seconds=DECISION_SECONDS)
             if decided:
                 self.progress("the guard has decided; is legacy serving again?")
                 off = comes_true(lambda: not self.admin.get(self._name).enabled, seconds=FLAG_SECONDS)
@@ -437,7 +437,7 @@ class _Drill:
         self._wait(
             lambda: (
                 decision_now(self.installation.router, self._name).probability > 0
-                or self._name in self.installation.guard.latched
+                or self._name in self.installation.guard.tripped
             ),
             "the flag took no effect",
         )
@@ -450,7 +450,7 @@ class _Drill:
         later = [call for call in self.watcher.served() if call.began > since]
         return len(later) >= LEGACY_AFTER and all(call.side is Side.LEGACY for call in later)
 
-    def _record(self) -> Record | None:
+    def _record(self) -> DecisionRecord | None:
         records = open_guard_store(self.settings).records(self._name)
         return next((record for record in records if record.action == "rollback"), None)
 

@@ -14,8 +14,8 @@ import plotly.graph_objects as go  # type: ignore[import-untyped]  # it has no t
 from plotly.offline import get_plotlyjs  # type: ignore[import-untyped]  # it has no types
 
 from migration import Side
-from migration.guard import FREEZE_AT, ROLLBACK_AT, GuardStanding, Record
-from migration.rollout import Phase, Rollout, RolloutStore
+from migration.guard import FREEZE_AT, ROLLBACK_AT, DecisionRecord, GuardStatus
+from migration.rollout import Rollout, RolloutPhase, RolloutStore
 from migration.store import MISMATCHES, NOT_COMPARED, Cause, LedgerReader, causes
 from shim.console.figures import EvidenceCurves, Point, timeline
 from shim.drill import DrillHistory, DrillResult
@@ -53,8 +53,8 @@ class Findings:
     shares: Sequence[ShareSample]
     verdicts: Mapping[str, int]
     causes: Sequence[Cause]
-    records: Sequence[Record]
-    standing: GuardStanding
+    records: Sequence[DecisionRecord]
+    standing: GuardStatus
     evidence: float
     curve: Sequence[Point]
     rollout: Rollout | None
@@ -78,7 +78,7 @@ def gather(settings: Settings, migration: str, *, seconds: float) -> Findings:
     ledger = LedgerReader(settings.ledger_file)
     store = RolloutStore(settings.shim_home / "guard.db")
     metrics = ProcessMetricsReader(settings.process_metrics_file)
-    standing = store.standings().get(migration, GuardStanding(migration=migration))
+    standing = store.statuses().get(migration, GuardStatus(migration=migration))
     evidence, _ = store.recall(migration=migration, epoch=standing.epoch)
     losses = ledger.losses()
     return Findings(
@@ -148,10 +148,10 @@ def missing(found: Findings) -> Iterator[str]:
 
 def _standing(found: Findings) -> str:
     standing = found.standing
-    number = standing.latched_by or standing.frozen_by
+    number = standing.tripped_by or standing.frozen_by
     if number is None:
         return "The guard watches; nothing holds the rollout."
-    word = "rolled back" if standing.latched_by is not None else "frozen"
+    word = "rolled back" if standing.tripped_by is not None else "frozen"
     flag = "" if standing.carried_out else " The flag is still to be turned off."
     sentence = next((record.sentence for record in found.records if record.id == number), "")
     return f"The migration is {word} (decision {number}). {sentence}{flag}"
@@ -180,7 +180,7 @@ def _missing_rollout(found: Findings) -> Iterator[str]:
     rollout = found.rollout
     if rollout is None:
         yield f"There was no rollout on evidence; `shim rollout {found.migration}` begins one."
-    elif rollout.phase is not Phase.COMPLETED:
+    elif rollout.phase is not RolloutPhase.COMPLETED:
         stage, stages = rollout.stage + 1, len(rollout.plan.stages)
         yield f"The rollout is not complete: stage {stage} of {stages}, {rollout.phase.value.replace('_', ' ')}."
 
@@ -380,7 +380,7 @@ def _causes(causes: Sequence[Cause]) -> str:
     return _table(("times", "verdict", "function", "field: legacy / async", "an example"), rows)
 
 
-def _decisions(records: Sequence[Record]) -> str:
+def _decisions(records: Sequence[DecisionRecord]) -> str:
     if not records:
         return "<p>Nothing was decided.</p>"
     rows = [

@@ -125,7 +125,7 @@ def test_the_bounds_in_the_documents_are_the_real_ones() -> None:
         f"{_ledger_retention.KEEP_DAYS:g} days (`SHIM_LEDGER_DAYS`)",
         f"{_ledger_retention.KEEP_BYTES // MEGABYTE} MiB",
         f"{_ledger_writer.QUEUE_SIZE:,} records waiting",
-        f"{_runs.MAX_UNDER_WAY:,}, each for {settings.shim_guard_hang_seconds:g} s (`SHIM_GUARD_HANG_SECONDS`)",
+        f"{_runs.MAX_IN_FLIGHT:,}, each for {settings.shim_guard_hang_seconds:g} s (`SHIM_GUARD_HANG_SECONDS`)",
         f"follow the guard | {_desk.ROUND_SECONDS:g} s on the same machine",
         f"to write down | {_desk.MAX_WAITING:,} waiting",
         f"evidence of earlier processes | {_desk.RECALL_SECONDS:g} s",

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from migration import Side
-from migration.guard import Record
+from migration.guard import DecisionRecord
 from shim.drill import FaultKind, Faults, faulty
 from shim.installation import Installation
 from shim.wiring import open_guard_store
@@ -93,7 +93,7 @@ class World:
     def go_wrong(self) -> None:
         self._faults.severity = 1.0
 
-    def record(self) -> Record | None:
+    def record(self) -> DecisionRecord | None:
         records = open_guard_store(self.settings).records(FLAG)
         return next((record for record in records if record.action == "rollback"), None)
 
@@ -168,7 +168,7 @@ def test_a_faulty_candidate_is_rolled_back_everywhere(
         world.watcher.take_served()
         began = time.time()
         world.go_wrong()
-        assert eventually(lambda: FLAG in world.guard.latched, SECONDS)
+        assert eventually(lambda: FLAG in world.guard.tripped, SECONDS)
         assert eventually(world.carried_out, SECONDS)
         assert eventually(lambda: sum(call.side is Side.LEGACY for call in world.watcher.served()) > 20, SECONDS)
         harmed = [call for call in world.misrouted() if call.ended > began]
@@ -203,11 +203,11 @@ def test_a_faulty_candidate_is_rolled_back_everywhere(
 def test_a_server_that_is_away_changes_nothing_here(
     world: World, unleash_server: UnleashServer, say: Callable[[str], None]
 ) -> None:
-    """Without the server the latch holds in this process; the flag is turned off as soon as the server is back."""
+    """Without the server the trip holds in this process; the flag is turned off as soon as the server is back."""
     unleash_server.stop()
     try:
         world.go_wrong()
-        assert eventually(lambda: FLAG in world.guard.latched, SECONDS)
+        assert eventually(lambda: FLAG in world.guard.tripped, SECONDS)
         assert eventually(lambda: (record := world.record()) is not None and record.problem is not None, SECONDS)
         assert eventually(lambda: not world.misrouted() or world.misrouted()[-1].ended < time.time() - 0.5, SECONDS)
         assert world.legacy_served(50)

@@ -2,22 +2,22 @@
 
 from migration.guard.evidence import FREEZE_AT, ROLLBACK_AT, WEIGHTS, Evidence
 from migration.guard.guard import Guard
-from migration.guard.judge import Judge, rules_anew
+from migration.guard.judge import Judge, replay_rules
 from migration.guard.model import (
     Action,
     BadCall,
     FinishedCall,
+    FlagSwitch,
     GuardFigures,
-    MemoryGauge,
     Policy,
+    ProcessMemoryGauge,
     Rule,
     Ruling,
     Signal,
-    Switch,
 )
-from migration.guard.records import Made, Record, replayed
-from migration.guard.sequential import Tally, harm_bound, rate_bounds, ratio_evidence
-from migration.guard.store import GuardStanding, GuardStore
+from migration.guard.records import CandidateResult, DecisionRecord, replay_evidence
+from migration.guard.sequential import CallTally, harm_bound, rate_bounds, ratio_evidence
+from migration.guard.store import GuardStatus, GuardStore
 
 __all__ = [
     "FREEZE_AT",
@@ -25,25 +25,25 @@ __all__ = [
     "WEIGHTS",
     "Action",
     "BadCall",
+    "CallTally",
+    "CandidateResult",
+    "DecisionRecord",
     "Evidence",
     "FinishedCall",
+    "FlagSwitch",
     "Guard",
     "GuardFigures",
-    "GuardStanding",
+    "GuardStatus",
     "GuardStore",
     "Judge",
-    "Made",
-    "MemoryGauge",
     "Policy",
-    "Record",
+    "ProcessMemoryGauge",
     "Rule",
     "Ruling",
     "Signal",
-    "Switch",
-    "Tally",
     "harm_bound",
     "rate_bounds",
     "ratio_evidence",
-    "replayed",
-    "rules_anew",
+    "replay_evidence",
+    "replay_rules",
 ]

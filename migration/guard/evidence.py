@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from migration.guard.model import Action, BadCall, Signal
-from migration.guard.sequential import LabelProcess, LateProcess, StrangerProcess, log_mean
+from migration.guard.sequential import LateChangeTest, NewKindTest, SequentialTest, log_mean
 
 QUANTILE = 0.95
 ENOUGH_CALLS = 100
@@ -140,9 +140,11 @@ class Evidence:
         total: the evidence of all signals together; 1 is none, and `ROLLBACK_AT` is enough.
     """
 
-    labelled: dict[Signal, LabelProcess] = field(default_factory=lambda: {each: LabelProcess() for each in _LABELLED})
-    late: dict[Signal, LateProcess] = field(default_factory=lambda: {each: LateProcess() for each in _LABELLED})
-    strangers: StrangerProcess = field(default_factory=StrangerProcess)
+    labelled: dict[Signal, SequentialTest] = field(
+        default_factory=lambda: {each: SequentialTest() for each in _LABELLED}
+    )
+    late: dict[Signal, LateChangeTest] = field(default_factory=lambda: {each: LateChangeTest() for each in _LABELLED})
+    strangers: NewKindTest = field(default_factory=NewKindTest)
     calls: int = 0
     total: float = 1.0
     _logs: dict[Signal, float] = field(init=False, repr=False)
@@ -222,10 +224,11 @@ class Evidence:
         """The evidence whose `state` this is."""
         return cls(
             labelled={
-                Signal(signal): LabelProcess([float(log) for log in logs]) for signal, logs in state["labelled"].items()
+                Signal(signal): SequentialTest([float(log) for log in logs])
+                for signal, logs in state["labelled"].items()
             },
-            late={Signal(signal): LateProcess(log, list(shares)) for signal, (log, shares) in state["late"].items()},
-            strangers=StrangerProcess(
+            late={Signal(signal): LateChangeTest(log, list(shares)) for signal, (log, shares) in state["late"].items()},
+            strangers=NewKindTest(
                 known=set(state["known"]),
                 found={kind: -math.inf if log is None else log for kind, log in state["found"]},
             ),

@@ -21,18 +21,18 @@ from migration.guard.model import (
     Action,
     BadCall,
     FinishedCall,
+    FlagSwitch,
     GuardFigures,
-    MemoryGauge,
     Policy,
+    ProcessMemoryGauge,
     Rule,
     Ruling,
     Signal,
-    Switch,
 )
-from migration.guard.records import Made
+from migration.guard.records import CandidateResult
 from migration.guard.store import GuardStore
-from migration.guard.watching import HANG_SECONDS, NOT_JUDGED, MemoryWatch, Run, RunsUnderWay
-from migration.guard.worker import Desk
+from migration.guard.watching import HANG_SECONDS, NOT_JUDGED, InFlightRuns, MemoryWatch, Run
+from migration.guard.worker import GuardWorker
 from migration.model.model import Call, Comparison, Decision, Notice, Operation, Outcome, Reason, Role, Side
 from migration.model.ports import Router
 from migration.model.taxonomy import ErrorKind
@@ -61,8 +61,8 @@ class Guard:
         router: Router,
         *,
         store: GuardStore,
-        switch: Switch | None = None,
-        gauge: MemoryGauge | None = None,
+        switch: FlagSwitch | None = None,
+        gauge: ProcessMemoryGauge | None = None,
         policy: Policy | None = None,
         hang_seconds: float = HANG_SECONDS,
         made: Callable[[Operation], Sequence[Mapping[str, str]]] | None = None,
@@ -72,19 +72,19 @@ class Guard:
         self._router = router
         self._policy = policy or Policy()
         self._hang_seconds = hang_seconds
-        self._under_way = RunsUnderWay(hang_seconds=hang_seconds, clock=clock)
+        self._in_flight = InFlightRuns(hang_seconds=hang_seconds, clock=clock)
         self._made = made
         self._now = now
         self._clock = clock
         self._gauge = gauge
         self._memory: dict[str, MemoryWatch] = {}
-        self._desk = Desk(self, store=store, switch=switch, now=now, clock=clock)
+        self._worker = GuardWorker(self, store=store, switch=switch, now=now, clock=clock)
         self._begin()
-        self._latched: frozenset[str] = self._desk.latched_at_start()
-        for migration in self._desk.known_at_start():
+        self._tripped: frozenset[str] = self._worker.tripped_at_start()
+        for migration in self._worker.known_at_start():
             self._judge_what_is_known(migration)
-        if self._desk.epochs:
-            self._desk.start()  # not before everything that its thread asks for is there
+        if self._worker.epochs:
+            self._worker.start()  # not before everything that its thread asks for is there
         _guards.add(self)
 
     def _begin(self) -> None:
@@ -94,37 +94,37 @@ class Guard:
 
     def begin_in_child(self) -> None:
         """Forget what was under way in the parent of a forked process; the evidence is what the store knows."""
-        self._desk.reset()
-        self._under_way.clear()
+        self._worker.reset()
+        self._in_flight.clear()
         self._begin()
 
     # As a router
 
     def decide(self, call: Call) -> Decision:
         """The router's decision; for a migration that is rolled back legacy serves, and the comparisons go on."""
-        self._desk.start()
+        self._worker.start()
         decision = self._router.decide(call)
-        if call.migration not in self._latched:
+        if call.migration not in self._tripped:
             return decision
         return replace(decision, serve=Side.LEGACY, probability=0.0, reason=Reason.DISABLED, source="guard")
 
     @property
-    def latched(self) -> frozenset[str]:
+    def tripped(self) -> frozenset[str]:
         """The migrations that are rolled back."""
-        return self._latched
+        return self._tripped
 
-    def latch(self, migration: str) -> None:
+    def trip(self, migration: str) -> None:
         """Let legacy serve every further call of this process."""
         with self._judging:
-            self._latched |= {migration}
+            self._tripped |= {migration}
 
-    def begin_anew(self, migration: str, *, epoch: int) -> None:
+    def restart(self, migration: str, *, epoch: int) -> None:
         """Let the router decide again, and gather evidence from nothing."""
         with self._judging:
             self._judges.pop(migration, None)
             self._memory.pop(migration, None)
-            self._desk.epochs[migration] = epoch
-            self._latched -= {migration}
+            self._worker.epochs[migration] = epoch
+            self._tripped -= {migration}
 
     # As an observer
 
@@ -132,7 +132,7 @@ class Guard:
         """Judge a call's run on the side that was decided for it, when it has ended or hangs."""
         if operation.side is None or operation.role is not Role.PRIMARY:
             return NOT_JUDGED
-        return Run(operation, self._under_way, self._ended)
+        return Run(operation, self._in_flight, self._ended)
 
     def compared(self, comparison: Comparison) -> None:
         """Take in a comparison for which legacy ran twice."""
@@ -158,13 +158,13 @@ class Guard:
 
     def tell(self, noticed: Callable[[Notice], None]) -> None:
         """Say what is done and what fails to `noticed`, a sentence each; until then the log has it."""
-        self._desk.tell = noticed
+        self._worker.tell = noticed
 
     # For the desk
 
     def look_for_hangs(self) -> None:
         """Take in the runs that are under way for too long, as timeouts."""
-        for operation in self._under_way.take_hanging():
+        for operation in self._in_flight.take_hanging():
             self._finished(operation, self._hang_seconds, str(ErrorKind.TIMEOUT))
 
     def take_in_foreign(self, migration: str, call: BadCall) -> None:
@@ -183,14 +183,14 @@ class Guard:
         with self._judging:
             return GuardFigures(
                 evidence={name: judge.evidence.total for name, judge in self._judges.items()},
-                latched=self._latched,
+                tripped=self._tripped,
                 rulings=dict(self._rulings),
                 memory_limit=None if self._gauge is None else self._gauge.limit(),
             )
 
     def close(self, timeout: float = 2.0) -> None:
         """Write down what is left and stop, within about `timeout` seconds."""
-        self._desk.close(timeout)
+        self._worker.close(timeout)
 
     def _ended(self, run: Run, *, counts: bool, interrupt: BaseException | None) -> None:
         """Take in a run that has ended; it does not count if it was found hanging before."""
@@ -217,7 +217,7 @@ class Guard:
 
     def _finished(self, operation: Operation, seconds: float, kind: str | None, *, given_up: bool = False) -> None:
         decision, migration = operation.decision, operation.call.migration
-        if operation.side is not decision.serve or migration in self._latched:
+        if operation.side is not decision.serve or migration in self._tripped:
             return  # what legacy does alone says nothing, and what was under way is no news
         size = operation.call.attributes.get("file.size", 0)
         call = FinishedCall(
@@ -236,10 +236,10 @@ class Guard:
             before = judge.evidence.calls
             self._act_on(judge.finished(call) or self._ruling_on_memory(judge, call))
             if judge.evidence.calls > before:
-                self._desk.keep(migration, judge.trail.last)
+                self._worker.keep(migration, judge.trail.last)
 
     def _take_in(self, migration: str, call: BadCall) -> None:
-        self._desk.keep(migration, call)
+        self._worker.keep(migration, call)
         self.take_in_foreign(migration, call)
 
     def _act_on(self, ruling: Ruling | None) -> None:
@@ -247,22 +247,22 @@ class Guard:
             return
         self._rulings[ruling.migration, ruling.rule, ruling.action] += 1
         if ruling.action is Action.ROLLBACK:
-            self.latch(ruling.migration)
-        self._desk.carry_out(ruling)
+            self.trip(ruling.migration)
+        self._worker.carry_out(ruling)
 
     def _judge(self, migration: str) -> Judge:
         judge = self._judges.get(migration)
         if judge is None:
             judge = self._judges[migration] = Judge(
-                migration, policy=self._policy, trail=self._desk.trail_of(migration)
+                migration, policy=self._policy, trail=self._worker.trail_of(migration)
             )
         return judge
 
     def _judge_what_is_known(self, migration: str) -> None:
         """Rule at once if what earlier processes wrote down suffices: one may have died before its ruling was."""
         judge = self._judge(migration)
-        if migration not in self._latched:
-            self._act_on(judge.ruling(judge.convicted(), at=self._now()))
+        if migration not in self._tripped:
+            self._act_on(judge.ruling(judge.conclusive(), at=self._now()))
 
     def _ruling_on_memory(self, judge: Judge, call: FinishedCall) -> Ruling | None:
         if self._gauge is None:
@@ -279,8 +279,8 @@ class Guard:
         failed = outcome.error is not None
         things = () if failed else tuple(made(operation))
         if failed or things:
-            self._desk.keep_made(
-                Made(
+            self._worker.keep_made(
+                CandidateResult(
                     migration=operation.call.migration,
                     at=self._now(),
                     kind=str(outcome.error_kind) if failed else None,

@@ -9,7 +9,7 @@ from typing import Any
 from migration.guard.evidence import Evidence, LatencyBaseline
 from migration.guard.model import Action, BadCall, FinishedCall, Policy, Rule, Ruling, Signal
 from migration.guard.records import Trail
-from migration.guard.sequential import Tally
+from migration.guard.sequential import CallTally
 from migration.model.taxonomy import ErrorKind
 
 POINTS = 0.05
@@ -30,18 +30,22 @@ class Rates:
     """
 
     probability: float | None = None
-    errors: tuple[Tally, Tally] = (Tally(), Tally())
-    timeouts: tuple[Tally, Tally] = (Tally(), Tally())
+    errors: tuple[CallTally, CallTally] = (CallTally(), CallTally())
+    timeouts: tuple[CallTally, CallTally] = (CallTally(), CallTally())
 
     def add(self, call: FinishedCall, *, failed: bool, timed_out: bool) -> None:
         """Count a call; one with another share begins anew, because calls of two shares do not compare."""
         if call.probability != self.probability:
-            self.probability, self.errors, self.timeouts = call.probability, (Tally(), Tally()), (Tally(), Tally())
+            self.probability, self.errors, self.timeouts = (
+                call.probability,
+                (CallTally(), CallTally()),
+                (CallTally(), CallTally()),
+            )
         self.errors = _counted(self.errors, call, bad=failed)
         self.timeouts = _counted(self.timeouts, call, bad=timed_out)
 
 
-def is_higher(tallies: tuple[Tally, Tally]) -> bool:
+def is_higher(tallies: tuple[CallTally, CallTally]) -> bool:
     """Whether the candidate's rate is more than five points above legacy's, with enough calls of both."""
     legacy, candidate = tallies
     if min(legacy.calls, candidate.calls) < ENOUGH_CALLS:
@@ -49,10 +53,10 @@ def is_higher(tallies: tuple[Tally, Tally]) -> bool:
     return candidate.bad / candidate.calls - legacy.bad / legacy.calls > POINTS
 
 
-def _counted(tallies: tuple[Tally, Tally], call: FinishedCall, *, bad: bool) -> tuple[Tally, Tally]:
+def _counted(tallies: tuple[CallTally, CallTally], call: FinishedCall, *, bad: bool) -> tuple[CallTally, CallTally]:
     legacy, candidate = tallies
     mine = candidate if call.on_candidate else legacy
-    mine = Tally(mine.calls + 1, mine.bad + bad)  # `dataclasses.replace` takes ten times as long
+    mine = CallTally(mine.calls + 1, mine.bad + bad)  # `dataclasses.replace` takes ten times as long
     return (legacy, mine) if call.on_candidate else (mine, candidate)
 
 
@@ -107,7 +111,7 @@ def _counts(numbers: Mapping[str, float | int | str], what: str) -> str:
 # Judges one migration, call by call. No clock, no input, no output: the same calls lead to the same rulings.
 
 
-def rules_anew(start: Mapping[str, Any], calls: Iterable[BadCall], numbers: Mapping[str, Any]) -> set[Rule]:
+def replay_rules(start: Mapping[str, Any], calls: Iterable[BadCall], numbers: Mapping[str, Any]) -> set[Rule]:
     """The rules that were met after the last of these calls, computed anew from what a ruling was recorded with.
 
     Args:
@@ -116,12 +120,12 @@ def rules_anew(start: Mapping[str, Any], calls: Iterable[BadCall], numbers: Mapp
         numbers: the figures of the ruling, from which those of rates follow, and those of memory.
     """
     judge = Judge("", trail=Trail(Evidence.restored(start)))
-    met = judge.convicted()
+    met = judge.conclusive()
     for call in calls:
         met = judge.taken_in(call)
     rules = {Rule.ERROR_RATE: "errors", Rule.TIMEOUT_RATE: "timeouts"}
     sides = {
-        rule: tuple(Tally(numbers[f"{side}.calls"], numbers[f"{side}.{what}"]) for side in ("legacy", "candidate"))
+        rule: tuple(CallTally(numbers[f"{side}.calls"], numbers[f"{side}.{what}"]) for side in ("legacy", "candidate"))
         for rule, what in rules.items()
     }
     memory = {Rule.MEMORY_CAP, Rule.MEMORY_GROWTH} if "memory" in numbers else set[Rule]()
@@ -152,7 +156,7 @@ class Judge:
 
     def finished(self, call: FinishedCall) -> Ruling | None:
         """Take in a call that is over; the gravest ruling that follows from it, if one does."""
-        bad = self._labelled(call)
+        bad = self._as_bad_call(call)
         if call.given_up and bad is None:
             return None  # a caller that lost interest at once says nothing of either side
         signals = bad.signals if bad else frozenset[Signal]()
@@ -178,9 +182,9 @@ class Judge:
             met.append(Rule.NEW_KIND)
         if self.evidence.action is Action.FREEZE:
             met.append(Rule.SUSPICION)
-        return met + self.convicted()
+        return met + self.conclusive()
 
-    def convicted(self) -> list[Rule]:
+    def conclusive(self) -> list[Rule]:
         """The rule that is met while the evidence suffices, also if a process died before it could say so."""
         return [Rule.EVIDENCE] if self.evidence.action is Action.ROLLBACK else []
 
@@ -206,7 +210,7 @@ class Judge:
             calls=self.trail.calls,
         )
 
-    def _labelled(self, call: FinishedCall) -> BadCall | None:
+    def _as_bad_call(self, call: FinishedCall) -> BadCall | None:
         """The call as evidence, if it went badly in any way."""
         signals = set()
         if call.kind is not None:

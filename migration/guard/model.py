@@ -121,13 +121,13 @@ class GuardFigures:
 
     Attributes:
         evidence: against the candidate of each migration it has judged; 1 is none.
-        latched: the migrations that are rolled back.
+        tripped: the migrations that are rolled back.
         rulings: how often this process has ruled, by migration, rule and action.
         memory_limit: bytes that the process may have; None if its memory is not watched.
     """
 
     evidence: Mapping[str, float]
-    latched: frozenset[str]
+    tripped: frozenset[str]
     rulings: Mapping[tuple[str, Rule, Action], int]
     memory_limit: int | None = None
 
@@ -162,7 +162,7 @@ class Ruling:
 # What the guard asks of the outside: somebody who can change flags, and somebody who knows the memory in use.
 
 
-class Switch(Protocol):
+class FlagSwitch(Protocol):
     """Changes the flags of a migration for every process everywhere. May block; may raise anything."""
 
     def turn_off(self, migration: str, *, because: str) -> str | None:
@@ -174,7 +174,7 @@ class Switch(Protocol):
         ...
 
 
-class MemoryGauge(Protocol):
+class ProcessMemoryGauge(Protocol):
     """Knows this process's memory."""
 
     def used(self) -> int:

@@ -46,7 +46,7 @@ class Trail:
         return tuple(self._calls)
 
 
-def replayed(start: Mapping[str, object], calls: Iterable[BadCall]) -> list[float]:
+def replay_evidence(start: Mapping[str, object], calls: Iterable[BadCall]) -> list[float]:
     """The total evidence at the start and after each call, computed anew; the last is what was decided upon."""
     evidence = Evidence.restored(start)
     totals = [evidence.total]
@@ -60,7 +60,7 @@ def replayed(start: Mapping[str, object], calls: Iterable[BadCall]) -> list[floa
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
+class DecisionRecord:
     """One decision, as it is kept.
 
     Attributes:
@@ -103,7 +103,7 @@ class Record:
         return self.start is not None and "rollout" in self.start
 
     @classmethod
-    def of(cls, ruling: Ruling, *, by: str, problem: str | None = None) -> Record:
+    def of(cls, ruling: Ruling, *, by: str, problem: str | None = None) -> DecisionRecord:
         """The record of a ruling of the guard."""
         return cls(
             at=ruling.at,
@@ -120,7 +120,7 @@ class Record:
         )
 
     @classmethod
-    def of_row(cls, row: Mapping[str, Any]) -> Record:
+    def of_row(cls, row: Mapping[str, Any]) -> DecisionRecord:
         """The record that a row of the table holds."""
         return cls(
             **{
@@ -133,7 +133,7 @@ class Record:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Made:
+class CandidateResult:
     """What a call of a candidate has made, for an audit.
 
     Attributes:

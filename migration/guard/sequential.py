@@ -28,7 +28,7 @@ _STEPS = 60
 
 
 @dataclass(frozen=True, slots=True)
-class Tally:
+class CallTally:
     """Calls of one side and how many of them went badly."""
 
     calls: int = 0
@@ -40,7 +40,7 @@ class Tally:
         return self.bad / self.calls if self.calls else None
 
 
-def rate_bounds(tally: Tally, *, alpha: float) -> tuple[float, float]:
+def rate_bounds(tally: CallTally, *, alpha: float) -> tuple[float, float]:
     """Lowest and highest failure rate that the calls so far have not refuted, at every moment at once.
 
     The true rate is ever outside with a probability of at most `alpha`.
@@ -53,7 +53,7 @@ def rate_bounds(tally: Tally, *, alpha: float) -> tuple[float, float]:
     return low, high
 
 
-def harm_bound(legacy: Tally, candidate: Tally, *, alpha: float) -> float:
+def harm_bound(legacy: CallTally, candidate: CallTally, *, alpha: float) -> float:
     """How much higher the candidate's failure rate may be than legacy's (0.01 is a percentage point).
 
     Holds at every moment at once, but for `alpha`. Without calls of both sides it is 1, which passes no margin.
@@ -83,7 +83,7 @@ def ratio_evidence(calls: Sequence[tuple[int, float]], *, concentration: float =
     return math.exp(min(log, 700.0))
 
 
-def _crossing(tally: Tally, *, inside: float, outside: float, alpha: float) -> float:
+def _crossing(tally: CallTally, *, inside: float, outside: float, alpha: float) -> float:
     """Where on the way from a rate that holds to one that does not the evidence reaches `1/alpha`."""
     enough = -math.log(alpha)
     for _ in range(_STEPS):
@@ -97,7 +97,7 @@ def _crossing(tally: Tally, *, inside: float, outside: float, alpha: float) -> f
     return outside
 
 
-def _log_evidence(tally: Tally, rate: float) -> float:
+def _log_evidence(tally: CallTally, rate: float) -> float:
     """Logarithm of the evidence against one failure rate strictly between 0 and 1."""
     a, b = _PRIOR
     good = tally.calls - tally.bad
@@ -152,7 +152,7 @@ def log_ratio(risk: float, *, on_candidate: bool, probability: float) -> float:
 
 
 @dataclass(slots=True)
-class LabelProcess:
+class SequentialTest:
     """The e-process of one signal, as logarithms of its value for each relative risk.
 
     Attributes:
@@ -179,10 +179,10 @@ class LabelProcess:
 
 
 @dataclass(slots=True)
-class LateProcess:
+class LateChangeTest:
     """The e-process of a candidate that turns bad after a long good time.
 
-    A `LabelProcess` remembers every bad call for ever: after thousands of calls that spoke for the candidate it takes
+    A `SequentialTest` remembers every bad call for ever: after thousands of calls that spoke for the candidate it takes
     hundreds to change its mind. This one bets on the same relative risks, but keeps a part of its money in the pocket,
     and after each bad call spreads a little of all that it has as at the beginning. Spreading changes nothing in the
     sum, so it is an e-process as well. Source: M. Herbster and M. Warmuth, Tracking the Best Expert, Machine Learning
@@ -197,7 +197,7 @@ class LateProcess:
     shares: list[float] = field(default_factory=lambda: list(_FIRST_SHARES))
 
     def add(self, *, on_candidate: bool, probability: float) -> None:
-        """Take in one bad call, as a `LabelProcess` does."""
+        """Take in one bad call, as a `SequentialTest` does."""
         if not 0.0 < probability < 1.0:
             return
         factors = _factors(probability, on_candidate=on_candidate)
@@ -211,7 +211,7 @@ class LateProcess:
 
 
 @dataclass(slots=True)
-class StrangerProcess:
+class NewKindTest:
     """The e-process of failures of kinds that legacy never shows.
 
     For one kind, as long as only the candidate shows it, the evidence is the product of `1/p`; it is void from the

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from migration.guard.evidence import Evidence
 from migration.guard.model import BadCall
-from migration.guard.records import Made, Record, Trail
+from migration.guard.records import CandidateResult, DecisionRecord, Trail
 from migration.guard.tables import (
     ADD_MADE,
     LOCKED_SECONDS,
@@ -39,21 +39,21 @@ KEEP_MADE = 100_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GuardStanding:
+class GuardStatus:
     """What holds for one migration on this machine.
 
     Attributes:
         migration: its name.
         epoch: when it was resumed last, in seconds since 1970, so that it also grows when a new file takes the place of
             this one; 0 before. Evidence of an earlier epoch no longer counts.
-        latched_by: id of the record that rolled it back; None while nothing has.
+        tripped_by: id of the record that rolled it back; None while nothing has.
         frozen_by: id of the record that stopped its promotion; None while nothing has.
         carried_out: whether the flag has been changed as decided.
     """
 
     migration: str
     epoch: int = 0
-    latched_by: int | None = None
+    tripped_by: int | None = None
     frozen_by: int | None = None
     carried_out: bool = True
 
@@ -68,11 +68,20 @@ class GuardStore:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def standings(self) -> dict[str, GuardStanding]:
+    def statuses(self) -> dict[str, GuardStatus]:
         """What holds, by migration."""
         with self._open() as database:
             rows = database.execute("SELECT * FROM standings").fetchall() if database else []
-        return {row["migration"]: GuardStanding(**{**row, "carried_out": bool(row["carried_out"])}) for row in rows}
+        return {
+            row["migration"]: GuardStatus(
+                migration=row["migration"],
+                epoch=row["epoch"],
+                tripped_by=row["latched_by"],
+                frozen_by=row["frozen_by"],
+                carried_out=bool(row["carried_out"]),
+            )
+            for row in rows
+        }
 
     def add_calls(self, calls: Iterable[tuple[str, int, BadCall]], *, process: str) -> None:
         """Keep bad calls, each with its migration and epoch."""
@@ -115,7 +124,7 @@ class GuardStore:
             rows = database.execute("SELECT DISTINCT migration FROM bad_calls").fetchall() if database else []
         return [str(row["migration"]) for row in rows]
 
-    def decide(self, record: Record, *, due: bool = False) -> int:
+    def decide(self, record: DecisionRecord, *, due: bool = False) -> int:
         """Keep a decision, let it hold, and return its id.
 
         Args:
@@ -125,7 +134,7 @@ class GuardStore:
         with self._writing() as database:
             return keep_decision(database, record, due=due)
 
-    def decide_once(self, record: Record, *, epoch: int | None = None, due: bool) -> tuple[int, bool]:
+    def decide_once(self, record: DecisionRecord, *, epoch: int | None = None, due: bool) -> tuple[int, bool]:
         """As `decide`, unless the same was decided since the last release: every process of a machine comes to it.
 
         One that follows from the evidence of an earlier epoch is not kept: somebody has resumed the migration before it
@@ -142,7 +151,7 @@ class GuardStore:
                     return int(known[0]), False
             return keep_decision(database, record, due=due), True
 
-    def release(self, record: Record) -> int:
+    def release(self, record: DecisionRecord) -> int:
         """Keep the decision to go on: nothing holds any more, and evidence is gathered anew."""
         with self._writing() as database:
             database.execute(RELEASE, {"migration": record.migration, "at": int(record.at)})
@@ -165,19 +174,19 @@ class GuardStore:
         with self._writing() as database:
             database.execute("UPDATE records SET problem = ? WHERE id = ?", (problem, number))
 
-    def records(self, migration: str | None = None, *, limit: int = 50) -> list[Record]:
+    def records(self, migration: str | None = None, *, limit: int = 50) -> list[DecisionRecord]:
         """Decisions, newest first."""
         with self._open() as database:
             rows = database.execute(_RECORDS, (migration, migration, limit)).fetchall() if database else []
-        return [Record.of_row(dict(row)) for row in rows]
+        return [DecisionRecord.of_row(dict(row)) for row in rows]
 
-    def record(self, number: int) -> Record | None:
+    def record(self, number: int) -> DecisionRecord | None:
         """One decision."""
         with self._open() as database:
             row = database.execute("SELECT * FROM records WHERE id = ?", (number,)).fetchone() if database else None
-        return None if row is None else Record.of_row(dict(row))
+        return None if row is None else DecisionRecord.of_row(dict(row))
 
-    def add_made(self, made: Iterable[Made]) -> None:
+    def add_made(self, made: Iterable[CandidateResult]) -> None:
         """Keep what calls of candidates have made."""
         rows = [
             (each.migration, each.at, each.kind, json.dumps(each.things), each.trace, each.flag_version)
@@ -188,12 +197,12 @@ class GuardStore:
                 database.executemany(ADD_MADE, rows)
                 database.execute("DELETE FROM made WHERE id <= (SELECT max(id) FROM made) - ?", (KEEP_MADE,))
 
-    def made(self, migration: str, *, since: float) -> list[Made]:
+    def made(self, migration: str, *, since: float) -> list[CandidateResult]:
         """What calls of the candidate have made since then (seconds since the epoch), oldest first."""
         with self._open() as database:
             found = database.execute(_MADE_SINCE, (migration, since)).fetchall() if database else []
         return [
-            Made(
+            CandidateResult(
                 migration=row["migration"], at=row["at"], kind=row["kind"], things=tuple(json.loads(row["things"])),
                 trace=row["trace"], flag_version=row["flag_version"],
             )

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from migration.guard.evidence import Evidence
 from migration.guard.model import BadCall, Signal
-from migration.guard.records import Record, call_as_data
+from migration.guard.records import DecisionRecord, call_as_data
 from migration.model.errors import GuardStoreError
 from migration.store import sqlite as _sqlite
 
@@ -193,7 +193,7 @@ def _fold(database: sqlite3.Connection, migration: str, epoch: int) -> None:
 # Decisions as rows of the guard's file, within a transaction that the caller has begun.
 
 
-def keep_decision(database: sqlite3.Connection, record: Record, *, due: bool) -> int:
+def keep_decision(database: sqlite3.Connection, record: DecisionRecord, *, due: bool) -> int:
     """Insert a decision and let it hold; `due`: whether the flag is still to be changed. Returns its id."""
     number = insert_record(database, record)
     if record.action in {"freeze", "rollback"}:
@@ -202,7 +202,7 @@ def keep_decision(database: sqlite3.Connection, record: Record, *, due: bool) ->
     return number
 
 
-def insert_record(database: sqlite3.Connection, record: Record) -> int:
+def insert_record(database: sqlite3.Connection, record: DecisionRecord) -> int:
     """Insert a decision that nothing follows from; returns its id."""
     values = (
         record.at, record.migration, record.action, record.rule, record.by, record.sentence,

@@ -8,17 +8,17 @@ from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Protocol
 
-from migration.guard.model import MemoryGauge, Rule
+from migration.guard.model import ProcessMemoryGauge, Rule
 from migration.model.model import Operation
 
 HANG_SECONDS = 120.0
 """How long a run may be under way before it counts as one that ran out of patience."""
 
-MAX_UNDER_WAY = 10_000
+MAX_IN_FLIGHT = 10_000
 """Runs whose end is awaited; a further one is judged when it ends, however late."""
 
 
-class RunsUnderWay:
+class InFlightRuns:
     """The runs that are watched. Whoever takes a run out of it counts that run, so nothing is counted twice.
 
     Args:
@@ -37,7 +37,7 @@ class RunsUnderWay:
     def add(self, run: Run) -> bool:
         """Watch a run; False if there are too many, and it is judged at its end only."""
         run.began = self._clock()
-        if len(self._runs) >= MAX_UNDER_WAY:
+        if len(self._runs) >= MAX_IN_FLIGHT:
             return False
         run.due = run.began + self._hang_seconds
         self._runs[id(run)] = run
@@ -57,8 +57,12 @@ class RunsUnderWay:
         self._runs.clear()
 
 
-class _Ended(Protocol):
-    def __call__(self, run: Run, *, counts: bool, interrupt: BaseException | None) -> None: ...
+class RunEnded(Protocol):
+    """Called at the end of a run."""
+
+    def __call__(self, run: Run, *, counts: bool, interrupt: BaseException | None) -> None:
+        """The run has ended; `counts` is False if it was found hanging before, `interrupt` is what ended it early."""
+        ...
 
 
 class Run(AbstractContextManager[None]):
@@ -66,32 +70,32 @@ class Run(AbstractContextManager[None]):
 
     Args:
         operation: what is run.
-        under_way: where it is watched meanwhile.
+        in_flight: where it is watched meanwhile.
         ended: told of its end, whether it counts (not if it was found hanging before), and what interrupted it.
 
     Attributes:
-        began: when it did, by the clock of `under_way`.
+        began: when it did, by the clock of `in_flight`.
         due: when it hangs, likewise.
     """
 
-    __slots__ = ("_ended", "_under_way", "_watched", "began", "due", "operation")
+    __slots__ = ("_ended", "_in_flight", "_watched", "began", "due", "operation")
 
-    def __init__(self, operation: Operation, under_way: RunsUnderWay, ended: _Ended) -> None:
+    def __init__(self, operation: Operation, in_flight: InFlightRuns, ended: RunEnded) -> None:
         self.operation = operation
         self.began = 0.0
         self.due = 0.0
-        self._under_way = under_way
+        self._in_flight = in_flight
         self._ended = ended
         self._watched = False
 
     def __enter__(self) -> None:
         """Have it watched, for it may hang."""
-        self._watched = self._under_way.add(self)
+        self._watched = self._in_flight.add(self)
 
     def __exit__(
         self, kind: type[BaseException] | None, interrupt: BaseException | None, trace: TracebackType | None
     ) -> None:
-        counts = not self._watched or self._under_way.take(self)
+        counts = not self._watched or self._in_flight.take(self)
         self._ended(self, counts=counts, interrupt=interrupt)
 
 
@@ -122,7 +126,7 @@ CONFIRMATIONS = 3
 class MemoryWatch:
     """Looks at the memory now and then. The baseline is the most that was seen while legacy served everything."""
 
-    def __init__(self, gauge: MemoryGauge) -> None:
+    def __init__(self, gauge: ProcessMemoryGauge) -> None:
         self._gauge = gauge
         self._baseline: int | None = None
         self._next_look = -math.inf

@@ -11,9 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from migration.guard.model import Action, BadCall, Ruling, Switch
-from migration.guard.records import Made, Record, Trail
-from migration.guard.store import GuardStanding, GuardStore
+from migration.guard.model import Action, BadCall, FlagSwitch, Ruling
+from migration.guard.records import CandidateResult, DecisionRecord, Trail
+from migration.guard.store import GuardStatus, GuardStore
 from migration.model.errors import GuardStoreError
 from migration.model.model import Notice, NoticeKind
 
@@ -25,7 +25,7 @@ LONGEST_PAUSE = 5.0
 """Seconds between two attempts to change a flag, each pause twice the one before. It is tried until it is done."""
 
 
-class Case:
+class PendingAction:
     """A decision whose flag has to be changed, and of which a record has to be kept.
 
     Args:
@@ -73,7 +73,7 @@ class Case:
         """Whether the flag is to be changed at this reading of the clock (seconds); in a hurry, without a pause."""
         return self.changed_at is None and (hurry or self._next_try <= clock)
 
-    def change(self, switch: Switch, *, at: float) -> None:
+    def change(self, switch: FlagSwitch, *, at: float) -> None:
         """Change the flag; `at` is the time, seconds since the epoch. Raises whatever the switch does."""
         if self.action is Action.ROLLBACK:
             self._after = switch.turn_off(self.migration, because=self._because)
@@ -115,7 +115,7 @@ class _Decided:
     epoch: int
 
 
-_Kept = _Decided | Made | tuple[str, int, BadCall]
+_Kept = _Decided | CandidateResult | tuple[str, int, BadCall]
 
 _logger = logging.getLogger("migration")
 
@@ -123,13 +123,13 @@ _logger = logging.getLogger("migration")
 class Follower(Protocol):
     """The guard of this process, as far as the desk lets it follow the other processes and the clock."""
 
-    def latch(self, migration: str) -> None: ...  # noqa: D102  # as the guard has it
-    def begin_anew(self, migration: str, *, epoch: int) -> None: ...  # noqa: D102  # as the guard has it
+    def trip(self, migration: str) -> None: ...  # noqa: D102  # as the guard has it
+    def restart(self, migration: str, *, epoch: int) -> None: ...  # noqa: D102  # as the guard has it
     def take_in_foreign(self, migration: str, call: BadCall) -> None: ...  # noqa: D102  # as the guard has it
     def look_for_hangs(self) -> None: ...  # noqa: D102  # as the guard has it
 
 
-class Desk:
+class GuardWorker:
     """The guard's background worker: a thread that starts with the first thing to do, and anew after a fork."""
 
     def __init__(
@@ -137,7 +137,7 @@ class Desk:
         guard: Follower,
         *,
         store: GuardStore,
-        switch: Switch | None,
+        switch: FlagSwitch | None,
         now: Callable[[], float],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -159,23 +159,23 @@ class Desk:
         self._thread: threading.Thread | None = None
         self._closed = threading.Event()
         self._seen: dict[str, int] = {}
-        self._cases: list[Case] = []
+        self._cases: list[PendingAction] = []
         self._overdue: dict[int, int] = {}
 
     # From the guard
 
-    def latched_at_start(self) -> frozenset[str]:
+    def tripped_at_start(self) -> frozenset[str]:
         """What is rolled back already. A memory that cannot be read rolls nothing back, and says so."""
         try:
-            standings = self._store.standings()
-            for standing in standings.values():
-                self.epochs[standing.migration] = standing.epoch
-                if standing.latched_by is not None and not standing.carried_out:
-                    self._adopt(standing)
+            statuses = self._store.statuses()
+            for status in statuses.values():
+                self.epochs[status.migration] = status.epoch
+                if status.tripped_by is not None and not status.carried_out:
+                    self._adopt(status)
         except GuardStoreError as error:
             self._tell("", f"{error}; what was rolled back before is not known here")
             return frozenset()
-        return frozenset(name for name, standing in standings.items() if standing.latched_by is not None)
+        return frozenset(name for name, status in statuses.items() if status.tripped_by is not None)
 
     def known_at_start(self) -> list[str]:
         """The migrations of which there is evidence, to be recalled before the first call."""
@@ -199,7 +199,7 @@ class Desk:
         """Let a bad call be written down. Returns at once."""
         self._put((migration, self.epochs.get(migration, 0), call))
 
-    def keep_made(self, made: Made) -> None:
+    def keep_made(self, made: CandidateResult) -> None:
         """Let it be written down what a call has made. Returns at once."""
         self._put(made)
 
@@ -276,12 +276,14 @@ class Desk:
                 self._tell(ruling.migration, ruling.sentence)
                 if ruling.action is Action.ROLLBACK and self._switch is None:
                     self._tell(ruling.migration, NO_SWITCH)
-                case = Case(ruling.migration, ruling.sentence, action=ruling.action, ruling=ruling, epoch=item.epoch)
+                case = PendingAction(
+                    ruling.migration, ruling.sentence, action=ruling.action, ruling=ruling, epoch=item.epoch
+                )
                 self._cases.append(case)
         try:
             self._store.add_calls([item for item in items if isinstance(item, tuple)], process=self.process)
         finally:
-            self._store.add_made([item for item in items if isinstance(item, Made)])
+            self._store.add_made([item for item in items if isinstance(item, CandidateResult)])
 
     def _settle(self, *, hurry: bool) -> None:
         """Write down what was decided, change the flags, and note that they are changed."""
@@ -296,10 +298,10 @@ class Desk:
             if case.problem and case.number is not None:
                 self._store.not_carried_out(case.number, case.problem)
 
-    def _write_down(self, case: Case) -> None:
+    def _write_down(self, case: PendingAction) -> None:
         assert case.ruling is not None  # noqa: S101  # what the caller has looked for
         missing = NO_SWITCH if self._switch is None and case.action is Action.ROLLBACK else None
-        record = Record.of(case.ruling, by="guard", problem=missing)
+        record = DecisionRecord.of(case.ruling, by="guard", problem=missing)
         case.number, new = self._store.decide_once(record, epoch=case.epoch, due=self._switch is not None)
         case.ruling = None
         if not new:
@@ -324,8 +326,8 @@ class Desk:
                     )
 
     def _learn_from_others(self) -> None:
-        for standing in self._store.standings().values():
-            self._follow(standing)
+        for status in self._store.statuses().values():
+            self._follow(status)
         for migration, last in list(self._seen.items()):
             epoch = self.epochs.get(migration, 0)
             for stored in self._store.calls_after(last, migration=migration, epoch=epoch):
@@ -333,26 +335,26 @@ class Desk:
                 if stored.process != self.process:
                     self._guard.take_in_foreign(migration, stored.call)
 
-    def _follow(self, standing: GuardStanding) -> None:
-        known = self.epochs.setdefault(standing.migration, standing.epoch)
-        if standing.epoch > known:
-            self._guard.begin_anew(standing.migration, epoch=standing.epoch)
-            self._seen.pop(standing.migration, None)
-            self._cases = [case for case in self._cases if case.migration != standing.migration]
-        if standing.latched_by is not None:
-            self._guard.latch(standing.migration)
-            if not standing.carried_out and not any(case.number == standing.latched_by for case in self._cases):
-                rounds = self._overdue[standing.latched_by] = self._overdue.get(standing.latched_by, 0) + 1
+    def _follow(self, status: GuardStatus) -> None:
+        known = self.epochs.setdefault(status.migration, status.epoch)
+        if status.epoch > known:
+            self._guard.restart(status.migration, epoch=status.epoch)
+            self._seen.pop(status.migration, None)
+            self._cases = [case for case in self._cases if case.migration != status.migration]
+        if status.tripped_by is not None:
+            self._guard.trip(status.migration)
+            if not status.carried_out and not any(case.number == status.tripped_by for case in self._cases):
+                rounds = self._overdue[status.tripped_by] = self._overdue.get(status.tripped_by, 0) + 1
                 if rounds >= ADOPT_ROUNDS:
-                    self._adopt(standing)
+                    self._adopt(status)
 
-    def _adopt(self, standing: GuardStanding) -> None:
+    def _adopt(self, status: GuardStatus) -> None:
         """Change the flag in the place of a process that has not; it may have died."""
-        assert standing.latched_by is not None  # noqa: S101  # what the callers have looked for
-        self._overdue.pop(standing.latched_by, None)
-        record = self._store.record(standing.latched_by)
+        assert status.tripped_by is not None  # noqa: S101  # what the callers have looked for
+        self._overdue.pop(status.tripped_by, None)
+        record = self._store.record(status.tripped_by)
         because = "the guard had rolled it back" if record is None else record.sentence
-        self._cases.append(Case(standing.migration, because, number=standing.latched_by))
+        self._cases.append(PendingAction(status.migration, because, number=status.tripped_by))
 
     def _tell(self, migration: str, text: str) -> None:
         self.tell(Notice(kind=NoticeKind.GUARD, migration=migration, text=text))

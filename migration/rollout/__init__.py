@@ -1,27 +1,27 @@
 """A rollout in stages, each passed on evidence; on top of the guard."""
 
-from migration.rollout.controller import Dial, RolloutController
-from migration.rollout.counts import Counter, LedgerTallies, Reading, Tallies
-from migration.rollout.judge import numbers_of, step_anew
-from migration.rollout.model import Exposure, FlagShown, Move, Phase, Rollout, RolloutPlan, Step
+from migration.rollout.controller import FlagDial, RolloutController
+from migration.rollout.counts import CallCounter, CounterReading, LedgerTallies, Tallies
+from migration.rollout.judge import numbers_of, replay_step
+from migration.rollout.model import Exposure, FlagShown, Move, Rollout, RolloutPhase, RolloutPlan, RolloutStep
 from migration.rollout.store import RolloutStore, only_controller
 
 __all__ = [
-    "Counter",
-    "Dial",
+    "CallCounter",
+    "CounterReading",
     "Exposure",
+    "FlagDial",
     "FlagShown",
     "LedgerTallies",
     "Move",
-    "Phase",
-    "Reading",
     "Rollout",
     "RolloutController",
+    "RolloutPhase",
     "RolloutPlan",
+    "RolloutStep",
     "RolloutStore",
-    "Step",
     "Tallies",
     "numbers_of",
     "only_controller",
-    "step_anew",
+    "replay_step",
 ]

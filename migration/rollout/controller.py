@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Protocol
 
-from migration.guard.records import Record
-from migration.guard.store import GuardStanding
+from migration.guard.records import DecisionRecord
+from migration.guard.store import GuardStatus
 from migration.model.errors import RolloutError
 from migration.rollout.counts import Tallies, with_calls
 from migration.rollout.judge import after, grounds, next_step, numbers_of
@@ -21,11 +21,11 @@ from migration.rollout.model import (
     Exposure,
     FlagShown,
     Move,
-    Phase,
     Rollout,
+    RolloutPhase,
     RolloutPlan,
-    Seen,
-    Step,
+    RolloutStep,
+    Situation,
 )
 from migration.rollout.store import OvertakenError, RolloutStore
 
@@ -33,7 +33,7 @@ CONTROLLER = "rollout"
 """Who decides, in records, if it is no person."""
 
 
-class Dial(Protocol):
+class FlagDial(Protocol):
     """Sets the flag of a migration for every process everywhere. May block; may raise anything."""
 
     def shown(self, migration: str) -> FlagShown:
@@ -69,7 +69,7 @@ class RolloutController:
         migration: str,
         *,
         store: RolloutStore,
-        dial: Dial,
+        dial: FlagDial,
         tallies: Tallies,
         now: Callable[[], float] = time.time,
     ) -> None:
@@ -90,8 +90,8 @@ class RolloutController:
         known = self.known()
         if known is not None and not known.phase.is_over:
             raise RolloutError(f"a rollout of {self.migration} is under way; abort it before you begin another")
-        standing = self._standing()
-        if standing.latched_by is not None or standing.frozen_by is not None:
+        status = self._status()
+        if status.tripped_by is not None or status.frozen_by is not None:
             raise RolloutError(
                 f"{self.migration} is rolled back or frozen; `shim resume {self.migration} --because ...` comes first"
             )
@@ -99,14 +99,14 @@ class RolloutController:
             migration=self.migration,
             plan=plan,
             began=self._now(),
-            epoch=standing.epoch,
+            epoch=status.epoch,
             revision=known.revision if known else 0,
         )
         path = " -> ".join(str(stage) for stage in plan.stages)
         sentence = f"{self.migration} is rolled out by {by}: {path}, at least {plan.soak:g} s each."
         return self._keep(rollout, "start", sentence, by=by)
 
-    def look(self) -> tuple[Rollout, Step]:
+    def look(self) -> tuple[Rollout, RolloutStep]:
         """Look at everything once and do what follows.
 
         Returns:
@@ -168,7 +168,7 @@ class RolloutController:
     def abort(self, *, because: str, by: str) -> Rollout:
         """Take it back to 0 %, at once if the flag can be reached."""
         sentence = f"{self.migration} was taken back to 0 % by {by}: {because}."
-        rollout = self._say("abort", sentence, by=by, phase=Phase.ABORTED, changed=None, because=sentence)
+        rollout = self._say("abort", sentence, by=by, phase=RolloutPhase.ABORTED, changed=None, because=sentence)
         while rollout.changed is None:
             try:
                 return self._apply(rollout)
@@ -190,24 +190,24 @@ class RolloutController:
 
     # What follows from a look
 
-    def _seen(self, rollout: Rollout) -> tuple[Seen, Rollout]:
+    def _seen(self, rollout: Rollout) -> tuple[Situation, Rollout]:
         at = self._now()
         reading = self._tallies.read(self.migration)
-        standing, flag = self._standing(), self._shown()
+        status, flag = self._status(), self._shown()
         if not rollout.phase.is_over:
             rollout = with_calls(rollout, reading, flag, at=at, is_fleet=self._tallies.is_fleet)
-        seen = Seen(
+        seen = Situation(
             at=at,
             age=reading.age,
             problem=reading.problem,
-            latched_by=standing.latched_by,
-            frozen_by=standing.frozen_by,
-            epoch=standing.epoch,
+            tripped_by=status.tripped_by,
+            frozen_by=status.frozen_by,
+            epoch=status.epoch,
             flag=flag,
         )
         return seen, rollout
 
-    def _do(self, rollout: Rollout, step: Step, seen: Seen) -> Rollout:
+    def _do(self, rollout: Rollout, step: RolloutStep, seen: Situation) -> Rollout:
         if step.move is Move.END:
             return rollout
         if step.move is Move.APPLY:
@@ -281,7 +281,7 @@ class RolloutController:
         start: Mapping[str, object] | None = None,
     ) -> Rollout:
         shown = self._shown()
-        record = Record(
+        record = DecisionRecord(
             at=self._now(),
             migration=self.migration,
             action=action,
@@ -294,8 +294,8 @@ class RolloutController:
         )
         return self._store.keep(rollout, record, due=True)
 
-    def _standing(self) -> GuardStanding:
-        return self._store.standings().get(self.migration) or GuardStanding(migration=self.migration)
+    def _status(self) -> GuardStatus:
+        return self._store.statuses().get(self.migration) or GuardStatus(migration=self.migration)
 
     def _shown(self) -> FlagShown | None:
         try:

@@ -8,10 +8,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from migration.guard.sequential import LabelProcess, Tally
+from migration.guard.sequential import CallTally, SequentialTest
 from migration.model.errors import LedgerError
 from migration.model.model import Side
-from migration.rollout.model import Counts, FlagShown, Rollout
+from migration.rollout.model import FlagShown, Rollout, StageCounts
 from migration.store.ledger_reader import LedgerReader, Losses, SideTotals, Standing
 
 MAX_COUNTERS = 10_000
@@ -19,7 +19,7 @@ MAX_COUNTERS = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Counter:
+class CallCounter:
     """One counter of calls, which only grows until its process begins anew.
 
     Attributes:
@@ -38,7 +38,7 @@ class Counter:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reading:
+class CounterReading:
     """All counters of a migration at one moment.
 
     Attributes:
@@ -48,7 +48,7 @@ class Reading:
         problem: why they do not tell the whole, if they do not.
     """
 
-    counters: Sequence[Counter] = ()
+    counters: Sequence[CallCounter] = ()
     age: float | None = None
     problem: str | None = None
 
@@ -59,12 +59,14 @@ class Tallies(Protocol):
     is_fleet: bool
     """Whether the calls are those of several machines, whose guards do not know of each other."""
 
-    def read(self, migration: str) -> Reading:
+    def read(self, migration: str) -> CounterReading:
         """The counters as they are. Never raises; what fails is the reading's problem."""
         ...
 
 
-def with_calls(rollout: Rollout, reading: Reading, flag: FlagShown | None, *, at: float, is_fleet: bool) -> Rollout:
+def with_calls(
+    rollout: Rollout, reading: CounterReading, flag: FlagShown | None, *, at: float, is_fleet: bool
+) -> Rollout:
     """The rollout with the calls since its last look; those of a stage count from when every process follows to it.
 
     Calls that were shared out by what somebody else has set are neither evidence nor a wrong sharing. While processes
@@ -93,7 +95,7 @@ def with_calls(rollout: Rollout, reading: Reading, flag: FlagShown | None, *, at
     return replace(rollout, counts=counts, entered=entered, astray=astray)
 
 
-def counted(before: Counts, reading: Reading, *, probability: float | None, tallying: bool) -> Counts:
+def counted(before: StageCounts, reading: CounterReading, *, probability: float | None, tallying: bool) -> StageCounts:
     """Take in a reading. The first one of a source only says from where to count.
 
     Args:
@@ -109,7 +111,7 @@ def counted(before: Counts, reading: Reading, *, probability: float | None, tall
             grown[counter.side, counter.bad] += _growth(known.get(counter.key, 0.0), counter.value)
     legacy_bad, candidate_bad = grown[Side.LEGACY, True], grown[Side.CANDIDATE, True]
     weigh = probability is not None and bool(legacy_bad or candidate_bad)
-    return Counts(
+    return StageCounts(
         legacy=_more(before.legacy, grown[Side.LEGACY, False], legacy_bad) if tallying else before.legacy,
         candidate=_more(before.candidate, grown[Side.CANDIDATE, False], candidate_bad)
         if tallying
@@ -119,12 +121,12 @@ def counted(before: Counts, reading: Reading, *, probability: float | None, tall
     )
 
 
-def evidence_of(counts: Counts) -> float:
+def evidence_of(counts: StageCounts) -> float:
     """The evidence that the candidate fails more often; 1 is none."""
-    return math.exp(min(LabelProcess(logs=list(counts.logs)).log, 700.0)) if counts.logs else 1.0
+    return math.exp(min(SequentialTest(logs=list(counts.logs)).log, 700.0)) if counts.logs else 1.0
 
 
-def _latest(before: Counts, reading: Reading) -> dict[str, dict[str, float]]:
+def _latest(before: StageCounts, reading: CounterReading) -> dict[str, dict[str, float]]:
     """The values to count on from. What is missing at the moment may come back, so it is kept while there is room."""
     room = sum(map(len, before.last.values())) <= MAX_COUNTERS
     latest = {source: dict(values) for source, values in before.last.items()} if room else {}
@@ -138,16 +140,16 @@ def _growth(last: float, value: float) -> int:
     return round(value - last if value >= last else value)
 
 
-def _more(tally: Tally, good: int, bad: int) -> Tally:
-    return Tally(calls=tally.calls + good + bad, bad=tally.bad + bad)
+def _more(tally: CallTally, good: int, bad: int) -> CallTally:
+    return CallTally(calls=tally.calls + good + bad, bad=tally.bad + bad)
 
 
 def _weighed(logs: tuple[float, ...], legacy_bad: int, candidate_bad: int, probability: float) -> tuple[float, ...]:
     """The evidence after so many more bad calls, whose order does not matter."""
-    on_candidate, on_legacy = LabelProcess(), LabelProcess()
+    on_candidate, on_legacy = SequentialTest(), SequentialTest()
     on_candidate.add(on_candidate=True, probability=probability)
     on_legacy.add(on_candidate=False, probability=probability)
-    before = logs or tuple(LabelProcess().logs)
+    before = logs or tuple(SequentialTest().logs)
     return tuple(
         log + candidate_bad * one + legacy_bad * other
         for log, one, other in zip(before, on_candidate.logs, on_legacy.logs, strict=True)
@@ -177,14 +179,14 @@ class LedgerTallies:
         self._ledger = ledger
         self._now = now
 
-    def read(self, migration: str) -> Reading:
+    def read(self, migration: str) -> CounterReading:
         """The totals of both sides, and how long ago a call was decided last."""
         try:
             standing, losses = self._ledger.standing(migration), self._ledger.losses()
         except LedgerError as error:
-            return Reading(problem=str(error))
+            return CounterReading(problem=str(error))
         counters = [counter for side, totals in standing.sides.items() for counter in _counters(side, totals)]
-        return Reading(counters=counters, age=self._age(standing), problem=self._problem(losses))
+        return CounterReading(counters=counters, age=self._age(standing), problem=self._problem(losses))
 
     def _age(self, standing: Standing) -> float | None:
         at = (standing.decision or {}).get("at")
@@ -197,9 +199,9 @@ class LedgerTallies:
         return f"{losses.records} records of calls could not be written"
 
 
-def _counters(side: Side, totals: SideTotals) -> list[Counter]:
+def _counters(side: Side, totals: SideTotals) -> list[CallCounter]:
     bad = sum(totals.errors.values())
     return [
-        Counter(source=_SOURCE, key=f"{side} ok", side=side, bad=False, value=totals.calls - bad),
-        Counter(source=_SOURCE, key=f"{side} failed", side=side, bad=True, value=bad),
+        CallCounter(source=_SOURCE, key=f"{side} ok", side=side, bad=False, value=totals.calls - bad),
+        CallCounter(source=_SOURCE, key=f"{side} failed", side=side, bad=True, value=bad),
     ]

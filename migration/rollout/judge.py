@@ -9,32 +9,32 @@ from typing import Any
 from migration.guard.evidence import FREEZE_AT, ROLLBACK_AT
 from migration.guard.sequential import harm_bound, ratio_evidence
 from migration.rollout.counts import evidence_of
-from migration.rollout.model import Counts, Move, Phase, Rollout, Seen, Step
+from migration.rollout.model import Move, Rollout, RolloutPhase, RolloutStep, Situation, StageCounts
 
 RATIO_ALARM_AT = 1000.0
 """Evidence that calls are not shared out as intended; with a right sharing one stage in 1000 ever reaches it."""
 
 
-def next_step(rollout: Rollout, seen: Seen) -> Step:
+def next_step(rollout: Rollout, seen: Situation) -> RolloutStep:
     """What to do next. Whatever is missing, unknown or old holds the rollout; nothing of that kind ever promotes it."""
     numbers = numbers_of(rollout)
     move, reason, text = next(_findings(rollout, seen, numbers))
     sentence = rollout.because if move is Move.END else f"{rollout.migration} {text}."
-    return Step(move=move, reason=reason, sentence=sentence, numbers=numbers)
+    return RolloutStep(move=move, reason=reason, sentence=sentence, numbers=numbers)
 
 
-def grounds(rollout: Rollout, seen: Seen) -> dict[str, object]:
-    """All that `next_step` decided by, as plain data, for `step_anew`."""
+def grounds(rollout: Rollout, seen: Situation) -> dict[str, object]:
+    """All that `next_step` decided by, as plain data, for `replay_step`."""
     counts = replace(rollout.counts, last={})  # only for counting on, and large
     return {"rollout": replace(rollout, counts=counts).state(), "seen": asdict(seen)}
 
 
-def step_anew(start: Mapping[str, Any]) -> Step:
+def replay_step(start: Mapping[str, Any]) -> RolloutStep:
     """What `next_step` says to what `grounds` wrote down."""
-    return next_step(Rollout.restored(start["rollout"]), Seen.restored(start["seen"]))
+    return next_step(Rollout.restored(start["rollout"]), Situation.restored(start["seen"]))
 
 
-def after(rollout: Rollout, step: Step, seen: Seen) -> Rollout:
+def after(rollout: Rollout, step: RolloutStep, seen: Situation) -> Rollout:
     """Where the rollout stands once this step is decided."""
     match step.move:
         case Move.HOLD:
@@ -45,16 +45,16 @@ def after(rollout: Rollout, step: Step, seen: Seen) -> Rollout:
             promoted = replace(rollout, stage=rollout.stage + 1, changed=None)
             return _at_the_beginning(promoted, logs=rollout.counts.logs)
         case Move.COMPLETE:
-            return replace(rollout, phase=Phase.COMPLETED, changed=None, because=step.sentence)
+            return replace(rollout, phase=RolloutPhase.COMPLETED, changed=None, because=step.sentence)
         case Move.ROLLBACK | Move.FOLLOW:
-            return replace(rollout, phase=Phase.ROLLED_BACK, changed=None, because=step.sentence)
+            return replace(rollout, phase=RolloutPhase.ROLLED_BACK, changed=None, because=step.sentence)
         case _:
             return rollout
 
 
 def _at_the_beginning(rollout: Rollout, *, logs: tuple[float, ...]) -> Rollout:
     """As its stage begins; evidence goes on from stage to stage."""
-    counts = Counts(last=rollout.counts.last, logs=logs)
+    counts = StageCounts(last=rollout.counts.last, logs=logs)
     return replace(rollout, entered=None, approved=False, noted=(), counts=counts)
 
 
@@ -83,14 +83,18 @@ def numbers_of(rollout: Rollout) -> dict[str, float | int | str]:
 Finding = tuple[Move, str, str]
 
 
-def _findings(rollout: Rollout, seen: Seen, numbers: dict[str, float | int | str]) -> Iterator[Finding]:
+def _findings(rollout: Rollout, seen: Situation, numbers: dict[str, float | int | str]) -> Iterator[Finding]:
     """What there is to say, the gravest first."""
     yield from _ends(rollout, seen)
     yield from _alarms(rollout, seen, numbers)
     yield from _obstacles(rollout, seen)
     yield from _patience(rollout, seen, numbers)
     if rollout.is_last_stage:
-        yield Move.COMPLETE, "complete", f"is complete: the candidate serves {rollout.plan.stages[-1]} of the calls"
+        yield (
+            Move.COMPLETE,
+            "complete",
+            f"is complete: the candidate serves {rollout.plan.stages[-1]} of the calls",
+        )
     else:
         yield (
             Move.PROMOTE,
@@ -99,16 +103,16 @@ def _findings(rollout: Rollout, seen: Seen, numbers: dict[str, float | int | str
         )
 
 
-def _ends(rollout: Rollout, seen: Seen) -> Iterator[Finding]:
-    if not rollout.phase.is_taken_back and seen.latched_by is not None:
-        yield Move.FOLLOW, "guard", f"ends at 0 %: the guard rolled it back (decision {seen.latched_by})"
+def _ends(rollout: Rollout, seen: Situation) -> Iterator[Finding]:
+    if not rollout.phase.is_taken_back and seen.tripped_by is not None:
+        yield Move.FOLLOW, "guard", f"ends at 0 %: the guard rolled it back (decision {seen.tripped_by})"
     if rollout.phase.is_over:
         if rollout.changed is None:
             yield Move.APPLY, rollout.phase.value, f"is being set to {rollout.exposure}"
         yield Move.END, rollout.phase.value, rollout.because
 
 
-def _alarms(rollout: Rollout, seen: Seen, numbers: dict[str, float | int | str]) -> Iterator[Finding]:
+def _alarms(rollout: Rollout, seen: Situation, numbers: dict[str, float | int | str]) -> Iterator[Finding]:
     if seen.epoch != rollout.epoch:
         yield Move.RESTART, "resumed", f"begins its stage ({rollout.exposure}) anew, because somebody resumed it"
     if float(numbers["evidence"]) >= ROLLBACK_AT:
@@ -121,13 +125,17 @@ def _alarms(rollout: Rollout, seen: Seen, numbers: dict[str, float | int | str])
         yield Move.FREEZE, "sharing", f"is not promoted any further: {_sharing(rollout)}"
 
 
-def _obstacles(rollout: Rollout, seen: Seen) -> Iterator[Finding]:
+def _obstacles(rollout: Rollout, seen: Situation) -> Iterator[Finding]:
     """What holds a rollout, whatever its time and figures say."""
     resume = f"`shim resume {rollout.migration} --because ...` lets it go on"
     if seen.frozen_by is not None:
         yield Move.HOLD, "frozen", f"is held: its promotion is frozen (decision {seen.frozen_by}); {resume}"
     if rollout.paused:
-        yield Move.HOLD, "paused", f"is held: somebody paused it; `shim rollout resume {rollout.migration}` goes on"
+        yield (
+            Move.HOLD,
+            "paused",
+            f"is held: somebody paused it; `shim rollout resume {rollout.migration}` goes on",
+        )
     if not rollout.opened and seen.problem is not None:
         yield Move.HOLD, "no_data", f"does not begin: there are no data ({seen.problem})"
     if rollout.changed is None:
@@ -154,7 +162,7 @@ def _obstacles(rollout: Rollout, seen: Seen) -> Iterator[Finding]:
         yield Move.HOLD, "stale", f"is held: the latest data are {seen.age:,.0f} s old"
 
 
-def _patience(rollout: Rollout, seen: Seen, numbers: dict[str, float | int | str]) -> Iterator[Finding]:
+def _patience(rollout: Rollout, seen: Situation, numbers: dict[str, float | int | str]) -> Iterator[Finding]:
     """What only time, more calls, or somebody's word can bring."""
     if rollout.entered is None:
         yield Move.WAIT, "settling", f"waits until every process follows to {rollout.exposure}"

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any, Self
 
-from migration.guard.sequential import Tally
+from migration.guard.sequential import CallTally
 from migration.model.errors import ExposureError, RolloutError
 
 SMALLEST_PERCENT = 0.01
@@ -71,7 +71,7 @@ Without any failure 600 calls of the candidate rule that out; where 2 of 100 cal
 """
 
 
-class Phase(StrEnum):
+class RolloutPhase(StrEnum):
     """How far a rollout is."""
 
     RUNNING = "running"
@@ -82,12 +82,12 @@ class Phase(StrEnum):
     @property
     def is_over(self) -> bool:
         """Whether nothing follows from it any more."""
-        return self is not Phase.RUNNING
+        return self is not RolloutPhase.RUNNING
 
     @property
     def is_taken_back(self) -> bool:
         """Whether legacy serves every call."""
-        return self in {Phase.ABORTED, Phase.ROLLED_BACK}
+        return self in {RolloutPhase.ABORTED, RolloutPhase.ROLLED_BACK}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,18 +135,18 @@ class RolloutPlan:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Counts:
+class StageCounts:
     """What the calls of a stage came to so far.
 
     Attributes:
         legacy: the calls that legacy served.
         candidate: likewise.
         last: the latest value of each counter, by the process that counts.
-        logs: the evidence of all stages, as `LabelProcess` has it; empty before the first bad call.
+        logs: the evidence of all stages, as `SequentialTest` has it; empty before the first bad call.
     """
 
-    legacy: Tally = field(default_factory=Tally)
-    candidate: Tally = field(default_factory=Tally)
+    legacy: CallTally = field(default_factory=CallTally)
+    candidate: CallTally = field(default_factory=CallTally)
     last: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     logs: tuple[float, ...] = ()
 
@@ -178,7 +178,7 @@ class Rollout:
     migration: str
     plan: RolloutPlan
     began: float
-    phase: Phase = Phase.RUNNING
+    phase: RolloutPhase = RolloutPhase.RUNNING
     stage: int = 0
     changed: float | None = None
     entered: float | None = None
@@ -190,13 +190,13 @@ class Rollout:
     noted: tuple[str, ...] = ()
     epoch: int = 0
     record: int | None = None
-    counts: Counts = field(default_factory=Counts)
+    counts: StageCounts = field(default_factory=StageCounts)
     revision: int = 0
 
     @property
     def exposure(self) -> Exposure:
         """Who is to get the candidate."""
-        if self.phase is Phase.COMPLETED:
+        if self.phase is RolloutPhase.COMPLETED:
             return Exposure(self.plan.stages[-1].percent)
         return Exposure(0) if self.phase.is_taken_back else self.plan.exposure(self.stage)
 
@@ -219,14 +219,14 @@ class Rollout:
         """The rollout whose `state` this is."""
         plan, counts = state["plan"], state["counts"]
         stages = tuple(Exposure(**stage) for stage in plan["stages"])
-        tallies = {side: Tally(**counts[side]) for side in ("legacy", "candidate")}
+        tallies = {side: CallTally(**counts[side]) for side in ("legacy", "candidate")}
         return cls(
             **{
                 **state,
                 "plan": RolloutPlan(**{**plan, "stages": stages}),
-                "phase": Phase(state["phase"]),
+                "phase": RolloutPhase(state["phase"]),
                 "noted": tuple(state["noted"]),
-                "counts": Counts(**{**counts, **tallies, "logs": tuple(counts["logs"])}),
+                "counts": StageCounts(**{**counts, **tallies, "logs": tuple(counts["logs"])}),
             }
         )
 
@@ -245,14 +245,14 @@ class FlagShown:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
+class Situation:
     """What a rollout sees at one moment.
 
     Attributes:
         at: when, seconds since the epoch.
         age: seconds since the data were up to date; None if there are none.
         problem: why there are none.
-        latched_by: id of the record with which the guard has rolled the migration back.
+        tripped_by: id of the record with which the guard has rolled the migration back.
         frozen_by: likewise for its promotion.
         epoch: that of the guard.
         flag: the flag; None if it could not be read.
@@ -261,7 +261,7 @@ class Seen:
     at: float
     age: float | None
     problem: str | None = None
-    latched_by: int | None = None
+    tripped_by: int | None = None
     frozen_by: int | None = None
     epoch: int = 0
     flag: FlagShown | None = None
@@ -269,11 +269,13 @@ class Seen:
     @classmethod
     def restored(cls, state: Mapping[str, Any]) -> Self:
         """The `Seen` whose `asdict` this is."""
-        shown = state["flag"]
-        if shown is None:
-            return cls(**state)
-        exposure = None if shown["exposure"] is None else Exposure(**shown["exposure"])
-        return cls(**{**state, "flag": FlagShown(enabled=shown["enabled"], exposure=exposure)})
+        shown, known = state["flag"], dict(state)
+        if "latched_by" in known:  # as records of earlier versions spell it
+            known["tripped_by"] = known.pop("latched_by")
+        if shown is not None:
+            exposure = None if shown["exposure"] is None else Exposure(**shown["exposure"])
+            known["flag"] = FlagShown(enabled=shown["enabled"], exposure=exposure)
+        return cls(**known)
 
 
 class Move(StrEnum):
@@ -297,7 +299,7 @@ class Move(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
+class RolloutStep:
     """What a rollout does next, and why.
 
     Attributes:

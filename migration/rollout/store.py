@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from migration.guard.records import Record
+from migration.guard.records import DecisionRecord
 from migration.guard.store import GuardStore
 from migration.guard.tables import keep_decision
 from migration.model.errors import RolloutError
@@ -42,7 +42,7 @@ class RolloutStore(GuardStore):
         with self._open() as database:
             return None if database is None else _read(database, migration)
 
-    def keep(self, rollout: Rollout, record: Record | None = None, *, due: bool = False) -> Rollout:
+    def keep(self, rollout: Rollout, record: DecisionRecord | None = None, *, due: bool = False) -> Rollout:
         """Keep where a rollout stands, together with the decision that led there.
 
         Args:

@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from migration.guard import FREEZE_AT, ROLLBACK_AT, Record, replayed, rules_anew
-from migration.rollout import step_anew
+from migration.guard import FREEZE_AT, ROLLBACK_AT, DecisionRecord, replay_evidence, replay_rules
+from migration.rollout import replay_step
 from shim.cli.errors import CommandError
 from shim.cli.exits import ExitCode
 from shim.cli.output import print_json, printable, say
@@ -46,7 +46,7 @@ def run(name: str | None, *, limit: int, as_json: bool) -> int:
 def explain(number: int, *, as_json: bool) -> int:
     """Show one decision with its figures, its bad calls, and how the evidence came about."""
     record = _record(number)
-    path = replayed(record.start, record.calls) if record.start and not record.is_of_rollout else []
+    path = replay_evidence(record.start, record.calls) if record.start and not record.is_of_rollout else []
     if as_json:
         print_json({**_as_data(record), "evidence_over_calls": path})
         return ExitCode.OK
@@ -102,10 +102,10 @@ class _Again:
     why: str = ""
 
 
-def _evidence_anew(record: Record) -> _Again:
+def _evidence_anew(record: DecisionRecord) -> _Again:
     start = record.start or {}
-    recorded, computed = float(record.numbers["evidence"]), replayed(start, record.calls)[-1]
-    is_met = record.rule in rules_anew(start, record.calls, record.numbers)
+    recorded, computed = float(record.numbers["evidence"]), replay_evidence(start, record.calls)[-1]
+    is_met = record.rule in replay_rules(start, record.calls, record.numbers)
     return _Again(
         recorded=recorded,
         computed=computed,
@@ -116,7 +116,7 @@ def _evidence_anew(record: Record) -> _Again:
     )
 
 
-def _word_anew(record: Record) -> _Again:
+def _word_anew(record: DecisionRecord) -> _Again:
     """What somebody said follows from nothing else, so it comes out as it is recorded."""
     return _Again(
         recorded=record.action,
@@ -127,8 +127,8 @@ def _word_anew(record: Record) -> _Again:
     )
 
 
-def _rollout_anew(record: Record) -> _Again:
-    step = step_anew(record.start or {})
+def _rollout_anew(record: DecisionRecord) -> _Again:
+    step = replay_step(record.start or {})
     same_numbers = step.numbers == record.numbers
     return _Again(
         recorded=record.action,
@@ -146,12 +146,12 @@ def resume(name: str, *, because: str, as_json: bool) -> int:
         CommandError: nothing holds it, or no such migration is declared.
     """
     store = open_guard_store(get_settings())
-    standing = store.standings().get(str(_known(name)))
-    if standing is None or (standing.latched_by is None and standing.frozen_by is None):
+    status = store.statuses().get(str(_known(name)))
+    if status is None or (status.tripped_by is None and status.frozen_by is None):
         raise CommandError(f"{name} is neither rolled back nor frozen; there is nothing to resume")
     by = who_acts()
     sentence = f"{name} was resumed by {by}: {because}."
-    record = Record(at=time.time(), migration=name, action="resume", by=by, sentence=sentence)
+    record = DecisionRecord(at=time.time(), migration=name, action="resume", by=by, sentence=sentence)
     number = store.release(record)
     if as_json:
         print_json({"id": number, "migration": name, "sentence": sentence})
@@ -188,21 +188,21 @@ def _known(name: str | None) -> str | None:
     return name
 
 
-def _record(number: int) -> Record:
+def _record(number: int) -> DecisionRecord:
     record = open_guard_store(get_settings()).record(number)
     if record is None:
         raise CommandError(f"there is no decision {number}; `shim decisions` lists them")
     return record
 
 
-def _as_data(record: Record) -> dict[str, object]:
+def _as_data(record: DecisionRecord) -> dict[str, object]:
     document = asdict(record)
     document["start"] = None if record.start is None else dict(record.start)
     document["calls"] = [{**call, "signals": sorted(call["signals"])} for call in document["calls"]]
     return document
 
 
-def _print_table(records: Sequence[Record]) -> None:
+def _print_table(records: Sequence[DecisionRecord]) -> None:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for title in ("id", "when", "decision", "the flag", "why"):
         table.add_column(title, overflow="fold", no_wrap=title in {"id", "when"})
@@ -214,7 +214,7 @@ def _print_table(records: Sequence[Record]) -> None:
     Console(highlight=False).print(table)
 
 
-def _flag(record: Record) -> str:
+def _flag(record: DecisionRecord) -> str:
     if record.carried_out_at is not None:
         seconds = record.carried_out_at - record.at
         return "changed" if seconds < _AT_ONCE else f"changed {seconds:.1f} s later"
@@ -223,7 +223,7 @@ def _flag(record: Record) -> str:
     return "to be changed" if record.action == "rollback" else "left alone"
 
 
-def _when(record: Record) -> str:
+def _when(record: DecisionRecord) -> str:
     return datetime.fromtimestamp(record.at).astimezone().isoformat(" ", "seconds")[:19]
 
 

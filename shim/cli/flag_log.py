@@ -6,7 +6,7 @@ import time
 
 from flags import SHADOW_SUFFIX
 from migration import MigrationError
-from migration.guard import Record
+from migration.guard import DecisionRecord
 from shim.cli.output import note
 from shim.process import who_acts
 from shim.wiring import open_guard_store
@@ -23,7 +23,7 @@ def write_down(flag: str, action: str, sentence: str) -> None:
     if migration not in NAMES:
         return
     now, by = time.time(), f"{who_acts()} (command line)"
-    record = Record(at=now, migration=migration, action=action, by=by, sentence=sentence, carried_out_at=now)
+    record = DecisionRecord(at=now, migration=migration, action=action, by=by, sentence=sentence, carried_out_at=now)
     try:
         open_guard_store(get_settings()).decide(record)
     except MigrationError as error:

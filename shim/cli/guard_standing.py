@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TypedDict
 
 from migration import MigrationError
-from migration.guard import GuardStanding, GuardStore
+from migration.guard import GuardStatus, GuardStore
 
 
 class GuardReport(TypedDict):
@@ -26,9 +26,9 @@ class GuardReport(TypedDict):
 def guard_report(store: GuardStore, name: str) -> GuardReport:
     """What holds at this moment; a file that cannot be read is said, and is no error."""
     try:
-        standing = store.standings().get(name, GuardStanding(migration=name))
+        standing = store.statuses().get(name, GuardStatus(migration=name))
         evidence, _ = store.recall(migration=name, epoch=standing.epoch)
-        number = standing.latched_by or standing.frozen_by
+        number = standing.tripped_by or standing.frozen_by
         record = None if number is None else store.record(number)
     except MigrationError as error:
         return {
@@ -49,15 +49,15 @@ def guard_report(store: GuardStore, name: str) -> GuardReport:
     }
 
 
-def _state(standing: GuardStanding) -> str:
-    if standing.latched_by is not None:
+def _state(standing: GuardStatus) -> str:
+    if standing.tripped_by is not None:
         return "rolled back"
     return "watching" if standing.frozen_by is None else "frozen"
 
 
-def _advice(standing: GuardStanding, name: str, number: int) -> str:
+def _advice(standing: GuardStatus, name: str, number: int) -> str:
     resume = f'`shim explain {number}` says why; `shim resume {name} --because "..."` lets it go on'
-    if standing.latched_by is None:
+    if standing.tripped_by is None:
         return resume
     audit = f"`shim audit {name}` looks at what was uploaded"
     return f"{resume}, {audit}" if standing.carried_out else f"its flag is still to be turned off; {resume}, {audit}"

@@ -8,7 +8,15 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from migration.model import GuardStoreError
-from migration.rollout import Exposure, Move, Phase, Rollout, RolloutController, RolloutPlan, only_controller
+from migration.rollout import (
+    Exposure,
+    Move,
+    Rollout,
+    RolloutController,
+    RolloutPhase,
+    RolloutPlan,
+    only_controller,
+)
 from shim.cli.errors import CommandError
 from shim.cli.exits import ExitCode
 from shim.cli.output import note, print_json, say
@@ -144,7 +152,7 @@ def _carry_on(controller: RolloutController, *, every: float, as_json: bool) -> 
             else:
                 show(rollout, step, controller.problem)
                 if step.move is Move.END:
-                    return ExitCode.OK if rollout.phase is Phase.COMPLETED else ExitCode.FAILED
+                    return ExitCode.OK if rollout.phase is RolloutPhase.COMPLETED else ExitCode.FAILED
             time.sleep(every)
 
 

@@ -12,15 +12,20 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from migration.rollout import Move, Phase, Rollout, Step, numbers_of
+from migration.rollout import Move, Rollout, RolloutPhase, RolloutStep, numbers_of
 from shim.cli.output import print_json, printable, say
 
 HEARTBEAT_SECONDS = 60.0
 """At least so often a line says where a rollout stands, even if nothing has changed."""
 
-Show = Callable[[Rollout, Step, str | None], None]
+Show = Callable[[Rollout, RolloutStep, str | None], None]
 
-_STYLES = {Move.HOLD: "yellow", Move.FREEZE: "yellow", Move.ROLLBACK: "red", Move.FOLLOW: "red"}
+_STYLES = {
+    Move.HOLD: "yellow",
+    Move.FREEZE: "yellow",
+    Move.ROLLBACK: "red",
+    Move.FOLLOW: "red",
+}
 
 
 @contextmanager
@@ -75,24 +80,24 @@ class _Changes:
         self._last: tuple[object, ...] = ()
         self._shown_at = 0.0
 
-    def __call__(self, rollout: Rollout, step: Step, problem: str | None) -> None:
+    def __call__(self, rollout: Rollout, step: RolloutStep, problem: str | None) -> None:
         this = (rollout.phase, rollout.stage, rollout.changed is None, step.move, step.reason, problem)
         if this != self._last or time.monotonic() - self._shown_at >= HEARTBEAT_SECONDS:
             self._show(rollout, step, problem)
             self._last, self._shown_at = this, time.monotonic()
 
 
-def _print_document(rollout: Rollout, step: Step, problem: str | None) -> None:
+def _print_document(rollout: Rollout, step: RolloutStep, problem: str | None) -> None:
     said = {"move": step.move, "reason": step.reason, "sentence": step.sentence, "problem": problem}
     print_json({"at": time.time(), **as_data(rollout), **said})
 
 
-def _print_line(_rollout: Rollout, step: Step, problem: str | None) -> None:
+def _print_line(_rollout: Rollout, step: RolloutStep, problem: str | None) -> None:
     trouble = f" (the flag could not be changed: {problem}; it is tried again)" if problem else ""
     say(f"{_clock(time.time())}  {step.sentence}{trouble}")
 
 
-def _picture(rollout: Rollout, step: Step, problem: str | None) -> RenderableType:
+def _picture(rollout: Rollout, step: RolloutStep, problem: str | None) -> RenderableType:
     table = Table("stage", "", "calls of the candidate", "of legacy", box=None, header_style="bold")
     for number, stage in enumerate(rollout.plan.stages):
         counts = rollout.counts
@@ -110,7 +115,7 @@ def _picture(rollout: Rollout, step: Step, problem: str | None) -> RenderableTyp
 
 
 def _mark(rollout: Rollout, number: int) -> str:
-    if number < rollout.stage or rollout.phase is Phase.COMPLETED:
+    if number < rollout.stage or rollout.phase is RolloutPhase.COMPLETED:
         return "passed"
     if number > rollout.stage:
         return ""

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
 from migration import Side
-from migration.guard import FREEZE_AT, ROLLBACK_AT, Evidence, GuardStore, Record, replayed
+from migration.guard import FREEZE_AT, ROLLBACK_AT, DecisionRecord, Evidence, GuardStore, replay_evidence
 from migration.store import RecordedComparison
 from shim.process_metrics import CallSample, ProcessMetricsReader, ProcessSample, SpanSample
 
@@ -175,11 +175,11 @@ class EvidenceCurves:
         }
 
 
-def curve_of(record: Record) -> Sequence[Point]:
+def curve_of(record: DecisionRecord) -> Sequence[Point]:
     """The curve behind a decision of the guard; empty for one that was not taken on evidence."""
     if record.start is None or record.is_of_rollout:
         return []
-    totals = replayed(record.start, record.calls)[1:]
+    totals = replay_evidence(record.start, record.calls)[1:]
     return thinned([(call.at, total) for call, total in zip(record.calls, totals, strict=True)])
 
 
@@ -203,7 +203,7 @@ _MORE_ROOTS = 4
 Document = Mapping[str, object]
 
 
-def decision_row(record: Record) -> Document:
+def decision_row(record: DecisionRecord) -> Document:
     """A decision in a sentence, and what became of it."""
     return {
         "id": record.id,
@@ -217,7 +217,7 @@ def decision_row(record: Record) -> Document:
     }
 
 
-def decision_in_full(record: Record) -> Document:
+def decision_in_full(record: DecisionRecord) -> Document:
     """With its figures, its curve and its latest bad calls."""
     return {
         **decision_row(record),

@@ -1,6 +1,6 @@
-"""Rolling a migration back by hand: latched on this machine first, then the flag is turned off, until it is off.
+"""Rolling a migration back by hand: tripped on this machine first, then the flag is turned off, until it is off.
 
-The latch is a decision in the guard's file, which every process of the machine follows within a second, whether Unleash
+The trip is a decision in the guard's file, which every process of the machine follows within a second, whether Unleash
 can be reached or not. The flag follows: it is tried again until it is off, here and, should the console end, by the
 guards of the other processes.
 """
@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from migration.guard import GuardStanding, GuardStore, Record
+from migration.guard import DecisionRecord, GuardStatus, GuardStore
 from migration.model import GuardStoreError
 from shim.errors import ShimError
 
@@ -42,7 +42,7 @@ class Switch(Protocol):
         ...
 
 
-class NotLatchedError(ShimError):
+class NotTrippedError(ShimError):
     """The guard's file could not be written, so this machine's processes follow only the flag."""
 
 
@@ -69,7 +69,7 @@ class _Attempts:
 
 
 class RollBack:
-    """Latches, and turns flags off in a thread of its own.
+    """Trips, and turns flags off in a thread of its own.
 
     Args:
         store: the guard's file.
@@ -91,7 +91,7 @@ class RollBack:
         self._now = now
         self._clock = clock
         self._own: set[int] = set()
-        self._unlatched: dict[str, str] = {}
+        self._untripped: dict[str, str] = {}
         self._attempts: dict[str, _Attempts] = {}
         self._hurry = threading.Event()
         self._ended = False
@@ -111,20 +111,20 @@ class RollBack:
         """Let legacy serve every call of this machine, and begin to turn the flag off.
 
         Raises:
-            NotLatchedError: the first could not be written down; the second has begun all the same.
+            NotTrippedError: the first could not be written down; the second has begun all the same.
         """
         reason = " ".join(because.split())[:MOST_REASON] or "no reason was given"
         sentence = f"{migration} was rolled back by hand by {by}: {reason}."
         problem = NO_SWITCH if self._switch is None else None
-        record = Record(
+        record = DecisionRecord(
             at=self._now(), migration=migration, action="rollback", by=by, sentence=sentence, problem=problem
         )
         try:
             number, new = self._store.decide_once(record, due=self._switch is not None)
         except GuardStoreError as error:
-            self._unlatched[migration] = sentence
+            self._untripped[migration] = sentence
             self._hurry.set()
-            raise NotLatchedError(f"{error}; the flag is being turned off, which other processes follow") from error
+            raise NotTrippedError(f"{error}; the flag is being turned off, which other processes follow") from error
         self._own.add(number)
         self._hurry.set()
         return RolledBack(number=number, sentence=sentence, new=new)
@@ -144,18 +144,18 @@ class RollBack:
         switch = self._switch
         if switch is None:
             return
-        for migration, sentence in list(self._unlatched.items()):
+        for migration, sentence in list(self._untripped.items()):
             if self._try(switch, migration, sentence) is None:
-                self._unlatched.pop(migration)
-        for standing in self._store.standings().values():
-            if standing.latched_by is not None and not standing.carried_out and self._is_ours(standing):
-                self._carry_out(switch, standing.migration, standing.latched_by)
+                self._untripped.pop(migration)
+        for standing in self._store.statuses().values():
+            if standing.tripped_by is not None and not standing.carried_out and self._is_ours(standing):
+                self._carry_out(switch, standing.migration, standing.tripped_by)
 
-    def _is_ours(self, standing: GuardStanding) -> bool:
+    def _is_ours(self, standing: GuardStatus) -> bool:
         """Whether it was decided here, or whoever decided it has left it."""
-        if standing.latched_by in self._own:
+        if standing.tripped_by in self._own:
             return True
-        record = None if standing.latched_by is None else self._store.record(standing.latched_by)
+        record = None if standing.tripped_by is None else self._store.record(standing.tripped_by)
         return record is None or record.at <= self._now() - LEFT_BY_OTHERS_SECONDS
 
     def _carry_out(self, switch: Switch, migration: str, number: int) -> None:

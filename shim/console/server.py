@@ -17,7 +17,7 @@ from aiohttp import web
 
 from shim.console.access import Access, ConsoleError, add_headers, guarded
 from shim.console.figures import comparison_in_full, decision_in_full, trace_in_full
-from shim.console.rollback import NotLatchedError, RollBack
+from shim.console.rollback import NotTrippedError, RollBack
 from shim.console.state import Sources, States
 from shim.process import who_acts
 from shim.wiring import flag_switch
@@ -225,9 +225,9 @@ class Console:
                 self._acting,
                 partial(self._rollback.roll_back, migration, because=because, by=f"{who_acts()} (console)"),
             )
-        except NotLatchedError as error:
-            return _json({"latched": False, "error": str(error)}, status=500)
-        return _json({"latched": True, "id": done.number, "sentence": done.sentence, "new": done.new})
+        except NotTrippedError as error:
+            return _json({"tripped": False, "error": str(error)}, status=500)
+        return _json({"tripped": True, "id": done.number, "sentence": done.sentence, "new": done.new})
 
 
 def _assets() -> dict[str, Path]:

@@ -9,7 +9,7 @@ from typing import Self
 
 from flags import UnleashRouter
 from migration import MigrationError, ShadowMode, Side
-from migration.guard import GuardStanding
+from migration.guard import GuardStatus
 from migration.model import stage_of
 from migration.rollout import Rollout, RolloutStore
 from migration.store import Ledger
@@ -199,11 +199,11 @@ class States:
 
     def _guard(self, migration: str) -> Document:
         store = self._sources.store
-        standing = store.standings().get(migration, GuardStanding(migration=migration))
-        number = standing.latched_by or standing.frozen_by
+        standing = store.statuses().get(migration, GuardStatus(migration=migration))
+        number = standing.tripped_by or standing.frozen_by
         record = None if number is None else store.record(number)
         return {
-            "latched": standing.latched_by is not None,
+            "tripped": standing.tripped_by is not None,
             "frozen": standing.frozen_by is not None,
             "carried_out": standing.carried_out,
             "record": None if record is None else decision_row(record),

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from migration import Decision, Side
-from migration.guard import FREEZE_AT, Record
+from migration.guard import FREEZE_AT, DecisionRecord
 from migration.model import NoticeKind, Verdict
 from migration.store import MISMATCHES, Standing
 from shim.removal.callers import Caller
@@ -76,7 +76,7 @@ class Evidence:
     standing: Standing
     guard_state: str
     guard_evidence: float | None
-    records: Sequence[Record]
+    records: Sequence[DecisionRecord]
     notices: Mapping[str, int]
     lost: float | None
     changed: float

@@ -99,7 +99,7 @@ async def test_what_the_guard_knows_arrives(receiver: tuple[OtelTapHttpProtobufR
     decisions_arrive = waiting(tap.await_metric(lambda metric: metric.name == Metric.GUARD_DECISIONS, WAIT))
     await asyncio.sleep(0)
     figures = GuardFigures(
-        evidence={NAME: 250.0}, latched=frozenset({NAME}), rulings={(NAME, Rule.EVIDENCE, Action.ROLLBACK): 1}
+        evidence={NAME: 250.0}, tripped=frozenset({NAME}), rulings={(NAME, Rule.EVIDENCE, Action.ROLLBACK): 1}
     )
     handle = setup(environ={"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint}, sources=Sources(guard=lambda: figures))
     assert await asyncio.to_thread(handle.shutdown)

@@ -16,7 +16,7 @@ from tests.observability.making import NAME, call_operation, run, side_operation
 
 FIGURES = GuardFigures(
     evidence={NAME: 250.0, "other": 1.0},
-    latched=frozenset({NAME}),
+    tripped=frozenset({NAME}),
     rulings={(NAME, Rule.EVIDENCE, Action.ROLLBACK): 1, (NAME, Rule.NEW_KIND, Action.FREEZE): 2},
     memory_limit=4096,
 )

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from migration.guard import GuardStore, Record
+from migration.guard import DecisionRecord, GuardStore
 from migration.shadow.undo_journal import JournalLimits, UndoJournal
 from shim.process_metrics.model import ProcessSample
 from shim.process_metrics.store import write
@@ -62,7 +62,9 @@ def rows(path: Path) -> None:
 
 
 def guard(path: Path) -> None:
-    GuardStore(path).decide(Record(at=0.0, migration="m", action="hold", by="a test", sentence="Held."), due=False)
+    GuardStore(path).decide(
+        DecisionRecord(at=0.0, migration="m", action="hold", by="a test", sentence="Held."), due=False
+    )
 
 
 def undo_journal(path: Path) -> None:

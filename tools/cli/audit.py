@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from migration.guard import GuardStore, Made
+from migration.guard import CandidateResult, GuardStore
 from shim.cli.errors import CommandError
 from shim.cli.exits import ExitCode
 from shim.cli.mismatches import parse_duration
@@ -53,7 +53,7 @@ def run(name: str, *, since: str | None, contents: bool, repair: bool, as_json: 
     return ExitCode.OK if all(finding.fine for finding in findings) else ExitCode.FAILED
 
 
-def _looked_at(made: Sequence[Made], *, contents: bool, repair: bool) -> list[Finding]:
+def _looked_at(made: Sequence[CandidateResult], *, contents: bool, repair: bool) -> list[Finding]:
     uploads = uploads_of(made)
     if not uploads:
         return []
@@ -81,7 +81,7 @@ def _stage_began(store: GuardStore, name: str) -> float:
 
 
 def _document(
-    name: str, since: float, findings: Sequence[Finding], failed: Sequence[Made], *, repair: bool
+    name: str, since: float, findings: Sequence[Finding], failed: Sequence[CandidateResult], *, repair: bool
 ) -> dict[str, object]:
     return {
         "migration": name,
@@ -105,7 +105,9 @@ def _document(
     }
 
 
-def _print(name: str, since: float, findings: Sequence[Finding], failed: Sequence[Made], *, repair: bool) -> None:
+def _print(
+    name: str, since: float, findings: Sequence[Finding], failed: Sequence[CandidateResult], *, repair: bool
+) -> None:
     when = f"since {_when(since)}" if since else "that is known of"
     if not findings:
         say(f"{name}: no upload of the new implementation {when}, so there is nothing to look at.")
@@ -140,7 +142,7 @@ def _table(findings: Sequence[Finding], *, repair: bool) -> Table:
     return table
 
 
-def _counts(failed: Sequence[Made]) -> str:
+def _counts(failed: Sequence[CandidateResult]) -> str:
     return ", ".join(f"{kind} {count}" for kind, count in Counter(str(each.kind) for each in failed).items())
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import Any
 
-from migration.guard import Made
+from migration.guard import CandidateResult
 from migration.model import Operation
 from tools.providers.gateway import GLM, KIMI
 from tools.recovery.audit_evidence import Finding, Remedy, Seen, State, Upload, judge
@@ -48,7 +48,7 @@ ROWS_AT_ONCE = 50
 _FOLDERS: Mapping[str, str] = {each.name: f"{each.name}-gateway" for each in (KIMI, GLM)}
 
 
-def uploads_of(made: Sequence[Made]) -> list[Upload]:
+def uploads_of(made: Sequence[CandidateResult]) -> list[Upload]:
     """The uploads that succeeded, each once, oldest first."""
     found: dict[tuple[str, str], Upload] = {}
     for each in made:

@@ -39,7 +39,7 @@ export function renderStanding(state) {
 /** @param {any} state */
 function stage(state) {
   const { share, guard } = state;
-  if (guard?.latched) {
+  if (guard?.tripped) {
     return {
       title: "Stage", words: "rolled back: 0 %", mood: "bad",
       notes: [`legacy serves every call of this machine; the flag says ${percent(share.percent)}`],
@@ -61,14 +61,14 @@ function guard(state) {
   const { guard } = state;
   if (!guard) return { title: "Guard", words: "unknown", mood: "warn", notes: [] };
   const evidence = `evidence ${odds(guard.evidence.total)} after ${guard.evidence.calls} bad calls`;
-  if (!guard.latched && !guard.frozen) return { title: "Guard", words: "watching", mood: "good", notes: [evidence] };
+  if (!guard.tripped && !guard.frozen) return { title: "Guard", words: "watching", mood: "good", notes: [evidence] };
   const { record } = guard;
   const off = guard.carried_out
     ? `the flag was turned off${record?.carried_out_at ? ` at ${clock(record.carried_out_at)}` : ""}`
     : `the flag is still to be turned off${record?.problem ? `: ${record.problem}` : ""}`;
   return {
-    title: "Guard", words: guard.latched ? "rolled back" : "frozen", mood: guard.latched ? "bad" : "warn",
-    notes: [record ? `${clock(record.at)}: ${record.sentence}` : "its record is gone", ...(guard.latched ? [off] : []), `\`shim resume ${state.migration} --because "..."\` lets it go on`],
+    title: "Guard", words: guard.tripped ? "rolled back" : "frozen", mood: guard.tripped ? "bad" : "warn",
+    notes: [record ? `${clock(record.at)}: ${record.sentence}` : "its record is gone", ...(guard.tripped ? [off] : []), `\`shim resume ${state.migration} --because "..."\` lets it go on`],
   };
 }
 

@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from migration.guard.sequential import Tally, harm_bound, rate_bounds, ratio_evidence
+from migration.guard.sequential import CallTally, harm_bound, rate_bounds, ratio_evidence
 
 
 @given(calls=st.integers(1, 20_000), share=st.floats(0, 1))
 def test_the_observed_rate_lies_inside_its_bounds(calls: int, share: float) -> None:
     """The bounds surround what was seen, and stay between 0 and 1."""
-    tally = Tally(calls=calls, bad=round(calls * share))
+    tally = CallTally(calls=calls, bad=round(calls * share))
     low, high = rate_bounds(tally, alpha=0.05)
     assert 0.0 <= low <= tally.bad / calls <= high <= 1.0
 
@@ -23,7 +23,7 @@ def test_more_calls_mean_narrower_bounds() -> None:
     """At the same observed rate the bounds close in as calls come in."""
     widths = []
     for calls in (10, 100, 1000, 10_000, 100_000):
-        low, high = rate_bounds(Tally(calls=calls, bad=calls // 50), alpha=0.05)
+        low, high = rate_bounds(CallTally(calls=calls, bad=calls // 50), alpha=0.05)
         widths.append(high - low)
     assert widths == sorted(widths, reverse=True)
     assert widths[-1] < 0.004
@@ -38,7 +38,7 @@ def test_the_true_rate_is_hardly_ever_outside() -> None:
         for calls in range(1, 1001):
             bad += source.random() < 0.02
             if calls % 20 == 0:
-                low, high = rate_bounds(Tally(calls=calls, bad=bad), alpha=0.05)
+                low, high = rate_bounds(CallTally(calls=calls, bad=bad), alpha=0.05)
                 if not low <= 0.02 <= high:
                     lost += 1
                     break
@@ -47,16 +47,16 @@ def test_the_true_rate_is_hardly_ever_outside() -> None:
 
 def test_without_calls_of_both_sides_nothing_passes() -> None:
     """Missing data is the worst that can be: harm of up to everything."""
-    seen = Tally(calls=1000, bad=0)
-    assert harm_bound(Tally(), seen, alpha=0.05) == 1.0
-    assert harm_bound(seen, Tally(), alpha=0.05) == 1.0
+    seen = CallTally(calls=1000, bad=0)
+    assert harm_bound(CallTally(), seen, alpha=0.05) == 1.0
+    assert harm_bound(seen, CallTally(), alpha=0.05) == 1.0
 
 
 def test_harm_is_bounded_by_what_was_seen() -> None:
     """Equal sides come under a margin of two points after some thousand calls; a worse candidate never does."""
-    assert harm_bound(Tally(5000, 50), Tally(5000, 50), alpha=0.05) < 0.02
-    assert harm_bound(Tally(5000, 50), Tally(100, 1), alpha=0.05) > 0.02
-    assert harm_bound(Tally(50_000, 500), Tally(50_000, 2000), alpha=0.05) > 0.02
+    assert harm_bound(CallTally(5000, 50), CallTally(5000, 50), alpha=0.05) < 0.02
+    assert harm_bound(CallTally(5000, 50), CallTally(100, 1), alpha=0.05) > 0.02
+    assert harm_bound(CallTally(50_000, 500), CallTally(50_000, 2000), alpha=0.05) > 0.02
 
 
 @pytest.mark.parametrize("counts", [(5000, 5000), (9900, 100), (47, 3)])

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from migration.guard.evidence import WEIGHTS, Evidence
 from migration.guard.model import Action, BadCall, Signal
-from migration.guard.records import KEPT_CALLS, Trail, replayed
+from migration.guard.records import KEPT_CALLS, Trail, replay_evidence
 from tests.migration.guard.making import bad
 
 calls = st.builds(
@@ -71,7 +71,7 @@ def test_a_trail_leads_to_the_same_evidence(seen: list[BadCall]) -> None:
     for call in seen:
         trail.add(call)
         totals.append(trail.evidence.total)
-    assert replayed(trail.start, trail.calls) == totals
+    assert replay_evidence(trail.start, trail.calls) == totals
 
 
 def test_a_long_trail_keeps_its_end() -> None:
@@ -80,4 +80,4 @@ def test_a_long_trail_keeps_its_end() -> None:
     for number in range(KEPT_CALLS + 500):
         trail.add(bad(on_candidate=number % 7 == 0, probability=0.1))
     assert len(trail.calls) == KEPT_CALLS
-    assert replayed(trail.start, trail.calls)[-1] == pytest.approx(trail.evidence.total, rel=1e-9)
+    assert replay_evidence(trail.start, trail.calls)[-1] == pytest.approx(trail.evidence.total, rel=1e-9)

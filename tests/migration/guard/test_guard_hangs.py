@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from migration import Call, Decision, Migration, Reason, Runtime, Side, migrate
-from migration.guard import Action, Guard, GuardStore, Policy, Signal, Tally
+from migration.guard import Action, CallTally, Guard, GuardStore, Policy, Signal
 from migration.guard import watching as module
 from migration.model import Operation
 from tests.migration.guard.switching import ShareRouter, calls_until, work
@@ -91,9 +91,9 @@ def test_a_call_that_hangs_counts_while_it_hangs_and_once(tmp_path: Path, clock:
     store = GuardStore(tmp_path / "guard.db")
     with stuck(tmp_path, Sides(side), clock) as hanging:
         thread = hanging.call()
-        assert eventually(lambda: len(hanging.guard._under_way) == 1)
+        assert eventually(lambda: len(hanging.guard._in_flight) == 1)
         hanging.guard.look_for_hangs()
-        assert len(hanging.guard._under_way) == 1, "not before its time"
+        assert len(hanging.guard._in_flight) == 1, "not before its time"
         clock.reading += 61
         assert eventually(lambda: len(store.calls_after(0, migration="m", epoch=0)) == 1)
         hanging.go_on.set()
@@ -108,9 +108,9 @@ def test_hanging_calls_roll_back_before_any_of_them_ends(tmp_path: Path, clock: 
     with stuck(tmp_path, Sides(), clock) as hanging:
         for number in range(12):
             hanging.call()
-            assert eventually(lambda: len(hanging.guard._under_way) == number + 1)  # noqa: B023  # used at once
+            assert eventually(lambda: len(hanging.guard._in_flight) == number + 1)  # noqa: B023  # used at once
         clock.reading += 61
-        assert eventually(lambda: "m" in hanging.guard.latched)
+        assert eventually(lambda: "m" in hanging.guard.tripped)
         assert not hanging.go_on.is_set()
 
 
@@ -132,9 +132,9 @@ async def test_callers_who_do_not_wait_any_longer_roll_back(tmp_path: Path) -> N
     for _ in range(100):
         with suppress(TimeoutError):
             await asyncio.wait_for(legacy.aio(), 0.2)
-        if guard.latched:
+        if guard.tripped:
             break
-    assert guard.latched == {"m"}
+    assert guard.tripped == {"m"}
     guard.close()
 
 
@@ -150,26 +150,26 @@ def test_a_result_that_cannot_be_taken_apart_is_no_hang(tmp_path: Path, clock: C
         call()
     clock.reading += 1000
     guard.look_for_hangs()
-    assert guard._judge("m").rates.errors[1] == Tally(calls=3)
+    assert guard._judge("m").rates.errors[1] == CallTally(calls=3)
     guard.close()
 
 
 def test_what_is_under_way_is_bounded(tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond the bound a run is judged when it ends, as if nobody looked for hangs."""
-    monkeypatch.setattr(module, "MAX_UNDER_WAY", 2)
+    monkeypatch.setattr(module, "MAX_IN_FLIGHT", 2)
     with stuck(tmp_path, Sides(), clock) as hanging:
         threads = [hanging.call() for _ in range(4)]
-        assert eventually(lambda: len(hanging.guard._under_way) == 2)
+        assert eventually(lambda: len(hanging.guard._in_flight) == 2)
         hanging.go_on.set()
         for thread in threads:
             thread.join(10)
-        assert len(hanging.guard._under_way) == 0
+        assert len(hanging.guard._in_flight) == 0
         assert hanging.guard._judge("m").rates.errors[1].calls == 4
 
 
 def test_the_very_next_decision_is_legacys(tmp_path: Path, say: Callable[[str], None]) -> None:
-    """Between the event that decides and the latch there is no call of the same process that goes to the candidate."""
-    latched_after: list[float] = []
+    """Between the event that decides and the trip there is no call of the same process that goes to the candidate."""
+    tripped_after: list[float] = []
     for number in range(5):
         guard = Guard(ShareRouter(0.5), store=GuardStore(tmp_path / f"{number}.db"))
         began = [0.0]
@@ -180,18 +180,18 @@ def test_the_very_next_decision_is_legacys(tmp_path: Path, say: Callable[[str], 
             judged(*arguments)  # type: ignore[operator]  # the guard's own method
 
         guard._finished = timed  # type: ignore[method-assign,assignment]  # to measure it
-        latch = guard.latch
+        trip = guard.trip
 
-        def latching(migration: str, *, latch: object = latch, began: list[float] = began) -> None:
-            latch(migration)  # type: ignore[operator]  # as above
-            latched_after.append(time.perf_counter() - began[0])
+        def watched_trip(migration: str, *, trip: object = trip, began: list[float] = began) -> None:
+            trip(migration)  # type: ignore[operator]  # as above
+            tripped_after.append(time.perf_counter() - began[0])
 
-        guard.latch = latching  # type: ignore[method-assign]  # as above
+        guard.trip = watched_trip  # type: ignore[method-assign]  # as above
         call = work(guard, candidate_fails=0.9)
-        calls_until(lambda: guard.latched, call)  # noqa: B023  # used at once
+        calls_until(lambda: guard.tripped, call)  # noqa: B023  # used at once
         assert all(call() for _ in range(200)), "the candidate, which fails, serves nothing any more"
         guard.close()
-    say(f"0 of 1000 later calls were misrouted; from event to latch {1e6 * sorted(latched_after)[2]:.0f} µs (median)")
+    say(f"0 of 1000 later calls were misrouted; from event to trip {1e6 * sorted(tripped_after)[2]:.0f} µs (median)")
 
 
 def test_clocks_that_jump_do_not_stop_the_guard(tmp_path: Path) -> None:
@@ -237,7 +237,7 @@ def test_clocks_that_jump_do_not_stop_the_guard(tmp_path: Path) -> None:
     clock.reading += 2
     gauge.bytes = 9 * 10**8
     call()
-    assert guard.latched == {"m"}
+    assert guard.tripped == {"m"}
     assert eventually(lambda: switch.tried == 1)
     clock.reading += 1
     assert eventually(lambda: switch.tried == 2)

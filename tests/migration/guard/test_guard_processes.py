@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from migration.guard import Guard, GuardStanding, GuardStore, Record, replayed
+from migration.guard import DecisionRecord, Guard, GuardStatus, GuardStore, replay_evidence
 from migration.guard import store as _store
-from migration.guard.worker import Desk
+from migration.guard.worker import GuardWorker
 from migration.model import GuardStoreError
 from tests.migration.guard.making import bad
 from tests.migration.guard.switching import Flags, ShareRouter, calls_until, work
@@ -31,7 +31,7 @@ def _write(path: Path, number: int) -> None:
     store = GuardStore(path)
     for _ in range(EACH):
         store.add_calls([("m", 0, bad(probability=0.1))], process=f"{number}")
-        store.decide(Record(at=0.0, migration="m", action="hold", by=f"{number}", sentence="Held."))
+        store.decide(DecisionRecord(at=0.0, migration="m", action="hold", by=f"{number}", sentence="Held."))
 
 
 def test_many_processes_write_at_once(store: GuardStore) -> None:
@@ -63,18 +63,18 @@ child = os.fork()
 if child == 0:
     failing = work(guard, candidate_fails=0.9)  # with a loop of its own
     failing()
-    calls_until(lambda: guard.latched, failing)
+    calls_until(lambda: guard.tripped, failing)
     guard.close()
     os._exit(0)
 guard._judging.release()
 _, status = os.waitpid(child, 0)
 guard.close()
-print(os.waitstatus_to_exitcode(status), store.standings()["m"].latched_by is not None, sorted(guard.latched))
+print(os.waitstatus_to_exitcode(status), store.statuses()["m"].tripped_by is not None, sorted(guard.tripped))
 """
 
 
 def test_a_fork_in_the_middle_of_judging_does_not_stop_the_child(store: GuardStore) -> None:
-    """The child judges by itself, with what the file knows, and its latch stands for all."""
+    """The child judges by itself, with what the file knows, and its trip stands for all."""
     printed = run_script(FORKING, str(store.path))
     assert printed.split()[:2] == ["0", "True"]
 
@@ -117,13 +117,13 @@ def test_all_processes_of_a_machine_decide_once(store: GuardStore) -> None:
     """Whoever comes second to the same decision keeps no second record of it, and leaves the flag to the first."""
     first, second = Flags(), Flags()
     one, two = Guard(ShareRouter(0.1), store=store, switch=first), Guard(ShareRouter(0.1), store=store, switch=second)
-    calls_until(lambda: one.latched, work(one, candidate_fails=0.9))
-    calls_until(lambda: two.latched, work(two, candidate_fails=0.9))
+    calls_until(lambda: one.tripped, work(one, candidate_fails=0.9))
+    calls_until(lambda: two.tripped, work(two, candidate_fails=0.9))
     one.close()
     two.close()
     assert [record.action for record in store.records()].count("rollback") == 1
     assert [*first.done, *second.done].count(("off", "m")) == 1
-    assert store.standings()["m"].carried_out
+    assert store.statuses()["m"].carried_out
 
 
 def test_a_flag_left_by_a_dead_process_is_changed_by_a_running_one(
@@ -135,10 +135,10 @@ def test_a_flag_left_by_a_dead_process_is_changed_by_a_running_one(
     running = Guard(ShareRouter(0.1), store=store, switch=flags)
     work(running)()
     sentence = "m was rolled back: by a process that died."
-    store.decide(Record(at=0.0, migration="m", action="rollback", by="guard", sentence=sentence), due=True)
+    store.decide(DecisionRecord(at=0.0, migration="m", action="rollback", by="guard", sentence=sentence), due=True)
     assert eventually(lambda: ("off", "m") in flags.done)
     running.close()
-    assert store.standings()["m"].carried_out
+    assert store.statuses()["m"].carried_out
 
 
 def test_evidence_whose_process_died_before_its_ruling_is_ruled_on_at_the_next_start(store: GuardStore) -> None:
@@ -146,29 +146,29 @@ def test_evidence_whose_process_died_before_its_ruling_is_ruled_on_at_the_next_s
     store.add_calls([("m", 0, bad(probability=0.1))] * 6, process="killed")
     flags = Flags()
     guard = Guard(ShareRouter(1.0), store=store, switch=flags)
-    assert guard.latched == {"m"}
+    assert guard.tripped == {"m"}
     guard.close()
     [record] = store.records("m")
     assert (record.action, record.rule, flags.done) == ("rollback", "evidence", [("off", "m")])
     assert len(record.calls) == 6, "whoever asks why sees the calls of the process that died"
     assert record.start is not None
-    assert replayed(record.start, record.calls)[-1] == record.numbers["evidence"]
+    assert replay_evidence(record.start, record.calls)[-1] == record.numbers["evidence"]
 
 
 def test_a_decision_that_comes_after_the_resume_is_void(store: GuardStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A process that could not write while somebody resumed the migration latches nobody by what it saw before."""
+    """A process that could not write while somebody resumed the migration trips nothing by what it saw before."""
     monkeypatch.setattr("migration.guard.worker.ROUND_SECONDS", 0.02)
-    store.decide(Record(at=0.0, migration="m", action="rollback", by="guard", rule="evidence", sentence="Bad."))
+    store.decide(DecisionRecord(at=0.0, migration="m", action="rollback", by="guard", rule="evidence", sentence="Bad."))
     locked = _LockedStore(store.path)
     guard = Guard(ShareRouter(0.5), store=locked, switch=(flags := Flags()))
-    guard.begin_anew("m", epoch=0)  # as if it had not heard of the others yet
-    calls_until(lambda: guard.latched, work(guard, candidate_fails=0.9))
+    guard.restart("m", epoch=0)  # as if it had not heard of the others yet
+    calls_until(lambda: guard.tripped, work(guard, candidate_fails=0.9))
     assert eventually(lambda: ("off", "m") in flags.done)
-    store.release(Record(at=0.0, migration="m", action="resume", by="somebody", sentence="Mended."))
+    store.release(DecisionRecord(at=0.0, migration="m", action="resume", by="somebody", sentence="Mended."))
     locked.is_locked = False
-    assert eventually(lambda: not guard.latched)
+    assert eventually(lambda: not guard.tripped)
     guard.close()
-    assert store.standings()["m"].latched_by is None
+    assert store.statuses()["m"].tripped_by is None
     assert [record.action for record in store.records("m")] == ["resume", "rollback"]
 
 
@@ -177,39 +177,41 @@ class _LockedStore(GuardStore):
 
     is_locked = True
 
-    def decide_once(self, record: Record, *, epoch: int | None = None, due: bool) -> tuple[int, bool]:
+    def decide_once(self, record: DecisionRecord, *, epoch: int | None = None, due: bool) -> tuple[int, bool]:
         if self.is_locked:
             raise GuardStoreError(self.path, "database is locked")
         return super().decide_once(record, epoch=epoch, due=due)
 
-    def standings(self) -> dict[str, GuardStanding]:
-        return {} if self.is_locked else super().standings()
+    def statuses(self) -> dict[str, GuardStatus]:
+        return {} if self.is_locked else super().statuses()
 
 
 def test_a_resume_is_heard_after_the_file_was_moved_away(store: GuardStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """A process that has seen many resumes hears of the first one in the file that took the place of the old one."""
     monkeypatch.setattr("migration.guard.worker.ROUND_SECONDS", 0.02)
     for day in range(3):
-        store.release(Record(at=1e9 + 86_400 * day, migration="m", action="resume", by="somebody", sentence="Mended."))
+        store.release(
+            DecisionRecord(at=1e9 + 86_400 * day, migration="m", action="resume", by="somebody", sentence="Mended.")
+        )
     guard = Guard(ShareRouter(0.5), store=store)
-    calls_until(lambda: guard.latched, work(guard, candidate_fails=0.9))
-    assert eventually(lambda: store.standings()["m"].latched_by is not None)
+    calls_until(lambda: guard.tripped, work(guard, candidate_fails=0.9))
+    assert eventually(lambda: store.statuses()["m"].tripped_by is not None)
     store.path.parent.rename(store.path.parent.with_name("moved"))
-    store.release(Record(at=2e9, migration="m", action="resume", by="somebody", sentence="Mended."))
-    assert eventually(lambda: not guard.latched)
+    store.release(DecisionRecord(at=2e9, migration="m", action="resume", by="somebody", sentence="Mended."))
+    assert eventually(lambda: not guard.tripped)
     guard.close()
 
 
 def test_a_start_with_a_memory_is_quiet(store: GuardStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """The thread asks for nothing that a guard which is being made does not have yet."""
-    store.decide(Record(at=0.0, migration="m", action="freeze", by="a test", sentence="Odd."))
-    known, told = Desk.known_at_start, list[str]()
+    store.decide(DecisionRecord(at=0.0, migration="m", action="freeze", by="a test", sentence="Odd."))
+    known, told = GuardWorker.known_at_start, list[str]()
 
-    def slow(desk: Desk) -> list[str]:
+    def slow(desk: GuardWorker) -> list[str]:
         time.sleep(0.2)  # as on a busy machine
         return known(desk)
 
-    monkeypatch.setattr(Desk, "known_at_start", slow)
+    monkeypatch.setattr(GuardWorker, "known_at_start", slow)
     monkeypatch.setattr("migration.guard.worker._log", lambda notice: told.append(notice.text))
     guard = Guard(ShareRouter(0.5), store=store)
     guard.close()
@@ -220,16 +222,16 @@ def test_a_process_that_exits_at_once_has_written_everything(store: GuardStore) 
     """Closing writes what waits, and turns the flag off: a command that rolls back and ends leaves nothing undone."""
     flags = Flags()
     guard = Guard(ShareRouter(0.5), store=store, switch=flags)
-    calls_until(lambda: guard.latched, work(guard, candidate_fails=0.9))
+    calls_until(lambda: guard.tripped, work(guard, candidate_fails=0.9))
     seen = guard._judge("m").evidence.calls
     guard.close()
     assert len(store.calls_after(0, migration="m", epoch=0)) == seen
-    assert store.standings()["m"].carried_out
+    assert store.statuses()["m"].carried_out
     assert ("off", "m") in flags.done
 
 
 def test_a_file_of_another_version_is_left_alone(store: GuardStore) -> None:
-    """It says which versions these are and what to do, latches all the same, and writes nothing there."""
+    """It says which versions these are and what to do, trips all the same, and writes nothing there."""
     store.path.parent.mkdir()
     with sqlite3.connect(store.path) as database:
         database.execute("CREATE TABLE standings (name TEXT)")
@@ -238,7 +240,7 @@ def test_a_file_of_another_version_is_left_alone(store: GuardStore) -> None:
     flags = Flags()
     guard = Guard(ShareRouter(0.5), store=store, switch=flags)
     guard.tell(lambda notice: told.append(notice.text))
-    calls_until(lambda: guard.latched, work(guard, candidate_fails=0.9))
+    calls_until(lambda: guard.tripped, work(guard, candidate_fails=0.9))
     assert eventually(lambda: ("off", "m") in flags.done)
     guard.close()
     assert any("version 99" in text and "move it away" in text for text in told)
@@ -251,7 +253,7 @@ def test_a_full_disk_keeps_no_flag_on_and_the_record_is_written_later(
 ) -> None:
     """What cannot be written down is carried out all the same, and written when there is room again."""
     monkeypatch.setattr("migration.guard.worker.ROUND_SECONDS", 0.05)
-    store.decide(Record(at=0.0, migration="other", action="hold", by="a test", sentence="Held."))
+    store.decide(DecisionRecord(at=0.0, migration="other", action="hold", by="a test", sentence="Held."))
     full = [True]
     really = sqlite3.connect
 
@@ -267,9 +269,9 @@ def test_a_full_disk_keeps_no_flag_on_and_the_record_is_written_later(
     guard = Guard(ShareRouter(0.5), store=store, switch=flags)
     guard.tell(lambda notice: told.append(notice.text))
     call = work(guard, candidate_fails=0.9)
-    calls_until(lambda: guard.latched, call)
+    calls_until(lambda: guard.tripped, call)
     assert eventually(lambda: ("off", "m") in flags.done)
     full[0] = False
     assert eventually(lambda: any(record.action == "rollback" for record in store.records("m")))
     guard.close()
-    assert store.standings()["m"].carried_out
+    assert store.statuses()["m"].carried_out

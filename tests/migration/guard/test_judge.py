@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from migration.guard import Action, BadCall, Judge, Policy, Rule, Ruling, Signal, replayed
+from migration.guard import Action, BadCall, Judge, Policy, Rule, Ruling, Signal, replay_evidence
 from tests.migration.guard.making import bad, finished
 
 NOTHING = {rule.value: Action.NONE for rule in Rule}
@@ -112,7 +112,7 @@ def test_the_gravest_of_several_rules_speaks() -> None:
 def test_a_ruling_can_be_reached_again() -> None:
     """The calls of a ruling, taken in again from its start, lead to the evidence that it names."""
     *_, ruling = judged(Judge("m"), *[bad(on_candidate=number % 3 > 0, probability=0.1) for number in range(60)])
-    assert replayed(ruling.start, ruling.calls)[-1] == ruling.numbers["evidence"]
+    assert replay_evidence(ruling.start, ruling.calls)[-1] == ruling.numbers["evidence"]
 
 
 @pytest.mark.parametrize(("probability", "at_most"), [(0.01, 2), (0.1, 4), (0.5, 11)])

@@ -14,7 +14,7 @@ from scipy.stats import beta  # type: ignore[import-untyped]  # it ships no type
 
 from migration.guard import BadCall, Evidence, Signal
 from migration.guard.evidence import ROLLBACK_AT, STAKED_UP_TO
-from migration.guard.sequential import LateProcess, log_ratio
+from migration.guard.sequential import LateChangeTest, log_ratio
 from tests.migration.guard.making import bad
 
 shares = st.sampled_from([0.001, 0.01, 0.1, 0.5, 0.98])
@@ -90,7 +90,7 @@ def test_the_published_implementation_agrees(share: float) -> None:
 @given(seen=st.lists(st.tuples(st.booleans(), shares), max_size=60), share=shares)
 def test_spreading_anew_is_a_fair_game_too(seen: list[tuple[bool, float]], share: float) -> None:
     """The process for candidates that turn bad late neither gains nor loses on average, whatever it has seen."""
-    here, there = LateProcess(), LateProcess()
+    here, there = LateChangeTest(), LateChangeTest()
     for process in (here, there):
         for on_candidate, probability in seen:
             process.add(on_candidate=on_candidate, probability=probability)

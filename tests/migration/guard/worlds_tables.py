@@ -10,7 +10,7 @@ from itertools import chain
 import numpy as np
 from scipy.stats import beta  # type: ignore[import-untyped]  # it ships no types
 
-from migration.guard import Tally, harm_bound
+from migration.guard import CallTally, harm_bound
 from tests.migration.guard.worlds import NULL_WORLDS, STICKY_ROUTING, World
 from tests.migration.guard.worlds_detection import (
     ERRORS,
@@ -107,8 +107,8 @@ def uploads_to_pass(rate: float, share: float, margin: float, *, runs: int, alph
             candidate += more
             bad += int(source.binomial(more, rate))
             legacy_bad += int(source.binomial(round(more * (1 - share) / share), rate))
-            legacy = Tally(round(candidate * (1 - share) / share), legacy_bad)
-            if harm_bound(legacy, Tally(candidate, bad), alpha=alpha) < margin:
+            legacy = CallTally(round(candidate * (1 - share) / share), legacy_bad)
+            if harm_bound(legacy, CallTally(candidate, bad), alpha=alpha) < margin:
                 needed.append(candidate)
                 break
     return float(np.median(needed))

@@ -6,7 +6,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from migration import Side
-from migration.rollout import Counter, Exposure, FlagShown, Reading, RolloutController, RolloutPlan, RolloutStore
+from migration.rollout import (
+    CallCounter,
+    CounterReading,
+    Exposure,
+    FlagShown,
+    RolloutController,
+    RolloutPlan,
+    RolloutStore,
+)
 
 STAGES = (Exposure(1), Exposure(10), Exposure(100))
 PLAN = RolloutPlan(stages=STAGES, soak=60.0, margin=0.05, settle=5.0, stale=30.0)
@@ -57,13 +65,13 @@ class HandTallies:
         default_factory=lambda: {(side, bad): 0.0 for side in Side for bad in (False, True)}
     )
 
-    def read(self, migration: str) -> Reading:
+    def read(self, migration: str) -> CounterReading:
         del migration
         counters = [
-            Counter(source="web-1", key=f"{side} {bad}", side=side, bad=bad, value=value)
+            CallCounter(source="web-1", key=f"{side} {bad}", side=side, bad=bad, value=value)
             for (side, bad), value in self.counts.items()
         ]
-        return Reading(counters=counters, age=self.age, problem=self.problem)
+        return CounterReading(counters=counters, age=self.age, problem=self.problem)
 
     def add(self, *, legacy: int = 0, candidate: int = 0, legacy_bad: int = 0, candidate_bad: int = 0) -> None:
         self.counts[Side.LEGACY, False] += legacy

@@ -9,23 +9,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from migration.guard import Tally, harm_bound
+from migration.guard import CallTally, harm_bound
 from tests.migration.guard.worlds_tables import uploads_to_pass
 
 ALPHA = 0.05
 
-tallies = st.integers(1, 5000).flatmap(lambda calls: st.builds(Tally, st.just(calls), st.integers(0, calls)))
+tallies = st.integers(1, 5000).flatmap(lambda calls: st.builds(CallTally, st.just(calls), st.integers(0, calls)))
 
 
 @given(legacy=tallies, candidate=tallies)
-def test_what_was_seen_is_within_the_bound(legacy: Tally, candidate: Tally) -> None:
+def test_what_was_seen_is_within_the_bound(legacy: CallTally, candidate: CallTally) -> None:
     """The harm that was seen never exceeds what is thought possible."""
     seen = candidate.bad / candidate.calls - legacy.bad / legacy.calls
     assert seen <= harm_bound(legacy, candidate, alpha=ALPHA) <= 1.0
 
 
 @given(legacy=tallies, candidate=tallies)
-def test_a_stricter_bound_is_higher(legacy: Tally, candidate: Tally) -> None:
+def test_a_stricter_bound_is_higher(legacy: CallTally, candidate: CallTally) -> None:
     """Less willingness to be wrong means that more harm is thought possible."""
     assert harm_bound(legacy, candidate, alpha=0.01) >= harm_bound(legacy, candidate, alpha=0.1) - 1e-9
 
@@ -41,7 +41,9 @@ def test_the_true_harm_is_hardly_ever_above_the_bound(
         legacy = np.cumsum(source.random(4000) < legacy_rate)
         candidate = np.cumsum(source.random(4000) < legacy_rate + harm)
         lost += any(
-            harm_bound(Tally(calls, int(legacy[calls - 1])), Tally(calls, int(candidate[calls - 1])), alpha=ALPHA)
+            harm_bound(
+                CallTally(calls, int(legacy[calls - 1])), CallTally(calls, int(candidate[calls - 1])), alpha=ALPHA
+            )
             < harm
             for calls in range(50, 4001, 50)
         )
@@ -56,7 +58,8 @@ def test_a_harmful_candidate_passes_no_margin() -> None:
     for _ in range(100):
         bad, worse = np.cumsum(source.random(20_000) < 0.01), np.cumsum(source.random(20_000) < 0.03)
         passed += any(
-            harm_bound(Tally(calls, int(bad[calls - 1])), Tally(calls, int(worse[calls - 1])), alpha=ALPHA) < 0.01
+            harm_bound(CallTally(calls, int(bad[calls - 1])), CallTally(calls, int(worse[calls - 1])), alpha=ALPHA)
+            < 0.01
             for calls in range(100, 20_001, 500)
         )
     assert passed <= 5

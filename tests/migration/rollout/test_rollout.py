@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from migration import Side
-from migration.guard import Record, Tally
+from migration.guard import CallTally, DecisionRecord
 from migration.model.errors import RolloutError
-from migration.rollout import Counter, Exposure, FlagShown, LedgerTallies, Phase, Reading
+from migration.rollout import CallCounter, CounterReading, Exposure, FlagShown, LedgerTallies, RolloutPhase
 from migration.rollout.counts import MAX_COUNTERS, counted
-from migration.rollout.model import Counts
+from migration.rollout.model import StageCounts
 from migration.store import Ledger
 from tests.migration.ledgers import record
 from tests.migration.rollout.rolling import PLAN, World
@@ -89,9 +89,9 @@ def test_a_frozen_migration_is_held_until_somebody_resumes_it(world: World) -> N
     """A freeze holds; after the resume the stage begins anew, with its soak and its calls."""
     world.begin()
     world.serve_well(0.01, 60_000)
-    world.store.decide(Record(at=0, migration="m", action="freeze", by="guard", sentence="Odd."), due=False)
+    world.store.decide(DecisionRecord(at=0, migration="m", action="freeze", by="guard", sentence="Odd."), due=False)
     assert world.look(60) == "hold frozen"
-    world.store.release(Record(at=0, migration="m", action="resume", by="somebody", sentence="Mended."))
+    world.store.release(DecisionRecord(at=0, migration="m", action="resume", by="somebody", sentence="Mended."))
     assert world.look() == "restart resumed"
     assert world.look() == "wait soaking"
     assert world.look(60) == "hold harm"
@@ -100,12 +100,12 @@ def test_a_frozen_migration_is_held_until_somebody_resumes_it(world: World) -> N
 def test_a_rollback_by_the_guard_ends_it(world: World) -> None:
     """It ends at 0 %, and nothing begins or goes on by itself, not even when the guard is released."""
     world.begin()
-    world.store.decide(Record(at=0, migration="m", action="rollback", by="guard", sentence="Bad."), due=False)
+    world.store.decide(DecisionRecord(at=0, migration="m", action="rollback", by="guard", sentence="Bad."), due=False)
     assert world.look() == "follow guard"
     assert world.dial.flag == FlagShown(enabled=False, exposure=Exposure(0))
     with pytest.raises(RolloutError, match="shim resume"):
         world.controller.begin(PLAN, by="a test")
-    world.store.release(Record(at=0, migration="m", action="resume", by="somebody", sentence="Mended."))
+    world.store.release(DecisionRecord(at=0, migration="m", action="resume", by="somebody", sentence="Mended."))
     world.serve_well(0.01, 10**6)
     assert [world.look(60), world.look(60)] == ["end rolled_back"] * 2
 
@@ -120,8 +120,8 @@ def test_harm_over_all_machines_rolls_back(world: World) -> None:
     world.tallies.add(candidate_bad=12, legacy_bad=10)
     assert world.look(1) == "rollback evidence"
     assert not world.dial.flag.enabled
-    assert world.store.standings()["m"].latched_by is not None
-    assert world.store.standings()["m"].carried_out
+    assert world.store.statuses()["m"].tripped_by is not None
+    assert world.store.statuses()["m"].carried_out
 
 
 def test_on_one_machine_the_guard_alone_weighs(world: World) -> None:
@@ -255,24 +255,25 @@ def test_a_process_that_begins_anew_is_counted_on(world: World) -> None:
 def test_a_process_that_is_seen_for_the_first_time_only_says_from_where_to_count() -> None:
     """Nobody knows since when it has counted; a counter that it shows later began at 0."""
 
-    def counter(source: str, value: float, *, bad: bool = False) -> Counter:
-        return Counter(source=source, key=f"{bad}", side=Side.CANDIDATE, bad=bad, value=value)
+    def counter(source: str, value: float, *, bad: bool = False) -> CallCounter:
+        return CallCounter(source=source, key=f"{bad}", side=Side.CANDIDATE, bad=bad, value=value)
 
-    counts = Counts()
+    counts = StageCounts()
     for counters in ([counter("a", 500)], [counter("a", 510), counter("b", 900)], [counter("a", 1, bad=True)]):
-        counts = counted(counts, Reading(counters=counters, age=0.0), probability=0.1, tallying=True)
-    assert counts.candidate == Tally(calls=11, bad=1)
+        counts = counted(counts, CounterReading(counters=counters, age=0.0), probability=0.1, tallying=True)
+    assert counts.candidate == CallTally(calls=11, bad=1)
     assert counts.last == {"a": {"False": 510, "True": 1}, "b": {"False": 900}}
 
 
 def test_counters_that_are_followed_are_bounded() -> None:
     """When more counters than there is room for have come and gone, those that have gone are forgotten."""
-    counts = Counts()
+    counts = StageCounts()
     for number in range(0, 3 * MAX_COUNTERS, 1000):
         pods = [
-            Counter(source=f"pod-{number + one}", key="ok", side=Side.LEGACY, bad=False, value=1) for one in range(1000)
+            CallCounter(source=f"pod-{number + one}", key="ok", side=Side.LEGACY, bad=False, value=1)
+            for one in range(1000)
         ]
-        counts = counted(counts, Reading(counters=pods, age=0.0), probability=None, tallying=True)
+        counts = counted(counts, CounterReading(counters=pods, age=0.0), probability=None, tallying=True)
     assert len(counts.last) <= MAX_COUNTERS + 1000
 
 
@@ -292,4 +293,4 @@ def test_a_new_rollout_may_follow(world: World) -> None:
         world.controller.begin(PLAN, by="a test")
     world.controller.abort(because="-", by="somebody")
     world.begin()
-    assert world.controller.rollout().phase is Phase.RUNNING
+    assert world.controller.rollout().phase is RolloutPhase.RUNNING

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from migration.guard import Record
+from migration.guard import DecisionRecord
 from migration.model.errors import RolloutError
-from migration.rollout import Exposure, FlagShown, Phase, only_controller
+from migration.rollout import Exposure, FlagShown, RolloutPhase, only_controller
 from migration.rollout.store import OvertakenError
 from tests.migration.helpers import run_script
 from tests.migration.rollout.rolling import PLAN, World
@@ -75,7 +75,7 @@ def test_a_rollback_while_nobody_controls_is_found(world: World, monkeypatch: py
         patch.delattr(type(world.dial), "set")
         assert world.look() == "promote promote"
     assert world.controller.rollout().changed is None
-    world.store.decide(Record(at=0, migration="m", action="rollback", by="guard", sentence="Bad."), due=False)
+    world.store.decide(DecisionRecord(at=0, migration="m", action="rollback", by="guard", sentence="Bad."), due=False)
     world.controller = world.process()
     assert world.look() == "follow guard"
     assert world.dial.done == ["1 %", "closed: m ends at 0 %: the guard rolled it back (decision 3)."]
@@ -102,7 +102,7 @@ def test_who_looked_before_somebody_spoke_keeps_nothing(world: World) -> None:
     world.process().abort(because="now", by="somebody")
     with pytest.raises(OvertakenError):
         world.store.keep(old)
-    assert world.controller.rollout().phase is Phase.ABORTED
+    assert world.controller.rollout().phase is RolloutPhase.ABORTED
 
 
 @pytest.mark.parametrize("reached", [True, False])
@@ -139,7 +139,7 @@ def test_an_abort_that_the_controller_carries_out_as_well_succeeds(
             looks.append(world.look())
 
     monkeypatch.setattr(world.dial, "close", watched)
-    assert world.process().abort(because="now", by="somebody").phase is Phase.ABORTED
+    assert world.process().abort(because="now", by="somebody").phase is RolloutPhase.ABORTED
     assert looks == ["", "apply aborted"]
     assert world.look() == "end aborted"
 

@@ -111,7 +111,7 @@ class Scene:
     def go_wrong(self) -> None:
         """Let every upload of the candidate fail, and wait for the guard."""
         self.faults.kind, self.faults.severity = FaultKind.ERROR, 1.0
-        assert eventually(lambda: FLAG in self.installation.guard.latched, SECONDS)
+        assert eventually(lambda: FLAG in self.installation.guard.tripped, SECONDS)
         store = open_guard_store(self.settings)
         assert eventually(lambda: any(record.carried_out_at for record in store.records(FLAG)), SECONDS)
 

@@ -67,10 +67,10 @@ def store(empty: Settings) -> GuardStore:
 
 
 def test_the_token_lets_act(console: Served, store: GuardStore) -> None:
-    """With the token a roll-back is latched; a second one finds it done."""
+    """With the token a roll-back is tripped; a second one finds it done."""
     first, second = order(console), order(console)
     assert (first.status, second.status) == (200, 200)
-    assert json.loads(first.body)["latched"] is True
+    assert json.loads(first.body)["tripped"] is True
     assert json.loads(second.body)["new"] is False
     assert [record.action for record in store.records(FLAG)] == ["rollback"]
     assert TOKEN not in first.body.decode()
@@ -82,7 +82,7 @@ def test_without_the_token_nobody_acts(console: Served, store: GuardStore, sent:
     refused = order(console, Authorization=sent)
     assert refused.status == 401
     assert TOKEN not in refused.error
-    assert store.standings() == {}
+    assert store.statuses() == {}
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_without_the_token_nobody_acts(console: Served, store: GuardStore, sent:
 def test_other_sites_are_refused(console: Served, store: GuardStore, headers: dict[str, str]) -> None:
     """A page of another site can neither act, even with the token, nor read."""
     assert order(console, **headers).status == 403
-    assert store.standings() == {}
+    assert store.statuses() == {}
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     assert ask(console, "GET", "/api/state", {**BEARER, **named}).status == 403
 
@@ -128,7 +128,7 @@ def test_names_of_the_loopback_are_known(console: Served, host: str) -> None:
 def test_only_a_post_acts(console: Served, store: GuardStore, method: str) -> None:
     """No link, image or form of the wrong kind rolls anything back."""
     assert ask(console, method, "/api/rollback", {**JSON, **BEARER}).status == 405
-    assert store.standings() == {}
+    assert store.statuses() == {}
 
 
 @pytest.mark.parametrize(
@@ -150,7 +150,7 @@ def test_a_malformed_order_changes_nothing(
     refused = ask(console, "POST", "/api/rollback", {**BEARER, **headers}, body)
     assert refused.status == status
     assert refused.error
-    assert store.standings() == {}
+    assert store.statuses() == {}
 
 
 def test_elsewhere_reading_takes_the_token(empty: Settings, console_of: Run) -> None:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from migration import Side
-from migration.guard import BadCall, GuardStore, Record, Signal
+from migration.guard import BadCall, DecisionRecord, GuardStore, Signal
 from shim.console.figures import (
     BUCKETS,
     FOLLOWED_CALLS,
@@ -100,7 +100,7 @@ def test_the_curve_follows_the_file(tmp_path: Path) -> None:
     points = curve["points"]
     assert isinstance(points, list)
     assert points[-1] == (30.0, evidence.total)
-    store.release(Record(at=31.0, migration=NAME, action="resume", by="me", sentence="on."))
+    store.release(DecisionRecord(at=31.0, migration=NAME, action="resume", by="me", sentence="on."))
     assert following.curve(NAME, epoch=1)["points"] == []
 
 
@@ -129,7 +129,7 @@ def test_thinning_keeps_the_peak_and_the_end(points: list[tuple[float, float]]) 
 
 def test_a_decision_without_evidence_has_no_curve() -> None:
     """A roll-back by hand rests on no figures."""
-    assert curve_of(Record(at=1.0, migration=NAME, action="rollback", by="me", sentence="back.")) == []
+    assert curve_of(DecisionRecord(at=1.0, migration=NAME, action="rollback", by="me", sentence="back.")) == []
 
 
 def test_processes_heard_of_last_are_shown(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]  # it has no types
 
-from migration.guard import Record
+from migration.guard import DecisionRecord
 from shim.wiring import open_guard_store
 from tests.shim.console.conftest import Open, Opened
 from tests.shim.console.scene import FLAG, Served, served
@@ -262,7 +262,7 @@ def test_who_has_turned_the_flag_off_is_seen(empty: Settings, console_of: Run, o
     """A flag that somebody turned off by hand is said with the stage, and is among the decisions."""
     sentence = f"{FLAG} was turned off by alice: too slow."
     now = time.time()
-    record = Record(at=now, migration=FLAG, action="off", by="alice", sentence=sentence, carried_out_at=now)
+    record = DecisionRecord(at=now, migration=FLAG, action="off", by="alice", sentence=sentence, carried_out_at=now)
     open_guard_store(empty).decide(record)
     opened = open_page(console_of(empty))
     opened.wait_for_updates()

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 import requests
 
-from migration.guard import GuardStore, Record
+from migration.guard import DecisionRecord, GuardStore
 from shim.console import rollback
-from shim.console.rollback import NO_SWITCH, NotLatchedError, RollBack
+from shim.console.rollback import NO_SWITCH, NotTrippedError, RollBack
 from shim.wiring import open_guard_store
 from tests.migration.helpers import ROOT, eventually
 from tests.shim.console.conftest import Open, Opened
@@ -99,7 +99,7 @@ def press(opened: Opened, because: str = REASON) -> str:
     return result.inner_text()
 
 
-def rolled_back(settings: Settings) -> Record | None:
+def rolled_back(settings: Settings) -> DecisionRecord | None:
     records = open_guard_store(settings).records(FLAG)
     return next((record for record in records if record.action == "rollback"), None)
 
@@ -163,7 +163,7 @@ def test_the_button_works_without_the_server(
     open_page: Open,
     say: Callable[[str], None],
 ) -> None:
-    """While the server is away the machine follows the latch; when it is back, the flag is turned off."""
+    """While the server is away the machine follows the trip; when it is back, the flag is turned off."""
     opened = open_page(console_of(settings))
     opened.wait_for_updates()
     with follower(settings) as follows:
@@ -244,9 +244,9 @@ def test_it_is_tried_until_the_flag_is_off(store: GuardStore) -> None:
     flags = Flags(failures=2)
     with working(store, flags) as rolling:
         done = rolling.roll_back(FLAG, because="a test", by="somebody")
-        assert store.standings()[FLAG].latched_by == done.number
+        assert store.statuses()[FLAG].tripped_by == done.number
         assert eventually(lambda: (record := store.record(done.number)) is not None and record.problem is not None)
-        assert eventually(lambda: store.standings()[FLAG].carried_out)
+        assert eventually(lambda: store.statuses()[FLAG].carried_out)
     assert len(flags.attempts) == 3
     record = store.record(done.number)
     assert record is not None
@@ -260,26 +260,26 @@ def test_what_a_dead_console_left_is_done(store: GuardStore, monkeypatch: pytest
     with working(store, flags):
         assert not eventually(lambda: bool(flags.attempts), 1.0)
         monkeypatch.setattr(rollback, "LEFT_BY_OTHERS_SECONDS", 0.0)
-        assert eventually(lambda: store.standings()[FLAG].carried_out)
+        assert eventually(lambda: store.statuses()[FLAG].carried_out)
 
 
-def test_without_a_switch_it_latches_and_says_so(store: GuardStore) -> None:
+def test_without_a_switch_it_trips_and_says_so(store: GuardStore) -> None:
     """Where nobody may change flags, this machine follows, and the record says what is left to do."""
     with working(store, None) as rolling:
         done = rolling.roll_back(FLAG, because="", by="somebody")
     record = store.record(done.number)
     assert record is not None
     assert record.problem == NO_SWITCH
-    assert store.standings()[FLAG].latched_by == done.number
+    assert store.statuses()[FLAG].tripped_by == done.number
 
 
 def test_without_the_file_the_flag_is_turned_off(empty: Settings) -> None:
-    """A latch that cannot be written is said, and does not keep the flag from being turned off."""
+    """A trip that cannot be written is said, and does not keep the flag from being turned off."""
     empty.shim_home.parent.mkdir(parents=True, exist_ok=True)
     empty.shim_home.write_text("in the way")
     flags = Flags(failures=1)
     with working(GuardStore(empty.shim_home / "guard.db"), flags) as rolling:
-        with pytest.raises(NotLatchedError, match="is being turned off"):
+        with pytest.raises(NotTrippedError, match="is being turned off"):
             rolling.roll_back(FLAG, because="a test", by="somebody")
         assert eventually(lambda: len(flags.attempts) == 2)
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from migration import Decision, Reason, Side
-from migration.guard import Record
+from migration.guard import DecisionRecord
 from migration.model import Entrance, NoticeKind, Verdict
 from migration.store import SeenCaller, SideTotals, Standing
 from shim.removal.callers import Caller
@@ -42,7 +42,7 @@ READY = Evidence(
 )
 LATE = Standing(migration="m", sides={**READY.standing.sides, Side.LEGACY: SideTotals(calls=9, last_at=NOW - 6 * DAY)})
 SILENT = Standing(migration="m", sides={**READY.standing.sides, Side.CANDIDATE: SideTotals()})
-ROLLBACK = Record(at=NOW - DAY, migration="m", action="rollback", by="guard", sentence="")
+ROLLBACK = DecisionRecord(at=NOW - DAY, migration="m", action="rollback", by="guard", sentence="")
 
 
 def missing(evidence: Evidence) -> list[str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page
 
-from migration.guard import Record
+from migration.guard import DecisionRecord
 from shim.report import Findings, gather, missing, summary
 from shim.report import page as page_of
 from shim.wiring import open_guard_store
@@ -103,7 +103,9 @@ def test_names_are_no_markup(sandbox: RunningSandbox, tmp_path: Path) -> None:
     settings = settings_for(sandbox, tmp_path / "home")
     evil = "<script>alert(1)</script>"
     open_guard_store(settings).decide(
-        Record(at=gather(settings, FLAG, seconds=HOUR).at, migration=FLAG, action="hold", by=evil, sentence=evil)
+        DecisionRecord(
+            at=gather(settings, FLAG, seconds=HOUR).at, migration=FLAG, action="hold", by=evil, sentence=evil
+        )
     )
     html = page_of(gather(settings, FLAG, seconds=HOUR))
     assert evil not in html

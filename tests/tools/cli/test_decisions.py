@@ -10,7 +10,7 @@ import pytest
 
 from flags import FileFlagAdmin
 from migration import Call, Decision, Reason, Side
-from migration.guard import BadCall, Guard, GuardStore, Judge, Record, Signal
+from migration.guard import BadCall, DecisionRecord, Guard, GuardStore, Judge, Signal
 from migration.model import CallSite
 from shim.cli.exits import ExitCode
 from shim.wiring import policy_of
@@ -33,7 +33,7 @@ def rolled_back(store: GuardStore) -> int:
     ruling = None
     while ruling is None or ruling.action.word != "rollback":
         ruling = judge.ruling(judge.taken_in(call), at=1.0, last=call)
-    return store.decide(Record.of(ruling, by="guard", problem="ConnectionError: away"), due=True)
+    return store.decide(DecisionRecord.of(ruling, by="guard", problem="ConnectionError: away"), due=True)
 
 
 def test_a_decision_is_listed_explained_and_replayed(run_here: RunHere, rolled_back: int) -> None:
@@ -134,12 +134,12 @@ class _Always:
 
 def test_the_policy_is_what_the_guard_goes_by(store: GuardStore) -> None:
     """A rule that is switched off does nothing; one that is sharpened rolls back."""
-    for text, latched in (("new_kind:rollback", True), ("new_kind:none", False)):
+    for text, tripped in (("new_kind:rollback", True), ("new_kind:none", False)):
         guard = Guard(_Always(), store=GuardStore(store.path.with_name(text)), policy=policy_of(text))
         call = BadCall(at=0.0, signals=frozenset({Signal.ERROR}), on_candidate=True, probability=0.5, kind="timeout")
         guard.take_in_foreign("m", call)
-        assert (guard.latched == {"m"}) is latched
-        assert guard.decide(_call()).serve is (Side.LEGACY if latched else Side.CANDIDATE)
+        assert (guard.tripped == {"m"}) is tripped
+        assert guard.decide(_call()).serve is (Side.LEGACY if tripped else Side.CANDIDATE)
         guard.close()
 
 

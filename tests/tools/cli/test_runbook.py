@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from flags import FileFlagAdmin
-from migration.guard import BadCall, GuardStore, Judge, Record, Signal
+from migration.guard import BadCall, DecisionRecord, GuardStore, Judge, Signal
 from tests.support.documents import ROOT, Block, blocks
 from tests.support.unleash import UnleashServer
 from tests.tools.cli.conftest import CommandLine, Finished, MakeCommandLine
@@ -124,20 +124,20 @@ def test_rolling_back_by_file(shim: CommandLine) -> None:
 @pytest.mark.usefixtures("half")
 def test_after_the_guard_has_rolled_back(shim_with_keys: CommandLine, tmp_path: Path) -> None:
     """The decision is listed with its reason, and nothing that was uploaded is missing."""
-    latch(tmp_path / "home")
+    trip(tmp_path / "home")
     decisions, audit = carry_out(shim_with_keys, "The guard has rolled back")
     assert "rolled back" in " ".join(decisions.out.split())
     assert audit.code == 0
 
 
-def latch(home: Path) -> None:
+def trip(home: Path) -> None:
     """Let the guard roll the migration back, on evidence as it does."""
     judge, store = Judge(KIMI), GuardStore(home / "guard.db")
     call = BadCall(at=1.0, signals=frozenset({Signal.ERROR}), on_candidate=True, probability=0.1, kind="timeout")
     ruling = None
     while ruling is None or ruling.action.word != "rollback":
         ruling = judge.ruling(judge.taken_in(call), at=1.0, last=call)
-    store.decide(Record.of(ruling, by="guard"))
+    store.decide(DecisionRecord.of(ruling, by="guard"))
 
 
 def test_without_unleash_legacy_serves(with_server: CommandLine, unleash_server: UnleashServer) -> None:
@@ -196,8 +196,8 @@ def test_unfinished_uploads_are_brought_to_an_end(
 
 @pytest.mark.usefixtures("half")
 def test_going_on_in_the_morning(shim: CommandLine, tmp_path: Path) -> None:
-    """The latch is taken back and the share is small."""
-    latch(tmp_path / "home")
+    """The trip is taken back and the share is small."""
+    trip(tmp_path / "home")
     assert shim("status", "--json").document["migrations"][0]["guard"]["state"] == "rolled back"
     carry_out(shim, "In the morning")
     assert percentage(shim) == 1
