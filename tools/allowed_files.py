@@ -9,6 +9,7 @@ from io import FileIO
 from pathlib import Path
 
 from tools.files import open_beneath, too_large, validate_upload
+from tools.providers.spec import PROVIDERS
 from tools.settings import get_settings
 
 
@@ -26,7 +27,7 @@ def open_allowed(file_path: str) -> tuple[Path, FileIO, str]:
     """
     settings = get_settings()
     root, path = _allowed(file_path)
-    limit = max(settings.kimi_max_bytes, settings.glm_max_bytes)
+    limit = max(each.limit(settings) for each in PROVIDERS.values())
     validate_upload(path, limit=limit)
     with ExitStack() as until_it_is_known:
         file = until_it_is_known.enter_context(open_beneath(root, path))

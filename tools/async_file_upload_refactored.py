@@ -20,8 +20,8 @@ from tools.engine.generic import (
     upload_file_streaming_async,
     upload_multiple_files_concurrent,
 )
-from tools.engine.providers import GLM, KIMI
 from tools.engine.throttle import get_upload_semaphore
+from tools.providers.spec import GLM, KIMI
 from tools.transport.connections import cleanup_http_session, get_http_session
 from tools.transport.loops import run_in_thread
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from shim.errors import ConfigurationError, ShimError
 
-__all__ = ["ConfigurationError", "MissingKeyError", "NothingSentError", "ToolsError"]
+__all__ = ["ConfigurationError", "MissingKeyError", "NothingSentError", "ToolsError", "UnknownProviderError"]
 
 
 class ToolsError(ShimError):
@@ -25,3 +25,17 @@ class MissingKeyError(ToolsError):
     def __init__(self, variable: str) -> None:
         self.variable = variable
         super().__init__(f"{variable} is not set")
+
+
+class UnknownProviderError(ToolsError, LookupError):
+    """A provider is named that is not registered.
+
+    Attributes:
+        name: as it was given.
+        known: the names of the registered providers.
+    """
+
+    def __init__(self, name: str, known: tuple[str, ...]) -> None:
+        self.name = name
+        self.known = known
+        super().__init__(f"there is no provider {name!r}; known: {', '.join(known)}")

@@ -6,9 +6,10 @@ import os
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, SecretStr, field_validator
-from pydantic_settings import NoDecode
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from shim.errors import ConfigurationError
 from shim.settings import MEGABYTE, WebAddress, reload_settings, settings_in_force, use_settings
 from shim.settings import Settings as _ShimSettings
 
@@ -71,3 +72,27 @@ def get_settings() -> Settings:
         ConfigurationError: a variable has a wrong value; the message names it.
     """
     return settings_in_force(Settings)
+
+
+class ProviderSettings(BaseSettings):
+    """What can be configured of a provider for which `Settings` has no fields; None is the provider's own default."""
+
+    model_config = SettingsConfigDict(extra="ignore", frozen=True, env_ignore_empty=True)
+
+    api_key: SecretStr | None = None
+    api_url: WebAddress | None = None
+    model: str | None = None
+    max_bytes: int | None = Field(default=None, gt=0)
+
+
+def provider_settings(name: str) -> ProviderSettings:
+    """The variables `NAME_API_KEY`, `NAME_API_URL`, `NAME_MODEL` and `NAME_MAX_BYTES` of the environment.
+
+    Raises:
+        ConfigurationError: a variable has a wrong value; the message names it.
+    """
+    try:
+        return ProviderSettings(_env_prefix=f"{name}_")
+    except ValidationError as invalid:
+        problems = ConfigurationError.from_validation(invalid).problems
+        raise ConfigurationError({f"{name.upper()}_{field}": told for field, told in problems.items()}) from None

@@ -108,7 +108,7 @@ BLIND: Final = (
     _blind(
         "a row that cannot be written is not logged",
         "tools/engine/cancel_recovery.py",
-        {"        logger.exception(provider.gateway.unrecorded(provider_file_id))\n": ""},
+        {"        logger.exception(provider.unrecorded(provider_file_id))\n": ""},
         "logs are not compared",
         "tests/tools/engine/test_gateway.py::test_a_failing_row_is_logged_as_by_legacy_and_the_upload_stands",
     ),

@@ -17,19 +17,19 @@ _SEND = "                    return await _deliver(provider, source, purpose, pa
 _RECORD = (
     "                    return await record(storage, provider, source, supabase_file_id=copy, provider_file_id=sent)\n"
 )
-_RESULT = """    return provider.gateway.result(
+_RESULT = """    return provider.result(
         source, provider_file_id=uploaded.provider_file_id, supabase_file_id=uploaded.supabase_file_id
     )
 """
-_ROW = """    row = provider.gateway.row(
+_ROW = """    row = provider.row(
         source, provider_file_id=provider_file_id, supabase_file_id=supabase_file_id, sha256=source.sha256
     )
 """
 _STORAGE_FAILED = (
     "    except Exception as error:\n        raise storage_failure(error) from error\n\n\nasync def _deliver"
 )
-_PROVIDER_FAILED = "        raise provider.gateway.failure(provider.wording(error)) from error\n"
-_UNRECORDED = "        logger.exception(provider.gateway.unrecorded(provider_file_id))\n"
+_PROVIDER_FAILED = "        raise provider.failure(provider.sdk.error_message(error)) from error\n"
+_UNRECORDED = "        logger.exception(provider.unrecorded(provider_file_id))\n"
 
 
 def _first(step: str) -> str:
@@ -200,8 +200,8 @@ RESULTS: Final = (
             "        known = await self._known_upload(item.sha256)\n": (
                 "        known = _KNOWN.get(item.name) or await self._known_upload(item.sha256)\n"
             ),
-            "            file_id = result[self.provider.gateway.id_key]\n": (
-                "            file_id = result[self.provider.gateway.id_key]\n"
+            "            file_id = result[self.provider.id_key]\n": (
+                "            file_id = result[self.provider.id_key]\n"
                 "            _KNOWN[item.name] = UploadRow(provider='kimi', provider_file_id=file_id, sha256='',\n"
                 "                supabase_file_id=None, filename='', file_size_bytes=0, upload_status='completed',\n"
                 "                upload_method='')\n"
@@ -238,7 +238,7 @@ ERRORS: Final = (
     Mutant(
         defect="wrong exception type: provider",
         file=_GATEWAY,
-        patch={_PROVIDER_FAILED: "        raise ConnectionError(provider.wording(error)) from error\n"},
+        patch={_PROVIDER_FAILED: "        raise ConnectionError(provider.sdk.error_message(error)) from error\n"},
         shows_in="error.type",
     ),
     Mutant(
@@ -273,7 +273,7 @@ ERRORS: Final = (
     Mutant(
         defect="off by one at the size limit",
         file=_GATEWAY,
-        patch={"limit=provider.gateway.limit(get_settings())": "limit=provider.gateway.limit(get_settings()) + 1"},
+        patch={"limit=provider.limit(get_settings())": "limit=provider.limit(get_settings()) + 1"},
         shows_in="requests.count",
     ),
 )

@@ -6,7 +6,8 @@ from typing import Final
 
 from tests.mutants.mutant import Mutant
 
-_PROVIDERS = "tools/engine/providers.py"
+_PROVIDERS = "tools/providers/spec.py"
+_SDK: Final = "tools/providers/sdk.py"
 _POOLED = "tools/storage/supabase/pooled.py"
 _ASKING = "tools/storage/supabase/tus.py"
 _TUS = "tools/storage/supabase/tus.py"
@@ -24,53 +25,53 @@ PROVIDER: Final = (
     Mutant(
         defect="the other provider's key",
         file=_PROVIDERS,
-        patch={"secret_of=lambda settings: settings.glm_api_key": "secret_of=lambda settings: settings.kimi_api_key"},
+        patch={'self._setting(settings, "api_key")': "settings.kimi_api_key"},
         shows_in="requests[*].headers.authorization",
     ),
     Mutant(
         defect="the answers' language is not asked for",
-        file=_PROVIDERS,
+        file=_SDK,
         patch={'    extra_headers={"Accept-Language": "en-US,en"},': ""},
         shows_in="requests[*].headers.accept-language",
     ),
     Mutant(
         defect="wrong address",
         file=_PROVIDERS,
-        patch={'return f"{self.address_of(settings)}/files"': 'return f"{self.address_of(settings)}/v1/files"'},
+        patch={'return f"{self.address(settings)}/files"': 'return f"{self.address(settings)}/v1/files"'},
         shows_in="requests[*].path",
     ),
     Mutant(
         defect="the address of the first upload is kept for all",
         file=_PROVIDERS,
         patch={
-            '        return f"{self.address_of(settings)}/files"': (
-                '        return _ADDRESSES.setdefault(self.name, f"{self.address_of(settings)}/files")'
+            '        return f"{self.address(settings)}/files"': (
+                '        return _ADDRESSES.setdefault(self.name, f"{self.address(settings)}/files")'
             ),
-            "_LONGEST_DELAY = 8.0\n": "_LONGEST_DELAY = 8.0\n_ADDRESSES = {}\n",
+            "# The registry.\n": "_ADDRESSES = {}\n",
         },
         shows_in="error.type",
     ),
     Mutant(
         defect="retries once too often",
-        file=_PROVIDERS,
+        file=_SDK,
         patch={"    retries=2,\n": "    retries=3,\n"},
         shows_in="requests.count",
     ),
     Mutant(
         defect="retries once too few",
-        file=_PROVIDERS,
+        file=_SDK,
         patch={"    retries=2,\n": "    retries=1,\n"},
         shows_in="requests.count",
     ),
     Mutant(
         defect="an error in an answer of success is ignored",
-        file=_PROVIDERS,
+        file=_SDK,
         patch={"return file_id_of(body)": 'return str(body.get("id", ""))'},
         shows_in="error.type",
     ),
     Mutant(
         defect="wrong exception text: provider",
-        file=_PROVIDERS,
+        file=_SDK,
         patch={'return f"Error code: {error.status}{suffix}"': 'return f"HTTP {error.status}{suffix}"'},
         shows_in="error.text",
     ),

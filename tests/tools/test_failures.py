@@ -22,10 +22,10 @@ from migration.model import ErrorKind
 from migration.routing import Shim
 from migration.testing import FixedRouter, RecordingObserver
 from tools.engine import delivery, throttle
-from tools.engine.providers import GLM, KIMI
 from tools.migrations import MIGRATIONS
 from tools.providers.glm import glm_client
 from tools.providers.kimi import kimi_client
+from tools.providers.spec import GLM, KIMI
 from tools.sandbox import Fault, FaultKind, InvalidFaultError, RunningSandbox, ServiceName
 from tools.settings import Settings, use_settings
 from tools.storage import get_storage
@@ -70,8 +70,8 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kimi_client, "DEFAULT_TIMEOUT", SECONDS)
     monkeypatch.setattr(glm_client, "ZaiClient", functools.partial(ZaiClient, max_retries=0))
     monkeypatch.setattr(glm_client, "ZAI_DEFAULT_TIMEOUT", SECONDS)
-    monkeypatch.setattr(new, "KIMI", dataclasses.replace(KIMI, retries=0))
-    monkeypatch.setattr(new, "GLM", dataclasses.replace(GLM, retries=0))
+    monkeypatch.setattr(new, "KIMI", dataclasses.replace(KIMI, sdk=dataclasses.replace(KIMI.sdk, retries=0)))
+    monkeypatch.setattr(new, "GLM", dataclasses.replace(GLM, sdk=dataclasses.replace(GLM.sdk, retries=0)))
     monkeypatch.setattr(delivery, "_SECOND_LOOK_SECONDS", 0.0)
 
 

@@ -21,7 +21,7 @@ from typing import Any
 
 from shim.http.egress import is_confined
 from tools.engine.gateway import checked_source, upload_through_gateway
-from tools.engine.providers import Provider
+from tools.providers.spec import Provider
 from tools.settings import get_settings
 from tools.storage.port import StorageError, UploadRow, UploadStorage
 from tools.transport.errors import ConnectionLostError, ConnectionNotMadeError
@@ -46,7 +46,7 @@ async def upload_files(
     Raises:
         ValueError, OSError, RuntimeError: as `upload_through_gateway` does, for the first file that fails.
     """
-    items, refusal = await _examine(file_paths, limit=provider.gateway.limit(get_settings()))
+    items, refusal = await _examine(file_paths, limit=provider.limit(get_settings()))
     # how many had begun when one fails is chance; a rehearsal, which is compared, has a strict sequence
     window = 1 if is_confined() else get_settings().upload_concurrency
     batch = _Batch(provider=provider, storage=storage, purpose=purpose, pace=pace, window=window)
@@ -125,7 +125,7 @@ class _Batch:
         known = await self._known_upload(item.sha256)
         if known is None:
             result = await upload_through_gateway(self.provider, item.path, self.storage, self.purpose, pace=self.pace)
-            file_id = result[self.provider.gateway.id_key]
+            file_id = result[self.provider.id_key]
         else:
             file_id = known.provider_file_id
         return {

@@ -15,10 +15,10 @@ from typing import Any
 from shim.http.recording import noting
 from tools.engine.delivery import likeness_of
 from tools.engine.listing import find_upload
-from tools.engine.providers import Provider
 from tools.errors import ToolsError
 from tools.journal.policy import Settle, Undertaking
 from tools.journal.port import Facts, State
+from tools.providers.spec import Provider
 from tools.transport.errors import AmbiguousListingError, ListingUnavailableError
 from tools.transport.loops import REAL_PACE, Pace, PerLoop, run_in_thread
 from tools.transport.reading import FileSource
@@ -30,7 +30,7 @@ async def record(
     storage: Any, provider: Provider, source: FileSource, *, supabase_file_id: str, provider_file_id: str
 ) -> bool:
     """Write the row; whether it is written. The upload stands even if it is not."""
-    row = provider.gateway.row(
+    row = provider.row(
         source, provider_file_id=provider_file_id, supabase_file_id=supabase_file_id, sha256=source.sha256
     )
     try:
@@ -39,7 +39,7 @@ async def record(
         else:
             await run_in_thread(storage.record_upload, row)
     except Exception:
-        logger.exception(provider.gateway.unrecorded(provider_file_id))
+        logger.exception(provider.unrecorded(provider_file_id))
         return False
     return True
 

@@ -14,11 +14,12 @@ from http import HTTPStatus
 
 from shim.http.attempts import Attempt, Attempts
 from tools.engine.listing import Likeness, awaiting_answer, claim, find_upload, listed_name
-from tools.engine.providers import Provider, advised_delay
 from tools.engine.throttle import LONGEST_HOLD_SECONDS, Place, request_place
 from tools.errors import MissingKeyError
 from tools.journal.policy import Undertaking
-from tools.providers.answers import NoFileIdError, refuses_for_good, refuses_in_success
+from tools.providers.answers import NoFileIdError
+from tools.providers.sdk import advised_delay
+from tools.providers.spec import Provider
 from tools.settings import get_settings
 from tools.transport.errors import (
     AmbiguousListingError,
@@ -89,7 +90,7 @@ async def deliver(
     while True:
         async with request_place(provider, source.size, refusals=refusals, pace=pace) as place:
             outcome = await _attempt(provider, source, likeness, attempts.begin())
-            _report(place, outcome, shortest_delay=provider.retry_delay(retry, {}, jitter=1.0) or 0.0)
+            _report(place, outcome, shortest_delay=provider.sdk.retry_delay(retry, {}, jitter=1.0) or 0.0)
         if isinstance(outcome, str):
             return outcome
         sent = sent or not isinstance(outcome.error, ConnectionNotMadeError)
@@ -99,8 +100,8 @@ async def deliver(
             if found is not None:
                 attempts.settle_last()
                 return found
-        delay = provider.retry_delay(retry, outcome.headers, jitter=pace.jitter())
-        if not outcome.retry or retry == provider.retries or delay is None:
+        delay = provider.sdk.retry_delay(retry, outcome.headers, jitter=pace.jitter())
+        if not outcome.retry or retry == provider.sdk.retries or delay is None:
             raise error
         await pace.sleep(delay)
         retry += 1
@@ -130,15 +131,17 @@ async def _attempt(provider: Provider, source: FileSource, likeness: Likeness, a
         except TransportError as error:
             return _Failure(error=error, open_outcome=True, retry=True)
         except HttpStatusError as error:
-            return _judged(error)
+            return _judged(provider, error)
         except (MissingKeyError, FileChangedError, OSError):
             attempt.settled = True  # the form, if it was begun, is left incomplete
             raise
         try:
-            file_id = provider.file_id(answer)
+            file_id = provider.sdk.file_id(answer)
         except NoFileIdError as error:
             attempt.settled = error.is_refusal
-            return _Failure(error=error, open_outcome=False, retry=False, busy=refuses_in_success(answer.body))
+            return _Failure(
+                error=error, open_outcome=False, retry=False, busy=provider.files.refuses_in_success(answer.body)
+            )
         claim(provider.name, file_id)
         return file_id
 
@@ -153,7 +156,7 @@ def _report(place: Place, outcome: str | _Failure, *, shortest_delay: float) -> 
 
 
 def _advice(headers: Mapping[str, str]) -> float | None:
-    """The pause that a provider asks for, in seconds, if it names one. Kimi has `x-retry-after` as well."""
+    """The pause that a provider asks for, in seconds, if it names one. Some send `x-retry-after` as well."""
     for name in ("retry-after", "x-retry-after"):
         delay = advised_delay({**headers, "retry-after": headers.get(name, "")})
         if delay is not None and delay > 0:
@@ -161,13 +164,13 @@ def _advice(headers: Mapping[str, str]) -> float | None:
     return None
 
 
-def _judged(error: HttpStatusError) -> _Failure:
+def _judged(provider: Provider, error: HttpStatusError) -> _Failure:
     """Both SDKs obey `x-should-retry`, else they send again after 408, 409, 429 and 5xx, whatever is in it."""
     wish = error.headers.get("x-should-retry")
     retry = error.status in _SENT_AGAIN or isinstance(error, ServerFailedError)
     if wish in {"true", "false"}:
         retry = wish == "true"
-    elif refuses_for_good(error.status, error.text):
+    elif provider.files.refuses_for_good(error.status, error.text):
         retry = False
     open_outcome = isinstance(error, ServerFailedError) or error.status == HTTPStatus.REQUEST_TIMEOUT
     busy = retry and error.status == HTTPStatus.TOO_MANY_REQUESTS

@@ -9,13 +9,12 @@ from typing import Any, Protocol, runtime_checkable
 
 from tools.engine.cancel_recovery import record, settle_later
 from tools.engine.delivery import deliver
-from tools.engine.providers import Provider
 from tools.engine.throttle import upload_place
 from tools.files import validate_upload
 from tools.journal.beginning import Work, carry_out_async, undertaking
 from tools.journal.policy import Record, Send, Settle, Store, Undertaking, upload
 from tools.journal.port import ClaimTimeoutError, UploadSide
-from tools.providers.gateway import FILE_TYPE, guessed_mime_type, storage_failure
+from tools.providers.spec import FILE_TYPE, Provider, guessed_mime_type, storage_failure
 from tools.settings import get_settings
 from tools.storage.port import StorageUnreachableError
 from tools.transport.errors import ConnectionLostError, ConnectionNotMadeError, FileChangedError
@@ -80,8 +79,8 @@ async def upload_through_gateway(
         try:
             uploaded = await carry_out_async(upload(journaled), perform)
         except ClaimTimeoutError as error:
-            raise provider.gateway.failure(error) from error
-    return provider.gateway.result(
+            raise provider.failure(error) from error
+    return provider.result(
         source, provider_file_id=uploaded.provider_file_id, supabase_file_id=uploaded.supabase_file_id
     )
 
@@ -90,7 +89,7 @@ def _prepared(
     provider: Provider, file_path: str | os.PathLike[str], purpose: str, began: float
 ) -> tuple[FileSource, Undertaking | None]:
     """The file, and what the journal is to know of its upload. Blocks; raises as `checked_source`."""
-    source = checked_source(file_path, limit=provider.gateway.limit(get_settings()))
+    source = checked_source(file_path, limit=provider.limit(get_settings()))
     return source, undertaking(
         provider.name, source, sha256=source.sha256, purpose=purpose, side=UploadSide.ASYNC, began=began
     )
@@ -119,7 +118,7 @@ def checked_source(file_path: str | os.PathLike[str], *, limit: int) -> FileSour
 
 
 async def _store(storage: BlockingStorage | StreamingStorage, provider: Provider, source: FileSource) -> str:
-    path = provider.gateway.storage_path(source)
+    path = provider.storage_path(source)
     mime_type = guessed_mime_type(source.name)
     try:
         if isinstance(storage, StreamingStorage):
@@ -150,9 +149,9 @@ async def _deliver(
         return await deliver(provider, source, purpose=purpose, pace=pace, journaled=journaled)
     except ConnectionNotMadeError as error:
         # the storage has its copy by now, so this must not stand as a proof that nothing was sent
-        symptom = provider.wording(error)
+        symptom = provider.sdk.error_message(error)
         cause = ConnectionLostError("no connection to the provider, after the copy was stored")
         cause.__cause__ = error.__cause__
     except Exception as error:
-        raise provider.gateway.failure(provider.wording(error)) from error
-    raise provider.gateway.failure(symptom) from cause
+        raise provider.failure(provider.sdk.error_message(error)) from error
+    raise provider.failure(symptom) from cause

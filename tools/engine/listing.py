@@ -17,9 +17,9 @@ from urllib.parse import unquote
 
 from pydantic import BaseModel, ValidationError
 
-from tools.engine.providers import Provider
 from tools.journal.policy import Undertaking
 from tools.journal.port import JournalError, State
+from tools.providers.spec import Provider
 from tools.settings import MEGABYTE, get_settings
 from tools.transport.errors import AmbiguousListingError, HttpStatusError, ListingUnavailableError, TransportError
 from tools.transport.loops import PerLoop, run_in_thread
@@ -172,7 +172,7 @@ def _likeness(provider: Provider, file: _ListedFile) -> Likeness:
 
 
 async def _list(provider: Provider, *, purpose: str) -> _Listing:
-    query = {"purpose": purpose, "limit": str(_PAGE_SIZE)} if provider.lists_by_purpose else {}
+    query = {"purpose": purpose, "limit": str(_PAGE_SIZE)} if provider.files.pages else {}
     files: list[_ListedFile] = []
     for _ in range(_MAX_PAGES):
         answer = await _ask(provider, query)

@@ -27,7 +27,7 @@ from typing import Self
 
 from shim.http.egress import is_confined
 from tools.engine.limiter import AdaptiveLimit, Limiter, Priority, Ticket
-from tools.engine.providers import Provider
+from tools.providers.spec import Provider
 from tools.settings import get_settings
 from tools.transport.loops import REAL_PACE, Pace, PerLoop
 

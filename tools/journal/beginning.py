@@ -14,6 +14,7 @@ from shim.http.recording import note_shared
 from tools.journal.factory import get_journal
 from tools.journal.policy import Ask, Pause, Plan, Record, Send, Settle, Store, Undertaking, Uploaded
 from tools.journal.port import Finished, Intent, JournalError, Opening, UploadSide
+from tools.providers import spec
 from tools.settings import Settings, get_settings
 from tools.storage.port import ProviderName
 
@@ -76,7 +77,7 @@ def undertaking(
 
 def account_of(provider: ProviderName, settings: Settings) -> str:
     """The address under which a provider is asked: uploads to another one are of another account."""
-    return settings.kimi_api_url if provider == "kimi" else settings.glm_api_url
+    return spec.provider(provider).address(settings)
 
 
 # Carry out an upload's plan (`tools.journal.policy`), blocking or asynchronously; the caller does the rest.

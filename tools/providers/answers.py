@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from tools.errors import MissingKeyError, ToolsError
@@ -100,27 +99,8 @@ def _reason_in(answer: Mapping[str, object]) -> str:
     return f": {told}" if told else ""
 
 
-# What a provider's rate-limit answers mean: whether waiting helps. Rehearsals and both implementations go by it.
-
-_FOR_GOOD = frozenset({"exceeded_current_quota_error", "1113"})
-"""Kimi: the quota is used up; GLM: no balance. Asking again helps only after somebody has paid."""
-
-_OVERLOADED = frozenset({"1302", "1303", "1305"})
-"""GLM's codes for too many at once, too often, too much in all; the last one comes with a status of success as well."""
-
-
-def refuses_for_good(status: int | None, body: bytes | str) -> bool:
-    """Whether this answer is a 429 that no patience will change. Nothing was made, and nothing would be."""
-    return status == HTTPStatus.TOO_MANY_REQUESTS and not _FOR_GOOD.isdisjoint(_kinds(body))
-
-
-def refuses_in_success(body: bytes | str) -> bool:
-    """Whether this answer with a status of success says that the provider is overloaded."""
-    return not _OVERLOADED.isdisjoint(_kinds(body))
-
-
-def _kinds(body: bytes | str) -> set[str]:
-    """The type and code of an error, nested (`{"error": {"code": ...}}`) or flat."""
+def error_kinds(body: bytes | str) -> set[str]:
+    """The type and code of an error in an answer, nested (`{"error": {"code": ...}}`) or flat."""
     try:
         parsed = json.loads(body)
     except (ValueError, RecursionError):
@@ -129,9 +109,6 @@ def _kinds(body: bytes | str) -> set[str]:
         return set()
     error = parsed.get("error", parsed)
     return {str(error[name]) for name in ("type", "code") if name in error} if isinstance(error, Mapping) else set()
-
-
-# The providers' keys.
 
 
 def required_key(key: SecretStr | None, variable: str) -> str:

@@ -21,7 +21,7 @@ from tools.journal.beginning import Work, carry_out, undertaking
 from tools.journal.policy import Record, Send, Settle, Store, Undertaking, upload
 from tools.journal.port import ClaimTimeoutError, UploadSide
 from tools.providers.answers import NoFileIdError
-from tools.providers.gateway import FILE_TYPE, Gateway, guessed_mime_type, storage_failure
+from tools.providers.spec import FILE_TYPE, Provider, guessed_mime_type, storage_failure
 from tools.settings import get_settings
 from tools.storage.port import UploadRow, UploadStorage
 
@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 
 def upload_through(
-    gateway: Gateway,
+    gateway: Provider,
     send: Callable[[Path, str], str],
     file_path: str | os.PathLike[str],
     storage: UploadStorage,
@@ -71,7 +71,7 @@ def upload_through(
     return gateway.result(file, provider_file_id=uploaded.provider_file_id, supabase_file_id=uploaded.supabase_file_id)
 
 
-def _store(gateway: Gateway, file: ValidatedFile, file_data: bytes, storage: UploadStorage) -> str:
+def _store(gateway: Provider, file: ValidatedFile, file_data: bytes, storage: UploadStorage) -> str:
     try:
         return storage.upload_file(
             file_path=gateway.storage_path(file),
@@ -85,7 +85,7 @@ def _store(gateway: Gateway, file: ValidatedFile, file_data: bytes, storage: Upl
 
 
 def _send(
-    gateway: Gateway,
+    gateway: Provider,
     send: Callable[[Path, str], str],
     file: ValidatedFile,
     purpose: str,
@@ -105,7 +105,7 @@ def _send(
         raise gateway.failure(error) from error
 
 
-def _record(gateway: Gateway, row: UploadRow, storage: UploadStorage) -> bool:
+def _record(gateway: Provider, row: UploadRow, storage: UploadStorage) -> bool:
     """Write the row; whether it is written. The upload stands even if it is not."""
     try:
         storage.record_upload(row)

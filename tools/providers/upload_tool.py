@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Any, ClassVar
 
 from tools.files import read_regular, validate_upload
-from tools.providers.gateway import Gateway
+from tools.providers.spec import Provider
 from tools.settings import get_settings
 from tools.storage import get_storage
 from tools.storage.port import StorageError, UploadRow, UploadStorage
@@ -25,7 +25,7 @@ class UploadTool(ABC):
     """Uploads files to one provider, except those whose content the provider has already."""
 
     name: ClassVar[str]
-    gateway: ClassVar[Gateway]
+    gateway: ClassVar[Provider]
     default_purpose: ClassVar[str]
 
     def __init__(self, storage: UploadStorage | None = None) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from migration.guard import CandidateResult
 from migration.model import Operation
-from tools.providers.gateway import GLM, KIMI
+from tools.providers.spec import Provider, provider
 from tools.recovery.audit_evidence import Finding, Remedy, Seen, State, Upload, judge
 from tools.recovery.places import Place, can_be_read_back, place_of
 from tools.recovery.provider_files import provider_files
@@ -45,23 +45,21 @@ AT_ONCE = 8
 ROWS_AT_ONCE = 50
 """Rows that are asked for in one question."""
 
-_FOLDERS: Mapping[str, str] = {each.name: f"{each.name}-gateway" for each in (KIMI, GLM)}
-
 
 def uploads_of(made: Sequence[CandidateResult]) -> list[Upload]:
     """The uploads that succeeded, each once, oldest first."""
     found: dict[tuple[str, str], Upload] = {}
     for each in made:
         for thing in each.things:
-            provider: ProviderName = "kimi" if thing["provider"] == "kimi" else "glm"
+            name = provider(thing["provider"]).name
             upload = Upload(
-                provider=provider,
+                provider=name,
                 file_id=thing["file_id"],
                 object_id=thing.get("object_id"),
                 at=each.at,
                 trace=each.trace,
             )
-            found.setdefault((provider, upload.file_id), upload)
+            found.setdefault((name, upload.file_id), upload)
     return list(found.values())
 
 
@@ -92,9 +90,9 @@ async def audit(
     async with asker() as asking:
         findings: dict[Upload, Finding] = {}
         providers: set[ProviderName] = {upload.provider for upload in uploads}
-        for provider in sorted(providers):
-            looking = _Looking(provider, settings, place_of(storage, asking), asking, contents=contents)
-            own = [upload for upload in uploads if upload.provider == provider]
+        for name in sorted(providers):
+            looking = _Looking(provider(name), settings, place_of(storage, asking), asking, contents=contents)
+            own = [upload for upload in uploads if upload.provider == name]
             await looking.prepare([upload.file_id for upload in own])
             findings.update(zip(own, await _side_by_side(own, looking, on_done), strict=True))
     return [findings[upload] for upload in uploads]
@@ -132,11 +130,9 @@ async def _side_by_side(uploads: Sequence[Upload], looking: _Looking, on_done: C
 class _Looking:
     """At the uploads to one provider."""
 
-    def __init__(
-        self, provider: ProviderName, settings: Settings, place: Place, asking: Asker, *, contents: bool
-    ) -> None:
-        self._provider: ProviderName = provider
-        self._files = provider_files(provider, settings, asking)
+    def __init__(self, provider: Provider, settings: Settings, place: Place, asking: Asker, *, contents: bool) -> None:
+        self._provider = provider
+        self._files = provider_files(provider.name, settings, asking)
         self._place = place
         self._contents = contents
         self._listed: Mapping[str, Mapping[str, Any]] = {}
@@ -146,16 +142,16 @@ class _Looking:
     async def prepare(self, ids: Sequence[str]) -> None:
         """Ask for what is asked for once for all."""
         for start in range(0, len(ids), ROWS_AT_ONCE):
-            for row in await self._place.rows(self._provider, ids[start : start + ROWS_AT_ONCE]):
+            for row in await self._place.rows(self._provider.name, ids[start : start + ROWS_AT_ONCE]):
                 self._rows[str(row["provider_file_id"])] = row
-        if self._provider == "glm":  # lists its files, and tells of none alone
+        if not self._provider.files.describes_one:
             await self._list(ids)
 
     async def at(self, upload: Upload) -> Seen:
         """What is there of an upload."""
         unknown = self._unlisted
         file: Mapping[str, Any] | None = self._listed.get(upload.file_id)
-        if self._provider == "kimi":
+        if self._provider.files.describes_one:
             try:
                 file = (await self._files.look([upload.file_id])).get(upload.file_id)
             except ServiceFailedError as error:
@@ -177,7 +173,7 @@ class _Looking:
         if name is None:
             return None
         wanted = upload.object_id or (None if row is None else row["supabase_file_id"])
-        path = f"{_FOLDERS[self._provider]}/{name}"
+        path = f"{self._provider.folder}/{name}"
         paths = candidate_paths(path, str(row["sha256"])) if row is not None else await self._named_alike(str(name))
         found = []
         for each in dict.fromkeys(paths):
@@ -190,7 +186,7 @@ class _Looking:
 
     async def _named_alike(self, name: str) -> list[str]:
         """Where a copy of a file of this name may be, if its hash is not known."""
-        return await self._place.marked(_FOLDERS[self._provider], PurePosixPath(name).stem)
+        return await self._place.marked(self._provider.folder, PurePosixPath(name).stem)
 
     async def _look(self, path: str) -> Mapping[str, Any] | None:
         described = await self._place.look(path)

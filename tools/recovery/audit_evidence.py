@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 from typing import Any
 
-from tools.providers.gateway import UPLOAD_METHOD
+from tools.providers.spec import UPLOAD_METHOD, provider
 from tools.storage.port import ProviderName, UploadRow
 
 
@@ -130,7 +130,7 @@ def judge(upload: Upload, seen: Seen) -> Finding:
 
 
 def _missing(upload: Upload, seen: Seen) -> list[str]:
-    label = {"kimi": "Kimi", "glm": "GLM"}[upload.provider]
+    label = provider(upload.provider).label
     absent = {
         f"{label} does not have the file": seen.file,
         "its row is missing": seen.row,

@@ -19,7 +19,7 @@ from pathlib import Path
 from tools.errors import MissingKeyError
 from tools.journal import get_journal
 from tools.journal.port import Entry, Intent, Journal, State
-from tools.providers.gateway import GLM, KIMI, Gateway
+from tools.providers.spec import PROVIDERS
 from tools.recovery.finding import Step, Verdict
 from tools.recovery.places import Place, can_be_read_back, place_of
 from tools.recovery.provider_files import Listing, ProviderFiles, provider_files
@@ -28,8 +28,6 @@ from tools.recovery.verdict import Seen, can_be_read, candidates, judge, look_th
 from tools.settings import Settings, use_settings
 from tools.storage import UploadStorage, get_storage
 from tools.storage.port import ProviderName
-
-GATEWAYS: dict[ProviderName, Gateway] = {"kimi": KIMI, "glm": GLM}
 
 Sleep = Callable[[float], Awaitable[object]]
 
@@ -65,7 +63,7 @@ async def services(settings: Settings, *, sleep: Sleep = asyncio.sleep) -> Async
             raise ServiceFailedError("reconcile", f"a {type(storage).__name__} cannot be read back")
         async with asker(sleep) as asking:
             accounts: dict[ProviderName, ProviderFiles] = {}
-            for name in GATEWAYS:
+            for name in PROVIDERS:
                 try:
                     accounts[name] = provider_files(name, settings, asking)
                 except MissingKeyError:

@@ -21,8 +21,9 @@ from typing import Any
 from shim.process import make_private_folder
 from tools.errors import ToolsError
 from tools.journal.port import Entry, Facts, Intent, State, UploadSide
+from tools.providers.spec import PROVIDERS, provider
 from tools.recovery.finding import AtWorkError, Orphan, OrphanKind
-from tools.recovery.look import GATEWAYS, Services, Sleep, listing_of, services
+from tools.recovery.look import Services, Sleep, listing_of, services
 from tools.recovery.provider_files import Listing, ProviderFiles
 from tools.recovery.settle import claimed
 from tools.settings import Settings
@@ -35,7 +36,6 @@ SAFE_SECONDS = 3600.0
 _OURS = re.compile(rf"{PREFIX}[0-9a-f]{{32}}-")
 """How the names of live shadows' files begin."""
 
-_DEFAULT_PURPOSES: dict[ProviderName, str] = {"kimi": "file-extract", "glm": "agent"}
 _COLUMNS = frozenset(field.name for field in fields(UploadRow))
 _PRIVATE_FILE = 0o600
 
@@ -90,7 +90,7 @@ class _Search:
             name: await listing_of(account) for name, account in self._at.accounts.items()
         }
         objects: dict[ProviderName, list[Mapping[str, Any]]] = {
-            name: await self._at.place.objects(_folder(name)) for name in GATEWAYS
+            name: await self._at.place.objects(each.folder) for name, each in PROVIDERS.items()
         }
         self._unfinished = await asyncio.to_thread(self._at.journal.unfinished)
         self._rows = await self._at.place.all_rows()
@@ -238,7 +238,7 @@ def _intent_about(at: Services, orphan: Orphan, described: Mapping[str, Any]) ->
         upload_id="",  # the claim has its own
         provider=orphan.provider,
         account="" if account is None else account.address,
-        purpose=_DEFAULT_PURPOSES[orphan.provider],
+        purpose=provider(orphan.provider).default_purpose,
         sha256=str(described["sha256"]),
         filename=orphan.filename,
         size=int(described["size"]),
@@ -254,10 +254,6 @@ async def _mark_row(at: Services, orphan: Orphan) -> str | None:
         known = {name: value for name, value in row.items() if name in _COLUMNS}
         await at.storage.record_upload_async(replace(UploadRow(**known), upload_status="deleted"))
     return None
-
-
-def _folder(provider: ProviderName) -> str:
-    return f"{provider}-gateway"
 
 
 def _may_be_of(intent: Intent, provider: ProviderName, filename: str) -> bool:

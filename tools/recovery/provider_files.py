@@ -1,7 +1,6 @@
 """The files that one provider's account holds, as far as the provider lets them be looked at.
 
-Kimi tells about one file, lists all, and gives back the text that it read. GLM lists at best (the listing is documented
-for a sibling service only) and gives nothing back.
+What each lets be looked at (one file, the listing, the text that it read) is in `tools.providers.spec.FilesApi`.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from http import HTTPStatus
 from typing import Any, Protocol
 
 from shim.http.redaction import HiddenText
-from tools.providers.answers import required_key
+from tools.providers import spec
 from tools.recovery.rest_client import Answer, Asker, Digest, NoListingError, ServiceFailedError
 from tools.settings import Settings
 from tools.storage.port import ProviderName
@@ -30,7 +29,6 @@ PAGE_SIZE = 100
 """Files of one page."""
 
 _POLL_SECONDS = 0.25
-_UNFINISHED = frozenset({"created", "processing", "uploading", "pending"})
 
 Described = Mapping[str, Any]
 
@@ -106,25 +104,60 @@ def provider_files(provider: ProviderName, settings: Settings, asker: Asker) -> 
     Raises:
         MissingKeyError: no key is configured.
     """
-    return KimiFiles(settings, asker) if provider == "kimi" else GlmFiles(settings, asker)
+    return _Files(spec.provider(provider), settings, asker)
 
 
 class _Files:
-    name: ProviderName
-    label: str
-
-    def __init__(self, address: str, key: str, asker: Asker) -> None:
-        self.address = address
-        self._headers = {"Authorization": HiddenText(f"Bearer {key}")}
+    def __init__(self, provider: spec.Provider, settings: Settings, asker: Asker) -> None:
+        self.name = provider.name
+        self.label = provider.label
+        self.address = provider.address(settings)
+        self._api = provider.files
+        self._headers = {"Authorization": HiddenText(f"Bearer {provider.key(settings)}")}
         self._asker = asker
+
+    async def look(self, ids: Collection[str], *, patience: float = 0.0) -> dict[str, Described]:
+        """See `ProviderFiles.look`."""
+        if not ids:
+            return {}
+        if not self._api.describes_one:
+            return {str(file["id"]): file for file in (await self.listed()).files if file["id"] in ids}
+        found = {file_id: await self._look_at(file_id, patience) for file_id in ids}
+        return {file_id: described for file_id, described in found.items() if described is not None}
 
     async def listed(self) -> Listing:
         """See `ProviderFiles.listed`."""
-        raise NotImplementedError
+        files: list[Described] = []
+        query = {"limit": str(PAGE_SIZE)} if self._api.pages else {}
+        for _ in range(MAX_PAGES):
+            try:
+                answer = await self._ask(f"list the files at {self.label}", "GET", params=query)
+            except ServiceFailedError as error:
+                if self._api.describes_one:
+                    raise
+                raise NoListingError(str(error)) from error
+            page = _listed(answer, self.label)
+            files.extend(page)
+            if not page or answer.document().get("has_more") is not True:
+                return Listing(files=tuple(files), taken_at=_server_time(answer))
+            query["after"] = str(page[-1]["id"])
+        raise NoListingError(f"{self.label} lists more than {MAX_PAGES * PAGE_SIZE} files")
 
     async def marked(self, mark: str) -> list[str]:
         """See `ProviderFiles.marked`."""
         return [str(file["id"]) for file in (await self.listed()).files if mark in str(file.get("filename"))]
+
+    async def text_of(self, file_id: str, mark: str) -> Digest | str:
+        """See `ProviderFiles.text_of`."""
+        if not self._api.returns_text:
+            return f"the content at {self.label}, which gives none back"
+        action = f"read the text of {file_id} at {self.label}"
+        answer = await self._ask(action, "GET", f"/{file_id}/content")
+        if answer.status == HTTPStatus.NOT_FOUND:
+            return f"its text, which {self.label} does not have (yet)"
+        if not answer.succeeded:
+            raise ServiceFailedError(action, f"HTTP {answer.status}")
+        return Digest.of(_plain_text(answer.body).replace(mark.encode(), b""))
 
     async def remove(self, file_id: str) -> None:
         """See `ProviderFiles.remove`."""
@@ -136,94 +169,25 @@ class _Files:
         if not answer.succeeded or not isinstance(document, dict) or document.get("deleted") is not True:
             raise ServiceFailedError(action, f"it was not deleted (HTTP {answer.status})")
 
-    async def _ask(self, action: str, method: str, path: str = "", params: Mapping[str, str] | None = None) -> Answer:
-        return await self._asker.ask(
-            action, method, f"{self.address}/files{path}", headers=self._headers, params=params
-        )
-
-
-class KimiFiles(_Files):
-    """Files at Kimi."""
-
-    name: ProviderName = "kimi"
-    label = "Kimi"
-
-    def __init__(self, settings: Settings, asker: Asker) -> None:
-        super().__init__(settings.kimi_api_url, required_key(settings.kimi_api_key, "KIMI_API_KEY"), asker)
-
-    async def look(self, ids: Collection[str], *, patience: float = 0.0) -> dict[str, Described]:
-        """See `ProviderFiles.look`."""
-        found = {}
-        for file_id in ids:
-            described = await self._look_at(file_id, patience)
-            if described is not None:
-                found[file_id] = described
-        return found
-
-    async def listed(self) -> Listing:
-        """See `ProviderFiles.listed`."""
-        answer = await self._ask("list the files at Kimi", "GET")
-        return Listing(files=tuple(_listed(answer, self.label)), taken_at=_server_time(answer))
-
-    async def text_of(self, file_id: str, mark: str) -> Digest | str:
-        """See `ProviderFiles.text_of`."""
-        answer = await self._ask(f"read the text of {file_id} at Kimi", "GET", f"/{file_id}/content")
-        if answer.status == HTTPStatus.NOT_FOUND:
-            return "its text, which Kimi does not have (yet)"
-        if not answer.succeeded:
-            raise ServiceFailedError(f"read the text of {file_id} at Kimi", f"HTTP {answer.status}")
-        return Digest.of(_plain_text(answer.body).replace(mark.encode(), b""))
-
     async def _look_at(self, file_id: str, patience: float) -> Described | None:
+        action = f"look at {file_id} at {self.label}"
         waited = 0.0
         while True:
-            answer = await self._ask(f"look at {file_id} at Kimi", "GET", f"/{file_id}")
+            answer = await self._ask(action, "GET", f"/{file_id}")
             if answer.status == HTTPStatus.NOT_FOUND:
                 return None
             described = answer.document()
             if not answer.succeeded or not isinstance(described, dict):
-                raise ServiceFailedError(f"look at {file_id} at Kimi", f"HTTP {answer.status}")
-            if described.get("status") not in _UNFINISHED or waited >= patience:
+                raise ServiceFailedError(action, f"HTTP {answer.status}")
+            if described.get("status") not in self._api.unfinished or waited >= patience:
                 return described
             await self._asker.sleep(_POLL_SECONDS)
             waited += _POLL_SECONDS
 
-
-class GlmFiles(_Files):
-    """Files at GLM."""
-
-    name: ProviderName = "glm"
-    label = "GLM"
-
-    def __init__(self, settings: Settings, asker: Asker) -> None:
-        super().__init__(settings.glm_api_url, required_key(settings.glm_api_key, "GLM_API_KEY"), asker)
-
-    async def look(self, ids: Collection[str], *, patience: float = 0.0) -> dict[str, Described]:  # noqa: ARG002  # its files have no status
-        """See `ProviderFiles.look`."""
-        wanted = set(ids)
-        if not wanted:
-            return {}
-        return {str(file["id"]): file for file in (await self.listed()).files if file["id"] in wanted}
-
-    async def text_of(self, file_id: str, mark: str) -> Digest | str:  # noqa: ARG002  # the port's signature
-        """See `ProviderFiles.text_of`."""
-        return "the content at GLM, which gives none back"
-
-    async def listed(self) -> Listing:
-        """See `ProviderFiles.listed`."""
-        files: list[Described] = []
-        query = {"limit": str(PAGE_SIZE)}
-        for _ in range(MAX_PAGES):
-            try:
-                answer = await self._ask("list the files at GLM", "GET", params=query)
-            except ServiceFailedError as error:
-                raise NoListingError(str(error)) from error
-            page = _listed(answer, self.label)
-            files.extend(page)
-            if not page or answer.document().get("has_more") is not True:
-                return Listing(files=tuple(files), taken_at=_server_time(answer))
-            query["after"] = str(page[-1]["id"])
-        raise NoListingError(f"GLM lists more than {MAX_PAGES * PAGE_SIZE} files")
+    async def _ask(self, action: str, method: str, path: str = "", params: Mapping[str, str] | None = None) -> Answer:
+        return await self._asker.ask(
+            action, method, f"{self.address}/files{path}", headers=self._headers, params=params
+        )
 
 
 def _listed(answer: Answer, label: str) -> list[Described]:
@@ -243,7 +207,7 @@ def _server_time(answer: Answer) -> float:
 
 
 def _plain_text(content: bytes) -> bytes:
-    """Kimi answers with the text itself, or with a JSON object that has it under `content`."""
+    """A provider answers with the text itself, or with a JSON object that has it under `content`."""
     try:
         document = json.loads(content)
     except (ValueError, RecursionError):

@@ -15,9 +15,9 @@ from typing import Any
 from tools.errors import ToolsError
 from tools.files import only_this_file, open_regular
 from tools.journal.port import CLAIMING, Entry, Facts, Intent, Opened, State, UploadSide
-from tools.providers.gateway import FILE_TYPE, guessed_mime_type
+from tools.providers.spec import FILE_TYPE, guessed_mime_type, provider
 from tools.recovery.finding import ContentChangedError, Resolution, Step, Verdict
-from tools.recovery.look import GATEWAYS, Look, Services, is_as_it_was
+from tools.recovery.look import Look, Services, is_as_it_was
 from tools.storage import UploadStorage
 from tools.storage.placement import candidate_paths
 from tools.storage.port import ProviderName
@@ -47,20 +47,15 @@ def _hash_of(file: FileIO) -> str:
 
 def _by_legacy(intent: Intent, storage: UploadStorage) -> dict[str, Any]:
     from tools.providers.blocking import upload_through  # noqa: PLC0415  # see `repeat`
-    from tools.providers.gateway import GLM, KIMI  # noqa: PLC0415  # likewise
-    from tools.providers.glm.glm_client import send_file as send_to_glm  # noqa: PLC0415  # likewise
-    from tools.providers.kimi.kimi_client import send_file as send_to_kimi  # noqa: PLC0415  # likewise
 
-    gateway, send = (KIMI, send_to_kimi) if intent.provider == "kimi" else (GLM, send_to_glm)
-    return upload_through(gateway, send, intent.path, storage, intent.purpose)
+    to = provider(intent.provider)
+    return upload_through(to, to.client.send_file, intent.path, storage, intent.purpose)
 
 
 async def _by_async(intent: Intent, storage: UploadStorage) -> dict[str, Any]:
     from tools.engine.gateway import upload_through_gateway  # noqa: PLC0415  # see `repeat`
-    from tools.engine.providers import GLM, KIMI  # noqa: PLC0415  # likewise
 
-    provider = KIMI if intent.provider == "kimi" else GLM
-    return await upload_through_gateway(provider, intent.path, storage, intent.purpose)
+    return await upload_through_gateway(provider(intent.provider), intent.path, storage, intent.purpose)
 
 
 # Carries out what was decided about an unfinished upload. It may be cut off anywhere, and is begun anew then.
@@ -124,7 +119,7 @@ class _Settling:
         self._look = look
         self._entry = entry
         self._intent = entry.intent
-        self._gateway = GATEWAYS[entry.intent.provider]
+        self._gateway = provider(entry.intent.provider)
 
     async def adopt(self) -> str | None:
         """Make copy and row good, remove what is too many."""
@@ -203,7 +198,7 @@ class _Settling:
 
 async def find_copy(services: Services, intent: Intent) -> Mapping[str, Any] | None:
     """The stored object that holds the content, with its `path`; None if there is none."""
-    path = GATEWAYS[intent.provider].storage_path(_NamedFile(intent))
+    path = provider(intent.provider).storage_path(_NamedFile(intent))
     for each in candidate_paths(path, intent.sha256):
         described = await services.place.look(each)
         if described is not None and described.get("sha256") == intent.sha256:

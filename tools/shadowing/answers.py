@@ -17,7 +17,7 @@ from urllib.parse import unquote
 from aiohttp import StreamReader, web
 
 from shim.http.recording import Exchange
-from tools.providers.answers import refuses_for_good
+from tools.providers.spec import PROVIDERS
 from tools.shadowing.requests import Target
 
 REFUSED = "refused"
@@ -26,7 +26,9 @@ REFUSED = "refused"
 
 def is_final(answer: Exchange | None) -> bool:
     """Whether this answer is a refusal for good, which is the same for whoever asks again."""
-    return answer is not None and refuses_for_good(answer.status, answer.body)
+    return answer is not None and any(
+        each.files.refuses_for_good(answer.status, answer.body) for each in PROVIDERS.values()
+    )
 
 
 def counted_once(seen: Iterable[dict[str, object]]) -> list[dict[str, object]]:

@@ -22,9 +22,9 @@ from shim.http.recording import SHARED, Exchange, ExchangeLog, hidden, noting
 from tools.settings import Settings, get_settings, use_settings
 from tools.shadowing.answers import REFUSED, AnswerBook, arriving, counted_once, is_final, repeated
 from tools.shadowing.requests import (
-    LISTINGS,
     RequestFacts,
     Target,
+    is_listing,
     known_credentials,
     read_request,
     target_of,
@@ -171,7 +171,7 @@ class Recorder:
     async def _answered(self, request: web.Request) -> web.StreamResponse:
         service, *rest = request.path.removeprefix(self._prefix).split("/")
         target = Target(service, request.method, "/" + "/".join(rest))
-        if target in LISTINGS:
+        if is_listing(target):
             # After an error the new path looks before it sends again; what the provider refused is not in its list.
             return web.json_response({"object": "list", "data": [], "has_more": False})
         if (answered := await self._storage.answer(request, target)) is not None:
@@ -251,7 +251,7 @@ class UploadWitness:
             return SHARED
         if any(exchange.status is None for exchange in self.log.exchanges):
             return "a request was never answered, so there is no answer to give again"
-        if any(target in LISTINGS and exchange.status != HTTPStatus.OK for target, exchange in self._answers()):
+        if any(is_listing(target) and exchange.status != HTTPStatus.OK for target, exchange in self._answers()):
             return "the provider did not list its files, so nothing was sent again, and no answer to that is known"
         limit = self.settings.shadow_max_bytes
         if self.inputs.size_now() > limit:

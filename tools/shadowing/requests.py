@@ -15,9 +15,8 @@ from urllib.parse import unquote, urlsplit
 from aiohttp import BodyPartReader, MultipartReader, hdrs, web
 from aiohttp.http_exceptions import BadHttpMessage
 
+from tools.providers.spec import PROVIDERS
 from tools.settings import Settings
-
-_ADDRESSES = {"kimi": "kimi_api_url", "glm": "glm_api_url", "supabase": "supabase_url"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,14 +28,20 @@ class Target:
     path: str
 
 
-LISTINGS = frozenset(Target(service, "GET", "/files") for service in ("kimi", "glm"))
-"""Looking changes nothing and is not compared: one side looks where the other sends again on a guess."""
+def is_listing(target: Target) -> bool:
+    """Looking changes nothing and is not compared: one side looks where the other sends again on a guess."""
+    return target.service in PROVIDERS and (target.method, target.path) == ("GET", "/files")
+
+
+def _addresses(settings: Settings) -> Mapping[str, tuple[str, str | None]]:
+    """The name of the setting and the address of each service."""
+    providers = {name: (each.address_setting, each.address(settings)) for name, each in PROVIDERS.items()}
+    return {**providers, "supabase": ("supabase_url", settings.supabase_url)}
 
 
 def target_of(settings: Settings, method: str, url: str) -> Target | None:
     """The service and the path below its address; None for an address of no known service."""
-    for service, field in _ADDRESSES.items():
-        base = getattr(settings, field)
+    for service, (_, base) in _addresses(settings).items():
         if base is not None and url.startswith((base + "/", base + "?")):
             return Target(service, method.upper(), unquote(urlsplit(url[len(base) :]).path))
     return None
@@ -45,14 +50,14 @@ def target_of(settings: Settings, method: str, url: str) -> Target | None:
 def with_every_service_at(recorder: str, settings: Settings) -> Settings:
     """The same settings with every service at the recorder's address."""
     return settings.model_copy(
-        update={field: f"{recorder}/{service}" for service, field in _ADDRESSES.items() if getattr(settings, field)}
+        update={field: f"{recorder}/{service}" for service, (field, base) in _addresses(settings).items() if base}
     )
 
 
 def known_credentials(settings: Settings) -> dict[str, str]:
     """Each configured credential with the name under which a report may show it."""
-    fields = ("kimi_api_key", "glm_api_key", "supabase_service_role_key")
-    secrets = {field: getattr(settings, field) for field in fields}
+    secrets = {each.key_setting: each.secret(settings) for each in PROVIDERS.values()}
+    secrets["supabase_service_role_key"] = settings.supabase_service_role_key
     return {secret.get_secret_value(): f"<{field}>" for field, secret in secrets.items() if secret is not None}
 
 

@@ -16,7 +16,6 @@ from tools.recovery.provider_files import ProviderFiles, provider_files
 from tools.recovery.rest_client import Asker, NoListingError, ServiceFailedError, asker
 from tools.settings import Settings
 from tools.shadowing.marks import remove_copies
-from tools.storage.port import ProviderName
 
 ROUNDS = 4
 """How often is looked and removed until nothing is found; what is then still there is left and reported."""
@@ -249,8 +248,7 @@ async def _cleaned(intent: Intent, settings: Settings, asking: Asker, *, dry_run
 
 def _where(intent: Intent, settings: Settings, asking: Asker) -> Where | None:
     """Where the shadow made things; None if the configuration leads somewhere else."""
-    provider: ProviderName = "kimi" if intent.places["provider"] == "kimi" else "glm"
-    files = provider_files(provider, settings, asking)
+    files = provider_files(intent.places["provider"], settings, asking)
     place = place_at(intent.places["storage"], settings, asking)
     if place is None or files.address != intent.places["provider_address"]:
         return None

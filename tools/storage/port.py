@@ -93,7 +93,9 @@ class LocalStorageError(StorageError):
 
 # What the upload paths ask of a storage: keep a copy of the file, and keep track of what was uploaded where.
 
-ProviderName = Literal["kimi", "glm"]
+ProviderName = str
+"""One of `tools.providers.spec.PROVIDERS`."""
+
 UploadStatus = Literal["pending", "completed", "failed", "deleted"]
 
 TABLE = "provider_file_uploads"

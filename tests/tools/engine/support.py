@@ -15,8 +15,8 @@ from typing import Any, TypeVar
 import pytest
 
 from tools.engine.gateway import upload_through_gateway
-from tools.engine.providers import Provider
 from tools.engine.throttle import LaneStatus, snapshot
+from tools.providers.spec import Provider
 from tools.transport.loops import Pace
 
 T = TypeVar("T")

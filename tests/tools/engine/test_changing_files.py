@@ -11,7 +11,7 @@ from tests.tools.engine.support import Waits, WireServer, our_error
 from tools.async_file_upload_refactored import (
     upload_via_supabase_gateway_kimi_async,
 )
-from tools.engine.providers import KIMI
+from tools.providers.spec import KIMI
 from tools.settings import MEGABYTE, Settings
 from tools.storage.local import LocalStorage
 from tools.transport.errors import FileChangedError

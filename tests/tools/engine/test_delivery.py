@@ -12,8 +12,8 @@ from tests.tools.engine.support import Reply, Waits, WireServer, chain_of, liste
 from tools.engine.delivery import deliver
 from tools.engine.gateway import upload_through_gateway
 from tools.engine.listing import claim
-from tools.engine.providers import GLM, KIMI, Provider
 from tools.engine.throttle import LONGEST_HOLD_SECONDS
+from tools.providers.spec import GLM, KIMI, Provider
 from tools.sandbox import FaultKind, RunningSandbox, ServiceName
 from tools.settings import Settings, use_settings
 from tools.storage.local import LocalStorage
@@ -132,7 +132,7 @@ async def test_a_file_that_is_not_listed_is_looked_for_twice_and_then_sent_again
     wire.listing = listing_of()
     assert await _deliver(provider, make_file("a.txt", b"content"), waits) == "second"
     assert [request.line.split()[0] for request in wire.requests] == ["POST", "GET", "GET", "POST"]
-    assert waits.seconds == [1.0, provider.first_delay]
+    assert waits.seconds == [1.0, provider.sdk.first_delay]
 
 
 @PROVIDERS
@@ -157,7 +157,7 @@ async def test_without_a_listing_nothing_is_sent_on_a_guess(
     with pytest.raises(TransportError) as caught:
         await _deliver(provider, make_file("a.txt", b"content"), waits)
     assert len(wire.posts) == 1
-    assert provider.wording(caught.value) == "Connection error."
+    assert provider.sdk.error_message(caught.value) == "Connection error."
     assert any("may have arrived" in note for note in caught.value.__notes__)
 
 
@@ -237,7 +237,7 @@ async def test_a_dropped_answer_leaves_one_file_in_the_sandbox(
         provider, path, storage, "agent" if provider is GLM else "file-extract", pace=waits.pace
     )
     [file] = sandbox.state()[provider.name]["files"]
-    assert result[provider.gateway.id_key] == file["id"]
+    assert result[provider.id_key] == file["id"]
     assert len(sandbox.requests(provider.name, "files.create")) == 1
 
 

@@ -16,7 +16,7 @@ from zai import ZaiClient
 
 from tests.tools.engine.support import KEY, Received, WireServer
 from tools.async_file_upload_refactored import cleanup_http_session, upload_file_streaming_async
-from tools.engine.providers import GLM, KIMI, Provider
+from tools.providers.spec import GLM, KIMI, Provider
 from tools.settings import MEGABYTE, Settings
 from tools.transport.reading import SHORT_FILE_BYTES, open_content
 from tools.transport.transport import post_file

@@ -19,9 +19,9 @@ from tools.async_file_upload_refactored import (
     upload_via_supabase_gateway_glm_async,
     upload_via_supabase_gateway_kimi_async,
 )
-from tools.engine.providers import GLM, KIMI, Provider
 from tools.providers.glm.glm_files import upload_via_supabase_gateway_glm
 from tools.providers.kimi.kimi_files import upload_via_supabase_gateway_kimi
+from tools.providers.spec import GLM, KIMI, Provider
 from tools.settings import MEGABYTE, Settings, use_settings
 from tools.storage.local import LocalStorage
 from tools.storage.port import StorageTimeoutError, StorageUnreachableError, UploadRow

@@ -12,7 +12,7 @@ import pytest
 
 from tests.tools.engine.support import WireServer, listed_file, listing_of
 from tools.engine.listing import Likeness, awaiting_answer, claim, find_upload, listed_name
-from tools.engine.providers import GLM, KIMI
+from tools.providers.spec import GLM, KIMI
 
 MakeFile = Callable[[str, bytes], Path]
 

@@ -16,7 +16,7 @@ from tools.async_file_upload_refactored import (
     upload_via_supabase_gateway_kimi_async,
 )
 from tools.engine.gateway import upload_through_gateway
-from tools.engine.providers import GLM, KIMI, Provider
+from tools.providers.spec import GLM, KIMI, Provider
 from tools.sandbox import FaultKind, Limits, RunningSandbox, SandboxServer, ServiceName
 from tools.settings import Settings, use_settings
 from tools.storage.local import LocalStorage

@@ -18,8 +18,8 @@ from tools.async_file_upload_refactored import (
 )
 from tools.engine import throttle
 from tools.engine.limiter import Priority
-from tools.engine.providers import KIMI
 from tools.engine.throttle import request_place, snapshot, upload_place, uploads_as
+from tools.providers.spec import KIMI
 from tools.sandbox import FaultKind, RunningSandbox, ServiceName
 from tools.settings import MEGABYTE, Settings, use_settings
 from tools.storage.local import LocalStorage

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from tools.recovery import rest_client as asking
-from tools.recovery.provider_files import MAX_PAGES, GlmFiles, KimiFiles
+from tools.recovery.provider_files import MAX_PAGES, provider_files
 from tools.recovery.rest_client import ATTEMPTS, Asker, NoListingError, ServiceFailedError
 from tools.recovery.supabase_place import MAX_LISTED, SupabasePlace
 from tools.settings import Settings
@@ -53,7 +53,7 @@ async def test_a_passing_failure_is_asked_again(status: int) -> None:
     """So often, waiting longer each time; then it is an error that says what was asked."""
     service = Service(answering({}, status))
     with pytest.raises(ServiceFailedError, match=f"look at x at Kimi: HTTP {status}, {ATTEMPTS} times"):
-        await KimiFiles(SETTINGS, service.asker()).look(["x"])
+        await provider_files("kimi", SETTINGS, service.asker()).look(["x"])
     assert len(service.requests) == ATTEMPTS
     assert service.waited == sorted(service.waited)
     assert len(service.waited) == ATTEMPTS - 1
@@ -63,7 +63,7 @@ async def test_a_refusal_is_not_asked_again() -> None:
     """An answer is an answer."""
     service = Service(answering({}, 401))
     with pytest.raises(ServiceFailedError, match="HTTP 401"):
-        await KimiFiles(SETTINGS, service.asker()).look(["x"])
+        await provider_files("kimi", SETTINGS, service.asker()).look(["x"])
     assert len(service.requests) == 1
 
 
@@ -84,14 +84,14 @@ async def test_an_endless_answer_is_not_read(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(asking, "MAX_ANSWER_BYTES", 1000)
     service = Service(lambda _request: httpx.Response(200, content=b"x" * 1001))
     with pytest.raises(ServiceFailedError, match="longer than 1000 bytes"):
-        await KimiFiles(SETTINGS, service.asker()).marked("shadow-1-")
+        await provider_files("kimi", SETTINGS, service.asker()).marked("shadow-1-")
 
 
 async def test_an_endless_listing_is_no_listing() -> None:
     """Beyond so many pages it is not known what is there."""
     service = Service(answering({"data": [{"id": "a", "filename": "b"}], "has_more": True}))
     with pytest.raises(NoListingError, match="more than"):
-        await GlmFiles(SETTINGS, service.asker()).marked("shadow-1-")
+        await provider_files("glm", SETTINGS, service.asker()).marked("shadow-1-")
     assert len(service.requests) == MAX_PAGES
 
 
@@ -99,7 +99,7 @@ async def test_an_endless_listing_is_no_listing() -> None:
 async def test_a_strange_listing_is_no_listing(document: Any) -> None:
     """An entry that cannot be read might be the one that is looked for."""
     with pytest.raises(NoListingError):
-        await KimiFiles(SETTINGS, Service(answering(document)).asker()).marked("shadow-1-")
+        await provider_files("kimi", SETTINGS, Service(answering(document)).asker()).marked("shadow-1-")
 
 
 async def test_a_listing_that_is_cut_off_is_none() -> None:
@@ -111,9 +111,9 @@ async def test_a_listing_that_is_cut_off_is_none() -> None:
 
 async def test_a_file_that_is_gone_is_deleted() -> None:
     """And one that a provider only says it received is not."""
-    await KimiFiles(SETTINGS, Service(answering({}, 404)).asker()).remove("x")
+    await provider_files("kimi", SETTINGS, Service(answering({}, 404)).asker()).remove("x")
     with pytest.raises(ServiceFailedError, match="not deleted"):
-        await KimiFiles(SETTINGS, Service(answering({"deleted": False})).asker()).remove("x")
+        await provider_files("kimi", SETTINGS, Service(answering({"deleted": False})).asker()).remove("x")
 
 
 async def test_storages_true_status_counts() -> None:

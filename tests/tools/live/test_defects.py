@@ -13,7 +13,7 @@ from migration.model import Verdict
 from tests.tools.live.bench import declared, document
 from tests.tools.live.conftest import MakeBench
 from tools.async_file_upload_refactored import upload_via_supabase_gateway_kimi_async as upload
-from tools.recovery.provider_files import KimiFiles
+from tools.recovery.provider_files import provider_files
 from tools.recovery.rest_client import asker
 from tools.storage.port import UploadRow
 from tools.transport.body import FileBody
@@ -204,7 +204,7 @@ def test_harm_to_what_the_call_made_is_seen(make_bench: MakeBench, tmp_path: Pat
     async def harms(file_path: Any, storage: Any, purpose: str = "file-extract") -> Any:
         [own] = bench.state().files
         async with asker() as asking:
-            await KimiFiles(bench.settings, asking).remove(own)
+            await provider_files("kimi", bench.settings, asking).remove(own)
         return await upload(file_path, storage, purpose)
 
     comparison = bench.upload(document(tmp_path, TEXT), migration=declared("kimi", candidate=harms))

@@ -12,8 +12,8 @@ from tests.tools.live.bench import Bench, document
 from tests.tools.live.conftest import MakeBench
 from tools.engine import gateway, throttle
 from tools.engine.limiter import Priority
-from tools.engine.providers import Provider
 from tools.engine.throttle import Place
+from tools.providers.spec import Provider
 
 
 @pytest.mark.parametrize("serve", Side)

@@ -20,11 +20,11 @@ from tests.tools.recovery.bench import Bench
 from tests.tools.recovery.conftest import MakeBench
 from tools.async_file_upload_refactored import cleanup_http_session
 from tools.engine import delivery, throttle
-from tools.engine.providers import Provider
 from tools.journal.port import UploadSide
 from tools.migrations import MIGRATIONS
 from tools.providers.glm import glm_client, glm_files
 from tools.providers.kimi import kimi_client, kimi_files
+from tools.providers.sdk import Sdk
 from tools.sandbox import Fault, FaultKind, InvalidFaultError, ServiceName
 from tools.storage.port import ProviderName
 
@@ -66,13 +66,13 @@ SAMPLE = [
 @pytest.fixture(autouse=True)
 def _hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """Everybody waits as he does, but for a shorter time."""
-    original = Provider.retry_delay
+    original = Sdk.retry_delay
 
     def shorter(*args: Any, **kwargs: Any) -> float | None:
         delay = original(*args, **kwargs)
         return None if delay is None else delay / 50
 
-    monkeypatch.setattr(Provider, "retry_delay", shorter)
+    monkeypatch.setattr(Sdk, "retry_delay", shorter)
     for client in (openai._base_client, zai.core._http_client):
         monkeypatch.setattr(client, "INITIAL_RETRY_DELAY", 0.01)
     monkeypatch.setattr(delivery, "_SECOND_LOOK_SECONDS", 0.05)

@@ -17,9 +17,9 @@ from migration.routing import Shim
 from tests.tools.shadowing.bench import DECLARED, Bench, World, document
 from tools.engine import gateway
 from tools.engine.cancel_recovery import record
-from tools.engine.providers import KIMI
 from tools.migrations import MIGRATIONS
 from tools.providers.kimi.kimi_files import KimiUploadFilesTool
+from tools.providers.spec import KIMI
 from tools.sandbox import Fault, FaultKind, ServiceName
 from tools.settings import MEGABYTE, get_settings, use_settings
 from tools.storage import get_storage
@@ -149,7 +149,7 @@ async def provider_before_storage(file_path: Path, storage: Any, purpose: str = 
     provider_file_id = await gateway._deliver(KIMI, source, purpose, REAL_PACE, None)
     ids = {"provider_file_id": provider_file_id, "supabase_file_id": await gateway._store(storage, KIMI, source)}
     await record(storage, KIMI, source, **ids)
-    return KIMI.gateway.result(source, **ids)
+    return KIMI.result(source, **ids)
 
 
 def wrong_order(_: pytest.MonkeyPatch) -> Migration:

@@ -6,8 +6,8 @@ import os
 from typing import Any
 
 from tools.providers.blocking import upload_through
-from tools.providers.gateway import KIMI
 from tools.providers.kimi.kimi_client import send_file
+from tools.providers.spec import KIMI
 from tools.providers.upload_tool import UploadTool
 from tools.storage.port import UploadStorage
 
