@@ -3,7 +3,7 @@
 The pytest plugin is `migration.testing.plugin`; nothing here needs pytest.
 """
 
+from migration.testing.comparing import Compared, MismatchError, comparing
 from migration.testing.fakes import FixedRouter, RecordingObserver
-from migration.testing.plugin import Compared, MismatchError, comparing
 
 __all__ = ["Compared", "FixedRouter", "MismatchError", "RecordingObserver", "comparing"]

@@ -1,0 +1,146 @@
+"""Every migrated call made meanwhile is run on both sides and compared; mismatches are raised at the end."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+
+from migration.model.declaration import Migration
+from migration.model.model import Comparison, Side, Verdict
+from migration.routing.install import install, owner_of, uninstall
+from migration.routing.runtime import Runtime, in_force
+from migration.routing.shim import Shim
+from migration.shadow.admission import ShadowLimits
+from migration.shadow.comparing import MISMATCHES
+from migration.shadow.isolated import Shadow
+from migration.shadow.runner import ShadowRunner
+from migration.testing.fakes import FixedRouter, RecordingObserver
+
+MAX_LISTED = 20
+"""Mismatches that one message shows in full."""
+
+_SLACK_SECONDS = 1.0
+"""A comparison that reaches its deadline ends shortly after it."""
+
+UNCOMPARED = frozenset({Verdict.DROPPED, Verdict.STALE_INPUT})
+"""The verdicts that say nothing about the two sides."""
+
+
+class MismatchError(AssertionError):
+    """Calls were compared, and both sides did not do the same (or, if that counts, could not be compared)."""
+
+    def __init__(self, comparisons: Sequence[Comparison]) -> None:
+        self.comparisons = tuple(comparisons)
+        super().__init__(report(comparisons))
+
+
+@dataclass(slots=True)
+class Compared:
+    """The calls of one test, as they are compared.
+
+    Attributes:
+        router: who serves; change `router.serve` to let the other side answer, `router.shadow` to compare nothing.
+        observer: everything that was seen.
+        runtime: where candidates run; `runtime.loop.on_close` and `runtime.shadows.loop.on_close` take what closes the
+            resources that they keep for a loop.
+        strict: whether a call that could not be compared counts as a mismatch.
+    """
+
+    router: FixedRouter
+    observer: RecordingObserver
+    runtime: Runtime
+    strict: bool = False
+    _checked: int = field(default=0, repr=False)
+
+    @property
+    def comparisons(self) -> Sequence[Comparison]:
+        """What was compared so far, in order."""
+        return self.observer.comparisons
+
+    def check(self) -> None:
+        """Raise for mismatches since the last check.
+
+        Raises:
+            MismatchError: there are some.
+        """
+        fresh = self.observer.comparisons[self._checked :]
+        self._checked += len(fresh)
+        counted = MISMATCHES | UNCOMPARED if self.strict else MISMATCHES
+        found = [comparison for comparison in fresh if comparison.verdict in counted]
+        if found:
+            raise MismatchError(found)
+
+
+class _AtOnce(ShadowRunner):
+    """Compares a call before its caller goes on, so that the caller cannot change what is compared."""
+
+    def submit(self, shadow: Shadow) -> None:
+        """Take a sampled call and wait for its comparison."""
+        super().submit(shadow)
+        self.drain(self.limits.seconds + _SLACK_SECONDS)
+
+
+@contextmanager
+def comparing(
+    migrations: Mapping[str, Migration] | None = None,
+    *,
+    serve: Side = Side.LEGACY,
+    strict: bool = False,
+    seconds: float = 60.0,
+) -> Iterator[Compared]:
+    """Compare every migrated call made meanwhile, before it returns, and raise at the end if one did not match.
+
+    The runtime of the process is another one meanwhile; shims that were given a runtime of their own are not touched.
+
+    Args:
+        migrations: what to put in place first, by target, as for `install`; what stands there already stays.
+        serve: the side that answers.
+        strict: a call that could not be compared counts as a mismatch.
+        seconds: how long one comparison may take.
+
+    Raises:
+        MismatchError: calls did not match, and nothing else was raised.
+    """
+    router, observer = FixedRouter(serve=serve, shadow=True), RecordingObserver()
+    runtime = Runtime(router=router, observers=[observer])
+    runtime.shadows = _AtOnce(observers=runtime.observers, limits=ShadowLimits(seconds=seconds, patience=0.0))
+    with ExitStack() as stack:
+        stack.callback(runtime.close)
+        stack.enter_context(in_force(runtime))
+        for target, migration in (migrations or {}).items():
+            if not _is_migrated(target):
+                install(target, migration)
+                stack.callback(uninstall, target)
+        compared = Compared(router, observer, runtime, strict=strict)
+        yield compared
+    compared.check()
+
+
+def report(comparisons: Sequence[Comparison]) -> str:
+    """Mismatches for a reader: who called what, and field by field what either side did."""
+    lines = [f"{len(comparisons)} compared call{'s' if len(comparisons) > 1 else ''} did not match"]
+    for comparison in comparisons[:MAX_LISTED]:
+        site = comparison.call.site
+        detail = f": {comparison.detail}" if comparison.detail else ""
+        lines += [
+            "",
+            f"{comparison.call.function} is {comparison.verdict}{detail}",
+            f"  called at {site.file}:{site.line}",
+        ]
+        for difference in comparison.differences:
+            lines += [
+                f"  {difference.field}",
+                f"    legacy:    {difference.legacy}",
+                f"    candidate: {difference.candidate}",
+            ]
+    if len(comparisons) > MAX_LISTED:
+        lines += ["", f"and {len(comparisons) - MAX_LISTED} more"]
+    return "\n".join(lines)
+
+
+def _is_migrated(target: str) -> bool:
+    owner, name = owner_of(target)
+    found = inspect.getattr_static(owner, name, None)
+    return isinstance(getattr(found, "__func__", found), Shim)
