@@ -221,9 +221,9 @@ def _decision(serve: Evaluation, shadow: Evaluation, source: str, *, doubtful: b
 
 
 def _context(call: Call, instance: str) -> dict[str, Any]:
-    bucket = normalized_hash(call.unit, f"{BUCKET} of {call.migration}", BUCKETS) - 1
+    bucket = normalized_hash(call.call_id, f"{BUCKET} of {call.migration}", BUCKETS) - 1
     properties = {**call.attributes, BUCKET: bucket, INSTANCE: instance}
-    context: dict[str, Any] = {"sessionId": call.unit, "properties": properties}
+    context: dict[str, Any] = {"sessionId": call.call_id, "properties": properties}
     user = str(call.attributes.get("user", ""))
     if user:
         context["userId"] = user

@@ -78,7 +78,7 @@ def flag_attributes(call: Call, decision: Decision) -> dict[str, str | float]:
         _KEY: call.migration,
         _VARIANT: SIDES[decision.serve],
         _REASON: _REASONS[decision.reason],
-        _CONTEXT_ID: call.unit,
+        _CONTEXT_ID: call.call_id,
         _PROBABILITY: decision.probability,
         _SHADOW_PROBABILITY: decision.shadow_probability,
     }

@@ -265,5 +265,7 @@ def open_router(settings: Settings) -> UnleashRouter:
 
 def decision_now(router: UnleashRouter, migration: str) -> Decision:
     """What would be decided for a call made now; its probabilities are the shares in force."""
-    call = Call(migration=migration, function=migration, unit=uuid.uuid4().hex, args=(), kwargs={}, site=calling_site())
+    call = Call(
+        migration=migration, function=migration, call_id=uuid.uuid4().hex, args=(), kwargs={}, site=calling_site()
+    )
     return router.decide(call)

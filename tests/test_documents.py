@@ -12,10 +12,10 @@ from migration.guard import watching as _runs
 from migration.guard import worker as _case
 from migration.guard import worker as _desk
 from migration.model import taxonomy as _taxonomy
-from migration.shadow import admission as _courtesy
+from migration.shadow import admission as _admission
 from migration.shadow import comparing as _compare
 from migration.shadow import facts as _facts
-from migration.shadow import isolated as _aside
+from migration.shadow import isolated as _isolated
 from migration.shadow import noise as _noise
 from migration.shadow import runner as _shadow_runner
 from migration.store import ledger as _ledger
@@ -101,11 +101,11 @@ def test_the_bounds_in_the_documents_are_the_real_ones() -> None:
         f"with {settings.shadow_queue_bytes // MEGABYTE} MiB (`SHADOW_QUEUE_BYTES`)",
         f"| {settings.shadow_hourly_bytes // (1024 * MEGABYTE)} GiB within any hour (`SHADOW_HOURLY_BYTES`)",
         f"for {settings.shadow_patience:g} s (`SHADOW_PATIENCE`)",
-        f"{100 * settings.shadow_meets:g} % (`SHADOW_MEETS`), {_courtesy.MOST_CREDIT:g} saved up",
-        f"saved up; after {_courtesy.SILENCE_SECONDS:g} s",
+        f"{100 * settings.shadow_meets:g} % (`SHADOW_MEETS`), {_admission.MOST_CREDIT:g} saved up",
+        f"saved up; after {_admission.SILENCE_SECONDS:g} s",
         f"for {_ledger_writer.GATHER_SECONDS:g} s | `migration/store/ledger_writer.py`",
-        f"will not be cancelled gets {_aside.GRACE_SECONDS:g} s more",
-        f"| shadows that hang | {_aside.MAX_STUCK};",
+        f"will not be cancelled gets {_isolated.GRACE_SECONDS:g} s more",
+        f"| shadows that hang | {_isolated.MAX_STUCK};",
         f"{settings.shadow_live_objects} at once (`SHADOW_LIVE_OBJECTS`)",
         f"{settings.shadow_live_hourly_bytes // MEGABYTE} MiB within any hour (`SHADOW_LIVE_HOURLY_BYTES`)",
         f"{settings.shadow_live_timeout:g} s (`SHADOW_LIVE_TIMEOUT`)",

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from migration.model import CauseOr, ErrorKind, Rule, Taxonomy, kind_of_status, ran_out
+from migration.model import CauseOr, ErrorKind, KindRule, Taxonomy, kind_of_status, out_of_resources
 
 
 def _not_connected(error: BaseException) -> ErrorKind:
     """A connection that was never made; without descriptors or memory it is this machine's own fault."""
-    return ErrorKind.RESOURCE if ran_out(error) else ErrorKind.CONNECTION
+    return ErrorKind.RESOURCE if out_of_resources(error) else ErrorKind.CONNECTION
 
 
 def _by_status(error: BaseException) -> ErrorKind | None:
@@ -32,12 +32,12 @@ def _of_sdk_user(error: BaseException) -> ErrorKind | None:
 
 
 def _of_local_storage(error: BaseException) -> ErrorKind:
-    return ErrorKind.RESOURCE if ran_out(error) else ErrorKind.SERVER_FAILED
+    return ErrorKind.RESOURCE if out_of_resources(error) else ErrorKind.SERVER_FAILED
 
 
-def _httpx(package: str) -> Mapping[str | type[BaseException], Rule]:
+def _httpx(package: str) -> Mapping[str | type[BaseException], KindRule]:
     """The names of httpx's errors; httpx2, through which openai sends, has the same ones."""
-    kinds: Mapping[str, Rule] = {
+    kinds: Mapping[str, KindRule] = {
         "ConnectError": _not_connected,
         "ConnectTimeout": _not_connected,
         "ProxyError": _not_connected,
@@ -54,7 +54,7 @@ def _httpx(package: str) -> Mapping[str | type[BaseException], Rule]:
     return {f"{package}.{name}": rule for name, rule in kinds.items()}
 
 
-CLIENTS: Mapping[str | type[BaseException], Rule] = {
+CLIENTS: Mapping[str | type[BaseException], KindRule] = {
     **_httpx("httpx"),
     **_httpx("httpx2"),
     "openai.APIStatusError": _by_status,
@@ -86,7 +86,7 @@ CLIENTS: Mapping[str | type[BaseException], Rule] = {
 }
 """The client libraries' errors."""
 
-OWN: Mapping[str | type[BaseException], Rule] = {
+OWN: Mapping[str | type[BaseException], KindRule] = {
     "tools.errors.MissingKeyError": ErrorKind.UNAUTHORISED,
     "tools.providers.answers.ProviderAnswerError": ErrorKind.BAD_ANSWER,
     "tools.providers.answers.FileGoneError": ErrorKind.INTEGRITY,

@@ -94,7 +94,7 @@ class Migration:
         for pattern in self.masked:
             if not pattern.strip("*?"):
                 raise DeclarationError(f"the mask {pattern!r} of {self.name} covers everything; name a field")
-        if self.mode is not ShadowMode.NONE and self.noting is None:
+        if self.mode is not ShadowMode.NONE and self.recorder is None:
             needed = "live" if self.mode.is_real else "replay"
             raise DeclarationError(f"{self.name} is to have its shadows {self.mode}, which takes a `{needed}=`")
 
@@ -106,7 +106,7 @@ class Migration:
         return ShadowMode.NONE if self.replay is None else ShadowMode.REPLAY
 
     @property
-    def noting(self) -> Replay | Live | None:
+    def recorder(self) -> Replay | Live | None:
         """What notes the primary run, for the mode that is used."""
         if self.mode is ShadowMode.NONE:
             return None

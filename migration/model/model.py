@@ -188,7 +188,7 @@ class Call:
     Attributes:
         migration: name of the migration, which is also the name of its flag.
         function: qualified name of the legacy function (`pkg.mod:func`).
-        unit: id of this unit of work; what a percentage is taken of.
+        call_id: id of this unit of work; what a percentage is taken of.
         args: positional arguments, never printed.
         kwargs: keyword arguments, never printed.
         site: who called.
@@ -198,7 +198,7 @@ class Call:
 
     migration: str
     function: str
-    unit: str
+    call_id: str
     args: tuple[Any, ...] = field(repr=False)
     kwargs: Mapping[str, Any] = field(repr=False)
     site: CallSite

@@ -48,7 +48,7 @@ class Rehearsal(Protocol):
         ...
 
 
-class Noted(Protocol):
+class Recording(Protocol):
     """What was noted of the primary run."""
 
     def refusal(self) -> str | None:
@@ -64,7 +64,7 @@ class Noted(Protocol):
         ...
 
 
-class Witness(Noted, Protocol):
+class ReplayRecording(Recording, Protocol):
     """What was noted of the primary run, enough to answer a rehearsal as the primary was."""
 
     def rehearse(self, side: Side) -> AbstractAsyncContextManager[Rehearsal]:
@@ -75,13 +75,13 @@ class Witness(Noted, Protocol):
 class Replay(Protocol):
     """How the shadow of a migration runs without creating anything."""
 
-    def witness(self, call: Call) -> AbstractContextManager[Witness]:
+    def record(self, call: Call) -> AbstractContextManager[ReplayRecording]:
         """Surround the primary run and note its exchanges. On the caller's path: cheap."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Made:
+class SideEffects:
     """What a call has made, read back from where it was made, as plain data without contents and credentials.
 
     Attributes:
@@ -107,7 +107,7 @@ class Trial(Protocol):
     kwargs: Mapping[str, Any]
     seconds: float
 
-    async def read_back(self) -> Made:
+    async def read_back(self) -> SideEffects:
         """What both sides have made, and whether the primary's is as it was before the trial."""
         ...
 
@@ -124,7 +124,7 @@ class Trial(Protocol):
         ...
 
 
-class LiveWitness(Noted, Protocol):
+class LiveRecording(Recording, Protocol):
     """What was noted of the primary run, enough to know what it made."""
 
     def trial(self, side: Side) -> AbstractAsyncContextManager[Trial]:
@@ -139,6 +139,6 @@ class LiveWitness(Noted, Protocol):
 class Live(Protocol):
     """How the other side of a migration is really run, compared by reading back, and undone."""
 
-    def witness(self, call: Call) -> AbstractContextManager[LiveWitness]:
+    def record(self, call: Call) -> AbstractContextManager[LiveRecording]:
         """Surround the primary run and note its exchanges. On the caller's path: cheap."""
         ...

@@ -43,11 +43,11 @@ class CauseOr:
     otherwise: ErrorKind
 
 
-Rule = ErrorKind | CauseOr | Callable[[BaseException], ErrorKind | None]
+KindRule = ErrorKind | CauseOr | Callable[[BaseException], ErrorKind | None]
 """A kind, or a function that finds it; None means that the cause decides."""
 
 
-def _decided(rules: Mapping[type, Rule], error: BaseException, *, groups: int) -> ErrorKind | None:
+def _decided(rules: Mapping[type, KindRule], error: BaseException, *, groups: int) -> ErrorKind | None:
     """What the first error of the chain says that says something; of a group, what all in it have in common."""
     otherwise: ErrorKind | None = None
     for each in chain_of(error):
@@ -91,7 +91,7 @@ _NO_WAY = frozenset({errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errn
 _BAD_PATH = frozenset({errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL})
 
 
-def ran_out(error: BaseException) -> bool:
+def out_of_resources(error: BaseException) -> bool:
     """Whether the machine ran out of memory, disk or descriptors, as far as the error or its causes tell."""
     return any(
         isinstance(each, MemoryError) or (isinstance(each, OSError) and each.errno in _RAN_OUT)
@@ -115,7 +115,7 @@ def _asked(rule: Callable[[BaseException], ErrorKind | None], error: BaseExcepti
         return None
 
 
-_PYTHON: Mapping[str | type[BaseException], Rule] = {
+_PYTHON: Mapping[str | type[BaseException], KindRule] = {
     TimeoutError: ErrorKind.TIMEOUT,
     ConnectionRefusedError: ErrorKind.CONNECTION,
     "socket.gaierror": ErrorKind.CONNECTION,
@@ -144,7 +144,7 @@ class Taxonomy:
             Python's own errors have rules already, which others for the same class replace.
     """
 
-    def __init__(self, rules: Mapping[str | type[BaseException], Rule] | None = None) -> None:
+    def __init__(self, rules: Mapping[str | type[BaseException], KindRule] | None = None) -> None:
         both = {**_PYTHON, **(rules or {})}
         self._named = {name: rule for name, rule in both.items() if isinstance(name, str)}
         self._known = {kind: rule for kind, rule in both.items() if isinstance(kind, type)}
@@ -154,7 +154,7 @@ class Taxonomy:
         rules = self._known | dict(self._loaded())
         return _decided(rules, error, groups=MAX_NESTED_GROUPS) or ErrorKind.UNKNOWN
 
-    def _loaded(self) -> Iterator[tuple[type, Rule]]:
+    def _loaded(self) -> Iterator[tuple[type, KindRule]]:
         """The named classes whose modules are imported."""
         for name, rule in self._named.items():
             module, _, attribute = name.rpartition(".")

@@ -12,7 +12,7 @@ from migration.model.errors import AwaitInsteadError
 from migration.model.model import Call, CallSite, Decision, Notice, NoticeKind, Reason, Side
 from migration.model.ports import Observer, Router
 from migration.running.callsites import OncePerSite
-from migration.running.in_flight import UnderWay, new_unit
+from migration.running.in_flight import InFlightCalls, new_call_id
 from migration.running.loop import BackgroundLoop
 from migration.running.observers import Observers
 from migration.shadow.admission import ShadowLimits
@@ -36,7 +36,7 @@ class Runtime:
         shadow_limits: what comparing may cost; what exceeds it is dropped and counted.
         drain_seconds: at exit, how long calls under way may go on.
         new_loop: makes the event loop on which candidates run.
-        new_unit: makes the id of a unit of work: unique, also across processes, and not to be guessed.
+        new_call_id: makes the id of a unit of work: unique, also across processes, and not to be guessed.
     """
 
     def __init__(
@@ -47,13 +47,13 @@ class Runtime:
         shadow_limits: ShadowLimits | None = None,
         drain_seconds: float = 10.0,
         new_loop: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop,
-        new_unit: Callable[[], str] = new_unit,
+        new_call_id: Callable[[], str] = new_call_id,
     ) -> None:
         self.observers = Observers(observers)
         self.loop = BackgroundLoop("migration-candidate", drain_seconds=drain_seconds, new_loop=new_loop)
-        self.under_way = UnderWay()
-        self.shadows = ShadowRunner(observers=self.observers, limits=shadow_limits, calls=self.under_way)
-        self.new_unit = new_unit
+        self.in_flight = InFlightCalls()
+        self.shadows = ShadowRunner(observers=self.observers, limits=shadow_limits, calls=self.in_flight)
+        self.new_call_id = new_call_id
         self._router = router or AlwaysLegacy()
         self._blocking_sites = OncePerSite()
 
@@ -102,11 +102,11 @@ class Runtime:
         Returns:
             How many calls are still under way.
         """
-        return self.under_way.drain(seconds)
+        return self.in_flight.drain(seconds)
 
     def resume(self) -> None:
         """Let the calls begin that `drain` holds back."""
-        self.under_way.resume()
+        self.in_flight.resume()
 
     def close(self, timeout: float | None = None) -> None:
         """Finish what is under way, shadows last, and stop; later calls are served by legacy."""
@@ -129,7 +129,7 @@ def use_runtime(runtime: Runtime) -> Runtime:
 
 
 @contextmanager
-def in_force(runtime: Runtime) -> Iterator[None]:
+def temporary_runtime(runtime: Runtime) -> Iterator[None]:
     """Put `runtime` in force for a while, and afterwards the one before it again. Closes neither."""
     global _current  # noqa: PLW0603  # the one runtime of the process
     with _lock:

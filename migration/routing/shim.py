@@ -20,13 +20,13 @@ from migration.model.errors import (
     MigrationError,
 )
 from migration.model.model import Call, CallSite, Decision, Entrance, NoticeKind, Operation, Outcome, Side
-from migration.model.ports import Noted
+from migration.model.ports import Recording
 from migration.routing.plan import Plan, Policy
 from migration.routing.runtime import Runtime, current_runtime
 from migration.running.callsites import calling_site
 from migration.running.candidate import Candidate, run_candidate, run_legacy
-from migration.running.in_flight import LOOK_SECONDS, is_part_of_a_call, pinned, pinned_side
-from migration.running.observers import ContainedWitness
+from migration.running.in_flight import LOOK_SECONDS, inside_a_call, side_context, side_of_context
+from migration.running.observers import ContainedRecording
 from migration.shadow.comparing import outcome_facts
 from migration.shadow.isolated import Shadow
 
@@ -102,7 +102,7 @@ class Shim(Generic[P, R]):
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call as the legacy function is called."""
         site, runtime, entrance = calling_site(), self.runtime, Entrance.SYNC
-        while runtime.under_way.held and not is_part_of_a_call():
+        while runtime.in_flight.held and not inside_a_call():
             time.sleep(LOOK_SECONDS)  # the process is about to end, and what has not begun is not left half done
         if _inside_running_loop():
             entrance = Entrance.BLOCKING
@@ -120,7 +120,7 @@ class Shim(Generic[P, R]):
         return self._aio(calling_site(), args, kwargs)
 
     async def _aio(self, site: CallSite, args: tuple[Any, ...], kwargs: dict[str, Any]) -> R:
-        while self.runtime.under_way.held and not is_part_of_a_call():  # noqa: ASYNC110  # other threads change it
+        while self.runtime.in_flight.held and not inside_a_call():  # noqa: ASYNC110  # other threads change it
             await asyncio.sleep(LOOK_SECONDS)  # as above
         plan = Plan(self._policy(site, args, kwargs, Entrance.AWAITED))
         while plan.side is not None:
@@ -151,22 +151,22 @@ class Shim(Generic[P, R]):
         `only_legacy` is for synchronous calls from inside a candidate: the candidate could not be waited for there, and
         one that calls the very function which it replaces means legacy.
         """
-        fixed = pinned_side(self.migration.name)
+        fixed = side_of_context(self.migration.name)
         if fixed is not None:
             return (yield from self._nested(Side.LEGACY if only_legacy else fixed))
         runtime = self.runtime
         call = self._describe(site, args, kwargs, entrance)
         decision = self._comparable(call, runtime.decide(call))
         whole = Operation(call=call, decision=decision)
-        with runtime.under_way, runtime.observers.operation(whole):
-            with self._witness(call, decision) as witness:
+        with runtime.in_flight, runtime.observers.operation(whole):
+            with self._recording(call, decision) as recording:
                 outcome, trace = yield from self._observed(whole, Side.LEGACY if only_legacy else decision.serve)
             if self._may_fall_back(outcome):
-                witness = None  # the answers of two sides are mixed
+                recording = None  # the answers of two sides are mixed
                 outcome, trace = yield from self._observed(whole, Side.LEGACY)
             whole.outcome = outcome
         if decision.shadow:
-            self._shadow(call, decision, outcome, trace, witness)
+            self._shadow(call, decision, outcome, trace, recording)
         return outcome
 
     def _comparable(self, call: Call, decision: Decision) -> Decision:
@@ -189,13 +189,13 @@ class Shim(Generic[P, R]):
 
     def _observed(self, whole: Operation, side: Side) -> Generator[Side, Outcome[R], tuple[Outcome[R], str | None]]:
         run = Operation(call=whole.call, decision=whole.decision, side=side)
-        with self.runtime.observers.operation(run), pinned(side, self.migration.name):
+        with self.runtime.observers.operation(run), side_context(side, self.migration.name):
             outcome = self.migration.classified((yield side))
             run.outcome = outcome
         return outcome, run.trace
 
     def _shadow(
-        self, call: Call, decision: Decision, outcome: Outcome[R], trace: str | None, witness: Noted | None
+        self, call: Call, decision: Decision, outcome: Outcome[R], trace: str | None, recording: Recording | None
     ) -> None:
         """Hand the answered call over. What is compared is taken now: the caller may change its result."""
         shadow = Shadow(
@@ -207,7 +207,7 @@ class Shim(Generic[P, R]):
             side=outcome.side,
             seconds=outcome.seconds,
             trace=trace,
-            witness=witness,
+            recording=recording,
         )
         try:
             shadow.facts = outcome_facts(self.migration, outcome)
@@ -226,7 +226,7 @@ class Shim(Generic[P, R]):
         return Call(
             migration=self.migration.name,
             function=self._function,
-            unit=runtime.new_unit(),
+            call_id=runtime.new_call_id(),
             args=args,
             kwargs=kwargs,
             site=site,
@@ -234,11 +234,11 @@ class Shim(Generic[P, R]):
             entrance=entrance,
         )
 
-    def _witness(self, call: Call, decision: Decision) -> Any:
-        noting = self.migration.noting
-        if not decision.shadow or noting is None:
+    def _recording(self, call: Call, decision: Decision) -> Any:
+        recorder = self.migration.recorder
+        if not decision.shadow or recorder is None:
             return nullcontext(None)
-        return ContainedWitness(self.runtime.observers, lambda: noting.witness(call))
+        return ContainedRecording(self.runtime.observers, lambda: recorder.record(call))
 
     def _may_fall_back(self, outcome: Outcome[R]) -> bool:
         """Whether the candidate failed in a way that proves that it has sent nothing, so that legacy may serve."""

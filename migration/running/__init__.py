@@ -2,20 +2,20 @@
 
 from migration.running.callsites import calling_site
 from migration.running.candidate import Candidate, run_candidate, run_legacy
-from migration.running.in_flight import UnderWay, new_unit, pinned, pinned_side
-from migration.running.loop import BackgroundLoop, Job
+from migration.running.in_flight import InFlightCalls, new_call_id, side_context, side_of_context
+from migration.running.loop import BackgroundLoop, LoopJob
 from migration.running.observers import Observers
 
 __all__ = [
     "BackgroundLoop",
     "Candidate",
-    "Job",
+    "InFlightCalls",
+    "LoopJob",
     "Observers",
-    "UnderWay",
     "calling_site",
-    "new_unit",
-    "pinned",
-    "pinned_side",
+    "new_call_id",
     "run_candidate",
     "run_legacy",
+    "side_context",
+    "side_of_context",
 ]

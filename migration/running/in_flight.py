@@ -17,7 +17,7 @@ LOOK_SECONDS = 0.02
 """How often who waits looks again."""
 
 
-class UnderWay:
+class InFlightCalls:
     """Counts the calls that are inside it; any number of threads and tasks may be at once."""
 
     __slots__ = ("__weakref__", "_calls", "begun", "held")
@@ -30,12 +30,12 @@ class UnderWay:
         self._calls: list[None] = []  # adding to a list and taking from it are atomic; `+= 1` is not
         _counters.add(self)
 
-    def none(self) -> bool:
+    def idle(self) -> bool:
         """Whether no call is under way."""
         return not self._calls
 
     @property
-    def number(self) -> int:
+    def count(self) -> int:
         """How many calls are under way."""
         return len(self._calls)
 
@@ -54,7 +54,7 @@ class UnderWay:
             elif now - quiet_since >= QUIET_SECONDS:
                 break
             time.sleep(LOOK_SECONDS)
-        return self.number
+        return self.count
 
     def resume(self) -> None:
         """Let calls begin again: the process did not end."""
@@ -71,7 +71,7 @@ class UnderWay:
             return  # begun before a fork, in whose child nothing was counted as under way
 
 
-_counters: weakref.WeakSet[UnderWay] = weakref.WeakSet()
+_counters: weakref.WeakSet[InFlightCalls] = weakref.WeakSet()
 
 
 def _reset_all() -> None:
@@ -86,21 +86,21 @@ os.register_at_fork(after_in_child=_reset_all)
 # Which side the current context already runs on: a nested call is not decided a second time.
 
 _EVERY = "*"
-_pins: ContextVar[Mapping[str, Side]] = ContextVar("migration_pins", default={})  # noqa: B039  # never mutated
+_context_sides: ContextVar[Mapping[str, Side]] = ContextVar("migration_side", default={})  # noqa: B039  # never mutated
 
 
-def pinned_side(migration: str) -> Side | None:
+def side_of_context(migration: str) -> Side | None:
     """The side on which a call of `migration` has to stay here, if one is fixed."""
-    pins = _pins.get()
-    return pins.get(_EVERY) or pins.get(migration)
+    sides = _context_sides.get()
+    return sides.get(_EVERY) or sides.get(migration)
 
 
-def is_part_of_a_call() -> bool:
+def inside_a_call() -> bool:
     """Whether this context runs a side of a call already."""
-    return bool(_pins.get())
+    return bool(_context_sides.get())
 
 
-class pinned:  # noqa: N801  # used like a function; a generator would cost each call three times as much
+class side_context:  # noqa: N801  # used like a function; a generator would cost each call three times as much
     """Keep nested calls of `migration` (of all, if None) on `side`, undecided, untraced and uncompared."""
 
     __slots__ = ("_name", "_side", "_token")
@@ -111,11 +111,11 @@ class pinned:  # noqa: N801  # used like a function; a generator would cost each
         self._token: Token[Mapping[str, Side]]
 
     def __enter__(self) -> None:
-        self._token = _pins.set({**_pins.get(), self._name: self._side})
+        self._token = _context_sides.set({**_context_sides.get(), self._name: self._side})
 
     def __exit__(self, *_error: object) -> None:
         try:
-            _pins.reset(self._token)
+            _context_sides.reset(self._token)
         except ValueError:
             return  # an abandoned coroutine is closed in another context; the pin went with its own
 
@@ -130,7 +130,7 @@ gives the GIL to whoever waits for it."""
 _prepared: list[str] = []
 
 
-def new_unit() -> str:
+def new_call_id() -> str:
     """An id that nobody can guess and that no other process has: 32 hexadecimal digits."""
     try:
         return _prepared.pop()

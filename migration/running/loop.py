@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 from migration.model.errors import LoopClosedError
 
 
-class Job:
+class LoopJob:
     """A coroutine that runs on a background loop; its future is done only when the coroutine has really ended."""
 
     def __init__(self, work: Callable[[], Coroutine[Any, Any, Any]], context: Context) -> None:
@@ -29,7 +29,7 @@ class Job:
         self._task: asyncio.Task[Any] | None = None
 
     @property
-    def under_way(self) -> bool:
+    def running(self) -> bool:
         """Whether the coroutine has been started and has not ended."""
         return self._loop is not None and not self.future.done()
 
@@ -110,7 +110,7 @@ class BackgroundLoop:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._workers: set[int] = set()
-        self._jobs: dict[concurrent.futures.Future[Any], Job] = {}
+        self._jobs: dict[concurrent.futures.Future[Any], LoopJob] = {}
         self._started: list[object] = []
         self._closed = False
 
@@ -138,13 +138,13 @@ class BackgroundLoop:
         """Run `closer` on the loop before it stops, for a pool that lives there."""
         self._closers.append(closer)
 
-    def submit(self, work: Callable[[], Coroutine[Any, Any, T]], context: Context | None = None) -> Job:
+    def submit(self, work: Callable[[], Coroutine[Any, Any, T]], context: Context | None = None) -> LoopJob:
         """Run `work()` on the loop, in a copy of the caller's context unless another is given.
 
         Raises:
             LoopClosedError: the process is ending.
         """
-        job = Job(work, copy_context() if context is None else context)
+        job = LoopJob(work, copy_context() if context is None else context)
         self._begin(job)
         return job
 
@@ -154,12 +154,12 @@ class BackgroundLoop:
         Raises:
             LoopClosedError: the process is ending.
         """
-        job = Job(work, copy_context())
+        job = LoopJob(work, copy_context())
         try:
             self._begin(job)
             result: T = job.future.result()
         except BaseException:
-            if job.under_way:
+            if job.running:
                 job.cancel()
                 concurrent.futures.wait([job.future], timeout=CANCEL_SECONDS)
             raise
@@ -208,7 +208,7 @@ class BackgroundLoop:
         for job in jobs:
             job.give_up()
 
-    def _begin(self, job: Job) -> None:
+    def _begin(self, job: LoopJob) -> None:
         with self._lock:
             if self._closed:
                 raise LoopClosedError(self._name)

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import cast
 
 from migration.model.model import Comparison, Notice, Operation
-from migration.model.ports import Noted, Observer
+from migration.model.ports import Observer, Recording
 
 _logger = logging.getLogger("migration")
 
@@ -105,25 +105,25 @@ class _Observed:
                 self._observers.failed(observer, own)
 
 
-# Contains a witness's failures: they cost the comparison, never the call.
+# Contains a recording's failures: they cost the comparison, never the call.
 
 
-class ContainedWitness:
-    """A witness whose failure costs the comparison, not the call."""
+class ContainedRecording:
+    """A recording whose failure costs the comparison, not the call."""
 
-    def __init__(self, observers: Observers, make: Callable[[], AbstractContextManager[Noted]]) -> None:
+    def __init__(self, observers: Observers, make: Callable[[], AbstractContextManager[Recording]]) -> None:
         self._observers = observers
         self._make = make
-        self._manager: AbstractContextManager[Noted] | None = None
-        self._witness: Noted | None = None
+        self._manager: AbstractContextManager[Recording] | None = None
+        self._recording: Recording | None = None
 
-    def __enter__(self) -> Noted | None:
+    def __enter__(self) -> Recording | None:
         self._observers.contain(self, self._enter)
-        return self._witness
+        return self._recording
 
     def _enter(self) -> None:
         manager = self._make()
-        self._witness = manager.__enter__()
+        self._recording = manager.__enter__()
         self._manager = manager
 
     def __exit__(self, *error: object) -> None:

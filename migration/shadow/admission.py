@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from migration.running.in_flight import UnderWay
+from migration.running.in_flight import InFlightCalls
 
 MEGABYTE = 1024 * 1024
 
@@ -33,8 +33,8 @@ class ShadowLimits:
         waiting_bytes: bytes of input that these may have together.
         hourly_bytes: bytes of input that may be read again within any hour; each run of a side reads the input once.
         seconds: how long after its caller was answered a shadow must be over.
-        patience: seconds for which a shadow lets calls under way go first.
-        meets: share of the calls (0..1) that may be under way while a shadow runs; 1 is no limit.
+        yield_seconds: how long a shadow waits for in-flight calls before it runs beside them.
+        overlap_share: share of the calls (0..1) that may be in flight while a shadow runs; 1 is no limit.
         noise_share: share of the compared calls (0..1) for which legacy runs twice, to learn what of it is noise.
     """
 
@@ -42,12 +42,12 @@ class ShadowLimits:
     waiting_bytes: int = 256 * MEGABYTE
     hourly_bytes: int = 8192 * MEGABYTE
     seconds: float = 60.0
-    patience: float = 1.0
-    meets: float = 1.0
+    yield_seconds: float = 1.0
+    overlap_share: float = 1.0
     noise_share: float = 0.0
 
 
-class Room:
+class ShadowCapacity:
     """Where shadows wait and run, bounded in number and in bytes. Not safe for several threads by itself."""
 
     def __init__(self, places: int, size: int) -> None:
@@ -56,7 +56,7 @@ class Room:
         self.taken = 0
         self.bytes = 0
 
-    def enter(self, size: int) -> str | None:
+    def acquire(self, size: int) -> str | None:
         """Take a place for `size` bytes; why there is none, or None if there was one."""
         if self.taken >= self._places:
             return f"{self._places} shadows are already waiting"
@@ -66,7 +66,7 @@ class Room:
         self.bytes += size
         return None
 
-    def leave(self, size: int) -> None:
+    def release(self, size: int) -> None:
         """Give the place back."""
         self.taken -= 1
         self.bytes -= size
@@ -111,37 +111,37 @@ _MEMORY = 0.8
 """How much the number of calls that a shadow is expected to meet depends on what earlier ones met."""
 
 
-class Courtesy:
+class AdmissionControl:
     """Says when a shadow may begin. Used by one thread.
 
     Args:
         calls: the calls of the process.
         share: share of them (0..1) that may meet a shadow; 1 is no limit.
-        patience: seconds for which a shadow waits for a moment without calls, before it begins beside them.
+        yield_seconds: seconds for which a shadow waits for a moment without calls, before it begins beside them.
         now: the clock, in seconds; it must not go back.
     """
 
     def __init__(
-        self, calls: UnderWay, *, share: float, patience: float, now: Callable[[], float] = time.monotonic
+        self, calls: InFlightCalls, *, share: float, yield_seconds: float, now: Callable[[], float] = time.monotonic
     ) -> None:
         self._calls = calls
         self._share = share
-        self._patience = patience
+        self._yield_seconds = yield_seconds
         self._now = now
         self._credit = 1.0
         self._earned_until = calls.begun
         self._expected = 1.0
-        self._silent_since = now()
+        self._idle_since = now()
 
     def allows(self, since: float) -> bool:
         """Whether a shadow that waits since then may begin."""
-        now, quiet = self._now(), self._calls.none()
+        now, quiet = self._now(), self._calls.idle()
         if not quiet or self._calls.begun != self._earned_until:
-            self._silent_since = now
+            self._idle_since = now
         self._earn()
-        if quiet and now - self._silent_since >= SILENCE_SECONDS:
+        if quiet and now - self._idle_since >= SILENCE_SECONDS:
             return True
-        if not quiet and now - since < self._patience:
+        if not quiet and now - since < self._yield_seconds:
             return False
         if self._share >= 1:
             return True
@@ -150,7 +150,7 @@ class Courtesy:
     @contextmanager
     def running(self) -> Iterator[None]:
         """A shadow runs inside; what it met is counted when it has ended."""
-        begun, beside = self._calls.begun, self._calls.number
+        begun, beside = self._calls.begun, self._calls.count
         try:
             yield
         finally:

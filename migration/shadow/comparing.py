@@ -19,7 +19,7 @@ from migration.model.errors import IncompleteFactsError
 from migration.model.model import Comparison, Difference, NoiseSample, Notice, NoticeKind, Outcome, Side, Verdict
 from migration.model.ports import Sent
 from migration.running.observers import Observers
-from migration.shadow.facts import INCOMPLETE, Again, Digest, Facts, flatten
+from migration.shadow.facts import INCOMPLETE, BackReference, ContentDigest, Facts, flatten
 from migration.shadow.isolated import Observation, Shadow
 from migration.shadow.noise import NoiseBook
 
@@ -34,7 +34,7 @@ _ABSENT = object()
 _MAX_SHOWN_BITS = 10_000
 """Python itself refuses to write out much longer numbers."""
 
-_TELLING = (float, complex, Decimal, date, time)
+_COMPARED_BY_TEXT = (float, complex, Decimal, date, time)
 """Types of which equal values can look different (1.0 and 1.00, -0.0 and 0.0, one moment in two zones)."""
 
 _SHOWN_TYPES = (str, int, float, complex, NoneType, Decimal, Enum, date, time, timedelta, PurePath, UUID)
@@ -96,8 +96,8 @@ def shown(value: object) -> str:
     if value is _ABSENT:
         return "(absent)"
     if isinstance(value, bytes):
-        value = Digest(length=len(value), sha256=hashlib.sha256(value).hexdigest())
-    if isinstance(value, Digest | Again):
+        value = ContentDigest(length=len(value), sha256=hashlib.sha256(value).hexdigest())
+    if isinstance(value, ContentDigest | BackReference):
         return str(value)
     if isinstance(value, int) and value.bit_length() > _MAX_SHOWN_BITS:
         return f"(a number of {value.bit_length()} bits)"
@@ -129,7 +129,7 @@ def _matches(field: str, patterns: Iterable[str]) -> bool:
 def _same(left: object, right: object) -> bool:
     if type(left) is not type(right):
         return False
-    if isinstance(left, _TELLING):
+    if isinstance(left, _COMPARED_BY_TEXT):
         return str(left) == str(right)
     return bool(left == right)
 

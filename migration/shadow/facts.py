@@ -31,7 +31,7 @@ Facts = Mapping[str, object]
 
 
 @dataclass(frozen=True, slots=True)
-class Digest:
+class ContentDigest:
     """Stands for bytes that their owner may change."""
 
     length: int
@@ -42,7 +42,7 @@ class Digest:
 
 
 @dataclass(frozen=True, slots=True)
-class Again:
+class BackReference:
     """Stands for a container inside itself, named by the path under which it came first."""
 
     path: str
@@ -84,7 +84,7 @@ def _walk(path: str, value: object, above: dict[int, str]) -> Iterator[tuple[str
         yield path, _snapshot(path, value)
         return
     if id(value) in above:
-        yield path, Again(above[id(value)])
+        yield path, BackReference(above[id(value)])
         return
     if len(above) == MAX_DEPTH:
         raise _EndedEarlyError(f"more than {MAX_DEPTH} containers inside each other at {path}")
@@ -127,7 +127,7 @@ def _declared_fields(value: object) -> Iterable[str] | None:
 def _snapshot(path: str, value: object) -> object:
     if isinstance(value, bytearray | memoryview):
         raw = bytes(value)
-        return Digest(length=len(raw), sha256=hashlib.sha256(raw).hexdigest())
+        return ContentDigest(length=len(raw), sha256=hashlib.sha256(raw).hexdigest())
     if not isinstance(value, set | frozenset):
         return value
     if len(value) > MAX_FIELDS:

@@ -13,9 +13,9 @@ from typing import Any, cast
 
 from migration.model.declaration import Migration
 from migration.model.model import Call, Comparison, Decision, Operation, Outcome, Role, Side, Verdict
-from migration.model.ports import Noted, Sent, Witness
+from migration.model.ports import Recording, ReplayRecording, Sent
 from migration.running.candidate import Candidate, run_candidate, run_legacy
-from migration.running.in_flight import pinned
+from migration.running.in_flight import side_context
 from migration.running.observers import Observers
 from migration.shadow.facts import Facts
 
@@ -32,7 +32,7 @@ class Shadow:
     side: Side
     seconds: float
     trace: str | None
-    witness: Noted | None
+    recording: Recording | None
     facts: Facts = field(default_factory=dict, repr=False)
 
     def comparison(self, verdict: Verdict, **what: Any) -> Comparison:
@@ -70,7 +70,7 @@ GRACE_SECONDS = 1.0
 """How long a candidate may take to end once it is cancelled; then it is given up."""
 
 
-class Aside:
+class IsolatedRunner:
     """Runs sides; whatever a side raises is an outcome.
 
     Legacy gets a daemon thread of its own, because the interpreter would wait at its exit for a thread of a pool.
@@ -120,9 +120,9 @@ class Aside:
         finally:
             if not ended.done():
                 self._stuck += 1
-                ended.add_done_callback(self._came_loose)
+                ended.add_done_callback(self._ended_late)
 
-    def _came_loose(self, _ended: object) -> None:
+    def _ended_late(self, _ended: object) -> None:
         self._stuck -= 1
 
 
@@ -160,38 +160,40 @@ class ReplayRunner:
 
     Args:
         observers: see the runs.
-        aside: where the sides run.
+        isolated: where the sides run.
     """
 
-    def __init__(self, observers: Observers, aside: Aside) -> None:
+    def __init__(self, observers: Observers, isolated: IsolatedRunner) -> None:
         self._observers = observers
-        self._aside = aside
+        self._isolated = isolated
 
     def size(self, shadow: Shadow) -> int:
         """Bytes of the input."""
-        return 0 if shadow.witness is None else shadow.witness.size()
+        return 0 if shadow.recording is None else shadow.recording.size()
 
     def refusal(self, shadow: Shadow) -> str | None:
         """Why there can be no rehearsal."""
-        if shadow.witness is None:
-            return "nothing was witnessed that could be replayed"
-        return shadow.witness.refusal()
+        if shadow.recording is None:
+            return "nothing was recorded that could be replayed"
+        return shadow.recording.refusal()
 
     def stale(self, shadow: Shadow) -> bool:
         """Whether the input has changed."""
-        return shadow.witness is not None and shadow.witness.stale()
+        return shadow.recording is not None and shadow.recording.stale()
 
     async def observe(self, shadow: Shadow, side: Side) -> Observation:
         """Rehearse one side."""
-        witness = cast("Witness", shadow.witness)  # `refusal` was asked, and the declaration's mode is to replay
+        recording = cast(
+            "ReplayRecording", shadow.recording
+        )  # `refusal` was asked, and the declaration's mode is to replay
         run = Operation(call=shadow.call, decision=shadow.decision, side=side, role=Role.SHADOW, link=shadow.trace)
-        with pinned(side):
-            async with witness.rehearse(side) as rehearsal:
+        with side_context(side):
+            async with recording.rehearse(side) as rehearsal:
                 with self._observers.operation(run):
                     if side is Side.LEGACY:
-                        outcome = await self._aside.legacy(shadow.legacy, rehearsal.args, rehearsal.kwargs)
+                        outcome = await self._isolated.legacy(shadow.legacy, rehearsal.args, rehearsal.kwargs)
                     else:
-                        outcome = await self._aside.candidate(shadow.candidate, rehearsal.args, rehearsal.kwargs)
+                        outcome = await self._isolated.candidate(shadow.candidate, rehearsal.args, rehearsal.kwargs)
                     outcome = shadow.migration.classified(outcome)
                     run.outcome = outcome
                 return Observation(outcome=outcome, sent=rehearsal.seen(), trace=run.trace)

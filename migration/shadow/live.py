@@ -9,15 +9,15 @@ from typing import Any, cast
 
 from migration.model.errors import TrialRefusedError
 from migration.model.model import Comparison, Notice, NoticeKind, Operation, Outcome, Role, ShadowMode, Side, Verdict
-from migration.model.ports import LiveWitness, Made, Trial
+from migration.model.ports import LiveRecording, SideEffects, Trial
 from migration.model.taxonomy import ErrorKind
-from migration.running.in_flight import pinned
+from migration.running.in_flight import side_context
 from migration.running.observers import Observers
 from migration.shadow.comparing import judged_facts, outcome_facts, with_rules_applied
 from migration.shadow.facts import Facts, flatten
-from migration.shadow.isolated import Aside, Shadow
+from migration.shadow.isolated import IsolatedRunner, Shadow
 
-PASSING = frozenset(
+TRANSIENT = frozenset(
     {
         ErrorKind.TIMEOUT,
         ErrorKind.CONNECTION,
@@ -31,7 +31,7 @@ PASSING = frozenset(
 )
 """Kinds of errors that pass: a run a moment later need not meet them, so they are no basis for a comparison."""
 
-READINGS = 2
+LIVE_READS = 2
 """How often a live comparison reads the input: once to copy it, and once in the run."""
 
 
@@ -43,13 +43,13 @@ class LiveRunner:
 
     Args:
         observers: see the runs, and are told of what could not be undone.
-        aside: where the sides run.
+        isolated: where the sides run.
     """
 
-    def __init__(self, observers: Observers, aside: Aside) -> None:
+    def __init__(self, observers: Observers, isolated: IsolatedRunner) -> None:
         self.kept = 0
         self._observers = observers
-        self._aside = aside
+        self._isolated = isolated
 
     async def compared(self, shadow: Shadow) -> Comparison:
         """Run the other side of this call and compare; dropped, with the reason, when that must not or cannot be."""
@@ -65,10 +65,10 @@ class LiveRunner:
     @asynccontextmanager
     async def _trial(self, shadow: Shadow) -> AsyncIterator[Trial]:
         """A trial; what it leaves behind is told to the operators, however it ends."""
-        witness = cast("LiveWitness", shadow.witness)  # its refusal was asked, and the declaration's mode is real
+        recording = cast("LiveRecording", shadow.recording)  # its refusal was asked, and the declaration's mode is real
         entered: Trial | None = None
         try:
-            async with witness.trial(shadow.side.other) as entered:
+            async with recording.trial(shadow.side.other) as entered:
                 yield entered
         finally:
             for trouble in () if entered is None else entered.troubles():
@@ -87,8 +87,8 @@ class LiveRunner:
             return shadow.dropped(f"the other side was not finished and read back within {trial.seconds:g} s")
 
     async def _compare(self, shadow: Shadow, trial: Trial) -> Comparison:
-        assert shadow.witness is not None  # noqa: S101  # without one there is no trial
-        if shadow.witness.stale():
+        assert shadow.recording is not None  # noqa: S101  # without one there is no trial
+        if shadow.recording.stale():
             return shadow.comparison(Verdict.STALE_INPUT, detail="the input changed after the call")
         outcome, trace = await self._run(shadow, trial)
         made = await trial.read_back()
@@ -106,11 +106,11 @@ class LiveRunner:
     async def _run(self, shadow: Shadow, trial: Trial) -> tuple[Outcome[Any], str | None]:
         side = shadow.side.other
         run = Operation(call=shadow.call, decision=shadow.decision, side=side, role=Role.SHADOW, link=shadow.trace)
-        with pinned(side), self._observers.operation(run):
+        with side_context(side), self._observers.operation(run):
             if side is Side.LEGACY:
-                outcome = await self._aside.legacy(shadow.legacy, trial.args, trial.kwargs)
+                outcome = await self._isolated.legacy(shadow.legacy, trial.args, trial.kwargs)
             else:
-                outcome = await self._aside.candidate(shadow.candidate, trial.args, trial.kwargs)
+                outcome = await self._isolated.candidate(shadow.candidate, trial.args, trial.kwargs)
             run.outcome = shadow.migration.classified(outcome)
         return run.outcome, run.trace
 
@@ -122,12 +122,12 @@ def _unfair(shadow: Shadow) -> str | None:
         return None
     if shadow.migration.mode is ShadowMode.KEPT:
         return f"{shadow.side} failed, so there is nothing to be done twice"
-    if kind in PASSING:
+    if kind in TRANSIENT:
         return f"{shadow.side} failed for a cause that passes ({kind}), which {shadow.side.other} need not meet"
     return None
 
 
-def _facts(shadow: Shadow, trial: Trial, outcome: Outcome[Any], made: Made) -> tuple[Facts, Facts]:
+def _facts(shadow: Shadow, trial: Trial, outcome: Outcome[Any], made: SideEffects) -> tuple[Facts, Facts]:
     """All facts of legacy, and all facts of the candidate."""
     outcomes: Mapping[Side, Facts] = {
         shadow.side: shadow.facts,

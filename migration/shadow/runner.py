@@ -15,13 +15,13 @@ from typing import NamedTuple
 
 from migration.model.errors import LoopClosedError
 from migration.model.model import Comparison, Side, Verdict
-from migration.running.in_flight import UnderWay
+from migration.running.in_flight import InFlightCalls
 from migration.running.loop import BackgroundLoop
 from migration.running.observers import Observers
-from migration.shadow.admission import Courtesy, HourlyBudget, Room, ShadowLimits
+from migration.shadow.admission import AdmissionControl, HourlyBudget, ShadowCapacity, ShadowLimits
 from migration.shadow.comparing import Sides, compared, learned
-from migration.shadow.isolated import MAX_STUCK, Aside, ReplayRunner, Shadow, is_being_cancelled
-from migration.shadow.live import READINGS, LiveRunner
+from migration.shadow.isolated import MAX_STUCK, IsolatedRunner, ReplayRunner, Shadow, is_being_cancelled
+from migration.shadow.live import LIVE_READS, LiveRunner
 from migration.shadow.noise import NoiseBook
 
 CONCURRENT_SHADOWS = 2
@@ -59,14 +59,14 @@ class ShadowRunner:
         *,
         observers: Observers,
         limits: ShadowLimits | None = None,
-        calls: UnderWay | None = None,
+        calls: InFlightCalls | None = None,
         now: Callable[[], float] = time.monotonic,
         chance: Callable[[], float] = random.random,
     ) -> None:
         self.limits = limits or ShadowLimits()
         self.noise = NoiseBook()
         self._observers = observers
-        self._calls = calls or UnderWay()
+        self._calls = calls or InFlightCalls()
         self._now = now
         self._chance = chance
         self._loop = BackgroundLoop("migration-shadow", drain_seconds=2.0)
@@ -78,17 +78,19 @@ class ShadowRunner:
         self._lock = threading.Lock()
         self._queue: deque[_Waiting] = deque()
         self._workers = 0
-        self._room = Room(self.limits.waiting, self.limits.waiting_bytes)
+        self._capacity = ShadowCapacity(self.limits.waiting, self.limits.waiting_bytes)
         self._budget = HourlyBudget(self.limits.hourly_bytes, self._now)
-        self._courtesy = Courtesy(self._calls, share=self.limits.meets, patience=self.limits.patience, now=self._now)
-        self._aside = Aside()
-        self._rerun = ReplayRunner(self._observers, self._aside)
-        self._live = LiveRunner(self._observers, self._aside)
+        self._admission = AdmissionControl(
+            self._calls, share=self.limits.overlap_share, yield_seconds=self.limits.yield_seconds, now=self._now
+        )
+        self._isolated = IsolatedRunner()
+        self._replay = ReplayRunner(self._observers, self._isolated)
+        self._live = LiveRunner(self._observers, self._isolated)
 
     @property
     def pending(self) -> int:
         """Shadows that wait or run."""
-        return self._room.taken
+        return self._capacity.taken
 
     @property
     def kept(self) -> int:
@@ -103,8 +105,8 @@ class ShadowRunner:
     def submit(self, shadow: Shadow) -> None:
         """Take a sampled call, or drop it when there is no room. Returns at once and never raises."""
         try:
-            size = self._rerun.size(shadow)
-        except Exception as error:  # noqa: BLE001  # a witness may fail in any way
+            size = self._replay.size(shadow)
+        except Exception as error:  # noqa: BLE001  # a recording may fail in any way
             self.drop(shadow, f"the size of its input cannot be told: {type(error).__name__}")
             return
         with self._lock:
@@ -137,9 +139,9 @@ class ShadowRunner:
         self._drop_queue(ENDING)  # of a loop that could not be stopped
 
     def _admit(self, waiting: _Waiting) -> str | None:
-        if self._aside.stuck >= MAX_STUCK:
+        if self._isolated.stuck >= MAX_STUCK:
             return STUCK
-        refusal = self._room.enter(waiting.size)
+        refusal = self._capacity.acquire(waiting.size)
         if refusal is None:
             self._queue.append(waiting)
         return refusal
@@ -165,7 +167,7 @@ class ShadowRunner:
             self._observers.compared(comparison)
         finally:
             with self._lock:
-                self._room.leave(waiting.size)
+                self._capacity.release(waiting.size)
 
     def _next(self) -> _Waiting | None:
         """What to compare next; None, and one worker fewer, if nothing waits."""
@@ -217,26 +219,26 @@ class ShadowRunner:
 
     async def _compare(self, shadow: Shadow, size: int) -> Comparison:
         await self._let_callers_go_first()
-        with self._courtesy.running():
+        with self._admission.running():
             return await self._compare_now(shadow, size)
 
     async def _compare_now(self, shadow: Shadow, size: int) -> Comparison:
-        refusal = STUCK if self._aside.stuck >= MAX_STUCK else self._rerun.refusal(shadow)
+        refusal = STUCK if self._isolated.stuck >= MAX_STUCK else self._replay.refusal(shadow)
         if refusal is not None:
             return shadow.dropped(refusal)
-        if self._rerun.stale(shadow):
+        if self._replay.stale(shadow):
             return shadow.comparison(Verdict.STALE_INPUT, detail="the input changed after the call")
         is_real = shadow.migration.mode.is_real
         order = self._order(shadow)
-        if not self._budget.take(size * (READINGS if is_real else len(order))):
+        if not self._budget.take(size * (LIVE_READS if is_real else len(order))):
             return shadow.dropped(f"the {self._budget.limit} bytes that shadows may read within an hour are used up")
         if is_real:
             return await self._live.compared(shadow)
 
         sides = Sides()
         for side in order:
-            sides.add(side, await self._rerun.observe(shadow, side))
-        if self._rerun.stale(shadow):
+            sides.add(side, await self._replay.observe(shadow, side))
+        if self._replay.stale(shadow):
             return shadow.comparison(Verdict.STALE_INPUT, detail="the input changed during the comparison")
         sample = learned(shadow, sides)
         if sample is not None:
@@ -257,7 +259,7 @@ class ShadowRunner:
 
     async def _let_callers_go_first(self) -> None:
         since = self._now()
-        while not self._courtesy.allows(since):  # noqa: ASYNC110  # an event would cost the callers
+        while not self._admission.allows(since):  # noqa: ASYNC110  # an event would cost the callers
             await asyncio.sleep(POLL_SECONDS)
 
 

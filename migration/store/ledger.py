@@ -131,7 +131,7 @@ class Ledger(LedgerReader):
         masked = dict.fromkeys(map(generalised, comparison.masked))
         self._writer.put(
             ADD_COMPARISON,
-            self._now(), call.migration, call.function, call.unit, comparison.mode, comparison.verdict,
+            self._now(), call.migration, call.function, call.call_id, comparison.mode, comparison.verdict,
             json.dumps(found), json.dumps(_all_short(comparison.noisy)), noise and json.dumps(noise),
             json.dumps(_all_short(masked)), json.dumps(_all_short(comparison.unused_masks)),
             comparison.detail[:MAX_TEXT], json.dumps(_shown(call.attributes)), decision.flag_version, decision.serve,

@@ -3,7 +3,7 @@
 The pytest plugin is `migration.testing.plugin`; nothing here needs pytest.
 """
 
-from migration.testing.comparing import Compared, MismatchError, comparing
+from migration.testing.comparing import ComparedCalls, MismatchError, comparing
 from migration.testing.fakes import FixedRouter, RecordingObserver
 
-__all__ = ["Compared", "FixedRouter", "MismatchError", "RecordingObserver", "comparing"]
+__all__ = ["ComparedCalls", "FixedRouter", "MismatchError", "RecordingObserver", "comparing"]

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from migration.model.declaration import Migration
 from migration.model.model import Comparison, Side, Verdict
 from migration.routing.install import install, owner_of, uninstall
-from migration.routing.runtime import Runtime, in_force
+from migration.routing.runtime import Runtime, temporary_runtime
 from migration.routing.shim import Shim
 from migration.shadow.admission import ShadowLimits
 from migration.shadow.comparing import MISMATCHES
@@ -37,7 +37,7 @@ class MismatchError(AssertionError):
 
 
 @dataclass(slots=True)
-class Compared:
+class ComparedCalls:
     """The calls of one test, as they are compared.
 
     Attributes:
@@ -73,7 +73,7 @@ class Compared:
             raise MismatchError(found)
 
 
-class _AtOnce(ShadowRunner):
+class _ImmediateShadowRunner(ShadowRunner):
     """Compares a call before its caller goes on, so that the caller cannot change what is compared."""
 
     def submit(self, shadow: Shadow) -> None:
@@ -89,7 +89,7 @@ def comparing(
     serve: Side = Side.LEGACY,
     strict: bool = False,
     seconds: float = 60.0,
-) -> Iterator[Compared]:
+) -> Iterator[ComparedCalls]:
     """Compare every migrated call made meanwhile, before it returns, and raise at the end if one did not match.
 
     The runtime of the process is another one meanwhile; shims that were given a runtime of their own are not touched.
@@ -105,15 +105,17 @@ def comparing(
     """
     router, observer = FixedRouter(serve=serve, shadow=True), RecordingObserver()
     runtime = Runtime(router=router, observers=[observer])
-    runtime.shadows = _AtOnce(observers=runtime.observers, limits=ShadowLimits(seconds=seconds, patience=0.0))
+    runtime.shadows = _ImmediateShadowRunner(
+        observers=runtime.observers, limits=ShadowLimits(seconds=seconds, yield_seconds=0.0)
+    )
     with ExitStack() as stack:
         stack.callback(runtime.close)
-        stack.enter_context(in_force(runtime))
+        stack.enter_context(temporary_runtime(runtime))
         for target, migration in (migrations or {}).items():
             if not _is_migrated(target):
                 install(target, migration)
                 stack.callback(uninstall, target)
-        compared = Compared(router, observer, runtime, strict=strict)
+        compared = ComparedCalls(router, observer, runtime, strict=strict)
         yield compared
     compared.check()
 

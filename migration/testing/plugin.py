@@ -18,11 +18,11 @@ import pytest
 
 from migration.model.declaration import Migration
 from migration.model.model import Comparison, Side
-from migration.testing.comparing import UNCOMPARED, Compared, MismatchError, comparing
+from migration.testing.comparing import UNCOMPARED, ComparedCalls, MismatchError, comparing
 
 MARKER = "compare_migrations"
 
-_COMPARED = pytest.StashKey[Compared]()
+_COMPARED = pytest.StashKey[ComparedCalls]()
 _TALLY = pytest.StashKey["_Tally"]()
 
 
@@ -72,7 +72,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.fixture
-def compared_migrations(request: pytest.FixtureRequest) -> Iterator[Compared]:
+def compared_migrations(request: pytest.FixtureRequest) -> Iterator[ComparedCalls]:
     """Every migrated call of the test is compared; who answers can be changed in it, and what was compared be read."""
     marker = request.node.get_closest_marker(MARKER)
     option = request.config.getoption("--compare-migrations")
@@ -119,7 +119,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         terminalreporter.line(f"a mask that named no field: {mask}")
 
 
-def _mismatches(compared: Compared) -> str | None:
+def _mismatches(compared: ComparedCalls) -> str | None:
     """The mismatches since the last look, in words."""
     try:
         compared.check()

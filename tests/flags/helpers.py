@@ -25,7 +25,7 @@ def make_call(unit: object = 1, name: str = NAME, **attributes: str | int) -> Ca
     return Call(
         migration=name,
         function="package.module:function",
-        unit=str(unit),
+        call_id=str(unit),
         args=(),
         kwargs={},
         site=CallSite(function="caller", file="caller.py", line=1),

@@ -22,7 +22,7 @@ DECISION = Decision(
 def call(function: str = "pkg:f", /, **attributes: str | int) -> Call:
     """A call whose arguments are nobody's business."""
     return Call(
-        migration="m", function=function, unit="u", args=("SECRET",), kwargs={}, site=SITE, attributes=attributes
+        migration="m", function=function, call_id="u", args=("SECRET",), kwargs={}, site=SITE, attributes=attributes
     )
 
 

@@ -45,12 +45,12 @@ class OutboxReplay:
     open_worlds: int = 0
 
     @contextmanager
-    def witness(self, call: Call) -> Iterator[OutboxWitness]:
-        yield OutboxWitness(self, call)
+    def record(self, call: Call) -> Iterator[OutboxRecording]:
+        yield OutboxRecording(self, call)
 
 
 @dataclass(slots=True)
-class OutboxWitness:
+class OutboxRecording:
     replay: OutboxReplay
     call: Call
 

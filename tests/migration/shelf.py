@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from migration import Call, Side
-from migration.model import Made, TrialRefusedError
+from migration.model import SideEffects, TrialRefusedError
 
 _mark: ContextVar[str] = ContextVar("mark", default="")
 
@@ -46,15 +46,15 @@ class ShelfLive:
     trials: int = 0
 
     @contextmanager
-    def witness(self, call: Call) -> Iterator[ShelfWitness]:
+    def record(self, call: Call) -> Iterator[ShelfRecording]:
         before = set(self.shelf.things)
-        witness = ShelfWitness(self, call)
-        yield witness
-        witness.made = {name: thing for name, thing in self.shelf.things.items() if name not in before}
+        recording = ShelfRecording(self, call)
+        yield recording
+        recording.made = {name: thing for name, thing in self.shelf.things.items() if name not in before}
 
 
 @dataclass(slots=True)
-class ShelfWitness:
+class ShelfRecording:
     live: ShelfLive
     call: Call
     made: dict[str, object] = field(default_factory=dict)
@@ -83,21 +83,21 @@ class ShelfWitness:
 
 
 class ShelfTrial:
-    def __init__(self, witness: ShelfWitness, side: Side, *, mark: str, seconds: float) -> None:
-        self.args: tuple[Any, ...] = witness.call.args
-        self.kwargs: Mapping[str, Any] = witness.call.kwargs
+    def __init__(self, recording: ShelfRecording, side: Side, *, mark: str, seconds: float) -> None:
+        self.args: tuple[Any, ...] = recording.call.args
+        self.kwargs: Mapping[str, Any] = recording.call.kwargs
         self.seconds = seconds
         self.mark = mark
         self.side = side
-        self._witness = witness
+        self._recording = recording
         self._kept = False
         self._left: list[str] = []
 
-    async def read_back(self) -> Made:
-        return Made(
-            primary=self._witness.made,
+    async def read_back(self) -> SideEffects:
+        return SideEffects(
+            primary=self._recording.made,
             other={name.removeprefix(self.mark): thing for name, thing in self._own().items()},
-            not_compared=self._witness.live.unreadable,
+            not_compared=self._recording.live.unreadable,
         )
 
     def plain(self, side: Side, facts: Mapping[str, object]) -> Mapping[str, object]:
@@ -115,12 +115,12 @@ class ShelfTrial:
     def undo(self) -> None:
         if self._kept:
             return
-        if self._witness.live.stuck:
+        if self._recording.live.stuck:
             self._left.append("it could not be removed")
             return
         for name in self._own():
-            del self._witness.live.shelf.things[name]
+            del self._recording.live.shelf.things[name]
 
     def _own(self) -> dict[str, object]:
-        things = self._witness.live.shelf.things
+        things = self._recording.live.shelf.things
         return {name: thing for name, thing in things.items() if name.startswith(self.mark)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from migration.shadow.admission import SLOT_SECONDS, WINDOW_SECONDS, HourlyBudget, Room
+from migration.shadow.admission import SLOT_SECONDS, WINDOW_SECONDS, HourlyBudget, ShadowCapacity
 
 STEPS = st.lists(st.tuples(st.floats(0, 2000), st.integers(0, 120)), max_size=60)
 
@@ -40,17 +40,17 @@ def test_what_was_used_is_free_again_after_the_hour(steps: list[tuple[float, int
 
 @given(sizes=st.lists(st.integers(0, 60), max_size=40), data=st.data())
 def test_room_is_bounded_in_number_and_in_bytes(sizes: list[int], data: st.DataObject) -> None:
-    """Whoever comes and goes; and when all have gone, all room is there again."""
-    room = Room(5, 100)
+    """Whoever comes and goes; and when all have gone, all capacity is there again."""
+    capacity = ShadowCapacity(5, 100)
     inside: list[int] = []
     for size in sizes:
         if data.draw(st.booleans()) and inside:
-            room.leave(inside.pop())
-        refusal = room.enter(size)
+            capacity.release(inside.pop())
+        refusal = capacity.acquire(size)
         assert (refusal is None) == (len(inside) < 5 and sum(inside) + size <= 100)
         if refusal is None:
             inside.append(size)
-        assert (room.taken, room.bytes) == (len(inside), sum(inside))
+        assert (capacity.taken, capacity.bytes) == (len(inside), sum(inside))
     for size in inside:
-        room.leave(size)
-    assert (room.taken, room.bytes) == (0, 0)
+        capacity.release(size)
+    assert (capacity.taken, capacity.bytes) == (0, 0)

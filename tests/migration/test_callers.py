@@ -103,7 +103,7 @@ def test_call_sites_are_bounded(tmp_path: Path) -> None:
 
 def _call(line: int) -> Call:
     site = CallSite(function="f", file="f.py", line=line)
-    return Call(migration="m", function="a:f", unit="u", args=(), kwargs={}, site=site)
+    return Call(migration="m", function="a:f", call_id="u", args=(), kwargs={}, site=site)
 
 
 @pytest.mark.usefixtures("runtime")

@@ -203,7 +203,7 @@ def test_calls_are_described_by_their_caller_and_declared_attributes(
     assert [call.site.function for call in calls] == [name, name]
     assert {call.site.file for call in calls} == {__file__}
     assert [call.attributes for call in calls] == [{"x": 5}, {"x": 6}]
-    assert len({call.unit for call in calls}) == 2
+    assert len({call.call_id for call in calls}) == 2
     assert "secret" not in repr(observer.operations)
 
 
@@ -246,7 +246,7 @@ def test_a_closed_runtime_serves_legacy_and_says_why(
 def test_generators_of_units_are_given(observer: RecordingObserver) -> None:
     """The id of a unit of work comes from whoever configures the runtime."""
     make: Callable[[], str] = iter(["first", "second"]).__next__
-    f = migrate(MIGRATION, runtime=Runtime(observers=[observer], new_unit=make))(old)
+    f = migrate(MIGRATION, runtime=Runtime(observers=[observer], new_call_id=make))(old)
     f(1)
     f(2)
-    assert [done.call.unit for done in observer.operations if done.side is None] == ["first", "second"]
+    assert [done.call.call_id for done in observer.operations if done.side is None] == ["first", "second"]

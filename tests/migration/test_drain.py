@@ -63,7 +63,7 @@ def test_calls_under_way_end_and_others_wait(work: Work, pool: ThreadPoolExecuto
     first = pool.submit(call, "first")
     assert eventually(lambda: work.begun == ["first"])
     draining = pool.submit(work.runtime.drain, 30.0)
-    assert eventually(lambda: work.runtime.under_way.held)
+    assert eventually(lambda: work.runtime.in_flight.held)
     second = pool.submit(call, "second")
     time.sleep(0.1)
     assert not draining.done()
@@ -90,7 +90,7 @@ def test_a_call_within_a_call_is_part_of_it(pool: ThreadPoolExecutor) -> None:
     outer = pool.submit(work.function, "outer")
     assert eventually(lambda: work.begun == ["outer"])
     draining = pool.submit(work.runtime.drain, 30.0)
-    assert eventually(lambda: work.runtime.under_way.held)
+    assert eventually(lambda: work.runtime.in_flight.held)
     work.may_end.set()
     assert outer.result(10) == "inner"
     assert draining.result(10) == 0

@@ -135,12 +135,12 @@ def test_what_was_not_compared_is_grouped_by_its_reason() -> None:
         [
             recorded(3, verdict=Verdict.DROPPED, detail="64 shadows are already waiting"),
             recorded(2, verdict=Verdict.DROPPED, detail="8 shadows are already waiting"),
-            recorded(1, verdict=Verdict.DROPPED, detail="nothing was witnessed"),
+            recorded(1, verdict=Verdict.DROPPED, detail="nothing was recorded"),
         ]
     )
     assert [(cause.count, cause.detail) for cause in found] == [
         (2, "64 shadows are already waiting"),
-        (1, "nothing was witnessed"),
+        (1, "nothing was recorded"),
     ]
 
 

@@ -258,7 +258,7 @@ def test_a_declaration_says_which_way_is_used() -> None:
     assert Migration(name="m", candidate="a:b", replay=replay, live=live).mode is ShadowMode.REPLAY
     assert Migration(name="m", candidate="a:b", live=live).mode is ShadowMode.NONE
     both = Migration(name="m", candidate="a:b", replay=replay, live=live, shadow_mode=ShadowMode.KEPT)
-    assert (both.mode, both.noting) == (ShadowMode.KEPT, live)
+    assert (both.mode, both.recorder) == (ShadowMode.KEPT, live)
 
 
 @pytest.mark.parametrize(

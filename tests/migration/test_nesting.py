@@ -38,7 +38,7 @@ def test_nested_calls_of_one_migration_stay_on_the_decided_side(
 
 
 def test_a_pin_ends_with_its_call(runtime: Runtime, router: FixedRouter) -> None:
-    """The call after a pinned one is decided anew, on the same thread and in the same task."""
+    """The call after one that ran on a fixed side is decided again, on the same thread and in the same task."""
 
     async def new() -> str:
         return "new"
@@ -60,7 +60,7 @@ def test_a_pin_ends_with_its_call(runtime: Runtime, router: FixedRouter) -> None
 def test_another_migration_inside_is_decided_by_itself(
     runtime: Runtime, router: FixedRouter, observer: RecordingObserver
 ) -> None:
-    """Only calls of the same migration are pinned."""
+    """Only calls of the same migration stay on the side of the call around them."""
 
     async def new() -> str:
         return "new"

@@ -155,7 +155,7 @@ def test_an_outcome_unwraps_to_what_it_holds() -> None:
         bad.unwrap()
     location = bad.error_location()
     assert location is not None
-    assert location.startswith("_model.py:")
+    assert location.startswith("model.py:")
 
 
 def test_decisions_have_a_reason() -> None:

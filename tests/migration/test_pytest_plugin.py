@@ -27,7 +27,7 @@ class Rehearsal:
     def seen(self):
         return []
 
-class Witness:
+class ReplayRecording:
     def __init__(self, call):
         self.call = call
     def refusal(self):
@@ -42,8 +42,8 @@ class Witness:
 
 class Replay:
     @contextmanager
-    def witness(self, call):
-        yield Witness(call)
+    def record(self, call):
+        yield ReplayRecording(call)
 
 def price(amount):
     return {"amount": amount, "total": amount * 2}

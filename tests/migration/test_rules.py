@@ -72,7 +72,7 @@ def failing(number: int) -> object:
 def test_only_the_calls_that_may_be_compared_are(bench: Bench) -> None:
     """The others are answered, and leave no comparison: nor do they count as dropped."""
     bench.options = {"run_if": lambda number: number > 2}
-    assert [found.call.unit for found in bench.compare(1, 2, 3)] == [bench.observer.operations[-1].call.unit]
+    assert [found.call.call_id for found in bench.compare(1, 2, 3)] == [bench.observer.operations[-1].call.call_id]
     assert bench.outbox.delivered == [{"number": 1}, {"number": 2}, {"number": 3}]
     sampled = [done.decision.shadow for done in bench.observer.operations if done.side is None]
     assert sampled == [False, False, True]

@@ -155,7 +155,7 @@ class Busy:
 def busy(router: FixedRouter, patience: float) -> tuple[Busy, Runtime, Shim[[str], str]]:
     function = Busy()
     router.shadow = True
-    runtime = Runtime(router=router, shadow_limits=ShadowLimits(patience=patience))
+    runtime = Runtime(router=router, shadow_limits=ShadowLimits(yield_seconds=patience))
 
     def legacy(word: str) -> str:
         return function(word)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from migration import Call, Migration, Runtime, migrate
-from migration.model import Verdict, Witness
+from migration.model import ReplayRecording, Verdict
 from migration.testing import FixedRouter, RecordingObserver
 from tests.migration.helpers import eventually
 from tests.migration.outbox import OutboxReplay
@@ -53,17 +53,17 @@ def test_a_replay_that_fails_costs_the_comparison_only(
     """Whenever it raises: the caller has its answer, and the sampled call is counted."""
 
     class Failing(OutboxReplay):
-        def witness(self, call: Call) -> Any:
+        def record(self, call: Call) -> Any:
             if moment == "making":
                 raise OSError
             return self.around(call)
 
         @contextmanager
-        def around(self, call: Call) -> Iterator[Witness]:
+        def around(self, call: Call) -> Iterator[ReplayRecording]:
             if moment == "entering":
                 raise OSError
-            with OutboxReplay.witness(self, call) as witness:
-                yield witness
+            with OutboxReplay.record(self, call) as recording:
+                yield recording
             raise OSError
 
     async def candidate() -> str:

@@ -53,7 +53,7 @@ entered, leave = threading.Event(), threading.Event()
 def slow():
     entered.set()
     assert leave.wait(20)
-runtime = use_runtime(Runtime(router=router, observers=[observer], shadow_limits=ShadowLimits(patience=600)))
+runtime = use_runtime(Runtime(router=router, observers=[observer], shadow_limits=ShadowLimits(yield_seconds=600)))
 f = migrate(Migration(name="m", candidate=new, replay=OutboxReplay()))(old)
 g = migrate(Migration(name="g", candidate=new))(slow)
 thread = threading.Thread(target=g)

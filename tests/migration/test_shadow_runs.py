@@ -1,4 +1,4 @@
-"""How the sides of a sampled call run again: on their own, pinned, and linked to the call."""
+"""How the sides of a sampled call run again: on their own, on a fixed side, and linked to the call."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_runs_of_a_shadow_are_linked_to_their_primary(
 def test_a_call_that_fell_back_is_not_compared(
     runtime: Runtime, router: FixedRouter, observer: RecordingObserver
 ) -> None:
-    """What was witnessed belongs to two sides."""
+    """What was recorded belongs to two sides."""
 
     async def candidate() -> None:
         raise ConnectionRefusedError
@@ -109,4 +109,4 @@ def test_a_call_that_fell_back_is_not_compared(
     migrate(migration, runtime=runtime)(lambda: None)()
     assert eventually(lambda: len(observer.comparisons) == 1)
     found = observer.comparisons[0]
-    assert (found.verdict, found.detail) == (Verdict.DROPPED, "nothing was witnessed that could be replayed")
+    assert (found.verdict, found.detail) == (Verdict.DROPPED, "nothing was recorded that could be replayed")

@@ -55,7 +55,7 @@ def stormy(
     """A function whose rehearsals behave in every way, on both sides."""
     replay = OutboxReplay()
     router.shadow = True
-    runtime = Runtime(router=router, observers=[observer], shadow_limits=ShadowLimits(patience=0, **limits))
+    runtime = Runtime(router=router, observers=[observer], shadow_limits=ShadowLimits(yield_seconds=0, **limits))
 
     def legacy(number: int) -> object:
         return BEHAVIOURS[number % len(BEHAVIOURS)]() if rehearsing() else 0
@@ -119,7 +119,7 @@ def test_a_side_that_would_end_the_process_has_failed(router: FixedRouter, obser
     runtime.close()
 
 
-def test_a_witness_that_would_end_the_process_costs_its_own_comparison(
+def test_a_recording_that_would_end_the_process_costs_its_own_comparison(
     router: FixedRouter, observer: RecordingObserver
 ) -> None:
     """Whatever it raises, and whenever: it is the reason why that call was not compared, and the next one is."""
@@ -214,7 +214,7 @@ def test_a_candidate_that_will_not_be_cancelled_is_given_up(router: FixedRouter,
     shim("willing")
     assert runtime.shadows.drain(10)
     assert observer.comparisons[1].verdict is Verdict.IDENTICAL
-    assert runtime.shadows._aside.stuck == 1
+    assert runtime.shadows._isolated.stuck == 1
     freed.set()
-    assert eventually(lambda: runtime.shadows._aside.stuck == 0)
+    assert eventually(lambda: runtime.shadows._isolated.stuck == 0)
     runtime.close()

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from migration import CandidateCancelledError, Migration, Runtime, Side, migrate
-from migration.model import CauseOr, ErrorKind, Outcome, Taxonomy, kind_of_status, ran_out
+from migration.model import CauseOr, ErrorKind, Outcome, Taxonomy, kind_of_status, out_of_resources
 from migration.model.taxonomy import MAX_CAUSES
 from migration.testing import FixedRouter, RecordingObserver
 
@@ -149,7 +149,7 @@ def test_chains_are_looked_at_so_far() -> None:
     one, two = RuntimeError(), RuntimeError()
     one.__cause__, two.__cause__ = two, one
     assert Taxonomy().kind_of(one) is ErrorKind.UNKNOWN
-    assert not ran_out(one)
+    assert not out_of_resources(one)
     for wrappers, kind in ((MAX_CAUSES - 1, ErrorKind.TIMEOUT), (MAX_CAUSES, ErrorKind.UNKNOWN)):
         error: BaseException = TimeoutError()
         for _ in range(wrappers):

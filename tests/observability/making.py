@@ -19,7 +19,7 @@ def a_call(*, migration: str = NAME, provider: str = "kimi", size: int = 4096) -
     return Call(
         migration=migration,
         function="providers.kimi:upload",
-        unit="unit-1",
+        call_id="unit-1",
         args=("/home/someone/secret-name.pdf",),
         kwargs={},
         site=CallSite(function="ask", file="smart_file_query.py", line=42),
@@ -77,13 +77,13 @@ class HarmlessReplay:
     on_rehearsal: Callable[[Side], object] = field(default=lambda side: side)
 
     @contextmanager
-    def witness(self, call: Call) -> Iterator[_HarmlessWitness]:
+    def record(self, call: Call) -> Iterator[_HarmlessRecording]:
         """Surround the primary run."""
-        yield _HarmlessWitness(call, self.on_rehearsal)
+        yield _HarmlessRecording(call, self.on_rehearsal)
 
 
 @dataclass(frozen=True, slots=True)
-class _HarmlessWitness:
+class _HarmlessRecording:
     call: Call
     on_rehearsal: Callable[[Side], object]
 

@@ -11,7 +11,7 @@ import pytest
 
 from migration import Migration, Side
 from migration.model import Verdict
-from migration.testing import Compared, MismatchError, comparing
+from migration.testing import ComparedCalls, MismatchError, comparing
 from shim.http.httpx_tap import install_httpx_tap, remove_httpx_tap
 from tools.async_file_upload_refactored import cleanup_http_session, upload_via_supabase_gateway_kimi_async
 from tools.migrations import MIGRATIONS
@@ -37,7 +37,7 @@ def document(monolith: RunningSandbox, tmp_path: Path) -> Path:
     return path
 
 
-def upload(compared: Compared, path: Path) -> None:
+def upload(compared: ComparedCalls, path: Path) -> None:
     for loop in (compared.runtime.loop, compared.runtime.shadows.loop):
         loop.on_close(cleanup_http_session)
     kimi_files.upload_via_supabase_gateway_kimi(path, get_storage())

@@ -20,7 +20,7 @@ def differing(migration: str) -> Comparison:
     """A comparison for which legacy ran twice, and differed from itself."""
     site = CallSite(function="f", file="f.py", line=1)
     return Comparison(
-        call=Call(migration=migration, function="m:f", unit="u", args=(), kwargs={}, site=site),
+        call=Call(migration=migration, function="m:f", call_id="u", args=(), kwargs={}, site=site),
         decision=Decision(serve=Side.LEGACY, shadow=True, reason=Reason.STATIC),
         verdict=Verdict.DIFFERENT,
         noise=NoiseSample(candidate=("result.at",), legacy=("result.at",)),

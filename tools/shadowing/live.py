@@ -39,25 +39,25 @@ class UploadLive:
     sleep: Callable[[float], Awaitable[object]] = asyncio.sleep
 
     @contextmanager
-    def witness(self, call: Call) -> Iterator[UploadLiveWitness]:
+    def record(self, call: Call) -> Iterator[UploadLiveRecording]:
         """Note what the primary is answered. Costs a stat a file and a copy of each (short) answer.
 
         Raises:
             TypeError: the files can be gone through only once, which is for the call itself to do.
         """
-        witness = UploadLiveWitness(
+        recording = UploadLiveRecording(
             live=self,
             call=call,
             settings=get_settings(),
             storage=self.storage(*call.args, **call.kwargs),
             inputs=Inputs.of(self.files(*call.args, **call.kwargs)),
         )
-        with noting(witness.log):
-            yield witness
+        with noting(recording.log):
+            yield recording
 
 
 @dataclass(slots=True, kw_only=True)
-class UploadLiveWitness:
+class UploadLiveRecording:
     """The exchanges of one upload, and the state of its files before it."""
 
     live: UploadLive
@@ -101,7 +101,7 @@ class UploadLiveWitness:
         entrance = Entrance(
             provider=live.provider,
             side=side,
-            unit=self.call.unit,
+            call_id=self.call.call_id,
             settings=self.settings,
             storage=self.storage,
             files=self.inputs.paths,

@@ -215,25 +215,25 @@ class UploadReplay:
     ordered: bool = True
 
     @contextmanager
-    def witness(self, call: Call) -> Iterator[UploadWitness]:
+    def record(self, call: Call) -> Iterator[UploadRecording]:
         """Note what the primary is answered. Costs a stat a file and a copy of each (short) answer.
 
         Raises:
             TypeError: the files can be gone through only once, which is for the call itself to do.
         """
-        witness = UploadWitness(
+        recording = UploadRecording(
             replay=self,
             call=call,
             settings=get_settings(),
             storage=self.storage(*call.args, **call.kwargs),
             inputs=Inputs.of(self.files(*call.args, **call.kwargs)),
         )
-        with noting(witness.log):
-            yield witness
+        with noting(recording.log):
+            yield recording
 
 
 @dataclass(slots=True, kw_only=True)
-class UploadWitness:
+class UploadRecording:
     """The exchanges of one upload, and the state of its files before it."""
 
     replay: UploadReplay

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from migration import Side
-from migration.model import Made, TrialRefusedError, UndoJournalError
+from migration.model import SideEffects, TrialRefusedError, UndoJournalError
 from migration.shadow import State, UndoJournal
 from shim.http.egress import Gate, behind
 from shim.http.recording import Exchange, ExchangeLog, noting
@@ -42,7 +42,7 @@ class Entrance:
     Attributes:
         provider: to whom is uploaded.
         side: the side that is to run.
-        unit: id of the unit of work.
+        call_id: id of the call.
         settings: those that were in force for the call.
         storage: the call's storage.
         files: the call's files.
@@ -54,7 +54,7 @@ class Entrance:
 
     provider: ProviderName
     side: Side
-    unit: str
+    call_id: str
     settings: Settings
     storage: UploadStorage
     files: Sequence[StrPath]
@@ -94,7 +94,7 @@ async def trial_of(entrance: Entrance) -> AsyncIterator[UploadTrial]:
 
 def _where(entrance: Entrance, asking: Asker) -> Where:
     return Where(
-        mark=mark_of(entrance.unit),
+        mark=mark_of(entrance.call_id),
         files=provider_files(entrance.provider, entrance.settings, asking),
         place=place_of(entrance.storage, asking),
         folder=f"{entrance.provider}-gateway",
@@ -199,7 +199,7 @@ class UploadTrial:
         ):
             yield
 
-    async def read_back(self) -> Made:
+    async def read_back(self) -> SideEffects:
         """See `migration.Trial`.
 
         Raises:
@@ -214,7 +214,7 @@ class UploadTrial:
         first = await self._reader.facts(primary, self._primary.ids, {})
         second = await self._reader.facts(other, self._made.ids, self._storage.asked)
         untouched = "as it was"
-        return Made(
+        return SideEffects(
             primary={**first.facts, "of_the_primary": untouched},
             other={**second.facts, "of_the_primary": self._primary.harm(primary) or untouched},
             not_compared=tuple(dict.fromkeys([*first.missing, *second.missing])),

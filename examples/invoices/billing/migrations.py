@@ -49,7 +49,7 @@ class ReadOnly:
     """Says of a function that it has no effect."""
 
     @contextmanager
-    def witness(self, call: Call) -> Iterator[Again]:
+    def record(self, call: Call) -> Iterator[Again]:
         """Remember the arguments."""
         yield Again(args=call.args, kwargs=call.kwargs)
 

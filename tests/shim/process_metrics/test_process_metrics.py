@@ -69,7 +69,8 @@ def finished(
 ) -> None:
     """Let an operation begin and end under observation."""
     call = Call(
-        migration=NAME, function="a:b", unit="1", args=(), kwargs={}, site=CallSite(function="f", file="f.py", line=1),
+        migration=NAME, function="a:b", call_id="1", args=(), kwargs={},
+        site=CallSite(function="f", file="f.py", line=1),
         attributes={"file.size": 10},
     )  # fmt: skip
     decision = Decision(serve=Side.CANDIDATE, probability=probability, reason=Reason.SPLIT, source="file")

@@ -160,4 +160,4 @@ def test_without_the_right_to_change_flags_the_record_says_so(store: GuardStore)
 def _call() -> Call:
     site = CallSite(function="f", file="f.py", line=1)
     arguments: Mapping[str, object] = {}
-    return Call(migration="m", function="m:f", unit="1", args=(), kwargs=arguments, site=site)
+    return Call(migration="m", function="m:f", call_id="1", args=(), kwargs=arguments, site=site)

@@ -101,7 +101,7 @@ def test_the_caller_waits_for_nothing(bench: Bench, tmp_path: Path) -> None:
     bench.router.serve = Side.LEGACY
     held = threading.Event()
     shim = troubled(bench, Side.CANDIDATE, before=lambda: held.wait(20))
-    with bench.runtime.under_way:  # so that the shadow lets this go first
+    with bench.runtime.in_flight:  # so that the shadow lets this go first
         shim(document(tmp_path), bench.storage)
         assert not bench.settings.undo_file.exists()
         assert len(bench.sandbox.requests(bench.provider, "files.create")) == 1

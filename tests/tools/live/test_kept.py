@@ -52,7 +52,7 @@ def test_a_retried_second_write_is_there_once(make_bench: MakeBench, tmp_path: P
     """The candidate finds what it sent when only the answer was lost: what is kept is one file."""
     bench = make_bench("kimi", "supabase")
     shim = bench.shim(declared("kimi", ShadowMode.KEPT))
-    with bench.runtime.under_way:
+    with bench.runtime.in_flight:
         shim(document(tmp_path), bench.storage)
         bench.sandbox.inject(FaultKind.DROP_AFTER_COMMIT, ServiceName.KIMI, "files.create")
     assert bench.runtime.shadows.drain(60)

@@ -14,20 +14,20 @@ from tools.storage import get_storage
 
 def a_call(*args: object) -> Call:
     site = CallSite(function="f", file="f.py", line=1)
-    return Call(migration="m", function="m:f", unit="u", args=args, kwargs={}, site=site)
+    return Call(migration="m", function="m:f", call_id="u", args=args, kwargs={}, site=site)
 
 
-def test_a_witness_knows_the_size_of_its_files(tmp_path: Path) -> None:
+def test_a_recording_knows_the_size_of_its_files(tmp_path: Path) -> None:
     """It is that of all files before the call, however they changed meanwhile; a missing one counts nothing."""
     first, second = tmp_path / "a.txt", tmp_path / "b.txt"
     first.write_bytes(b"x" * 100)
     second.write_bytes(b"x" * 20)
     with use_settings(Settings(shim_home=tmp_path)):
         storage = get_storage()
-        with FUNCTION_REPLAY.witness(a_call(first, storage)) as witness:
+        with FUNCTION_REPLAY.record(a_call(first, storage)) as recording:
             first.write_bytes(b"x" * 1000)
-        assert witness.size() == 100
+        assert recording.size() == 100
         tool = KimiUploadFilesTool(storage)
-        with MANY_REPLAY.witness(a_call(tool, [str(first), str(second), "missing"])) as witness:
+        with MANY_REPLAY.record(a_call(tool, [str(first), str(second), "missing"])) as recording:
             pass
-        assert witness.size() == 1020
+        assert recording.size() == 1020
