@@ -31,8 +31,11 @@ from shim.errors import ShimError
 if TYPE_CHECKING:
     from observability import Gauge
     from observability.testing import Capture
+    from shim.drill import Workloads
     from shim.installation import Installation
+    from shim.mcp import AssistantTools
     from shim.removal.readiness import Check
+    from shim.sections import ConsoleSection
     from shim.settings import Settings
 
 
@@ -69,8 +72,10 @@ class Extension:
         labels: declared attributes of calls that are labels of metrics as well.
         made: what a successful call of the candidate has made, for an audit.
         sections: what `shim status` shows beside the migrations, by name.
-        details: what the console shows beside the migrations, by name.
+        views: what the console shows beside the migrations, each in a view of its own.
         open_work: what must be done before legacy can go, for `shim ready`.
+        workloads: what a drill calls; by default a function of the drill itself.
+        assistants: what `shim mcp` serves beside the operators' tools.
         commands: commands of its own, by name: `pkg.mod:object`, a function or a `typer.Typer`.
     """
 
@@ -81,8 +86,10 @@ class Extension:
     labels: Sequence[str] = ()
     made: Callable[[Operation], Sequence[Mapping[str, str]]] | None = None
     sections: Callable[[], Mapping[str, Section]] | None = None
-    details: Callable[[], Mapping[str, object]] | None = None
+    views: Callable[[], Sequence[ConsoleSection]] | None = None
     open_work: Callable[[], Sequence[Check]] | None = None
+    workloads: Callable[[], Workloads] | None = None
+    assistants: Callable[[], Sequence[AssistantTools]] | None = None
     commands: Mapping[str, str] = field(default_factory=dict)
 
 

@@ -18,9 +18,9 @@ from migration.guard import FREEZE_AT, ROLLBACK_AT, DecisionRecord, GuardStatus
 from migration.rollout import Rollout, RolloutPhase, RolloutStore
 from migration.store import MISMATCHES, NOT_COMPARED, Cause, LedgerReader, causes
 from shim.console.figures import EvidenceCurves, Point, timeline
-from shim.drill import DrillHistory, DrillResult
+from shim.drill_history import DrillHistory, DrillResult
 from shim.process_metrics import CallSample, ProcessMetricsReader, ShareSample
-from tools.settings import Settings
+from shim.settings import Settings
 
 MAX_RECORDS = 200
 """Decisions that are listed, the latest; `shim decisions` lists all."""
@@ -33,12 +33,12 @@ class Findings:
     Attributes:
         migration: of which migration.
         since, at: the stretch of time.
-        calls: the calls that answered somebody, oldest first.
+        calls: the calls that answered a caller, oldest first.
         shares: who was to serve from when on, oldest first.
         verdicts: how many comparisons ended how.
         causes: why sides were seen to differ, most frequent first.
         records: what was decided, newest first.
-        standing: what the guard holds.
+        status: what the guard holds.
         evidence: against the candidate since it was last resumed.
         curve: the same after each bad call.
         rollout: where the latest rollout stands, if there ever was one.
@@ -54,7 +54,7 @@ class Findings:
     verdicts: Mapping[str, int]
     causes: Sequence[Cause]
     records: Sequence[DecisionRecord]
-    standing: GuardStatus
+    status: GuardStatus
     evidence: float
     curve: Sequence[Point]
     rollout: Rollout | None
@@ -78,8 +78,8 @@ def gather(settings: Settings, migration: str, *, seconds: float) -> Findings:
     ledger = LedgerReader(settings.ledger_file)
     store = RolloutStore(settings.shim_home / "guard.db")
     metrics = ProcessMetricsReader(settings.process_metrics_file)
-    standing = store.statuses().get(migration, GuardStatus(migration=migration))
-    evidence, _ = store.recall(migration=migration, epoch=standing.epoch)
+    status = store.statuses().get(migration, GuardStatus(migration=migration))
+    evidence, _ = store.recall(migration=migration, epoch=status.epoch)
     losses = ledger.losses()
     return Findings(
         migration=migration,
@@ -90,9 +90,9 @@ def gather(settings: Settings, migration: str, *, seconds: float) -> Findings:
         verdicts=ledger.verdicts(migration, since=since),
         causes=causes(ledger.comparisons(migration, verdicts=MISMATCHES, since=since)),
         records=[record for record in store.records(migration, limit=MAX_RECORDS) if record.at >= since],
-        standing=standing,
+        status=status,
         evidence=evidence.total,
-        curve=cast("Sequence[Point]", EvidenceCurves(store).curve(migration, epoch=standing.epoch)["points"]),
+        curve=cast("Sequence[Point]", EvidenceCurves(store).curve(migration, epoch=status.epoch)["points"]),
         rollout=store.rollout(migration),
         drills=DrillHistory(settings.shim_home / "drills.jsonl").drills(migration),
         lost=0 if losses is None else losses.records,
@@ -104,7 +104,7 @@ def gather(settings: Settings, migration: str, *, seconds: float) -> Findings:
 ENOUGH_CALLS = 100
 """Calls of a side below which a rate says little; the guard compares rates from as many on."""
 
-NAMES = {Side.LEGACY: "legacy", Side.CANDIDATE: "async"}
+NAMES = {Side.LEGACY: "legacy", Side.CANDIDATE: "candidate"}
 
 
 def moment(at: float) -> str:
@@ -114,14 +114,14 @@ def moment(at: float) -> str:
 
 def summary(found: Findings) -> Iterator[str]:
     """How it stands, most important first."""
-    yield _standing(found)
+    yield _status(found)
     if found.shares:
         share = found.shares[-1]
-        yield f"The flag sends {share.percent:g} % to the new path, {share.shadow_percent:g} % are compared."
+        yield f"The flag sends {share.percent:g} % to the candidate, {share.shadow_percent:g} % are compared."
     yield from (_side(side, found.calls_of(side)) for side in Side)
     yield _comparisons(found)
     yield (
-        f"The evidence against the new path is {found.evidence:,.3g} to 1; {FREEZE_AT:g} freezes the rollout, "
+        f"The evidence against the candidate is {found.evidence:,.3g} to 1; {FREEZE_AT:g} freezes the rollout, "
         f"{ROLLBACK_AT:g} rolls back."
     )
 
@@ -146,13 +146,13 @@ def missing(found: Findings) -> Iterator[str]:
         yield f"{found.lost} records of calls and comparisons could not be written; figures are too low by as many."
 
 
-def _standing(found: Findings) -> str:
-    standing = found.standing
-    number = standing.tripped_by or standing.frozen_by
+def _status(found: Findings) -> str:
+    status = found.status
+    number = status.tripped_by or status.frozen_by
     if number is None:
         return "The guard watches; nothing holds the rollout."
-    word = "rolled back" if standing.tripped_by is not None else "frozen"
-    flag = "" if standing.carried_out else " The flag is still to be turned off."
+    word = "rolled back" if status.tripped_by is not None else "frozen"
+    flag = "" if status.carried_out else " The flag is still to be turned off."
     sentence = next((record.sentence for record in found.records if record.id == number), "")
     return f"The migration is {word} (decision {number}). {sentence}{flag}"
 
@@ -199,7 +199,7 @@ def stages(found: Findings) -> go.Figure:
     figure = _figure("Share of the calls, percent")
     at = [_time(share.at) for share in found.shares] + [_time(found.at)]
     for name, colour, values in (
-        ("on the new path", COLOURS[Side.CANDIDATE], [share.percent for share in found.shares]),
+        ("on the candidate", COLOURS[Side.CANDIDATE], [share.percent for share in found.shares]),
         ("compared", "#6b6b6b", [share.shadow_percent for share in found.shares]),
     ):
         figure.add_scatter(x=at, y=[*values, *values[-1:]], name=name, line={"shape": "hv", "color": colour})
@@ -236,7 +236,7 @@ def verdicts(found: Findings) -> go.Figure:
 
 
 def evidence(found: Findings) -> go.Figure:
-    """The evidence against the new path after each bad call, and what it is measured by."""
+    """The evidence against the candidate after each bad call, and what it is measured by."""
     figure = _figure("Evidence, to 1 (logarithmic)")
     figure.add_scatter(
         x=[_time(at) for at, _ in found.curve],
@@ -377,7 +377,7 @@ def _causes(causes: Sequence[Cause]) -> str:
         )
         for cause in causes[:MAX_CAUSES]
     ]
-    return _table(("times", "verdict", "function", "field: legacy / async", "an example"), rows)
+    return _table(("times", "verdict", "function", "field: legacy / candidate", "an example"), rows)
 
 
 def _decisions(records: Sequence[DecisionRecord]) -> str:

@@ -16,7 +16,7 @@ import yaml  # type: ignore[import-untyped]  # its types are a package of their 
 from flags import FileFlagAdmin
 from migration import Migration, Side
 from migration.model import ErrorKind, NoticeKind, Role, Verdict
-from shim.drill import FaultKind, Faults, faulty
+from shim.faults import DrillFault, Faults, faulty
 from tests.migration.helpers import eventually
 from tests.support.prometheus import MakePrometheus, PrometheusServer
 from tests.support.unleash_programs import REPOSITORY
@@ -30,7 +30,7 @@ from tools.storage import get_storage
 DASHBOARDS = REPOSITORY / "observability" / "dashboards"
 RULES = DASHBOARDS / "alerts.yml"
 SECONDS = 120.0
-WRONG = {"async-upload-kimi": FaultKind.ERROR, "async-upload-glm": FaultKind.TIMEOUT}
+WRONG = {"async-upload-kimi": DrillFault.ERROR, "async-upload-glm": DrillFault.TIMEOUT}
 """What goes wrong with the new implementation in this run."""
 
 FIRING = {

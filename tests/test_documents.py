@@ -23,9 +23,8 @@ from migration.store import ledger_tables as _ledger_retention
 from migration.store import ledger_writer as _ledger_writer
 from observability import spans as _recent
 from observability.names import Event, Metric
-from shim import drill
-from shim import drill as faults
-from shim import drill as history
+from shim import drill, faults
+from shim import drill_history as history
 from shim import mcp as places
 from shim import mcp as serving
 from shim import report as findings
@@ -36,14 +35,13 @@ from shim.console import figures as processes
 from shim.console import figures as sides
 from shim.console import rollback, server, state
 from shim.console import server as feed
-from shim.console import state as intents
 from shim.http import recording as exchanges
 from shim.process_metrics import recorder
 from shim.process_metrics import store as metrics
 from shim.removal import sources as tree
 from shim.removal import uses
 from tools import mcp as reporting
-from tools.cli import compare_files, compare_session
+from tools.cli import compare_files, compare_session, journal_section
 from tools.engine import limiter as aimd
 from tools.engine import throttle
 from tools.recovery import audit, orphans, provider_files, recovery, supabase_place, verdict
@@ -155,7 +153,7 @@ def test_the_bounds_in_the_documents_are_the_real_ones() -> None:
         f"| {feed.MAX_PAGES} pages, each with {feed.PAGE_SECONDS:g} s to take an update; an update a second, ",
         f"an update a second, for {min(server.WINDOWS) / 60:g} minutes to a day, ",
         f"in {sides.BUCKETS} steps; orders of {server.MAX_REQUEST_BYTES:,} bytes",
-        f"| {state.ROWS} decisions, comparisons and traces, {intents.MOST_ENTRIES} journal entries, ",
+        f"| {state.ROWS} decisions, comparisons and traces, {journal_section.MOST_ENTRIES} journal entries, ",
         f"{processes.MOST_PROCESSES} processes, {evidence.POINTS} points",
         f"until it is off, at most {rollback.LONGEST_PAUSE:g} s apart; what others left, after ",
         f"what others left, after {rollback.LEFT_BY_OTHERS_SECONDS:g} s",

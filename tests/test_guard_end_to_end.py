@@ -16,7 +16,7 @@ import pytest
 
 from migration import Side
 from migration.guard import DecisionRecord
-from shim.drill import FaultKind, Faults, faulty
+from shim.faults import DrillFault, Faults, faulty
 from shim.installation import Installation
 from shim.wiring import open_guard_store
 from tests.migration.helpers import eventually
@@ -113,7 +113,7 @@ class World:
 
 @pytest.fixture
 def world(settings: Settings, flag: str, tmp_path: Path) -> Iterator[World]:  # noqa: ARG001  # the flag comes first
-    watcher, faults = Watcher(clock=time.time), Faults(kind=FaultKind.ERROR, severity=0.0)
+    watcher, faults = Watcher(clock=time.time), Faults(kind=DrillFault.ERROR, severity=0.0)
     candidate = faulty(str(MIGRATIONS[TARGET].candidate), faults)
     migrations = {**MIGRATIONS, TARGET: replace(MIGRATIONS[TARGET], candidate=candidate)}
     path = tmp_path / "report.txt"

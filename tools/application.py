@@ -10,7 +10,6 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -21,12 +20,12 @@ from tools.engine.gauges import PROVIDER, THROTTLE, throttle_values
 
 if TYPE_CHECKING:
     from observability import Gauge
+    from shim.drill import Workloads
+    from shim.mcp import AssistantTools
     from shim.removal.readiness import Check
+    from shim.sections import ConsoleSection
     from tools.journal.port import Standing
     from tools.settings import Settings
-
-MOST_ENTRIES = 100
-"""Unfinished uploads that the console lists: the oldest."""
 
 _JOURNAL_SECONDS = 2.0
 """How long the end waits until what came of the last uploads is written down."""
@@ -126,35 +125,25 @@ def _sentences(standing: Standing, age: float | None) -> list[tuple[str, bool]]:
     return lines
 
 
-def details() -> Mapping[str, object]:
-    """The journal in figures, and what is unfinished; names and paths of files are left out, they may be personal.
+def views() -> Sequence[ConsoleSection]:
+    """Uploads that the journal knows to be unfinished."""
+    from tools.cli.journal_section import JOURNAL
 
-    Raises:
-        JournalError: it cannot be read.
-    """
-    from tools.journal import get_journal
+    return [JOURNAL]
 
-    journal = get_journal(_settings())
-    entries = journal.unfinished()
-    return {
-        "journal": {
-            "standing": asdict(journal.standing()),
-            "left_out": max(0, len(entries) - MOST_ENTRIES),
-            "entries": [
-                {
-                    "upload_id": entry.intent.upload_id,
-                    "provider": entry.intent.provider,
-                    "side": entry.intent.side.value,
-                    "state": entry.state.value,
-                    "bytes": entry.intent.size,
-                    "began_at": entry.intent.began_at,
-                    "updated_at": entry.updated_at,
-                    "error": entry.facts.error,
-                }
-                for entry in entries[:MOST_ENTRIES]
-            ],
-        }
-    }
+
+def workloads() -> Workloads:
+    """A drill uploads to the sandbox."""
+    from tools.drill import uploads
+
+    return uploads
+
+
+def assistants() -> Sequence[AssistantTools]:
+    """Assistants ask about files."""
+    from tools.mcp import FILE_TOOLS
+
+    return [FILE_TOOLS]
 
 
 def open_work() -> Sequence[Check]:
@@ -210,8 +199,10 @@ app = Application(
             labels=(PROVIDER,),
             made=things_made,
             sections=sections,
-            details=details,
+            views=views,
             open_work=open_work,
+            workloads=workloads,
+            assistants=assistants,
             commands=COMMANDS,
         )
     ],

@@ -7,9 +7,9 @@ import signal
 from contextlib import closing
 
 from shim.cli.exits import ExitCode
+from shim.cli.finding import application
 from shim.cli.output import note, print_json, say
-from shim.console import Access, Console, Sources, new_token
-from tools.settings import get_settings
+from shim.console import Access, Console, ConsoleSources, new_token
 
 
 def run(*, host: str, port: int, as_json: bool) -> int:
@@ -19,10 +19,11 @@ def run(*, host: str, port: int, as_json: bool) -> int:
         ConsoleError: it cannot listen there.
         ConfigurationError: a variable has a wrong value.
     """
-    settings = get_settings()
+    app = application()
+    settings = app.settings()
     given = settings.shim_console_token
     token = new_token() if given is None else given.get_secret_value()
-    with closing(Sources.opened(settings)) as sources:
+    with closing(ConsoleSources.of(app, settings)) as sources:
         console = Console(sources, Access(host=host, token=token), port=port)
         asyncio.run(_serve(console, shown=token if given is None else None, as_json=as_json))
     return ExitCode.OK
@@ -40,7 +41,7 @@ async def _serve(console: Console, *, shown: str | None, as_json: bool) -> None:
         else:
             say(url)
             note(
-                "whoever has this address may roll back; Ctrl-C ends the page, and no migration"
+                "this address lets roll back; Ctrl-C ends the page, and no migration"
                 if shown
                 else "the page asks for the token in SHIM_CONSOLE_TOKEN; Ctrl-C ends the page, and no migration"
             )

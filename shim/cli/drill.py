@@ -1,4 +1,4 @@
-"""`shim drill`: the new implementation goes wrong in a sandbox; how soon does legacy serve again?"""
+"""`shim drill`: a candidate goes wrong on purpose; how soon does legacy serve again?"""
 
 from __future__ import annotations
 
@@ -12,17 +12,19 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
+from shim.application import Application
 from shim.cli.errors import CommandError
 from shim.cli.exits import ExitCode
+from shim.cli.finding import application
 from shim.cli.output import note, print_json, say
-from shim.drill import DrillHistory, DrillResult, FaultKind, Plan, run_drill
-from tools.migrations import NAMES
-from tools.settings import get_settings
+from shim.drill import DrillPlan, Workloads, own_workload, run_drill
+from shim.drill_history import DrillHistory, DrillResult
+from shim.faults import DrillFault
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Choice:
-    """What is to be tried; see `shim.drill.Plan`."""
+class DrillChoice:
+    """What is tried; see `shim.drill.DrillPlan`."""
 
     fault: str
     percent: int
@@ -30,25 +32,26 @@ class Choice:
     on_server: bool
 
 
-def run(name: str | None, choice: Choice, *, as_json: bool) -> int:
+def run(name: str | None, choice: DrillChoice, *, as_json: bool) -> int:
     """Carry out a drill, keep it in the history, and end well only if legacy serves again.
 
     Raises:
         CommandError: no such migration is declared.
         ShimError: the drill could not be carried out.
     """
+    app = application()
     if name is None:
-        raise CommandError(f"say which migration: {', '.join(NAMES)}", ExitCode.USAGE)
-    _check(name)
-    plan = Plan(
+        raise CommandError(f"say which migration: {', '.join(app.names())}", ExitCode.USAGE)
+    _check(name, app)
+    plan = DrillPlan(
         migration=name,
-        fault=FaultKind(choice.fault),
+        fault=DrillFault(choice.fault),
         percent=choice.percent,
         severity=choice.severity,
         on_server=choice.on_server,
     )
     with _told() as progress:
-        result = run_drill(plan, progress)
+        result = run_drill(plan, app, workload=_workloads(app), progress=progress)
     _history().add(result)
     if as_json:
         print_json({"ok": result.ok, **asdict(result)})
@@ -59,25 +62,33 @@ def run(name: str | None, choice: Choice, *, as_json: bool) -> int:
 
 def show_history(name: str | None, *, as_json: bool) -> int:
     """List the drills, newest first."""
+    app = application()
     if name is not None:
-        _check(name)
+        _check(name, app)
     drills = _history().drills(name)
     if as_json:
         print_json([{"ok": drill.ok, **asdict(drill)} for drill in drills])
     elif drills:
         Console(highlight=False).print(_table(drills))
     else:
-        say(f"There was no drill yet; `shim drill {name or NAMES[0]}` is one.")
+        say(f"There was no drill yet; `shim drill {name or next(iter(app.names()), 'NAME')}` is one.")
     return ExitCode.OK
 
 
-def _check(name: str) -> None:
-    if name not in NAMES:
-        raise CommandError(f"no migration is called {name!r}; there are {', '.join(NAMES)}", ExitCode.USAGE)
+def _check(name: str, app: Application) -> None:
+    names = app.names()
+    if name not in names:
+        raise CommandError(f"no migration is called {name!r}; there are {', '.join(names)}", ExitCode.USAGE)
+
+
+def _workloads(app: Application) -> Workloads:
+    """What the application calls in a drill, or else the drill's own function."""
+    hooks = (extension.workloads for extension in app.extensions if extension.workloads is not None)
+    return next((hook() for hook in hooks), own_workload)
 
 
 def _history() -> DrillHistory:
-    return DrillHistory(get_settings().shim_home / "drills.jsonl")
+    return DrillHistory(application().settings().shim_home / "drills.jsonl")
 
 
 @contextmanager
@@ -100,10 +111,10 @@ def _told() -> Iterator[Callable[[str], object]]:
 def _print(result: DrillResult) -> None:
     say(result.sentence)
     rows = {
-        "uploads meanwhile": f"{result.uploads}, of which {result.misrouted} were misrouted and {result.failed} failed",
+        "calls meanwhile": f"{result.calls}, of which {result.misrouted} were misrouted and {result.failed} failed",
         "the guard decided": _seconds(result.decided),
-        "last misrouted upload begun": _seconds(result.last_begun),
-        "last misrouted upload ended": _seconds(result.last_ended),
+        "last misrouted call begun": _seconds(result.last_begun),
+        "last misrouted call ended": _seconds(result.last_ended),
         "begun after the decision": str(result.begun_later),
         "the flag was off": _seconds(result.flag_off),
         "served by legacy since": f"{result.legacy_after} in a row",
@@ -112,7 +123,7 @@ def _print(result: DrillResult) -> None:
     for title, value in rows.items():
         table.add_row(title, value)
     Console(highlight=False).print(table)
-    say("(seconds since the first misrouted upload began)")
+    say("(seconds since the first misrouted call began)")
     verdict = "Legacy serves again." if result.ok else "Legacy does NOT serve as it should."
     say(f"{verdict} ({result.seconds:.0f} s in all; flags were in {result.flags})")
 
@@ -127,7 +138,7 @@ def _table(drills: Sequence[DrillResult]) -> Table:
             drill.migration,
             drill.fault,
             f"{drill.percent} %",
-            f"{drill.misrouted} of {drill.uploads}",
+            f"{drill.misrouted} of {drill.calls}",
             _seconds(drill.decided),
             _seconds(drill.last_begun),
             _seconds(drill.flag_off),

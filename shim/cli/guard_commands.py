@@ -16,13 +16,14 @@ guard_app = typer.Typer(rich_markup_mode=None)
 Number = Annotated[int, typer.Argument(metavar="ID", help="Its number in `shim decisions`.")]
 
 
-class DrillFault(StrEnum):
-    """What goes wrong in a drill."""
+class FaultChoice(StrEnum):
+    """What goes wrong in a drill; `bytes` is what `wrong` is called for uploads."""
 
     ERROR = "error"
     TIMEOUT = "timeout"
     HANG = "hang"
     SLOW = "slow"
+    WRONG = "wrong"
     BYTES = "bytes"
     MEMORY = "memory"
 
@@ -94,10 +95,8 @@ def audit(
 def drill(
     name: Annotated[str | None, typer.Argument(metavar="NAME", help="Name of the migration.")] = None,
     *,
-    fault: Annotated[DrillFault, typer.Option(help="What goes wrong.")] = DrillFault.ERROR,
-    percent: Annotated[
-        int, typer.Option(min=1, max=50, help="Share of the uploads that the new implementation gets.")
-    ] = 10,
+    fault: Annotated[FaultChoice, typer.Option(help="What goes wrong.")] = FaultChoice.ERROR,
+    percent: Annotated[int, typer.Option(min=1, max=50, help="Share of the calls that the candidate gets.")] = 10,
     severity: Annotated[int, typer.Option(min=1, max=100, metavar="PERCENT", help="How many of these go wrong.")] = 100,
     on_server: Annotated[
         bool, typer.Option("--on-server", help="Steer by the configured Unleash server, with flags of the drill's own.")
@@ -105,9 +104,10 @@ def drill(
     history: Annotated[bool, typer.Option("--history", help="List the drills so far instead.")] = False,
     json: JsonOption = False,
 ) -> int:
-    """Let async go wrong in a sandbox, and time the way back. Measures how soon legacy serves again."""
-    from shim.cli.drill import Choice, run, show_history
+    """Let a candidate go wrong on purpose, and time the way back. Measures how soon legacy serves again."""
+    from shim.cli.drill import DrillChoice, run, show_history
 
     if history:
         return show_history(name, as_json=json)
-    return run(name, Choice(fault=fault.value, percent=percent, severity=severity, on_server=on_server), as_json=json)
+    choice = DrillChoice(fault=fault.value, percent=percent, severity=severity, on_server=on_server)
+    return run(name, choice, as_json=json)

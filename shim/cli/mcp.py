@@ -1,15 +1,23 @@
-"""`shim mcp`: the monolith's tool for assistants, over the Model Context Protocol."""
+"""`shim mcp`: the operators' tools, and those of the application, for assistants."""
 
 from __future__ import annotations
 
-from contextlib import suppress
+from collections.abc import Mapping
+from contextlib import ExitStack, suppress
+from typing import Any
 
+from flags import UnleashRouter
+from migration.store import Ledger
 from shim.cli.errors import CommandError
 from shim.cli.exits import ExitCode
+from shim.cli.finding import application
 from shim.cli.output import note, say
 from shim.cli.standing import report
-from tools.cli.session import session
-from tools.settings import get_settings
+from shim.settings import Settings, use_settings
+from shim.wiring import open_guard_store, open_ledger, open_router
+
+LATEST_DECISIONS = 20
+"""Decisions that are listed for an assistant that names none."""
 
 
 def run(*, http: bool, port: int) -> int:
@@ -19,28 +27,54 @@ def run(*, http: bool, port: int) -> int:
         CommandError: the extra `mcp` is not installed, or the port cannot be used.
     """
     try:
-        from shim.mcp import (  # noqa: PLC0415  # optional
-            build_server,  # optional
-            serve_http,
-            serve_stdio,
-        )
+        from shim.mcp import build_server, serve_http, serve_stdio  # noqa: PLC0415  # optional
+
+        app = application()
+        hooks = [extension.assistants for extension in app.extensions if extension.assistants is not None]
+        extra = [tools for hook in hooks for tools in hook()]
     except ImportError as missing:
         raise CommandError(
             f"{missing.name} is not installed; `pip install 'migration-shim[mcp]'` adds what `shim mcp` needs",
             ExitCode.CONFIGURATION,
         ) from missing
-    with session("auto") as opened:
-        installed = opened.installation
-        server = build_server(get_settings(), lambda: report(installed.router, installed.ledger).as_data())
-        with suppress(KeyboardInterrupt):  # the orderly end
-            if http:
-                try:
-                    serve_http(server, port=port, on_ready=_say_ready)
-                except OSError as error:
-                    raise CommandError(f"port {port} cannot be used: {error.strerror or error}") from error
-            else:
-                serve_stdio(server)
+    with ExitStack() as serving:
+        running = [each for each in (serving.enter_context(tools.serving()) for tools in extra) if each is not None]
+        machine = running[0].settings if running else app.settings()
+        router, ledger = (running[0].router, running[0].ledger) if running else _opened(serving, machine)
+
+        def status() -> Mapping[str, Any]:
+            with use_settings(machine):
+                return report(router, ledger).as_data()
+
+        server = build_server(
+            app.settings(), status=status, explain=lambda number: explained(machine, number), extra=extra
+        )
+        serving.enter_context(suppress(KeyboardInterrupt))  # the orderly end
+        if http:
+            try:
+                serve_http(server, port=port, on_ready=_say_ready)
+            except OSError as error:
+                raise CommandError(f"port {port} cannot be used: {error.strerror or error}") from error
+        else:
+            serve_stdio(server)
     return ExitCode.OK
+
+
+def _opened(serving: ExitStack, settings: Settings) -> tuple[UnleashRouter, Ledger]:
+    router = open_router(settings)
+    serving.callback(router.close)
+    return router, open_ledger(settings)
+
+
+def explained(settings: Settings, number: int | None) -> Mapping[str, Any] | None:
+    """A decision in full, or the latest in a line each; None if there is no such decision."""
+    from shim.console.figures import decision_in_full, decision_row  # noqa: PLC0415  # only an assistant that asks
+
+    store = open_guard_store(settings)
+    if number is None:
+        return {"decisions": [decision_row(record) for record in store.records(limit=LATEST_DECISIONS)]}
+    record = store.record(number)
+    return None if record is None else decision_in_full(record)
 
 
 def _say_ready(url: str) -> None:

@@ -24,7 +24,7 @@ def mcp(
         int | None, typer.Option(min=0, max=65535, help="Port for --http; without it, and with 0, a free one.")
     ] = None,
 ) -> int:
-    """Serve smart_file_query to assistants. By the Model Context Protocol, over standard input and output or --http."""
+    """Serve assistants by the Model Context Protocol. Over standard input and output, or --http."""
     from shim.cli.mcp import run
 
     if port is not None and not http:

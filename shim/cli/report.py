@@ -6,11 +6,10 @@ from pathlib import Path
 
 from shim.cli.errors import CommandError
 from shim.cli.exits import ExitCode
+from shim.cli.finding import application
 from shim.cli.mismatches import parse_duration
 from shim.cli.output import print_json, say
 from shim.report import gather, page
-from tools.migrations import NAMES
-from tools.settings import get_settings
 
 
 def run(name: str, *, since: str, output: Path | None, as_json: bool) -> int:
@@ -19,9 +18,11 @@ def run(name: str, *, since: str, output: Path | None, as_json: bool) -> int:
     Raises:
         CommandError: no such migration is declared, or the file cannot be written.
     """
-    if name not in NAMES:
-        raise CommandError(f"no migration is called {name!r}; there are {', '.join(NAMES)}", ExitCode.USAGE)
-    found = gather(get_settings(), name, seconds=parse_duration(since))
+    app = application()
+    names = app.names()
+    if name not in names:
+        raise CommandError(f"no migration is called {name!r}; there are {', '.join(names)}", ExitCode.USAGE)
+    found = gather(app.settings(), name, seconds=parse_duration(since))
     path = output or Path(f"{name}-report.html")
     try:
         written = path.write_text(page(found), encoding="utf-8")

@@ -1,7 +1,7 @@
-"""The console: one local page on which people see the migrations of this machine, and roll them back."""
+"""The console: one local page that shows the migrations of this machine, and rolls them back."""
 
 from shim.console.access import Access, ConsoleError, new_token
 from shim.console.server import Console
-from shim.console.state import Sources
+from shim.console.state import ConsoleSources
 
-__all__ = ["Access", "Console", "ConsoleError", "Sources", "new_token"]
+__all__ = ["Access", "Console", "ConsoleError", "ConsoleSources", "new_token"]

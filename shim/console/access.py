@@ -1,4 +1,4 @@
-"""Who may see the console and who may act: the host a browser asked, where the question came from, the token."""
+"""Access to the console: the host that a browser asked for, the origin of the request, the token."""
 
 from __future__ import annotations
 
@@ -19,8 +19,6 @@ class ConsoleError(ShimError):
     """The console cannot be served; the message says why and what to do."""
 
 
-# Who may see the console and who may act: the host a browser asked, where the question came from, the token.
-
 TOKEN_BYTES = 32
 """Random bytes of a token that is made here."""
 
@@ -40,7 +38,7 @@ _HEADERS = {
 
 
 def new_token() -> str:
-    """A token that nobody can guess."""
+    """A token that cannot be guessed."""
     return secrets.token_urlsafe(TOKEN_BYTES)
 
 
@@ -99,7 +97,7 @@ def is_from_elsewhere(request: web.BaseRequest) -> bool:
 
 
 def guarded(access: Access) -> Middleware:
-    """What every request passes: refused are unknown hosts, other sites, and, below `/api/`, who lacks the token."""
+    """What every request passes: unknown hosts, other sites and, below `/api/`, a missing token are refused."""
 
     @web.middleware
     async def guard(

@@ -23,21 +23,21 @@ LONGEST_PAUSE = 5.0
 """Seconds between two attempts to turn a flag off, each pause twice the one before. It is tried until it is off."""
 
 LEFT_BY_OTHERS_SECONDS = 10.0
-"""After which a flag is turned off here that whoever decided so was to turn off, and has not."""
+"""After which a flag is turned off here that the process which decided so was to turn off, and has not."""
 
 MOST_REASON = 200
 """Characters of a reason."""
 
-NO_SWITCH = "nobody here may change the flag: turn it off by hand for the other machines"
+NO_SWITCH = "the flag cannot be changed from here: turn it off by hand for the other machines"
 
 _DOUBLINGS = 10
 _logger = logging.getLogger(__name__)
 
 
-class Switch(Protocol):
-    """Changes flags; what it raises means that it could not."""
+class TurnsOff(Protocol):
+    """Turns flags off; what it raises means that it could not."""
 
-    def turn_off(self, migration: str, *, because: str) -> str:
+    def turn_off(self, migration: str, *, because: str) -> str | None:
         """Turn a flag off, and give its state then."""
         ...
 
@@ -73,7 +73,7 @@ class RollBack:
 
     Args:
         store: the guard's file.
-        switch: changes the flags; None if nobody here may.
+        switch: changes the flags; None if that is not allowed here.
         now: the clock, in seconds since the epoch.
         clock: what pauses are measured with, in seconds.
     """
@@ -81,7 +81,7 @@ class RollBack:
     def __init__(
         self,
         store: GuardStore,
-        switch: Switch | None,
+        switch: TurnsOff | None,
         *,
         now: Callable[[], float] = time.time,
         clock: Callable[[], float] = time.monotonic,
@@ -152,13 +152,13 @@ class RollBack:
                 self._carry_out(switch, standing.migration, standing.tripped_by)
 
     def _is_ours(self, standing: GuardStatus) -> bool:
-        """Whether it was decided here, or whoever decided it has left it."""
+        """Whether it was decided here, or the process that decided it has left it."""
         if standing.tripped_by in self._own:
             return True
         record = None if standing.tripped_by is None else self._store.record(standing.tripped_by)
         return record is None or record.at <= self._now() - LEFT_BY_OTHERS_SECONDS
 
-    def _carry_out(self, switch: Switch, migration: str, number: int) -> None:
+    def _carry_out(self, switch: TurnsOff, migration: str, number: int) -> None:
         record = self._store.record(number)
         sentence = f"{migration} was rolled back." if record is None else record.sentence
         problem = self._try(switch, migration, sentence)
@@ -167,7 +167,7 @@ class RollBack:
         elif record is not None and record.problem != problem:
             self._store.not_carried_out(number, problem)
 
-    def _try(self, switch: Switch, migration: str, because: str) -> str | None:
+    def _try(self, switch: TurnsOff, migration: str, because: str) -> str | None:
         """Turn a flag off, if it is time to; None once it is off, else why it is not."""
         attempts = self._attempts.setdefault(migration, _Attempts())
         if self._clock() < attempts.next_at:

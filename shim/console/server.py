@@ -7,7 +7,7 @@ import json
 import re
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from importlib.resources import files
@@ -18,10 +18,8 @@ from aiohttp import web
 from shim.console.access import Access, ConsoleError, add_headers, guarded
 from shim.console.figures import comparison_in_full, decision_in_full, trace_in_full
 from shim.console.rollback import NotTrippedError, RollBack
-from shim.console.state import Sources, States
+from shim.console.state import ConsoleSources, States
 from shim.process import who_acts
-from shim.wiring import flag_switch
-from tools.migrations import NAMES
 
 ROUND_SECONDS = 1.0
 """Between two events to one page."""
@@ -116,14 +114,14 @@ class Console:
         every: seconds between two updates of a page.
     """
 
-    def __init__(self, sources: Sources, access: Access, *, port: int = 0, every: float = ROUND_SECONDS) -> None:
+    def __init__(self, sources: ConsoleSources, access: Access, *, port: int = 0, every: float = ROUND_SECONDS) -> None:
         self._sources = sources
         self._access = access
         self._port = port
         self._states = States(sources, now=time.time)
         self._feed = Feed(self._states.state, every=every)
         self._acting = ThreadPoolExecutor(1, "console-rollback")  # of its own: reading must not delay it
-        self._rollback = RollBack(sources.store, flag_switch(sources.settings))
+        self._rollback = RollBack(sources.store, sources.switch)
         self._assets = _assets()
         self._runner: web.AppRunner | None = None
 
@@ -189,10 +187,10 @@ class Console:
     # Its data
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
-        return await self._feed.serve(request, _key(request))
+        return await self._feed.serve(request, self._key(request))
 
     async def _state(self, request: web.Request) -> web.StreamResponse:
-        return _json(await asyncio.to_thread(self._states.state, *_key(request)))
+        return _json(await asyncio.to_thread(self._states.state, *self._key(request)))
 
     async def _comparison(self, request: web.Request) -> web.StreamResponse:
         number = int(request.match_info["number"])
@@ -219,7 +217,7 @@ class Console:
     async def _roll_back(self, request: web.Request) -> web.StreamResponse:
         if request.content_type != "application/json":
             raise web.HTTPUnsupportedMediaType(reason="this takes JSON")
-        migration, because = _order(await request.text())
+        migration, because = self._order(await request.text())
         try:
             done = await asyncio.get_running_loop().run_in_executor(
                 self._acting,
@@ -229,34 +227,39 @@ class Console:
             return _json({"tripped": False, "error": str(error)}, status=500)
         return _json({"tripped": True, "id": done.number, "sentence": done.sentence, "new": done.new})
 
+    def _key(self, request: web.Request) -> Key:
+        """What a page asks to be shown."""
+        names = self._sources.names()
+        migration = request.query.get("migration", names[0] if names else "")
+        window = request.query.get("window", f"{WINDOWS[0]:g}")
+        if migration and migration not in names:
+            raise web.HTTPBadRequest(reason=_known(names))
+        if window not in {f"{each:.0f}" for each in WINDOWS}:
+            raise web.HTTPBadRequest(reason="that is no stretch of time that can be shown")
+        return migration, float(window)
+
+    def _order(self, text: str) -> tuple[str, str]:
+        """The migration that is to be rolled back, and why."""
+        try:
+            document = json.loads(text)
+            migration, because = document["migration"], document.get("because", "")
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise web.HTTPBadRequest(reason='this takes {"migration": NAME, "because": REASON}') from None
+        names = self._sources.names()
+        if migration not in names or not isinstance(because, str):
+            raise web.HTTPBadRequest(reason=_known(names))
+        return migration, because
+
+
+def _known(names: Sequence[str]) -> str:
+    return f"there are {', '.join(names) or 'no migrations'}"
+
 
 def _assets() -> dict[str, Path]:
     """The files of the page by name: our own, and the charts of the installed plotly."""
     own = (Path(str(each)) for each in files("shim.console").joinpath("page").iterdir())
     charts = Path(str(files("plotly").joinpath("package_data", "plotly.min.js")))
     return {path.name: path for path in (*own, charts) if path.suffix in _TYPES}
-
-
-def _key(request: web.Request) -> tuple[str, float]:
-    migration = request.query.get("migration", NAMES[0])
-    window = request.query.get("window", f"{WINDOWS[0]:g}")
-    if migration not in NAMES:
-        raise web.HTTPBadRequest(reason=f"there are {', '.join(NAMES)}")
-    if window not in {f"{each:.0f}" for each in WINDOWS}:
-        raise web.HTTPBadRequest(reason="that is no stretch of time that can be shown")
-    return migration, float(window)
-
-
-def _order(text: str) -> tuple[str, str]:
-    """The migration that is to be rolled back, and why."""
-    try:
-        document = json.loads(text)
-        migration, because = document["migration"], document.get("because", "")
-    except (ValueError, KeyError, TypeError, AttributeError):
-        raise web.HTTPBadRequest(reason='this takes {"migration": NAME, "because": REASON}') from None
-    if migration not in NAMES or not isinstance(because, str):
-        raise web.HTTPBadRequest(reason=f"there are {', '.join(NAMES)}")
-    return migration, because
 
 
 def _file(path: Path) -> web.StreamResponse:

@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import Self
 
 from flags import UnleashRouter
-from migration import MigrationError, ShadowMode, Side
-from migration.guard import GuardStatus
+from migration import Migration, MigrationError, ShadowMode, Side
+from migration.guard import FlagSwitch, GuardStatus
 from migration.model import stage_of
 from migration.rollout import Rollout, RolloutStore
-from migration.store import Ledger
+from migration.store import LedgerReader
+from shim.application import Application
 from shim.console.figures import (
     BUCKETS,
+    Document,
     EvidenceCurves,
     comparison_row,
     decision_row,
@@ -25,96 +27,71 @@ from shim.console.figures import (
 )
 from shim.errors import ShimError
 from shim.process_metrics import ProcessMetricsReader
-from shim.wiring import decision_now, has_no_flags_yet, open_guard_store, open_ledger, open_router
-from tools.journal import get_journal
-from tools.migrations import MIGRATIONS, NAMES
-from tools.settings import Settings
+from shim.sections import ConsoleSection
+from shim.settings import Settings, use_settings
+from shim.wiring import decision_now, flag_switch, has_no_flags_yet, open_guard_store, open_router
+
+ROWS = 50
+"""Decisions, comparisons and traces that are listed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sources:
+class ConsoleSources:
     """What the processes of this machine have written down, and the flags as they are.
 
     Attributes:
         settings: the configuration.
+        migrations: what is declared, by target.
+        names: the migrations that are shown: those declared, and those that only the state on disk knows.
+        sections: views that the application adds.
         router: knows the flags.
+        switch: changes the flags; None where that is not allowed.
         ledger: calls and comparisons.
         store: what the guard and rollouts have decided.
-        metrics: single calls, memory, pool, loop delay, spans.
+        metrics: single calls, memory, gauges, loop delay, spans.
     """
 
     settings: Settings
+    migrations: Mapping[str, Migration]
+    names: Callable[[], Sequence[str]]
+    sections: Sequence[ConsoleSection]
     router: UnleashRouter
-    ledger: Ledger
+    switch: FlagSwitch | None
+    ledger: LedgerReader
     store: RolloutStore
     metrics: ProcessMetricsReader
 
     @classmethod
-    def opened(cls, settings: Settings) -> Self:
-        """Those that the configuration names.
+    def of(cls, application: Application, settings: Settings) -> Self:
+        """Those of an application, which `settings` say where to find.
 
         Raises:
             ConfigurationError: a server is configured without `UNLEASH_API_TOKEN`.
+            DeclarationsError: the declarations cannot be found.
         """
+        views = [extension.views for extension in application.extensions if extension.views is not None]
         return cls(
             settings=settings,
+            migrations=application.migrations(settings),
+            names=lambda: application.names(settings),
+            sections=[section for view in views for section in view()],
             router=open_router(settings),
-            ledger=open_ledger(settings),
+            switch=flag_switch(settings),
+            ledger=LedgerReader(settings.ledger_file),
             store=RolloutStore(open_guard_store(settings).path),
             metrics=ProcessMetricsReader(settings.process_metrics_file),
         )
 
     def mode(self, migration: str) -> ShadowMode:
-        """How the other side of a compared call runs."""
-        declared = next(each for each in MIGRATIONS.values() if each.name == migration)
-        if declared.replay is None and declared.live is None:
+        """How the shadow of a compared call runs; none where that is not declared."""
+        declared = next((each for each in self.migrations.values() if each.name == migration), None)
+        if declared is None or (declared.replay is None and declared.live is None):
             return ShadowMode.NONE
-        return ShadowMode(self.settings.shadow_mode)
+        return declared.shadow_mode or ShadowMode.REPLAY
 
     def close(self) -> None:
         """Stop following the flags."""
         self.router.close()
-
-
-# Uploads that the journal knows to be unfinished.
-
-MOST_ENTRIES = 100
-"""Entries that are listed: the oldest."""
-
-
-def journal_report(settings: Settings) -> Mapping[str, object]:
-    """The journal in figures, and what is unfinished; names and paths of files are left out, they may be personal.
-
-    Raises:
-        JournalError: it cannot be read.
-    """
-    journal = get_journal(settings)
-    entries = journal.unfinished()
-    return {
-        "standing": asdict(journal.standing()),
-        "left_out": max(0, len(entries) - MOST_ENTRIES),
-        "entries": [
-            {
-                "upload_id": entry.intent.upload_id,
-                "provider": entry.intent.provider,
-                "side": entry.intent.side.value,
-                "state": entry.state.value,
-                "bytes": entry.intent.size,
-                "began_at": entry.intent.began_at,
-                "updated_at": entry.updated_at,
-                "error": entry.facts.error,
-            }
-            for entry in entries[:MOST_ENTRIES]
-        ],
-    }
-
-
-# Everything that the page shows at one moment, as plain data. Times are seconds since the epoch, sizes bytes.
-
-ROWS = 50
-"""Decisions, comparisons and traces that are listed."""
-
-Document = Mapping[str, object]
 
 
 class States:
@@ -125,7 +102,7 @@ class States:
         now: the clock, in seconds since the epoch.
     """
 
-    def __init__(self, sources: Sources, *, now: Callable[[], float]) -> None:
+    def __init__(self, sources: ConsoleSources, *, now: Callable[[], float]) -> None:
         self._sources = sources
         self._now = now
         self._curves = EvidenceCurves(sources.store)
@@ -145,11 +122,14 @@ class States:
                 problems.append(str(error))
                 return None
 
+        names = self._sources.names()
+        if not names:
+            problems.append("no migration is declared, and none is known from earlier")
         return {
             "at": at,
             "window": window,
             "step": window / BUCKETS,
-            "migrations": NAMES,
+            "migrations": names,
             "migration": migration,
             "mode": self._sources.mode(migration).value,
             "flags": self._flags(),
@@ -163,7 +143,7 @@ class States:
             "decisions": part(lambda: self._decisions(migration)),
             "comparisons": part(lambda: self._comparisons(migration)),
             "traces": part(lambda: trace_rows(self._sources.metrics, migration, limit=ROWS)),
-            "journal": part(lambda: journal_report(self._sources.settings)),
+            "sections": [self._section(each, problems) for each in self._sources.sections],
             "problems": problems,
         }
 
@@ -236,6 +216,16 @@ class States:
             "verdicts": ledger.verdicts(migration),
             "rows": [comparison_row(found) for found in ledger.comparisons(migration, limit=ROWS)],
         }
+
+    def _section(self, section: ConsoleSection, problems: list[str]) -> Document:
+        """A section as it is now; without contents if it cannot be read."""
+        shown = {"name": section.name, "title": section.title}
+        try:
+            with use_settings(self._sources.settings):
+                return {**shown, "content": asdict(section.read())}
+        except Exception as error:  # noqa: BLE001  # the application's own code; the page says what went wrong
+            problems.append(f"{section.name}: {error}")
+            return {**shown, "content": None}
 
 
 def _shown(path: Path, home: Path) -> str:

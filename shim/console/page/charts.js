@@ -44,7 +44,7 @@ export function draw(figure, chart) {
   if (parts.details.open) fill(figure);
 }
 
-/** Draws all charts anew in other colours. */
+/** Draws all charts again, in other colours. */
 export function recolor() {
   for (const figure of figures) {
     const known = drawn.get(figure);

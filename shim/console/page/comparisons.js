@@ -8,7 +8,7 @@ import { clock, count, seconds } from "./format.js";
 import { nothing, SIDES } from "./overview.js";
 
 const BAD = ["different", "candidate_error", "legacy_error"];
-const ASIDE = ["dropped", "stale_input"];
+const NOT_COMPARED = ["dropped", "stale_input"];
 const FIELDS = 3;
 
 /** @param {any} state */
@@ -16,7 +16,7 @@ export function renderComparisons(state) {
   if (!state.comparisons) return;
   const { verdicts, rows } = state.comparisons;
   const names = Object.keys(verdicts);
-  const color = (/** @type {string} */ name) => (BAD.includes(name) ? "bad" : ASIDE.includes(name) ? "quiet" : "good");
+  const color = (/** @type {string} */ name) => (BAD.includes(name) ? "bad" : NOT_COMPARED.includes(name) ? "quiet" : "good");
   draw(byId("chart-verdicts"), {
     title: "Verdicts",
     unit: "comparisons that the ledger holds",
@@ -51,7 +51,7 @@ function list(rows) {
 
 /** @param {string} verdict */
 function mood(verdict) {
-  return BAD.includes(verdict) ? "bad" : ASIDE.includes(verdict) ? "warn" : "good";
+  return BAD.includes(verdict) ? "bad" : NOT_COMPARED.includes(verdict) ? "warn" : "good";
 }
 
 /** @param {number} id */
@@ -85,7 +85,7 @@ function inFull(found) {
     h("h3", {}, `Comparison ${found.id}: `, h("span", { class: mood(found.verdict) }, found.verdict)),
     table("Facts of the comparison", ["fact", "value"], facts),
     found.differences.length
-      ? table("Fields that differ", ["field", "legacy", "async", "known as noise"], found.differences.map((/** @type {any} */ each) => [
+      ? table("Fields that differ", ["field", "legacy", "candidate", "known as noise"], found.differences.map((/** @type {any} */ each) => [
         h("code", {}, each.field), h("code", {}, each.legacy), h("code", {}, each.candidate), found.noisy.includes(each.field) ? "noise" : "",
       ]))
       : h("p", { class: "empty" }, "No field differs."),

@@ -10,7 +10,7 @@ const SIGNALS = {
   error: "it fails more often than legacy",
   mismatch: "it does something else than legacy",
   latency: "it is slower than legacy",
-  timeout: "it runs out of patience more often",
+  timeout: "it runs into timeouts more often",
   stranger: "it fails in ways that legacy never does",
 };
 
@@ -18,7 +18,7 @@ const SIGNALS = {
 export function renderEvidence(state) {
   if (!state.guard) return;
   const { evidence } = state.guard;
-  drawEvidence(byId("chart-evidence"), evidence, "Evidence that async is worse, since it was last resumed");
+  drawEvidence(byId("chart-evidence"), evidence, "Evidence that the candidate is worse, since it was last resumed");
   const rows = Object.entries(evidence.by_signal).map(([signal, value]) => [
     signal, SIGNALS[/** @type {keyof SIGNALS} */ (signal)] ?? "", odds(/** @type {number} */ (value)),
   ]);

@@ -8,10 +8,10 @@ import { renderDecisions } from "./decisions.js";
 import { byId, h, put, say } from "./dom.js";
 import { renderEvidence } from "./evidence.js";
 import { clock } from "./format.js";
-import { renderJournal } from "./journal.js";
 import { renderOverview } from "./overview.js";
 import { setUpRollBack } from "./rollback.js";
-import { renderStanding } from "./standing.js";
+import { addSections, isSection, renderSection } from "./sections.js";
+import { renderStatus } from "./status.js";
 import { follow } from "./stream.js";
 import { renderTraces } from "./traces.js";
 
@@ -21,7 +21,6 @@ const VIEWS = {
   evidence: renderEvidence,
   comparisons: renderComparisons,
   decisions: renderDecisions,
-  journal: renderJournal,
   traces: renderTraces,
 };
 
@@ -35,7 +34,7 @@ const lookedBack = /** @type {HTMLSelectElement} */ (byId("window"));
 
 function view() {
   const name = location.hash.replace(/^#\//, "");
-  return name in VIEWS ? name : "overview";
+  return name in VIEWS || isSection(name) ? name : "overview";
 }
 
 function showView() {
@@ -51,13 +50,19 @@ function showView() {
 
 function render() {
   if (!state) return;
+  if (addSections(state)) showView();
+  else renderState();
+}
+
+function renderState() {
   put(migration, state.migrations, (names) => names.map((/** @type {string} */ name) => h("option", { value: name }, name)));
   if (migration.value !== state.migration) migration.value = state.migration;
   const trouble = byId("trouble");
   trouble.hidden = state.problems.length === 0;
   say(trouble, state.problems.join("; "));
-  renderStanding(state);
-  VIEWS[view()](state);
+  renderStatus(state);
+  if (view() in VIEWS) VIEWS[view()](state);
+  else renderSection(state, view());
   updates += 1;
   document.body.dataset.updates = String(updates);
 }

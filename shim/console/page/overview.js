@@ -5,7 +5,7 @@ import { draw } from "./charts.js";
 import { byId, empty, h, put, table } from "./dom.js";
 import { bytes, clock, count, counted, hour, local, percent, seconds, share } from "./format.js";
 
-export const SIDES = { legacy: "Legacy", candidate: "Async" };
+export const SIDES = { legacy: "Legacy", candidate: "Candidate" };
 const NAMES = /** @type {("legacy" | "candidate")[]} */ (Object.keys(SIDES));
 
 /** @param {any} state */
@@ -19,7 +19,7 @@ export function renderOverview(state) {
   if (state.processes) renderProcesses(state);
 }
 
-/** In whole steps, so that a chart is drawn anew only when there is something new. @param {any} state */
+/** In whole steps, so that a chart is drawn again only when there is something new. @param {any} state */
 function axis(state) {
   const end = stepEnd(state);
   return { type: "date", range: [local(end - state.window), local(end)] };
@@ -48,7 +48,7 @@ function renderShares(state) {
       hovertemplate: "%{y} % (%{text})", line: { shape: "hv", ...style },
     });
     return [
-      line("percent", "served by async", { color: "candidate", width: 3, dash: index ? "dot" : "solid" }),
+      line("percent", "served by the candidate", { color: "candidate", width: 3, dash: index ? "dot" : "solid" }),
       line("shadow_percent", "compared", { color: "quiet", width: 1.5, dash: "dash" }),
     ];
   });
@@ -57,14 +57,14 @@ function renderShares(state) {
     title: "Share of the calls over time",
     unit: "percent of the calls, as it was decided for them; local time",
     summary: latest
-      ? `The share that async serves was ${percent(latest.percent)} in stage ${latest.stage} since ${clock(latest.at)}.`
+      ? `The share that the candidate serves was ${percent(latest.percent)} in stage ${latest.stage} since ${clock(latest.at)}.`
       : "No call was decided in this time, so no share is known.",
     traces,
     layout: {
       xaxis: axis(state), yaxis: { range: [-2, 104], ticksuffix: " %" },
       annotations: traces.length ? [] : nothing("no call was decided in this time"),
     },
-    heads: ["since", "stage", "served by async", "compared", "decided by", "instance"],
+    heads: ["since", "stage", "served by the candidate", "compared", "decided by", "instance"],
     rows: () =>
       rows.map((row) => [
         clock(row.at), row.stage, percent(row.percent), percent(row.shadow_percent), row.source, row.instance,
@@ -80,7 +80,7 @@ function renderSides(state) {
     ["Success", ...NAMES.map((side) => share(figures[side].success))],
     ["Median duration", ...NAMES.map((side) => seconds(figures[side].median))],
     ["99th percentile of durations", ...NAMES.map((side) => seconds(figures[side].p99))],
-    ["Uploaded", ...NAMES.map((side) => bytes(figures[side].bytes))],
+    ["Bytes of successful calls", ...NAMES.map((side) => bytes(figures[side].bytes))],
     ["Last call at", ...NAMES.map((side) => hour(figures[side].last_at))],
     ["Calls since the ledger began", ...NAMES.map((side) => count(state.totals?.sides[side].calls))],
   ];
@@ -126,7 +126,7 @@ function renderTimelines(state) {
   const spoken = (/** @type {(side: "legacy" | "candidate") => string} */ words) =>
     calls ? NAMES.map((side) => `${SIDES[side]}: ${words(side)}`).join("; ") : "No call ended in this time.";
   const none = calls ? [] : nothing("no call ended in this time");
-  const heads = ["from", "legacy calls", "async calls", "legacy success", "async success", "legacy median", "async median", "legacy p99", "async p99"];
+  const heads = ["from", "legacy calls", "candidate calls", "legacy success", "candidate success", "legacy median", "candidate median", "legacy p99", "candidate p99"];
   const rows = () =>
     timeline.at
       .map((/** @type {number} */ at, /** @type {number} */ index) => [

@@ -19,7 +19,7 @@ export function setUpRollBack(chosen) {
     say(
       byId("confirm-text"),
       "Legacy serves every call on this machine within a second, and the flag is turned off for all others. " +
-        "Only somebody who resumes it lets it go on.",
+        "`shim resume` lets it go on.",
     );
     say(result, "");
     yes.hidden = false;

@@ -8,7 +8,7 @@ const LONGEST_PAUSE = 5000;
 const UNAUTHORIZED = 401;
 
 /**
- * Follows the state until `stop` is called; begins anew when the connection is lost.
+ * Follows the state until `stop` is called; connects again when the connection is lost.
  * @param {string} path
  * @param {(state: any) => void} take is given each state
  * @param {(problem: string | null, needsToken?: boolean) => void} tell is told what is wrong, and null when nothing is

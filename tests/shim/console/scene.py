@@ -12,14 +12,15 @@ from pathlib import Path
 
 from flags import FileFlagAdmin
 from migration import Side
-from shim.console import Access, Console, Sources
-from shim.drill import FaultKind, Faults, faulty
+from shim.console import Access, Console, ConsoleSources
+from shim.faults import DrillFault, Faults, faulty
 from shim.installation import Installation
 from shim.wiring import open_guard_store, open_ledger
 from tests.migration.helpers import eventually
 from tools.application import app
 from tools.demo.load import Job, sample_of, steady_load
 from tools.demo.watching import Watcher
+from tools.drill import spoilt
 from tools.migrations import MIGRATIONS
 from tools.sandbox import RunningSandbox
 from tools.settings import Settings, use_settings
@@ -54,7 +55,7 @@ def served(settings: Settings, *, host: str = "127.0.0.1", every: float = 0.2) -
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
     try:
-        with closing(Sources.opened(settings)) as sources:
+        with closing(ConsoleSources.of(app, settings)) as sources:
             console = Console(sources, Access(host=host, token=TOKEN), every=every)
             asyncio.run_coroutine_threadsafe(console.start(), loop).result(10)
             try:
@@ -110,7 +111,7 @@ class Scene:
 
     def go_wrong(self) -> None:
         """Let every upload of the candidate fail, and wait for the guard."""
-        self.faults.kind, self.faults.severity = FaultKind.ERROR, 1.0
+        self.faults.kind, self.faults.severity = DrillFault.ERROR, 1.0
         assert eventually(lambda: FLAG in self.installation.guard.tripped, SECONDS)
         store = open_guard_store(self.settings)
         assert eventually(lambda: any(record.carried_out_at for record in store.records(FLAG)), SECONDS)
@@ -119,7 +120,7 @@ class Scene:
 @contextmanager
 def scene(settings: Settings, folder: Path) -> Iterator[Scene]:
     """Let four callers upload a file again and again, each its own."""
-    watcher, faults = Watcher(clock=time.time), Faults(kind=FaultKind.BYTES, severity=0.0)
+    watcher, faults = Watcher(clock=time.time), Faults(kind=DrillFault.WRONG, severity=0.0, spoil=spoilt)
     candidate = faulty(str(MIGRATIONS[TARGET].candidate), faults)
     migrations = {**MIGRATIONS, TARGET: replace(MIGRATIONS[TARGET], candidate=candidate)}
     paths = [folder / f"report-{number}.txt" for number in range(CALLERS)]

@@ -15,11 +15,12 @@ import pytest
 
 from migration import Side
 from shim.console.server import WINDOWS
-from shim.console.state import Sources, States
+from shim.console.state import ConsoleSources, States
 from shim.process_metrics import CallSample, ProcessSample
 from shim.process_metrics.store import write
 from tests.shim.console.conftest import Open, Opened
 from tests.shim.console.scene import FLAG, Served
+from tools.application import app
 from tools.settings import Settings
 
 Run = Callable[..., Served]
@@ -83,7 +84,7 @@ def happen(settings: Settings, number: int) -> None:
 
 def recorded(settings: Settings) -> Iterator[Mapping[str, object]]:
     """States that the console really made, one after the other, without end: reading is slower than the page is."""
-    with closing(Sources.opened(settings)) as sources:
+    with closing(ConsoleSources.of(app, settings)) as sources:
         states, tape = States(sources, now=time.time), []
         for number in range(RECORDED):
             happen(settings, number)

@@ -38,7 +38,7 @@ def test_the_overview_shows_both_sides(filled: Settings, console_of: Run, open_p
     opened = open_page(console_of(filled))
     opened.wait_for_updates()
     page = opened.page
-    assert "rolled back: 0 %" in page.locator("#standing").inner_text()
+    assert "rolled back: 0 %" in page.locator("#status").inner_text()
     rows = {
         row.locator("th").inner_text(): row.locator("td").all_inner_texts()
         for row in page.locator("#sides tr").all()
@@ -50,7 +50,7 @@ def test_the_overview_shows_both_sides(filled: Settings, console_of: Run, open_p
     assert all(
         value.endswith((" ms", " s")) for value in rows["Median duration"] + rows["99th percentile of durations"]
     )
-    assert all(value.endswith((" kB", " MB")) for value in rows["Uploaded"])
+    assert all(value.endswith((" kB", " MB")) for value in rows["Bytes of successful calls"])
     assert "RuntimeError" in page.locator("#errors").inner_text()
     assert "web-1:" in page.locator("#processes").inner_text()
     assert "0 %" in figure(opened, "share")
@@ -120,7 +120,7 @@ def test_a_decision_is_explained(filled: Settings, console_of: Run, open_page: O
     entry.get_by_role("button").click()
     detail = opened.page.locator("#decision")
     detail.get_by_text("candidate.errors").wait_for()
-    assert "Async" in detail.inner_text()
+    assert "Candidate" in detail.inner_text()
     assert opened.page.locator("#chart-decision .trace").count() == 1
     opened.screenshot("console-decisions")
 
@@ -136,7 +136,7 @@ def test_a_trace_has_its_shadow(filled: Settings, console_of: Run, open_page: Op
     chart = opened.page.locator("#chart-trace")
     assert "the shadow, linked to it" in chart.inner_text()
     assert f"{FLAG} legacy" in chart.inner_text()
-    assert f"{FLAG} async" in chart.inner_text()
+    assert f"{FLAG} candidate" in chart.inner_text()
     assert "POST" in chart.inner_text()
     opened.screenshot("console-trace")
 
@@ -266,7 +266,7 @@ def test_who_has_turned_the_flag_off_is_seen(empty: Settings, console_of: Run, o
     open_guard_store(empty).decide(record)
     opened = open_page(console_of(empty))
     opened.wait_for_updates()
-    assert sentence in opened.page.locator("#standing").inner_text()
+    assert sentence in opened.page.locator("#status").inner_text()
     opened.view("Decisions")
     assert sentence in opened.page.locator("#decisions").inner_text()
 

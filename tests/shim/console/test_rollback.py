@@ -147,7 +147,7 @@ def test_the_button_rolls_back(
     assert any(event["type"] == "feature-environment-disabled" for event in audit_log(unleash_server)[:5])
     opened.page.get_by_role("button", name="Close").click()
     opened.page.get_by_text("the flag was turned off at").wait_for()
-    assert "rolled back: 0 %" in opened.page.locator("#standing").inner_text()
+    assert "rolled back: 0 %" in opened.page.locator("#status").inner_text()
     opened.screenshot("console-rolled-back")
     say(
         f"a process of the machine followed {float(at) - pressed:.2f} s after the click (by {by}); the flag was off "

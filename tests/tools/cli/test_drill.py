@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from shim.cli.exits import ExitCode
-from shim.cli.guard_commands import DrillFault
-from shim.drill import KEEP_DRILLS, DrillHistory, DrillResult, FaultKind
+from shim.cli.guard_commands import FaultChoice
+from shim.drill_history import KEEP_DRILLS, DrillHistory, DrillResult
+from shim.faults import DrillFault
 from tests.tools.cli.conftest import RunHere
 
 pytestmark = pytest.mark.thorough
@@ -37,12 +38,12 @@ def test_every_fault_ends_on_legacy(run_here: RunHere, fault: str, tmp_path: Pat
     assert finished.code == ExitCode.OK, finished.out + finished.err
     drill = finished.document
     say(
-        f"{drill['misrouted']} of {drill['uploads']} uploads misrouted, decided after {drill['decided']:.2f} s, "
+        f"{drill['misrouted']} of {drill['calls']} calls misrouted, decided after {drill['decided']:.2f} s, "
         f"the last misrouted one began after {drill['last_begun']:.2f} s, flag off after {drill['flag_off']:.2f} s"
     )
     assert drill["rule"] in RULES[fault]
     assert drill["last_begun"] <= drill["decided"] + 0.1
-    assert drill["misrouted"] < drill["uploads"] / 2
+    assert drill["misrouted"] < drill["calls"] / 2
     assert list((tmp_path / "home" / "drills").iterdir()) == []
     assert not (tmp_path / "home" / "guard.db").exists(), "the machine's own guard knows nothing of it"
     [kept] = run_here("drill", "--history", "--json").document
@@ -80,7 +81,7 @@ def test_what_is_impossible_is_said(run_here: RunHere) -> None:
 
 def _drill(at: float) -> DrillResult:
     return DrillResult(
-        at=at, migration=KIMI, fault="error", percent=10, severity=100, flags="a file", uploads=50, misrouted=3,
+        at=at, migration=KIMI, fault="error", percent=10, severity=100, flags="a file", calls=50, misrouted=3,
         failed=3, decided=None, last_begun=1.0, last_ended=1.0, begun_later=0, flag_off=None, legacy_after=0, rule=None,
         sentence="Nothing.", seconds=2.0,
     )  # fmt: skip
@@ -120,4 +121,4 @@ def test_a_damaged_history_is_said(run_here: RunHere, tmp_path: Path) -> None:
 
 def test_the_command_line_knows_every_fault() -> None:
     """Its own list, which spares it an import, is the drill's."""
-    assert [fault.value for fault in DrillFault] == [fault.value for fault in FaultKind]
+    assert [fault.value for fault in FaultChoice] == [fault.value for fault in DrillFault]

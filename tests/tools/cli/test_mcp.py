@@ -19,7 +19,7 @@ from mcp.types import CallToolResult, TextContent
 from flags import FileFlagAdmin
 from shim.mcp import CALLS_AT_ONCE, CALLS_WAITING
 from tests.tools.cli.conftest import CommandLine
-from tools.mcp import Phase
+from tools.mcp import QueryPhase
 from tools.sandbox import FaultKind, RunningSandbox, ServiceName
 
 SECONDS = 30.0
@@ -114,9 +114,9 @@ async def test_a_question_with_progress(
         await asyncio.sleep(0.2)  # over HTTP a notification may be handled after the answer
         numbers = [number for number, _, _ in told]
         assert numbers == sorted(set(numbers))
-        assert {total for _, total, _ in told} == {float(len(Phase))}
-        words = [message for _, _, message in told if message in {phase.word for phase in Phase}]
-        assert words == [phase.word for phase in Phase]
+        assert {total for _, total, _ in told} == {float(len(QueryPhase))}
+        words = [message for _, _, message in told if message in {phase.word for phase in QueryPhase}]
+        assert words == [phase.word for phase in QueryPhase]
         assert any(message == "upload: 8.0 of 8.0 MB sent" for _, _, message in told)
         again = await client.call_tool(TOOL, {"file_path": str(path), "question": "When does it leave?"})
         assert again.structured_content is not None
@@ -127,10 +127,10 @@ async def test_a_question_with_progress(
 
 
 async def test_what_is_served(connect: Connect) -> None:
-    """There are two tools with typed arguments; the status tool says that it only reads."""
+    """The tools have typed arguments; those for operators say that they only read."""
     async with connect() as client:
         tools = {tool.name: tool for tool in (await client.list_tools()).tools}
-        assert set(tools) == {TOOL, "migration_status"}
+        assert set(tools) == {TOOL, "migration_status", "migration_explain"}
         assert tools[TOOL].input_schema["required"] == ["file_path", "question"]
         annotations = tools["migration_status"].annotations
         assert annotations is not None

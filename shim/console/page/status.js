@@ -1,5 +1,5 @@
 // @ts-check
-/** The tiles on top: where the chosen migration stands. */
+/** The tiles on top: the status of the chosen migration. */
 
 import { byId, h, prose, put } from "./dom.js";
 import { clock, odds, percent } from "./format.js";
@@ -7,23 +7,23 @@ import { clock, odds, percent } from "./format.js";
 /** What the stages mean, as `docs/migration-stages.md` has them. */
 const STAGES = {
   off: "legacy alone",
-  dualwrite: "legacy answers; async also writes, and that is kept",
-  shadow: "legacy answers; async is run and compared",
-  live: "async answers some or all; legacy is run and compared",
-  rampdown: "async answers; legacy also writes, and that is kept",
-  complete: "async alone",
+  dualwrite: "legacy answers; the candidate also writes, and that is kept",
+  shadow: "legacy answers; the candidate is run and compared",
+  live: "the candidate answers some or all; legacy is run and compared",
+  rampdown: "the candidate answers; legacy also writes, and that is kept",
+  complete: "the candidate alone",
 };
 
 /** Characters of a note from which on its tile is as wide as two. */
 const LONG = 90;
 
-/** What somebody has done to the flags by hand. */
+/** What was done to the flags by hand. */
 const BY_HAND = ["off", "on", "set", "stage"];
 
 /** @param {any} state */
-export function renderStanding(state) {
+export function renderStatus(state) {
   const tiles = [stage(state), guard(state), rollout(state), flags(state)].filter((tile) => tile !== null);
-  put(byId("standing"), tiles, () =>
+  put(byId("status"), tiles, () =>
     tiles.map((tile) =>
       h(
         "dl",
@@ -47,10 +47,10 @@ function stage(state) {
   }
   const compared = `${percent(share.shadow_percent)} of the calls are compared (${state.mode})`;
   const why = state.flags.missing ? "legacy serves every call" : share.error ? `legacy serves: ${share.error}` : STAGES[/** @type {keyof STAGES} */ (share.stage)];
-  return { title: "Stage", words: `${share.stage}: ${percent(share.percent)} async`, mood: share.error && !state.flags.missing ? "warn" : null, notes: [why, compared, ...byHand(state)] };
+  return { title: "Stage", words: `${share.stage}: ${percent(share.percent)} candidate`, mood: share.error && !state.flags.missing ? "warn" : null, notes: [why, compared, ...byHand(state)] };
 }
 
-/** Who has changed the flags last, if it was the last decision. @param {any} state @returns {string[]} */
+/** The last change of the flags by hand, if it was the last decision. @param {any} state @returns {string[]} */
 function byHand(state) {
   const last = state.decisions?.[0];
   return last && BY_HAND.includes(last.action) ? [`${clock(last.at)}: ${last.sentence}`] : [];

@@ -1,0 +1,72 @@
+"""What the journal of uploads shows on the console."""
+
+from __future__ import annotations
+
+from shim.sections import CellKind, ConsoleSection, SectionContent, SectionTable
+from tools.journal import get_journal
+from tools.settings import get_settings
+
+MOST_ENTRIES = 100
+"""Unfinished uploads that are listed: the oldest."""
+
+_COLUMNS = (
+    ("began", CellKind.TIME),
+    ("state", CellKind.WARNING),
+    ("provider", CellKind.TEXT),
+    ("side", CellKind.TEXT),
+    ("size", CellKind.BYTES),
+    ("last change", CellKind.TIME),
+    ("upload", CellKind.CODE),
+    ("error", CellKind.TEXT),
+)
+
+
+def read() -> SectionContent:
+    """The journal in figures, and what is unfinished; names and paths of files are left out, they may be personal.
+
+    Raises:
+        JournalError: it cannot be read.
+    """
+    journal = get_journal(get_settings())
+    standing, entries = journal.standing(), journal.unfinished()
+    left_out = len(entries) - MOST_ENTRIES
+    figures = [
+        ("in flight", standing.under_way),
+        ("left by a process that died", standing.left),
+        ("ended without a known outcome", standing.unknown),
+        ("went on without the journal", standing.unjournaled),
+    ]
+    return SectionContent(
+        tables=[
+            SectionTable(
+                title=f"The journal in figures, kept in {standing.backend}",
+                columns=(("uploads", CellKind.TEXT), ("number", CellKind.COUNT)),
+                rows=figures,
+                empty="",
+            ),
+            SectionTable(
+                title="Unfinished uploads, oldest first",
+                columns=_COLUMNS,
+                rows=[
+                    (
+                        entry.intent.began_at,
+                        entry.state.value,
+                        entry.intent.provider,
+                        entry.intent.side.value,
+                        entry.intent.size,
+                        entry.updated_at,
+                        entry.intent.upload_id,
+                        entry.facts.error,
+                    )
+                    for entry in entries[:MOST_ENTRIES]
+                ],
+                empty="None: every upload that was begun has ended with a known outcome.",
+            ),
+        ],
+        notices=[standing.notice] if standing.notice else [],
+        hints=[f"{left_out:,} younger ones are left out."] if left_out > 0 else [],
+    )
+
+
+JOURNAL = ConsoleSection(name="Journal", title="Unfinished uploads in the journal", read=read)
+"""Uploads that the journal knows to be unfinished."""
