@@ -22,7 +22,7 @@ from typing import Any
 from flags import SHADOW_SUFFIX, FlagAdmin
 from migration import Call, Comparison, Migration, Side
 from migration.guard import DecisionRecord
-from migration.model import Notice, Operation, Rehearsal, Role, Witness
+from migration.model import Notice, Operation, Rehearsal, ReplayRecording, Role
 from shim.application import Application
 from shim.drill_history import DrillResult
 from shim.errors import ShimError
@@ -148,7 +148,7 @@ class _Again:
 
 class _ReadOnly:
     @contextmanager
-    def witness(self, call: Call) -> Iterator[Witness]:
+    def record(self, call: Call) -> Iterator[ReplayRecording]:
         yield _Again(call.args, call.kwargs)
 
 
