@@ -32,10 +32,10 @@ class UnknownProviderError(ToolsError, LookupError):
 
     Attributes:
         name: as it was given.
-        known: the names of the registered providers.
+        known: the names that could have been given.
     """
 
     def __init__(self, name: str, known: tuple[str, ...]) -> None:
         self.name = name
         self.known = known
-        super().__init__(f"there is no provider {name!r}; known: {', '.join(known)}")
+        super().__init__(f"{name!r} is no provider: choose one of {', '.join(known)}")

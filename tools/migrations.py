@@ -9,21 +9,68 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from migration import Live, Migration, ShadowMode
+from migration import Migration, ShadowMode
 from tools.engine.gauges import PROVIDER
 from tools.errors import NothingSentError
 from tools.failures import FAILURES
-from tools.providers.upload_tool import UploadTool
+from tools.providers.spec import GLM, KIMI, Provider
 from tools.shadowing import UploadLive, UploadReplay
-from tools.storage.port import ProviderName, UploadStorage
-
-NEW = "tools.async_file_upload_refactored"
+from tools.storage.port import UploadStorage
 
 StrPath = str | os.PathLike[str]
+Arguments = tuple[tuple[Any, ...], Mapping[str, Any]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Entrance:
+    """One public way to upload, and where its files and its storage stand among a call's arguments.
+
+    Attributes:
+        function: name of the legacy function in its module.
+        candidate: name of the replacement.
+        files: the paths that a call uploads.
+        storage: the storage that a call uses.
+        with_storage: the arguments with another storage.
+        with_files: the arguments with other files.
+        several: it takes several files, which may be sent in any order.
+    """
+
+    function: str
+    candidate: str
+    files: Callable[..., Sequence[StrPath]]
+    storage: Callable[..., UploadStorage]
+    with_storage: Callable[[Any, tuple[Any, ...], Mapping[str, Any]], Arguments]
+    with_files: Callable[[Sequence[StrPath], tuple[Any, ...], Mapping[str, Any]], Arguments]
+    several: bool = False
+
+    def migration(self, provider: Provider) -> Migration:
+        """The declaration of this entrance of a provider."""
+
+        def attributes(*args: Any, **kwargs: Any) -> Mapping[str, str | int]:
+            files = self.files(*args, **kwargs)
+            return {PROVIDER: provider.name, "file.count": len(files), "file.size": _size(files)}
+
+        def instead(
+            files: Sequence[StrPath], storage: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+        ) -> Arguments:
+            return self.with_files(files, *self.with_storage(storage, args, kwargs))
+
+        return Migration(
+            name=provider.migration,
+            candidate=f"{provider.candidate_module}:{self.candidate}",
+            falls_back_on=(NothingSentError,),
+            taxonomy=FAILURES,
+            masked=("*.upload_timestamp",) if self.several else (),  # each side looks at the clock when it has finished
+            attributes=attributes,
+            replay=UploadReplay(
+                files=self.files, storage=self.storage, with_storage=self.with_storage, ordered=not self.several
+            ),
+            live=UploadLive(provider=provider.name, files=self.files, storage=self.storage, instead=instead),
+        )
 
 
 def _size(files: Sequence[StrPath]) -> int:
@@ -37,27 +84,6 @@ def _size(files: Sequence[StrPath]) -> int:
     return total
 
 
-def _of_function(provider: str) -> Callable[..., Mapping[str, str | int]]:
-    def attributes(file_path: StrPath, *_args: Any, **_kwargs: Any) -> Mapping[str, str | int]:
-        return {PROVIDER: provider, "file.count": 1, "file.size": _size([file_path])}
-
-    return attributes
-
-
-def _of_many(provider: str) -> Callable[..., Mapping[str, str | int]]:
-    def attributes(_tool: UploadTool, files: Sequence[StrPath], *_args: Any, **_kwargs: Any) -> Mapping[str, str | int]:
-        return {PROVIDER: provider, "file.count": len(files), "file.size": _size(files)}
-
-    return attributes
-
-
-def _of_one(provider: str) -> Callable[..., Mapping[str, str | int]]:
-    def attributes(_tool: UploadTool, file: StrPath, *_args: Any, **_kwargs: Any) -> Mapping[str, str | int]:
-        return {PROVIDER: provider, "file.count": 1, "file.size": _size([file])}
-
-    return attributes
-
-
 def _storage_of_function(
     file_path: StrPath,  # noqa: ARG001  # its name counts: callers may use it
     storage: UploadStorage,
@@ -67,132 +93,67 @@ def _storage_of_function(
     return storage
 
 
-def _function_with_storage(
-    storage: UploadStorage, args: tuple[Any, ...], kwargs: Mapping[str, Any]
-) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
+def _function_with_storage(storage: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Arguments:
     if "storage" in kwargs:
         return args, {**kwargs, "storage": storage}
     file_path, _storage, *rest = args
     return (file_path, storage, *rest), kwargs
 
 
-def _tool_with_storage(
-    storage: UploadStorage, args: tuple[Any, ...], kwargs: Mapping[str, Any]
-) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
+def _tool_with_storage(storage: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Arguments:
     tool, *rest = args
     stand_in = copy.copy(tool)
     stand_in.storage = storage
     return (stand_in, *rest), kwargs
 
 
-FUNCTION_REPLAY = UploadReplay(
-    files=lambda file_path, *_args, **_kwargs: [file_path],
-    storage=_storage_of_function,
-    with_storage=_function_with_storage,
-)
-MANY_REPLAY = UploadReplay(
-    files=lambda _tool, files, *_args, **_kwargs: files,
-    storage=lambda tool, *_args, **_kwargs: tool.storage,
-    with_storage=_tool_with_storage,
-    ordered=False,
-)
-ONE_REPLAY = UploadReplay(
-    files=lambda _tool, file, *_args, **_kwargs: [file],
-    storage=lambda tool, *_args, **_kwargs: tool.storage,
-    with_storage=_tool_with_storage,
-)
-
-
-def _function_instead(
-    files: Sequence[StrPath], storage: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]
-) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
-    [file] = files
-    args, kwargs = _function_with_storage(storage, args, kwargs)
-    return _with_first("file_path", file, args, kwargs)
-
-
-def _file_instead(
-    files: Sequence[StrPath], storage: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]
-) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
-    [file] = files
-    (tool, *rest), kwargs = _tool_with_storage(storage, args, kwargs)
-    others, kwargs = _with_first("file", file, tuple(rest), kwargs)
-    return (tool, *others), kwargs
-
-
-def _files_instead(
-    files: Sequence[StrPath], storage: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]
-) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
-    (tool, *rest), kwargs = _tool_with_storage(storage, args, kwargs)
-    others, kwargs = _with_first("files", list(files), tuple(rest), kwargs)
-    return (tool, *others), kwargs
-
-
-def _with_first(
-    name: str, value: object, args: tuple[Any, ...], kwargs: Mapping[str, Any]
-) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
-    """The arguments with another value for the first parameter, whichever way it was given."""
+def _with(name: str, value: object, position: int, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Arguments:
+    """The arguments with another value for one parameter, whichever way it was given."""
     if name in kwargs:
         return args, {**kwargs, name: value}
-    return (value, *args[1:]), kwargs
+    return (*args[:position], value, *args[position + 1 :]), kwargs
 
 
-def _function_live(provider: ProviderName) -> Live:
-    return UploadLive(
-        provider=provider, files=FUNCTION_REPLAY.files, storage=FUNCTION_REPLAY.storage, instead=_function_instead
+def _entrances(provider: Provider) -> Sequence[_Entrance]:
+    return (
+        _Entrance(
+            function=provider.function,
+            candidate=f"{provider.function}_async",
+            files=lambda file_path, *_args, **_kwargs: [file_path],
+            storage=_storage_of_function,
+            with_storage=_function_with_storage,
+            with_files=lambda files, args, kwargs: _with("file_path", files[0], 0, args, kwargs),
+        ),
+        _Entrance(
+            function=f"{provider.tool}._run",
+            candidate=f"upload_files_{provider.name}_async",
+            files=lambda _tool, files, *_args, **_kwargs: files,
+            storage=lambda tool, *_args, **_kwargs: tool.storage,
+            with_storage=_tool_with_storage,
+            with_files=lambda files, args, kwargs: _with("files", list(files), 1, args, kwargs),
+            several=True,
+        ),
+        _Entrance(
+            function=f"{provider.tool}.run",
+            candidate=f"upload_file_{provider.name}_async",
+            files=lambda _tool, file, *_args, **_kwargs: [file],
+            storage=lambda tool, *_args, **_kwargs: tool.storage,
+            with_storage=_tool_with_storage,
+            with_files=lambda files, args, kwargs: _with("file", files[0], 1, args, kwargs),
+        ),
     )
 
 
-def _file_live(provider: ProviderName) -> Live:
-    return UploadLive(provider=provider, files=ONE_REPLAY.files, storage=ONE_REPLAY.storage, instead=_file_instead)
-
-
-def _files_live(provider: ProviderName) -> Live:
-    return UploadLive(provider=provider, files=MANY_REPLAY.files, storage=MANY_REPLAY.storage, instead=_files_instead)
-
-
-def _migrations(provider: ProviderName, module: str, tool: str) -> dict[str, Migration]:
-    """The three entrances of one provider, by where they are installed."""
-    name = f"async-upload-{provider}"
-    nothing_sent = (NothingSentError,)
-    function = f"upload_via_supabase_gateway_{provider}"
-    return {
-        f"{module}:{function}": Migration(
-            name=name,
-            candidate=f"{NEW}:{function}_async",
-            falls_back_on=nothing_sent,
-            taxonomy=FAILURES,
-            attributes=_of_function(provider),
-            replay=FUNCTION_REPLAY,
-            live=_function_live(provider),
-        ),
-        f"{module}:{tool}._run": Migration(
-            name=name,
-            candidate=f"{NEW}:upload_files_{provider}_async",
-            falls_back_on=nothing_sent,
-            taxonomy=FAILURES,
-            masked=("*.upload_timestamp",),  # each side looks at the clock when it has finished
-            attributes=_of_many(provider),
-            replay=MANY_REPLAY,
-            live=_files_live(provider),
-        ),
-        f"{module}:{tool}.run": Migration(
-            name=name,
-            candidate=f"{NEW}:upload_file_{provider}_async",
-            falls_back_on=nothing_sent,
-            taxonomy=FAILURES,
-            attributes=_of_one(provider),
-            replay=ONE_REPLAY,
-            live=_file_live(provider),
-        ),
-    }
+def upload_migrations(provider: Provider) -> dict[str, Migration]:
+    """The three entrances of one provider, by the functions in front of which they are installed."""
+    return {f"{provider.legacy_module}:{each.function}": each.migration(provider) for each in _entrances(provider)}
 
 
 MIGRATIONS: Mapping[str, Migration] = {
-    **_migrations("kimi", "tools.providers.kimi.kimi_files", "KimiUploadFilesTool"),
-    **_migrations("glm", "tools.providers.glm.glm_files", "GLMUploadFileTool"),
+    **upload_migrations(KIMI),
+    **upload_migrations(GLM),
 }
-"""Every migration, by the function in front of which it is installed."""
+"""Every migration, by the function in front of which it is installed; a line each, which `shim remove` takes out."""
 
 
 def migrations_with(shadow_mode: str) -> Mapping[str, Migration]:

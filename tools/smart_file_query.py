@@ -5,65 +5,28 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from io import FileIO
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 from tools.allowed_files import open_allowed
-from tools.errors import ConfigurationError
+from tools.errors import ConfigurationError, UnknownProviderError
 from tools.files import only_this_file
 from tools.providers.answers import FileGoneError
-from tools.providers.glm import glm_client, glm_files
-from tools.providers.kimi import kimi_client, kimi_files
+from tools.providers.spec import PROVIDERS, Provider
 from tools.settings import get_settings
 from tools.storage import UploadStorage, get_storage
-from tools.storage.port import ProviderName, StorageError
+from tools.storage.port import StorageError
 
 ErrorType = Literal["timeout", "upload_failed", "query_failed"]
 
 logger = logging.getLogger(__name__)
 
 
-class _Client(Protocol):
-    """What a provider's module offers for questions."""
-
-    def extract_text(self, path: Path, file_id: str, *, timeout: float) -> str: ...
-
-    def ask(self, question: str, text: str, *, model: str, timeout: float) -> str: ...
-
-    def default_model(self) -> str: ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Provider:
-    """How one provider is used.
-
-    Attributes:
-        name: its name in arguments, answers and the tracking table.
-        upload: uploads a file and returns the provider's id of it.
-        client: extracts texts and answers questions.
-    """
-
-    name: ProviderName
-    upload: Callable[[Path, UploadStorage], str]
-    client: _Client
-
-
-def _upload_to_kimi(path: Path, storage: UploadStorage) -> str:
-    uploaded = kimi_files.upload_via_supabase_gateway_kimi(path, storage, kimi_files.DEFAULT_PURPOSE)
-    return str(uploaded["kimi_file_id"])
-
-
-def _upload_to_glm(path: Path, storage: UploadStorage) -> str:
-    uploaded = glm_files.upload_via_supabase_gateway_glm(path, storage, glm_files.DEFAULT_PURPOSE)
-    return str(uploaded["glm_file_id"])
-
-
-_KIMI = _Provider(name="kimi", upload=_upload_to_kimi, client=kimi_client)
-_GLM = _Provider(name="glm", upload=_upload_to_glm, client=glm_client)
-_IN_ORDER = {"auto": (_KIMI, _GLM), "kimi": (_KIMI, _GLM), "glm": (_GLM, _KIMI)}
+AUTO = "auto"
+"""The argument `provider` that leaves the choice open: the first registered one is asked first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,20 +42,20 @@ class _Request:
     file: FileIO
     sha256: str
     question: str
-    providers: tuple[_Provider, ...]
+    providers: tuple[Provider, ...]
     model: str | None
 
-    def model_for(self, provider: _Provider) -> str:
+    def model_for(self, provider: Provider) -> str:
         """The model to ask. The one that was asked for means nothing to another provider than the one asked for."""
         wanted = self.model if provider is self.providers[0] else None
-        return wanted or provider.client.default_model()
+        return wanted or provider.default_model(get_settings())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Upload:
     """Where the file is."""
 
-    provider: _Provider
+    provider: Provider
     file_id: str
     deduplicated: bool
 
@@ -116,12 +79,12 @@ class SmartFileQueryTool:
     async def execute(self, arguments: Mapping[str, Any]) -> str:
         """Answer a question about a file.
 
-        A provider that does not take the file is followed by the other. After a time-out the other is not tried: the
-        upload may still be under way.
+        A provider that does not take the file is followed by the next. After a timeout none is: the upload may still be
+        running.
 
         Args:
             arguments: `file_path` (within the allowed roots, symbolic links resolved), `question`,
-                `provider` (the one to begin with: `kimi`, `glm` or `auto`, the default, which is Kimi),
+                `provider` (the one to begin with; `auto`, the default, is the first registered one),
                 `model` (default: the provider's configured one).
 
         Returns:
@@ -170,9 +133,7 @@ async def _request(arguments: Mapping[str, Any]) -> _Request:
     for name in ("file_path", "question"):
         if not isinstance(arguments.get(name), str) or not arguments[name].strip():
             raise _QueryError("query_failed", f"'{name}' is missing: give it as text")
-    provider = arguments.get("provider") or "auto"
-    if provider not in _IN_ORDER:
-        raise _QueryError("query_failed", f"'provider' is {provider!r}: choose one of {', '.join(_IN_ORDER)}")
+    providers = _in_order(arguments.get("provider") or AUTO)
     try:
         path, file, sha256 = await asyncio.to_thread(open_allowed, arguments["file_path"])
     except (ValueError, OSError) as error:
@@ -182,9 +143,19 @@ async def _request(arguments: Mapping[str, Any]) -> _Request:
         file=file,
         sha256=sha256,
         question=arguments["question"],
-        providers=_IN_ORDER[provider],
+        providers=providers,
         model=arguments.get("model") or None,
     )
+
+
+def _in_order(wanted: str) -> tuple[Provider, ...]:
+    """The providers to ask, one after the other: the wanted one, then the rest."""
+    if wanted == AUTO:
+        return tuple(PROVIDERS.values())
+    first = PROVIDERS.get(wanted)
+    if first is None:
+        raise _QueryError("query_failed", str(UnknownProviderError(wanted, (AUTO, *PROVIDERS))))
+    return (first, *(each for each in PROVIDERS.values() if each is not first))
 
 
 async def _known_or_uploaded(request: _Request, storage: UploadStorage) -> _Upload:
@@ -204,7 +175,7 @@ async def _known_or_uploaded(request: _Request, storage: UploadStorage) -> _Uplo
     raise _QueryError("upload_failed", "; ".join(refusals))
 
 
-def _known_id(provider: _Provider, request: _Request, storage: UploadStorage) -> str | None:
+def _known_id(provider: Provider, request: _Request, storage: UploadStorage) -> str | None:
     try:
         known = storage.find_upload(sha256=request.sha256, provider=provider.name)
     except StorageError:
@@ -213,16 +184,16 @@ def _known_id(provider: _Provider, request: _Request, storage: UploadStorage) ->
     return None if known is None else known.provider_file_id
 
 
-async def _uploaded(request: _Request, provider: _Provider, storage: UploadStorage) -> _Upload:
+async def _uploaded(request: _Request, provider: Provider, storage: UploadStorage) -> _Upload:
     seconds = get_settings().upload_timeout
     try:
         async with asyncio.timeout(seconds):
-            file_id = await asyncio.to_thread(provider.upload, request.path, storage)
+            uploaded = await asyncio.to_thread(provider.upload, request.path, storage)
     except TimeoutError as error:
         raise _QueryError("timeout", f"the upload to {provider.name} did not end within {seconds:g} s") from error
     except Exception as error:
         raise _QueryError("upload_failed", str(error)) from error
-    return _Upload(provider=provider, file_id=file_id, deduplicated=False)
+    return _Upload(provider=provider, file_id=str(uploaded[provider.id_key]), deduplicated=False)
 
 
 async def _uploaded_anew(request: _Request, gone: _Upload, storage: UploadStorage) -> _Upload:

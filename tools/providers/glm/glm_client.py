@@ -117,11 +117,6 @@ def ask(question: str, text: str, *, model: str, timeout: float) -> str:
     return str(answer)
 
 
-def default_model() -> str:
-    """The model that is asked unless another is named."""
-    return get_settings().glm_model
-
-
 def _parser_task(client: ZaiClient, path: Path) -> str:
     """Give the parser a file. The answer is built without validation, so every field may be missing."""
     kind = path.suffix.removeprefix(".").upper() or "TXT"

@@ -109,11 +109,6 @@ def ask(question: str, text: str, *, model: str, timeout: float) -> str:
     return answer
 
 
-def default_model() -> str:
-    """The model that is asked unless another is named."""
-    return get_settings().kimi_model
-
-
 def _status(client: OpenAI, file_id: str) -> str:
     try:
         return client.files.retrieve(file_id).status
