@@ -17,7 +17,7 @@ from shim.settings import Settings as ShimSettings
 from tools.demo.load import Job, sample_of, upload
 from tools.migrations import MIGRATIONS
 from tools.sandbox import running_sandbox
-from tools.sandbox.settings import sandboxed
+from tools.sandbox.process import sandboxed
 from tools.settings import get_settings, use_settings
 from tools.storage import get_storage
 

@@ -20,7 +20,7 @@ from tools.providers.glm import glm_files
 from tools.providers.kimi import kimi_files
 from tools.providers.upload_tool import UploadTool
 from tools.sandbox import Fault, RunningSandbox, running_sandbox
-from tools.sandbox.settings import sandboxed
+from tools.sandbox.process import sandboxed
 from tools.settings import Settings, get_settings, use_settings
 from tools.storage import get_storage
 from tools.storage.port import ProviderName

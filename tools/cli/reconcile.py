@@ -19,7 +19,7 @@ from shim.cli.output import note, print_json, printable, say
 from tools.cli.session import sandbox_home, sandbox_lock
 from tools.recovery import Orphan, Resolution, Step, find_orphans, recover, remove_orphans
 from tools.sandbox import running_sandbox
-from tools.sandbox.settings import sandboxed
+from tools.sandbox.process import sandboxed
 from tools.settings import Settings, get_settings
 
 _LOCK_SECONDS = 60.0

@@ -18,7 +18,7 @@ from shim.installation import Installation
 from shim.wiring import has_no_flags_yet
 from tools.application import app
 from tools.sandbox import running_sandbox
-from tools.sandbox.settings import sandboxed
+from tools.sandbox.process import sandboxed
 from tools.settings import Settings, get_settings, use_settings
 
 _KEYS = {"kimi": ("KIMI_API_KEY",), "glm": ("GLM_API_KEY",), "auto": ("KIMI_API_KEY", "GLM_API_KEY")}

@@ -34,7 +34,7 @@ from tools.demo.load import (
 from tools.demo.results import Answer, BigUpload, Compared, DemoResult, Flip, PeakMemory, SideServed, Stage, settle
 from tools.demo.watching import Reporter, Served, TraceLines, Watcher
 from tools.sandbox import RunningSandbox, running_sandbox
-from tools.sandbox.settings import sandboxed
+from tools.sandbox.process import sandboxed
 from tools.settings import MEGABYTE, Settings, get_settings, use_settings
 from tools.smart_file_query import SmartFileQueryTool
 from tools.storage import get_storage

@@ -4,13 +4,13 @@ from tools.sandbox.faults import (
     Fault,
     FaultKind,
     InvalidFaultError,
+    Limits,
     SandboxControlError,
     SandboxError,
     SandboxStartError,
     ServiceName,
 )
 from tools.sandbox.glm import PARSER_PURPOSE
-from tools.sandbox.limits import Limits
 from tools.sandbox.process import RunningSandbox, running_sandbox
 from tools.sandbox.server import SandboxServer
 

@@ -10,7 +10,7 @@ import signal
 import sys
 from pathlib import Path
 
-from tools.sandbox.limits import Limits
+from tools.sandbox.faults import Limits
 from tools.sandbox.server import SandboxServer
 
 

@@ -8,10 +8,9 @@ from typing import Any
 
 from aiohttp import web
 
-from tools.sandbox.chat import Chat, InvalidChatError, completion, streamed
 from tools.sandbox.faults import Fault, FaultKind, Plan, ServiceName
 from tools.sandbox.intake import Exchange, File, Form, read_form, read_object
-from tools.sandbox.provider_files import ProviderFile, ProviderFiles
+from tools.sandbox.providers import Chat, InvalidChatError, ProviderFile, ProviderFiles, completion, streamed
 from tools.sandbox.serving import Endpoint, Refusal, Service, World, json_response
 from tools.sandbox.store import as_bytes, as_json
 

@@ -17,7 +17,10 @@ from urllib.error import HTTPError
 from urllib.parse import urlencode
 from urllib.request import ProxyHandler, Request, build_opener
 
+from pydantic import SecretStr
+
 from tools.sandbox.faults import Fault, FaultKind, SandboxControlError, SandboxStartError, ServiceName
+from tools.settings import Settings
 
 _SECONDS = 70.0
 _direct = build_opener(ProxyHandler({}))  # a proxy in the environment must not see loopback
@@ -199,3 +202,22 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 def _tail(log: Path) -> str:
     return log.read_text(errors="replace")[-_LOG_TAIL:].strip()
+
+
+# Settings with which everything stays on this machine.
+
+
+def sandboxed(settings: Settings, sandbox: RunningSandbox) -> Settings:
+    """The settings with every service in the sandbox, and an embedded storage of its own beside the sandbox's state."""
+    key = SecretStr(sandbox.key)
+    return settings.model_copy(
+        update={
+            "kimi_api_key": key,
+            "kimi_api_url": sandbox.kimi_url,
+            "glm_api_key": key,
+            "glm_api_url": sandbox.glm_url,
+            "supabase_url": None,
+            "supabase_service_role_key": None,
+            "shim_home": sandbox.home,
+        }
+    )

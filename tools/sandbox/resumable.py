@@ -15,9 +15,8 @@ from aiohttp import web
 
 from tools.sandbox.faults import Fault, FaultKind, ServiceName
 from tools.sandbox.intake import Exchange, File, pieces
-from tools.sandbox.objects import Objects
 from tools.sandbox.serving import Endpoint, Refusal, Service, World
-from tools.sandbox.storage import is_valid_key, size_limit
+from tools.sandbox.storage import Objects, is_valid_key, size_limit
 from tools.sandbox.store import Row
 
 _VERSION = "1.0.0"

@@ -1,4 +1,4 @@
-"""The server: three vendors on one loopback port, each below its own prefix."""
+"""The control endpoint: switches, limits, and a look at what was really received."""
 
 from __future__ import annotations
 
@@ -7,20 +7,165 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from random import Random
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from aiohttp import web
 
-from tools.sandbox.control import Control
-from tools.sandbox.faults import FaultBoard
+from tools.sandbox.faults import Fault, FaultBoard, InvalidFaultError, Limits, ServiceName, Traffic
 from tools.sandbox.glm import Glm
 from tools.sandbox.kimi import Kimi
-from tools.sandbox.limits import Limits, Traffic
+from tools.sandbox.providers import ProviderFiles
 from tools.sandbox.resumable import Resumable
 from tools.sandbox.serving import Service, World
-from tools.sandbox.storage import Storage
+from tools.sandbox.storage import Objects, Storage
 from tools.sandbox.store import Store
 from tools.sandbox.tables import Tables
+
+_LONGEST_WAIT = 60.0
+_MAX_FAULTS = 100
+
+
+class Control:
+    """What is found below `/_sandbox`. It asks for no key: the sandbox listens on loopback only."""
+
+    def __init__(self, world: World, *, buckets: tuple[str, ...]) -> None:
+        self._world = world
+        self._buckets = buckets
+        self._first_limits = world.limits
+
+    def application(self) -> web.Application:
+        """The endpoint as an application."""
+        application = web.Application()
+        application.router.add_get("/faults", self._get_faults)
+        application.router.add_post("/faults", self._add_fault)
+        application.router.add_put("/faults", self._replace_faults)
+        application.router.add_delete("/faults", self._clear_faults)
+        application.router.add_get("/limits", self._get_limits)
+        application.router.add_patch("/limits", self._change_limits)
+        application.router.add_get("/state", self._get_state)
+        application.router.add_delete("/state", self._reset)
+        application.router.add_get("/requests", self._get_requests)
+        return application
+
+    def create_buckets(self) -> None:
+        """Create the buckets that are there from the start."""
+        objects = Objects(self._world.store, self._world.clock)
+        for name in self._buckets:
+            if objects.bucket(name) is None:
+                objects.add_bucket(name)
+
+    async def _get_faults(self, _: web.Request) -> web.Response:
+        return web.json_response({"faults": self._world.faults.to_json()})
+
+    async def _add_fault(self, request: web.Request) -> web.Response:
+        self._set([*self._world.faults.to_json(), await _body(request)])
+        return await self._get_faults(request)
+
+    async def _replace_faults(self, request: web.Request) -> web.Response:
+        self._set(await _body(request))
+        return await self._get_faults(request)
+
+    def _set(self, values: object) -> None:
+        if not isinstance(values, list) or len(values) > _MAX_FAULTS:
+            raise web.HTTPBadRequest(text=f"expected a list of at most {_MAX_FAULTS} faults")
+        try:
+            faults = [Fault.from_json(value) for value in values]
+        except InvalidFaultError as invalid:
+            raise web.HTTPBadRequest(text=str(invalid)) from None
+        self._world.faults.clear()
+        for fault in faults:
+            self._world.faults.add(fault)
+
+    async def _clear_faults(self, _: web.Request) -> web.Response:
+        self._world.faults.clear()
+        self._world.cut_hanging_requests()
+        return web.Response(status=204)
+
+    async def _get_limits(self, _: web.Request) -> web.Response:
+        return web.json_response(self._world.limits.to_json())
+
+    async def _change_limits(self, request: web.Request) -> web.Response:
+        values = await _body(request)
+        if not isinstance(values, dict):
+            raise web.HTTPBadRequest(text="expected an object of limits")
+        try:
+            self._world.limits = self._world.limits.changed(values)
+        except ValueError as invalid:
+            raise web.HTTPBadRequest(text=str(invalid)) from None
+        return await self._get_limits(request)
+
+    async def _get_state(self, _: web.Request) -> web.Response:
+        return web.json_response(self.state())
+
+    def state(self) -> dict[str, Any]:
+        """All that is stored, with digests."""
+        store = self._world.store
+        objects = Objects(store, self._world.clock)
+        return {
+            "kimi": {"files": self._files(ServiceName.KIMI)},
+            "glm": {"files": self._files(ServiceName.GLM)},
+            "supabase": {
+                "buckets": [bucket.to_json() for bucket in objects.buckets()],
+                "objects": [
+                    {
+                        "bucket": stored.bucket,
+                        "name": stored.name,
+                        "bytes": stored.bytes,
+                        "sha256": stored.sha256,
+                        "content_type": stored.content_type,
+                        "metadata": dict(stored.metadata),
+                    }
+                    for stored in objects.all()
+                ],
+                "resumable": [
+                    {name: row[name] for name in ("id", "bucket", "name", "length", "received")}
+                    for row in store.rows("SELECT * FROM resumable_uploads ORDER BY id")
+                ],
+                "provider_file_uploads": [
+                    dict(row) for row in store.rows("SELECT * FROM provider_file_uploads ORDER BY id")
+                ],
+                "upload_intents": [
+                    dict(row) for row in store.rows("SELECT * FROM upload_intents ORDER BY began_at, upload_id")
+                ],
+            },
+            "requests": self._world.journal.total,
+        }
+
+    def _files(self, service: ServiceName) -> list[dict[str, Any]]:
+        return [file.to_json() for file in ProviderFiles(service, self._world).all()]
+
+    async def _reset(self, _: web.Request) -> web.Response:
+        self._world.faults.clear()
+        self._world.cut_hanging_requests()
+        self._world.limits = self._first_limits
+        self._world.store.clear()
+        self._world.journal.clear()
+        self._world.traffic.clear()
+        self.create_buckets()
+        return web.Response(status=204)
+
+    async def _get_requests(self, request: web.Request) -> web.Response:
+        """All kept requests; with `service`, `operation` and `at_least`, first wait up to `seconds` for so many."""
+        query = request.query
+        try:
+            at_least, seconds = int(query.get("at_least", 0)), min(float(query.get("seconds", 0)), _LONGEST_WAIT)
+        except ValueError:
+            raise web.HTTPBadRequest(text="at_least and seconds must be numbers") from None
+        journal, service, operation = self._world.journal, query.get("service", ""), query.get("operation", "")
+        if at_least and not await journal.wait_for(service, operation, at_least, seconds):
+            found = journal.count(service, operation)
+            raise web.HTTPRequestTimeout(text=f"{found} of {at_least} requests came within {seconds} s")
+        return web.json_response({"total": journal.total, "requests": journal.to_json()})
+
+
+async def _body(request: web.Request) -> Any:
+    try:
+        return await request.json()
+    except ValueError:
+        raise web.HTTPBadRequest(text="the body is not JSON") from None
+
+
+# The server: three vendors on one loopback port, each below its own prefix.
 
 DEFAULT_BUCKET = "user-files"
 SUPABASE_PREFIX = "/supabase"

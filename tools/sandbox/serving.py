@@ -14,10 +14,8 @@ from typing import Any, ClassVar
 
 from aiohttp import web
 
-from tools.sandbox.faults import Fault, FaultBoard, FaultKind, Plan, ServiceName
-from tools.sandbox.intake import ConnectionCut, Exchange, UnusableBodyError, drain
-from tools.sandbox.journal import Entry, Journal
-from tools.sandbox.limits import Limits, Traffic
+from tools.sandbox.faults import Fault, FaultBoard, FaultKind, Limits, Plan, ServiceName, Traffic
+from tools.sandbox.intake import ConnectionCut, Entry, Exchange, Journal, UnusableBodyError, drain
 from tools.sandbox.store import Store
 
 _log = logging.getLogger(__name__)

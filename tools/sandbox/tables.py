@@ -10,8 +10,18 @@ from aiohttp import web
 
 from tools.sandbox.faults import Fault, FaultKind, ServiceName
 from tools.sandbox.intake import Exchange, read_json, read_object
-from tools.sandbox.postgrest import BadQueryError, Query, checked_row, parse_query
-from tools.sandbox.schema import INTENTS, TABLES, UPLOADS, Table, changes, insertion
+from tools.sandbox.postgrest import (
+    INTENTS,
+    TABLES,
+    UPLOADS,
+    BadQueryError,
+    Query,
+    Table,
+    changes,
+    checked_row,
+    insertion,
+    parse_query,
+)
 from tools.sandbox.serving import Endpoint, Handler, Refusal, Service, json_response
 
 _SINGLE = "application/vnd.pgrst.object+json"

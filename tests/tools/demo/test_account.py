@@ -15,7 +15,7 @@ from tools.demo.load import Job, Receipt, Sample, make_jobs, sample_of, upload
 from tools.demo.results import Account, Answer, Flip, settle
 from tools.providers.glm import glm_client
 from tools.sandbox import RunningSandbox
-from tools.sandbox.settings import sandboxed
+from tools.sandbox.process import sandboxed
 from tools.settings import Settings, use_settings
 from tools.storage import get_storage
 

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from tools.sandbox import FaultKind, RunningSandbox, ServiceName
-from tools.sandbox.journal import Journal
+from tools.sandbox.intake import Journal
 
 BOUNDARY = "boundary"
 
