@@ -6,15 +6,24 @@ Part of the composition root, for everybody who only looks or steers: nothing is
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
 
 import psutil
 
-from flags import SHADOW_SUFFIX, FileFlagAdmin, FlagAdmin, UnleashFlagAdmin, UnleashRouter
+from flags import (
+    SHADOW_SUFFIX,
+    FileFlagAdmin,
+    FlagAdmin,
+    FlagError,
+    FlagNotFoundError,
+    FlagServerError,
+    UnleashFlagAdmin,
+    UnleashRouter,
+)
 from migration import Call, Decision
-from migration.guard import Action, Guard, GuardStore, Policy, Rule
+from migration.guard import Action, FlagGoneError, Guard, GuardStore, Policy, Rule
 from migration.model import Operation
 from migration.rollout import Exposure, FlagShown, LedgerTallies, RolloutController, RolloutStore, Tallies
 from migration.running import calling_site
@@ -73,64 +82,33 @@ def _read_limit(path: str) -> int | None:
     return int(text) if text.isdecimal() else None
 
 
-# Changes the flags of a migration, as its guard (`FlagSwitch`) or its rollout (`FlagDial`) decides.
+class MigrationFlags:
+    """Changes the flags of migrations, as the guard (`FlagSwitch`) or a rollout (`FlagDial`) decides.
 
-
-class _Admin(Protocol):
-    """What is needed of whoever changes flags."""
-
-    def get(self, name: str) -> Any: ...
-    def ensure(self, name: str) -> Any: ...
-    def set_percentage(self, name: str, percentage: int) -> Any: ...
-    def set_exposure(self, name: str, exposure: Exposure) -> Any: ...
-    def turn_off(self, name: str, reason: str) -> Any: ...
-    def turn_on(self, name: str) -> Any: ...
-
-
-class FlagSwitch:
-    """Changes the two flags of a migration.
+    Every method raises `flags.FlagError` if the flag could not be changed, and `FlagGoneError` if there is none.
 
     Args:
-        admin: makes whoever can change flags; asked when something is to be changed.
-        shadow_suffix: what the second flag's name ends in.
+        admin: opens what changes flags; called for each change, so that each has a connection of its own.
     """
 
-    def __init__(self, admin: Callable[[], _Admin], *, shadow_suffix: str) -> None:
+    def __init__(self, admin: Callable[[], FlagAdmin]) -> None:
         self._admin = admin
-        self._suffix = shadow_suffix
 
     def turn_off(self, migration: str, *, because: str) -> str:
-        """Turn the migration's flag off; the reason stands in its description.
-
-        Raises:
-            flags.FlagError: it could not be changed.
-        """
-        flag = self._admin().turn_off(migration, because)
-        return "on" if flag.enabled else "off"
+        """Turn the migration's flag off; the reason is added to its description."""
+        admin = self._admin()
+        with _told_if_gone(admin, migration):
+            return "on" if admin.turn_off(migration, because).enabled else "off"
 
     def compare_more(self, migration: str, *, percent: int, because: str) -> None:
-        """Let at least `percent` of the calls be compared.
-
-        Raises:
-            flags.FlagError: it could not be changed.
-        """
+        """Let at least `percent` of the calls be compared."""
         del because  # a flag's description holds only why it is off
-        admin, name = self._admin(), migration + self._suffix
-        flag = admin.ensure(name)
-        if not flag.enabled or flag.percentage is None or flag.percentage < percent:
-            admin.set_percentage(name, percent)
-            admin.turn_on(name)
-
-
-class FlagDial:
-    """Sets one flag; every method raises `flags.FlagError` if it could not do what it was asked.
-
-    Args:
-        admin: makes whoever can change flags; asked when something is to be changed.
-    """
-
-    def __init__(self, admin: Callable[[], _Admin]) -> None:
-        self._admin = admin
+        admin, name = self._admin(), migration + SHADOW_SUFFIX
+        with _told_if_gone(admin, name):
+            flag = admin.ensure(name)
+            if not flag.enabled or flag.percentage is None or flag.percentage < percent:
+                admin.set_percentage(name, percent)
+                admin.turn_on(name)
 
     def shown(self, migration: str) -> FlagShown:
         """The flag as it is."""
@@ -139,21 +117,51 @@ class FlagDial:
         return FlagShown(enabled=flag.enabled, exposure=exposure)
 
     def open(self, migration: str, exposure: Exposure) -> None:
-        """Make the flag if there is none, let in exactly these calls, and turn it on."""
+        """Create the flag if there is none, let in exactly these calls, and turn it on."""
         admin = self._admin()
-        admin.ensure(migration)
-        admin.set_exposure(migration, exposure)
-        admin.turn_on(migration)
+        with _told_if_gone(admin, migration):
+            admin.ensure(migration)
+            admin.set_exposure(migration, exposure)
+            admin.turn_on(migration)
 
     def set(self, migration: str, exposure: Exposure) -> None:
         """Let in exactly these calls; a flag that is off stays off."""
-        self._admin().set_exposure(migration, exposure)
+        admin = self._admin()
+        with _told_if_gone(admin, migration):
+            admin.set_exposure(migration, exposure)
 
     def close(self, migration: str, *, because: str) -> None:
-        """Turn the flag off first, which takes effect for all, and then let nobody in should it be turned on again."""
+        """Turn the flag off, which takes effect at once, and then set it to 0 %, should it be turned on again."""
         admin = self._admin()
-        admin.turn_off(migration, because)
-        admin.set_exposure(migration, Exposure(0))
+        with _told_if_gone(admin, migration):
+            admin.turn_off(migration, because)
+            admin.set_exposure(migration, Exposure(0))
+
+
+@contextmanager
+def _told_if_gone(admin: FlagAdmin, name: str) -> Iterator[None]:
+    """Turn an answer that means "there is no such flag" into `FlagGoneError`."""
+    try:
+        yield
+    except FlagError as error:
+        if not _is_gone(admin, name, error):
+            raise
+        gone = f"there is no flag {name} (any more), so no call is routed by it and there is nothing to change"
+        raise FlagGoneError(gone) from None
+
+
+def _is_gone(admin: FlagAdmin, name: str, error: FlagError) -> bool:
+    """Whether a change failed because the flag is archived (Unleash answers 400 or 404) or was never made.
+
+    The list of all flags decides: a proxy in front of a server that restarts answers 404 as well.
+    """
+    is_refused = isinstance(error, FlagServerError) and error.status is not None
+    if not is_refused and not isinstance(error, FlagNotFoundError):
+        return False
+    try:
+        return all(flag.name != name for flag in admin.list())
+    except FlagError:
+        return False
 
 
 # Opens each part as the settings say: flags, the ledger, the guard, its file, rollouts.
@@ -211,11 +219,11 @@ def flag_admin(settings: Settings) -> FlagAdmin:
     )
 
 
-def flag_switch(settings: Settings) -> FlagSwitch | None:
+def flag_switch(settings: Settings) -> MigrationFlags | None:
     """What turns a migration's flags off and on; None for a server without `UNLEASH_ADMIN_TOKEN`."""
     if settings.unleash_url is not None and settings.unleash_admin_token is None:
         return None
-    return FlagSwitch(lambda: flag_admin(settings), shadow_suffix=SHADOW_SUFFIX)
+    return MigrationFlags(lambda: flag_admin(settings))
 
 
 def open_rollout(settings: Settings, migration: str) -> RolloutController:
@@ -228,7 +236,7 @@ def open_rollout(settings: Settings, migration: str) -> RolloutController:
     return RolloutController(
         migration,
         store=RolloutStore(open_guard_store(settings).path),
-        dial=FlagDial(lambda: flag_admin(settings)),
+        dial=MigrationFlags(lambda: flag_admin(settings)),
         tallies=_tallies(settings),
     )
 

@@ -6,10 +6,10 @@ import re
 from pathlib import Path
 
 from docs_reference import configuration
+from migration.guard import flag_changes
 from migration.guard import store as _store
 from migration.guard import tables as _call_rows
 from migration.guard import watching as _runs
-from migration.guard import worker as _case
 from migration.guard import worker as _desk
 from migration.model import taxonomy as _taxonomy
 from migration.shadow import admission as _admission
@@ -33,7 +33,7 @@ from shim.cli import top
 from shim.console import figures as evidence
 from shim.console import figures as processes
 from shim.console import figures as sides
-from shim.console import rollback, server, state
+from shim.console import server, state
 from shim.console import server as feed
 from shim.http import recording as exchanges
 from shim.process_metrics import recorder
@@ -127,8 +127,8 @@ def test_the_bounds_in_the_documents_are_the_real_ones() -> None:
         f"follow the guard | {_desk.ROUND_SECONDS:g} s on the same machine",
         f"to write down | {_desk.MAX_WAITING:,} waiting",
         f"evidence of earlier processes | {_desk.RECALL_SECONDS:g} s",
-        f"after {_desk.ADOPT_ROUNDS * _desk.ROUND_SECONDS:g} s | `migration/guard/worker.py`",
-        f"until it is off, {_case.LONGEST_PAUSE:g} s apart at most",
+        f"after {flag_changes.TAKE_OVER_SECONDS:g} s | `migration/guard/flag_changes.py`",
+        f"until it is off, {flag_changes.LONGEST_PAUSE:g} s apart at most",
         f"{_call_rows.KEEP_CALLS:,} bad calls of a migration (older ones as a sum), ",
         f"(older ones as a sum), {_store.KEEP_RECORDS:,} decisions, results of {_store.KEEP_MADE:,} calls",
         f"{audit.AT_ONCE} uploads at once, {audit.ROWS_AT_ONCE} rows",
@@ -155,8 +155,6 @@ def test_the_bounds_in_the_documents_are_the_real_ones() -> None:
         f"in {sides.BUCKETS} steps; orders of {server.MAX_REQUEST_BYTES:,} bytes",
         f"| {state.ROWS} decisions, comparisons and traces, {journal_section.MOST_ENTRIES} journal entries, ",
         f"{processes.MOST_PROCESSES} processes, {evidence.POINTS} points",
-        f"until it is off, at most {rollback.LONGEST_PAUSE:g} s apart; what others left, after ",
-        f"what others left, after {rollback.LEFT_BY_OTHERS_SECONDS:g} s",
         f"| {_ledger_retention.KEEP_CALLERS:,} kept of all processes, each written down once in ",
         f"once in {_ledger.CALLER_SECONDS:g} s; {_ledger.MAX_CALLERS:,} remembered by a process",
         f"| {tree.MAX_FILES:,} source files, searched {uses.MAX_ROUNDS} times at most",

@@ -1,6 +1,7 @@
 """The guard: watches both sides of each migration, and rolls back when the evidence says so."""
 
 from migration.guard.evidence import FREEZE_AT, ROLLBACK_AT, WEIGHTS, Evidence
+from migration.guard.flag_changes import NO_SWITCH, FlagChanges, FlagGoneError, PendingAction
 from migration.guard.guard import Guard
 from migration.guard.judge import Judge, replay_rules
 from migration.guard.model import (
@@ -21,6 +22,7 @@ from migration.guard.store import GuardStatus, GuardStore
 
 __all__ = [
     "FREEZE_AT",
+    "NO_SWITCH",
     "ROLLBACK_AT",
     "WEIGHTS",
     "Action",
@@ -30,12 +32,15 @@ __all__ = [
     "DecisionRecord",
     "Evidence",
     "FinishedCall",
+    "FlagChanges",
+    "FlagGoneError",
     "FlagSwitch",
     "Guard",
     "GuardFigures",
     "GuardStatus",
     "GuardStore",
     "Judge",
+    "PendingAction",
     "Policy",
     "ProcessMemoryGauge",
     "Rule",

@@ -198,7 +198,7 @@ class Guard:
         if counts:
             self._judge_end(run, interrupt)
         if outcome is not None and operation.side is Side.CANDIDATE and self._made is not None:
-            self._keep_made(operation, outcome, self._made)  # last, for it may fail
+            self._keep_result(operation, outcome, self._made)  # last, for it may fail
 
     def _judge_end(self, run: Run, interrupt: BaseException | None) -> None:
         """Judge how a run ended; `interrupt` is what ended one that has no outcome.
@@ -273,13 +273,13 @@ class Guard:
         met = watch.look(self._clock(), share=call.probability)
         return judge.ruling(met, at=call.at, memory=watch.used) if met else None
 
-    def _keep_made(
+    def _keep_result(
         self, operation: Operation, outcome: Outcome[Any], made: Callable[[Operation], Sequence[Mapping[str, str]]]
     ) -> None:
         failed = outcome.error is not None
         things = () if failed else tuple(made(operation))
         if failed or things:
-            self._worker.keep_made(
+            self._worker.keep_result(
                 CandidateResult(
                     migration=operation.call.migration,
                     at=self._now(),

@@ -10,8 +10,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Protocol
 
+from migration.guard.flag_changes import PendingAction
 from migration.guard.records import DecisionRecord
 from migration.guard.store import GuardStatus
 from migration.model.errors import RolloutError
@@ -231,23 +233,25 @@ class RolloutController:
         Raises:
             OvertakenError: somebody has decided something else meanwhile; that is to be carried out anew.
         """
-        try:
-            if rollout.phase.is_taken_back:
-                self._dial.close(self.migration, because=rollout.because)
-            elif rollout.opened:
-                self._dial.set(self.migration, rollout.exposure)
-            else:
-                self._dial.open(self.migration, rollout.exposure)
-        except Exception as error:  # noqa: BLE001  # a vendor's client may fail in any way; it is tried again
-            self.problem = f"{type(error).__name__}: {error}"
-            if rollout.record is not None:
-                self._store.not_carried_out(rollout.record, self.problem)
+        pending = PendingAction(
+            migration=self.migration, change=partial(self._change_flag, rollout), number=rollout.record
+        )
+        pending.attempt(at=self._now(), clock=0.0)
+        pending.note(self._store)
+        self.problem = pending.problem or None
+        if pending.ended_at is None:
             return self._confirmed(rollout)  # it may have been changed in part
-        self.problem = None
-        at = self._now()
-        if rollout.record is not None:
-            self._store.carried_out(rollout.record, at=at, flag_after=str(rollout.exposure))
-        return self._confirmed(replace(rollout, changed=at, opened=True))
+        opened = rollout.opened or not pending.problem
+        return self._confirmed(replace(rollout, changed=pending.ended_at, opened=opened))
+
+    def _change_flag(self, rollout: Rollout) -> str:
+        if rollout.phase.is_taken_back:
+            self._dial.close(self.migration, because=rollout.because)
+        elif rollout.opened:
+            self._dial.set(self.migration, rollout.exposure)
+        else:
+            self._dial.open(self.migration, rollout.exposure)
+        return str(rollout.exposure)
 
     def _confirmed(self, rollout: Rollout) -> Rollout:
         """Keep what was tried with the flag.

@@ -129,8 +129,9 @@ def test_all_processes_of_a_machine_decide_once(store: GuardStore) -> None:
 def test_a_flag_left_by_a_dead_process_is_changed_by_a_running_one(
     store: GuardStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """After some rounds in which the flag was not turned off, another process does it, with the same reason."""
+    """After a while in which the flag was not turned off, another process does it, with the same reason."""
     monkeypatch.setattr("migration.guard.worker.ROUND_SECONDS", 0.02)
+    monkeypatch.setattr("migration.guard.flag_changes.TAKE_OVER_SECONDS", 0.2)
     flags = Flags()
     running = Guard(ShareRouter(0.1), store=store, switch=flags)
     work(running)()

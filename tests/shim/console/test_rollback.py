@@ -12,9 +12,8 @@ from typing import Any
 import pytest
 import requests
 
-from migration.guard import DecisionRecord, GuardStore
-from shim.console import rollback
-from shim.console.rollback import NO_SWITCH, NotTrippedError, RollBack
+from migration.guard import NO_SWITCH, DecisionRecord, GuardStore, flag_changes
+from shim.console.rollback import NotTrippedError, RollBack
 from shim.wiring import open_guard_store
 from tests.migration.helpers import ROOT, eventually
 from tests.shim.console.conftest import Open, Opened
@@ -223,6 +222,10 @@ class Flags:
             raise ConnectionError("no server here")
         return "off"
 
+    def compare_more(self, migration: str, *, percent: int, because: str) -> None:
+        """A rollback by hand does not ask for it."""
+        raise NotImplementedError
+
 
 @pytest.fixture
 def store(empty: Settings) -> GuardStore:
@@ -259,7 +262,7 @@ def test_what_a_dead_console_left_is_done(store: GuardStore, monkeypatch: pytest
     flags = Flags()
     with working(store, flags):
         assert not eventually(lambda: bool(flags.attempts), 1.0)
-        monkeypatch.setattr(rollback, "LEFT_BY_OTHERS_SECONDS", 0.0)
+        monkeypatch.setattr(flag_changes, "TAKE_OVER_SECONDS", 0.0)
         assert eventually(lambda: store.statuses()[FLAG].carried_out)
 
 
