@@ -248,9 +248,10 @@ def _new_session(tls: ResumingContext) -> aiohttp.ClientSession:
 def _prepared() -> ResumingContext:
     """Whatever may block before there is a session."""
     make_room(_DESCRIPTORS_OF_A_CONNECTION * get_settings().upload_connections)
-    return _tls_context()
+    return tls_context()
 
 
 @cache
-def _tls_context() -> ResumingContext:
+def tls_context() -> ResumingContext:
+    """The context of every connection of this process. Blocks when it is made."""
     return client_context()

@@ -87,6 +87,20 @@ class AnswerTooLargeError(TransportError):
     """The answer was longer than any sensible one."""
 
 
+class UnansweredError(EngineError):
+    """No attempt at a request was answered, or each met a transient failure.
+
+    Attributes:
+        problem: of the last attempt: `no answer in time`, the name of an error, or `HTTP` and a status.
+        attempts: how many there were.
+    """
+
+    def __init__(self, problem: str, *, attempts: int) -> None:
+        self.problem = problem
+        self.attempts = attempts
+        super().__init__(problem if attempts == 1 else f"{problem}, {attempts} times")
+
+
 class ConnectionNotMadeError(TransportError, NothingSentError):
     """No connection came about, so it is certain that nothing was sent."""
 

@@ -3,31 +3,29 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from email.message import Message
-from http import HTTPMethod, HTTPStatus
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from http import HTTPMethod
 
 import aiohttp
 from yarl import URL
 
-from shim.http.aiohttp_tap import read_bounded
 from tools.settings import MEGABYTE, Settings, get_settings
 from tools.transport.body import FileBody, upload_form
-from tools.transport.connections import get_http_session, proxy_for
+from tools.transport.connections import get_http_session
 from tools.transport.errors import (
-    AnswerTooLargeError,
     ConnectionLostError,
     ConnectionNotMadeError,
-    HttpStatusError,
     InvalidAddressError,
     RequestTimedOutError,
     TransportError,
     progress,
 )
 from tools.transport.reading import FileContent
+from tools.transport.rest import HttpAnswer, exchange, public
 from tools.transport.writing import turns
+
+Answer = HttpAnswer
 
 MAX_ANSWER_BYTES = MEGABYTE
 """A longer answer to an upload is not read."""
@@ -42,33 +40,6 @@ SLOWEST_BYTES_PER_SECOND = 64 * 1024
 """An upload that is slower than this in the long run is given up."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """An HTTP answer, read to its end.
-
-    Attributes:
-        where: method and address it answers, without query.
-        status: HTTP status.
-        headers: headers, names in lower case.
-        body: the body, unpacked.
-    """
-
-    where: str
-    status: int
-    headers: Mapping[str, str]
-    body: bytes = field(repr=False)
-
-    @property
-    def text(self) -> str:
-        """The body as text; bytes that are none are replaced."""
-        return self.body.decode(_charset(self.headers.get("content-type", "")), errors="replace")
-
-    def raise_for_status(self) -> None:
-        """Raise the fitting `HttpStatusError` unless the status is 2xx."""
-        if not HTTPStatus.OK <= self.status < HTTPStatus.MULTIPLE_CHOICES:
-            raise HttpStatusError.of(where=self.where, status=self.status, text=self.text, headers=dict(self.headers))
-
-
 async def post_file(
     address: str,
     content: FileContent,
@@ -76,7 +47,7 @@ async def post_file(
     purpose: str,
     headers: Mapping[str, str],
     chunk_bytes: int | None = None,
-) -> Answer:
+) -> HttpAnswer:
     """Send a file as a form.
 
     Raises:
@@ -102,7 +73,7 @@ async def post_file(
         raise
 
 
-async def get(address: str, *, query: Mapping[str, str], headers: Mapping[str, str], limit: int) -> Answer:
+async def get(address: str, *, query: Mapping[str, str], headers: Mapping[str, str], limit: int) -> HttpAnswer:
     """Ask for something; an answer of more than `limit` bytes is not read.
 
     Raises:
@@ -119,37 +90,20 @@ async def _request(
     limit: int,
     query: Mapping[str, str] | None = None,
     body: FileBody | None = None,
-) -> Answer:
+) -> HttpAnswer:
     session = await get_http_session()
     url = _url(address)
-    where = f"{method} {_public(url)}"
+    where = f"{method} {public(url)}"
     await turns().take()  # a hundred requests that begin, and connect, at once would hold up the loop
-    async with (
-        _translated(where, body),
-        session.request(
-            method,
-            url,
-            params=query,
-            headers=headers,
-            data=body,
-            allow_redirects=False,  # a redirect would carry the file and the key to somebody else
-            proxy=proxy_for(url),
-            timeout=_timeouts(get_settings(), size=0 if body is None else body.size),
-        ) as response,
-    ):
-        answer = await read_bounded(response, limit)
-        if answer is None:
-            raise AnswerTooLargeError(f"{where}: the answer is longer than {limit} bytes")
-        return Answer(
-            where=where,
-            status=response.status,
-            headers={name.lower(): value for name, value in response.headers.items()},
-            body=answer,
+    timeout = _timeouts(get_settings(), size=0 if body is None else body.size)
+    with _translated(where, body):
+        return await exchange(
+            session, method, url, limit=limit, timeout=timeout, params=query, headers=headers, data=body
         )
 
 
-@asynccontextmanager
-async def _translated(where: str, body: FileBody | None) -> AsyncIterator[None]:
+@contextmanager
+def _translated(where: str, body: FileBody | None) -> Iterator[None]:
     try:
         yield
     except aiohttp.InvalidURL as invalid:
@@ -190,19 +144,3 @@ def _url(address: str) -> URL:
     if url.scheme not in {"http", "https"} or not url.host:
         raise InvalidAddressError(address)
     return url
-
-
-def _public(url: URL) -> str:
-    """An address as it may be shown: a query or a user part may hold credentials."""
-    return str(url.with_query(None).with_fragment(None).with_user(None))
-
-
-def _charset(content_type: str) -> str:
-    message = Message()
-    message["content-type"] = content_type
-    charset = message.get_content_charset("utf-8")
-    try:
-        "".encode(charset)
-    except LookupError:
-        return "utf-8"
-    return charset

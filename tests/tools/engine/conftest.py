@@ -137,6 +137,6 @@ def tls(
     authority = trustme.CA()
     authority.cert_pem.write_to_path(tmp_path / "authority.pem")
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "authority.pem"))
-    pool._tls_context.cache_clear()
+    pool.tls_context.cache_clear()
     yield server_context(authority)
-    pool._tls_context.cache_clear()
+    pool.tls_context.cache_clear()

@@ -63,7 +63,7 @@ def counted(sink: Sink, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[P
     """Uploads a file once, on a connection that is open already, and counts the work of that."""
     work = Work()
     monkeypatch.setenv("SSL_CERT_FILE", str(sink.authority))
-    pool._tls_context.cache_clear()
+    pool.tls_context.cache_clear()
     monkeypatch.setattr(_CountingLoop, "work", work, raising=False)
     monkeypatch.setattr(_CountingSocket, "work", work, raising=False)
     preadv, write = os.preadv, Line.write
@@ -103,7 +103,7 @@ def counted(sink: Sink, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[P
             return runner.run(upload(path, address))
 
     yield run
-    pool._tls_context.cache_clear()
+    pool.tls_context.cache_clear()
 
 
 @pytest.mark.parametrize("encrypted", [False, True], ids=["plain", "tls"])

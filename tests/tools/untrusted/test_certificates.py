@@ -31,7 +31,7 @@ def authority(tmp_path: Path) -> trustme.CA:
 
 @pytest.fixture
 def server(authority: trustme.CA, set_environment: SetEnvironment) -> Iterator[Hostile]:
-    pool._tls_context.cache_clear()
+    pool.tls_context.cache_clear()
     with hostile(saying(b'{"id": "file-1", "data": []}'), tls=server_context(authority)) as running:
         set_environment(
             KIMI_API_URL=running.url,
@@ -42,7 +42,7 @@ def server(authority: trustme.CA, set_environment: SetEnvironment) -> Iterator[H
             SUPABASE_SERVICE_ROLE_KEY="sb_secret_planted-key",
         )
         yield running
-    pool._tls_context.cache_clear()
+    pool.tls_context.cache_clear()
 
 
 @pytest.mark.parametrize("client", [*SAMPLE, *(pytest.param(name, marks=pytest.mark.thorough) for name in OTHERS)])
@@ -59,7 +59,7 @@ def test_a_server_must_prove_who_it_is(
     assert server.asked == []
     for variable in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"):
         monkeypatch.setenv(variable, str(tmp_path / "authority.pem"))
-    pool._tls_context.cache_clear()
+    pool.tls_context.cache_clear()
     with suppress(Exception):
         CLIENTS[client](server.url, path)
     assert server.asked != []
