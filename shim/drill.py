@@ -11,18 +11,17 @@ import asyncio
 import tempfile
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import copy_context
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from flags import SHADOW_SUFFIX, FlagAdmin
-from migration import Call, Comparison, Migration, Side
+from migration import Comparison, Migration, ReadOnly, Side
 from migration.guard import DecisionRecord
-from migration.model import Notice, Operation, Rehearsal, ReplayRecording, Role
+from migration.model import Notice, Operation, Role
 from shim.application import Application
 from shim.drill_history import DrillResult
 from shim.errors import ShimError
@@ -122,40 +121,10 @@ async def doubled_by_the_candidate(number: int) -> int:
     return 2 * number
 
 
-@dataclass(slots=True)
-class _Again:
-    """Runs a side once more with the same arguments, which has no effect."""
-
-    args: tuple[Any, ...]
-    kwargs: Mapping[str, Any]
-
-    def refusal(self) -> None:
-        """Every call can be run again."""
-
-    def size(self) -> int:
-        return 0
-
-    def stale(self) -> bool:
-        return False
-
-    def seen(self) -> tuple[()]:
-        return ()
-
-    @asynccontextmanager
-    async def rehearse(self, side: Side) -> AsyncIterator[Rehearsal]:  # noqa: ARG002  # both sides are alike
-        yield self
-
-
-class _ReadOnly:
-    @contextmanager
-    def record(self, call: Call) -> Iterator[ReplayRecording]:
-        yield _Again(call.args, call.kwargs)
-
-
 @contextmanager
 def own_workload(name: str, settings: Settings) -> Iterator[Workload]:
     """Calls of this module's own function: what they try out is the routing, the guard and the flags."""
-    declaration = Migration(name=name, candidate=f"{__name__}:{doubled_by_the_candidate.__name__}", replay=_ReadOnly())
+    declaration = Migration(name=name, candidate=f"{__name__}:{doubled_by_the_candidate.__name__}", replay=ReadOnly())
     target = f"{__name__}:{doubled.__name__}"
     yield Workload(settings=settings, target=target, migration=declaration, call=lambda caller: doubled(caller))  # noqa: PLW0108  # looked up anew: the migration is put in front of it later
 

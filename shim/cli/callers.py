@@ -15,10 +15,9 @@ from migration.store import LedgerReader
 from shim.cli.exits import ExitCode
 from shim.cli.mismatches_view import ago
 from shim.cli.output import print_json, printable
-from shim.removal.callers import Caller, matched
 from shim.removal.declarations import Declared, declared, one_declared
 from shim.removal.sources import SourceTree
-from shim.removal.uses import UseKind, find_uses
+from shim.removal.uses import Caller, UseKind, find_uses, matched
 from tools.settings import get_settings
 
 _WAYS = {

@@ -20,11 +20,11 @@ from shim.cli.finding import application
 from shim.cli.guard_standing import guard_report
 from shim.cli.mismatches import parse_duration
 from shim.cli.output import print_json, printable
-from shim.removal.callers import Caller, last_changed
 from shim.removal.declarations import Declared, one_declared
 from shim.removal.readiness import Check, Evidence, Required, checklist
 from shim.removal.removal import removal
-from shim.removal.sources import RemovalError, SourceTree
+from shim.removal.sources import RemovalError, SourceTree, last_changed
+from shim.removal.uses import Caller
 from shim.settings import get_settings
 from shim.wiring import decision_now, open_guard_store, open_router
 

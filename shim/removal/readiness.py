@@ -9,7 +9,7 @@ from migration import Decision, Side
 from migration.guard import FREEZE_AT, DecisionRecord
 from migration.model import NoticeKind, Verdict
 from migration.store import MISMATCHES, Standing
-from shim.removal.callers import Caller
+from shim.removal.uses import Caller
 
 FULL = 1.0
 """The probability of being served by the candidate at 100 %."""
@@ -201,7 +201,7 @@ def _blocking(evidence: Evidence) -> Check:
 
 
 def _hidden(evidence: Evidence) -> Check:
-    sites = [each for each in evidence.callers if each.is_hidden_await]
+    sites = [each for each in evidence.callers if each.awaits_unfound]
     return Check(
         name="awaiting",
         holds=not sites,

@@ -213,6 +213,24 @@ def _at_its_head(body: Iterable[ast.stmt]) -> Iterator[ast.Import | ast.ImportFr
             yield from _at_its_head([*statement.body, *statement.orelse, *statement.finalbody])
 
 
+def last_changed(tree: SourceTree, candidates: Iterable[str], legacy: Iterable[str]) -> float:
+    """The newest modification of a file that the candidates use and legacy does not, in seconds since the epoch.
+
+    Args:
+        tree: the sources.
+        candidates: the modules of the candidates, which always count.
+        legacy: those of the legacy functions. What both sides use changes both alike, and does not count.
+
+    Raises:
+        SourceError: a candidate's module is not in the tree.
+    """
+    own = [tree.module(name) for name in candidates]
+    shared = closure(tree, legacy)
+    used = closure(tree, (file.module for file in own)) - shared
+    files: list[SourceFile] = [*own, *(file for file in tree.files if file.module in used)]
+    return max(file.path.stat().st_mtime for file in files)
+
+
 def origins(file: SourceFile, names: Iterable[str]) -> dict[str, Origin]:
     """From where another module can import what these names stand for in this one."""
     known: dict[str, Origin] = {}

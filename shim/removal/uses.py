@@ -1,108 +1,25 @@
-"""Where the source uses a migrated function: its calls, and where it is imported, passed on or given another name."""
+"""Where migrated functions are used: found in the source, and seen at run time.
+
+Found are calls, and places where a function is imported, passed on or given another name.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 
 import libcst as cst
 from libcst.helpers import get_absolute_module_from_package_for_import
 from libcst.metadata import CodeRange, FullyQualifiedNameProvider, PositionProvider
 
+from migration.model import Entrance
+from migration.store import SeenCaller
 from shim.removal.sources import SourceFile, SourceTree
 
-
-class Names:
-    """The qualified names (`pkg.mod.func`) of a function, its asynchronous twin, its class, and objects of that.
-
-    Args:
-        target: the function (`pkg.mod:func`, `pkg.mod:Class.method`).
-    """
-
-    def __init__(self, target: str) -> None:
-        module, _, path = target.partition(":")
-        owner, _, last = path.rpartition(".")
-        self.target = target
-        self.method: str | None = last if owner else None
-        self.class_word = owner.rpartition(".")[2]
-        self._classes = {f"{module}.{owner}"} if owner else set()
-        self._objects: set[str] = set()
-        self._functions = {f"{module}.{path}"}
-        self._twins = {f"{module}.{path}_async"}
-        self._lines: dict[str, int] = {}
-
-    @property
-    def count(self) -> int:
-        """How many names are known."""
-        return sum(map(len, (self._classes, self._objects, self._functions, self._twins)))
-
-    @property
-    def words(self) -> frozenset[str]:
-        """One of them stands in the text of every file that uses the function."""
-        named = self._functions | self._twins | self._classes
-        shared = (name.rpartition(".")[2] for name in named if "<locals>" not in name)
-        return frozenset(shared) - {self.method, self.method_twin}
-
-    @property
-    def method_twin(self) -> str | None:
-        """Name of the asynchronous twin of a method."""
-        return f"{self.method}_async" if self.method else None
-
-    def learn(self, known: str, bound: str, *, line: int | None = None) -> bool:
-        """Whether `known` is the function, its twin or its class, which is also called `bound` then."""
-        for names in (self._functions, self._twins, self._classes):
-            if known in names:
-                names.add(bound)
-                if line is not None:
-                    self._lines[bound] = line
-                return True
-        return False
-
-    def add_class(self, name: str) -> None:
-        """A derived class has the function as well."""
-        self._classes.add(name)
-
-    def add_object(self, name: str) -> None:
-        """A variable holds an object of the class."""
-        self._objects.add(name)
-
-    def is_class(self, name: str) -> bool:
-        """Whether this is the class, or a derived one."""
-        return name in self._classes
-
-    def any_function(self, names: Iterable[str]) -> bool:
-        """Whether one of these is the function."""
-        return any(name in self._functions or self._is_member(name, self.method) for name in names)
-
-    def any_twin(self, names: Iterable[str]) -> bool:
-        """Whether one of these is its asynchronous twin."""
-        return any(
-            name in self._twins or (self.method is not None and self._is_member(name, f"{self.method}_async"))
-            for name in names
-        )
-
-    def any_object(self, names: Iterable[str]) -> bool:
-        """Whether one of these is an object of the class."""
-        return any(name in self._objects for name in names)
-
-    def is_new(self, name: str) -> bool:
-        """Whether this is a name that an assignment has given."""
-        return name in self._lines
-
-    def defined_at(self, name: str) -> int | None:
-        """The line of that assignment."""
-        return self._lines.get(name)
-
-    def _is_member(self, name: str, member: str | None) -> bool:
-        owner, _, last = name.rpartition(".")
-        return member is not None and last == member and (owner in self._classes or owner in self._objects)
-
-
-# Where the source uses a migrated function: its calls, and where it is imported, passed on or given another name.
-
 MAX_ROUNDS = 10
-"""How often the tree is searched anew because a function turned out to have a further name."""
+"""How often the tree is searched again because a function turned out to have a further name."""
 
 
 class UseKind(StrEnum):
@@ -143,6 +60,70 @@ class Use:
         return self.kind is UseKind.CALL and self.inside_async
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """One place that uses a migrated function.
+
+    Attributes:
+        found: where it stands in the source; None if it was only seen at run time.
+        seen: how it was called at run time, once for each way; empty if it never was.
+    """
+
+    found: Use | None
+    seen: tuple[SeenCaller, ...] = ()
+
+    @property
+    def entrances(self) -> tuple[Entrance, ...]:
+        """In which ways it was called."""
+        return tuple(each.entrance for each in self.seen)
+
+    @property
+    def blocks(self) -> bool:
+        """Whether it holds up an event loop, as far as the source or a run shows."""
+        certain = self.found is not None and self.found.blocks and self.found.certain
+        return certain or Entrance.BLOCKING in self.entrances
+
+    @property
+    def awaits_unfound(self) -> bool:
+        """Whether it awaits the function at a place that the source does not show, which no patch can change."""
+        return self.found is None and Entrance.AWAITED in self.entrances
+
+    @property
+    def last_at(self) -> float | None:
+        """When it was last seen, in seconds since the epoch; None if never."""
+        return max((each.last_at for each in self.seen), default=None)
+
+
+def matched(found: Sequence[Use], seen: Sequence[SeenCaller], root: Path) -> list[Caller]:
+    """Every call site once, those of the source first.
+
+    A call was seen at a place of the source if it is the same file, and a line of the same expression. A file that
+    runs somewhere else than below `root` is the same if its path ends alike.
+
+    Args:
+        found: what the source shows; imports are left out, for nothing is called there.
+        seen: what the ledger has of it.
+        root: the folder of the sources.
+    """
+    left = list(seen)
+    callers: list[Caller] = []
+    for use in found:
+        if use.kind is not UseKind.IMPORT:
+            here = tuple(each for each in left if _is_at(each, use, root))
+            left = [each for each in left if each not in here]
+            callers.append(Caller(found=use, seen=here))
+    by_place: dict[tuple[str, int, str], list[SeenCaller]] = {}
+    for each in left:
+        by_place.setdefault((each.file, each.line, each.function), []).append(each)
+    return callers + [Caller(found=None, seen=tuple(each)) for each in by_place.values()]
+
+
+def _is_at(seen: SeenCaller, use: Use, root: Path) -> bool:
+    if seen.function != use.target or not use.line <= seen.line <= use.last_line:
+        return False
+    return Path(seen.file) == root / use.file or seen.file.endswith(f"/{use.file}")
+
+
 def find_uses(tree: SourceTree, targets: Iterable[str]) -> list[Use]:
     """Every use of these functions, by file and line.
 
@@ -151,7 +132,7 @@ def find_uses(tree: SourceTree, targets: Iterable[str]) -> list[Use]:
     """
     found: list[Use] = []
     for target in targets:
-        names, uses = Names(target), list[Use]()
+        names, uses = _Names(target), list[Use]()
         for _ in range(MAX_ROUNDS):
             before = names.count
             uses = [use for file in tree.mentioning(names.words) for use in _uses_in(file, names)]
@@ -161,10 +142,58 @@ def find_uses(tree: SourceTree, targets: Iterable[str]) -> list[Use]:
     return sorted(set(found), key=lambda use: (use.file, use.line, use.target, use.kind))
 
 
-def _uses_in(file: SourceFile, names: Names) -> list[Use]:
+def _uses_in(file: SourceFile, names: _Names) -> list[Use]:
     finder = _Finder(file, names)
     file.parsed.visit(finder)
     return finder.uses
+
+
+class _Names:
+    """The qualified names (`pkg.mod.func`) of a function, its asynchronous twin, its class, and objects of that."""
+
+    def __init__(self, target: str) -> None:
+        module, _, path = target.partition(":")
+        owner, _, last = path.rpartition(".")
+        self.target = target
+        self.method = last if owner else None
+        self.method_twin = f"{last}_async" if owner else None
+        self.class_word = owner.rpartition(".")[2]
+        self.classes = {f"{module}.{owner}"} if owner else set()
+        self.objects: set[str] = set()
+        self.functions = {f"{module}.{path}"}
+        self.twins = {f"{module}.{path}_async"}
+        self.assigned_at: dict[str, int] = {}  # the line of the assignment that gave a name
+
+    @property
+    def count(self) -> int:
+        return sum(map(len, (self.classes, self.objects, self.functions, self.twins)))
+
+    @property
+    def words(self) -> frozenset[str]:
+        """One of them stands in the text of every file that uses the function."""
+        named = self.functions | self.twins | self.classes
+        shared = (name.rpartition(".")[2] for name in named if "<locals>" not in name)
+        return frozenset(shared) - {self.method, self.method_twin}
+
+    def learn(self, known: str, bound: str, *, line: int | None = None) -> bool:
+        """Whether `known` is the function, its twin or its class, which is also called `bound` then."""
+        for names in (self.functions, self.twins, self.classes):
+            if known in names:
+                names.add(bound)
+                if line is not None:
+                    self.assigned_at[bound] = line
+                return True
+        return False
+
+    def any_function(self, names: Iterable[str]) -> bool:
+        return any(name in self.functions or self._is_member(name, self.method) for name in names)
+
+    def any_twin(self, names: Iterable[str]) -> bool:
+        return any(name in self.twins or self._is_member(name, self.method_twin) for name in names)
+
+    def _is_member(self, name: str, member: str | None) -> bool:
+        owner, _, last = name.rpartition(".")
+        return member is not None and last == member and (owner in self.classes or owner in self.objects)
 
 
 class _Finder(cst.CSTVisitor):
@@ -172,7 +201,7 @@ class _Finder(cst.CSTVisitor):
 
     METADATA_DEPENDENCIES = (FullyQualifiedNameProvider, PositionProvider)
 
-    def __init__(self, file: SourceFile, names: Names) -> None:
+    def __init__(self, file: SourceFile, names: _Names) -> None:
         super().__init__()
         self.uses: list[Use] = []
         self._file = file
@@ -190,20 +219,17 @@ class _Finder(cst.CSTVisitor):
         parameters = node.params
         for each in (*parameters.posonly_params, *parameters.params, *parameters.kwonly_params):
             if each.annotation is not None and self._is_class(each.annotation.annotation):
-                self._names.add_object(f"{own}.{each.name.value}")
-        if self._classes and self._names.is_class(self._classes[-1]) and parameters.params:
-            self._names.add_object(f"{own}.{parameters.params[0].name.value}")
+                self._names.objects.add(f"{own}.{each.name.value}")
+        if self._classes and self._classes[-1] in self._names.classes and parameters.params:
+            self._names.objects.add(f"{own}.{parameters.params[0].name.value}")
 
     def leave_FunctionDef(self, original_node: cst.FunctionDef) -> None:  # noqa: ARG002  # libcst's own name
-        """Leave it."""
         self._around.pop()
 
     def visit_Lambda(self, node: cst.Lambda) -> None:  # noqa: ARG002  # libcst's own name
-        """Enter a lambda, which runs whenever it is called."""
         self._around.append(("<lambda>", False))
 
     def leave_Lambda(self, original_node: cst.Lambda) -> None:  # noqa: ARG002  # libcst's own name
-        """Leave it."""
         self._around.pop()
 
     def visit_ClassDef(self, node: cst.ClassDef) -> None:
@@ -212,12 +238,10 @@ class _Finder(cst.CSTVisitor):
         self._around.append((node.name.value, False))
         self._classes.append(name)
         defined = {each.name.value for each in node.body.body if isinstance(each, cst.FunctionDef)}
-        inherits = any(self._is_class(base.value) for base in node.bases)
-        if inherits and self._names.method not in defined:
-            self._names.add_class(name)
+        if any(self._is_class(base.value) for base in node.bases) and self._names.method not in defined:
+            self._names.classes.add(name)
 
     def leave_ClassDef(self, original_node: cst.ClassDef) -> None:  # noqa: ARG002  # libcst's own name
-        """Leave it."""
         self._around.pop()
         self._classes.pop()
 
@@ -235,8 +259,7 @@ class _Finder(cst.CSTVisitor):
         return False
 
     def visit_Import(self, node: cst.Import) -> bool:  # noqa: ARG002  # libcst's own name
-        """A module is no function."""
-        return False
+        return False  # a module is no function
 
     def visit_Assign(self, node: cst.Assign) -> None:
         """Note another name of the function, or of an object of its class."""
@@ -244,15 +267,12 @@ class _Finder(cst.CSTVisitor):
             self._named(each.target, node.value)
 
     def visit_AnnAssign(self, node: cst.AnnAssign) -> None:
-        """Likewise, where it is annotated."""
         if node.value is not None:
             self._named(node.target, node.value)
         if self._is_class(node.annotation.annotation):
-            for name in self._qualified(node.target):
-                self._names.add_object(name)
+            self._names.objects.update(self._qualified(node.target))
 
     def visit_Call(self, node: cst.Call) -> None:
-        """Note a call."""
         kind = self._kind_of_call(node.func)
         if kind is not None:
             self._called.add(node.func)
@@ -263,22 +283,16 @@ class _Finder(cst.CSTVisitor):
         return self._looked_at(node)
 
     def visit_Name(self, node: cst.Name) -> bool:
-        """Likewise."""
         return self._looked_at(node)
 
     def _looked_at(self, node: cst.Attribute | cst.Name) -> bool:
-        if node in self._called:
-            return not isinstance(node, cst.Attribute) or self._is_made_there(node)
+        if node in self._called:  # a call within, as in `Class(...).method`, is still to be looked at
+            return isinstance(node, cst.Name) or not isinstance(node.value, cst.Name | cst.Attribute)
         kind = self._kind_of_call(node)
         if kind is not None and not self._is_definition(node) and self._is_certain(node):
             self._add(node, UseKind.AWAITED if kind is UseKind.AWAITED else UseKind.REFERENCE)
             return False
         return True
-
-    @staticmethod
-    def _is_made_there(node: cst.Attribute) -> bool:
-        """Whether there is a call within, as in `Class(...).method`."""
-        return not isinstance(node.value, cst.Name | cst.Attribute)
 
     def _kind_of_call(self, node: cst.BaseExpression) -> UseKind | None:
         names = set(self._qualified(node))
@@ -301,16 +315,9 @@ class _Finder(cst.CSTVisitor):
         """Whether it is an object of the class; None if that cannot be told."""
         if isinstance(node, cst.Call):
             return True if self._is_class(node.func) else None
-        names = set(self._qualified(node))
-        if self._names.any_object(names):
+        if any(name in self._names.objects for name in self._qualified(node)):
             return True
-        return None if self._names.class_word in self._file.text and "self" not in self._first_word(node) else False
-
-    @staticmethod
-    def _first_word(node: cst.BaseExpression) -> str:
-        while isinstance(node, cst.Attribute | cst.Call):
-            node = node.value if isinstance(node, cst.Attribute) else node.func
-        return node.value if isinstance(node, cst.Name) else ""
+        return None if self._names.class_word in self._file.text and _first_word(node) != "self" else False
 
     def _is_certain(self, node: cst.BaseExpression) -> bool:
         if isinstance(node, cst.Attribute) and node.attr.value == "aio":
@@ -321,17 +328,15 @@ class _Finder(cst.CSTVisitor):
         return isinstance(node, cst.Attribute) and self._is_object(node.value) is True
 
     def _is_class(self, node: cst.BaseExpression) -> bool:
-        return any(self._names.is_class(name) for name in self._qualified(node))
+        return any(name in self._names.classes for name in self._qualified(node))
 
     def _is_definition(self, node: cst.Attribute | cst.Name) -> bool:
         """Whether it is what is being defined or assigned, and not a use."""
         if isinstance(node, cst.Attribute):
             return False
-        place = self._place(node)
-        return any(
-            self._names.is_new(name) and place.start.line == self._names.defined_at(name)
-            for name in self._qualified(node)
-        ) or bool(self._around and self._around[-1][0] == node.value)
+        line = self._place(node).start.line
+        assigned = any(self._names.assigned_at.get(name) == line for name in self._qualified(node))
+        return assigned or bool(self._around and self._around[-1][0] == node.value)
 
     def _named(self, target: cst.BaseExpression, value: cst.BaseExpression) -> None:
         for bound in self._qualified(target):
@@ -339,7 +344,7 @@ class _Finder(cst.CSTVisitor):
             for name in self._qualified(value):
                 self._names.learn(name, bound, line=line)
             if isinstance(value, cst.Call) and self._is_class(value.func):
-                self._names.add_object(bound)
+                self._names.objects.add(bound)
 
     def _qualified(self, node: cst.BaseExpression) -> Iterator[str]:
         if isinstance(node, cst.Name | cst.Attribute):
@@ -353,13 +358,11 @@ class _Finder(cst.CSTVisitor):
 
     def _path(self) -> Iterator[str]:
         """The names around, as in `__qualname__`."""
+        classes = {each.rpartition(".")[2] for each in self._classes}
         for number, (name, _) in enumerate(self._around):
-            if number:
-                yield from () if self._is_class_name(number - 1) else ("<locals>",)
+            if number and self._around[number - 1][0] not in classes:
+                yield "<locals>"
             yield name
-
-    def _is_class_name(self, number: int) -> bool:
-        return any(each.rpartition(".")[2] == self._around[number][0] for each in self._classes)
 
     def _add(self, node: cst.CSTNode, kind: UseKind, *, certain: bool = True) -> None:
         place = self._place(node)
@@ -375,3 +378,9 @@ class _Finder(cst.CSTVisitor):
                 certain=certain,
             )
         )
+
+
+def _first_word(node: cst.BaseExpression) -> str:
+    while isinstance(node, cst.Attribute | cst.Call):
+        node = node.value if isinstance(node, cst.Attribute) else node.func
+    return node.value if isinstance(node, cst.Name) else ""

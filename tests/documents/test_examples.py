@@ -58,7 +58,12 @@ def example(document: str, language: str) -> Block:
 def environment(folder: Path, **variables: str) -> dict[str, str]:
     """Of a shell in which the project is installed, and nothing is configured."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    common = {"PATH": path, "HOME": str(folder), "SHIM_HOME": str(folder / "state")}
+    common = {
+        "PATH": path,
+        "HOME": str(folder),
+        "SHIM_HOME": str(folder / "state"),
+        "SHIM_APP": "tools.application:app",
+    }
     roots = [folder, ROOT, ROOT / "examples" / "invoices"]
     return common | {"PYTHONPATH": os.pathsep.join(map(str, roots))} | variables
 
@@ -124,16 +129,16 @@ def test_the_console_says_where_it_is_and_ends(tmp_path: Path) -> None:
 async def test_the_configuration_of_an_assistant(tmp_path: Path) -> None:
     """mcp.md: a client that is configured so finds the tools."""
     [server] = json.loads(example("docs/mcp.md", "json").text)["mcpServers"].values()
-    assert server["env"].keys() == {"SHIM_ALLOWED_ROOTS"}
+    assert server["env"].keys() == {"SHIM_APP", "SHIM_ALLOWED_ROOTS"}
     parameters = StdioServerParameters(
         command=server["command"],
         args=server["args"],
-        env=environment(tmp_path, SHIM_ALLOWED_ROOTS=str(tmp_path)),
+        env=environment(tmp_path, **(server["env"] | {"SHIM_ALLOWED_ROOTS": str(tmp_path)})),
         cwd=str(tmp_path),
     )
     async with Client(parameters, read_timeout_seconds=SECONDS) as client:
         found = {tool.name for tool in (await client.list_tools()).tools}
-    assert found == {"smart_file_query", "migration_status"}
+    assert found == {"smart_file_query", "migration_status", "migration_explain"}
 
 
 def test_the_tables_of_the_shared_journal(tmp_path: Path, supabase_tables: SupabaseTables) -> None:

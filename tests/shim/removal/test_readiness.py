@@ -10,8 +10,8 @@ from migration import Decision, Reason, Side
 from migration.guard import DecisionRecord
 from migration.model import Entrance, NoticeKind, Verdict
 from migration.store import SeenCaller, SideTotals, Standing
-from shim.removal.callers import Caller
 from shim.removal.readiness import Check, Evidence, Required, checklist
+from shim.removal.uses import Caller
 
 NOW, DAY = 1_000_000_000.0, 86_400.0
 REQUIRED = Required(seconds=7 * DAY, comparisons=200)

@@ -8,9 +8,8 @@ import pytest
 
 from migration.model import Entrance
 from migration.store import SeenCaller
-from shim.removal.callers import matched
 from shim.removal.sources import SourceError, SourceTree
-from shim.removal.uses import UseKind, find_uses
+from shim.removal.uses import UseKind, find_uses, matched
 from tests.shim.removal.shop import build
 
 
@@ -64,7 +63,7 @@ def test_what_was_seen_is_matched_to_the_source(tmp_path: Path) -> None:
     here = seen(f"/somewhere/else/{awaited.file}", awaited.last_line)
     callers = matched(uses, [here, seen("/lib/thread.py", 3)], tmp_path)
     assert [each.found for each in callers if each.seen] == [awaited, None]
-    assert [each.is_hidden_await for each in callers if each.seen] == [False, True]
+    assert [each.awaits_unfound for each in callers if each.seen] == [False, True]
 
 
 def test_a_file_that_cannot_be_parsed_is_named(tmp_path: Path) -> None:

@@ -93,7 +93,7 @@ def test_a_report_of_nothing(sandbox: RunningSandbox, browser: Browser, tmp_path
     shown = show(findings, browser, tmp_path / "report.html")
     assert shown.page.locator(".js-plotly-plot").count() == 0
     assert shown.complaints == []
-    assert "async served 0 calls" in shown.text
+    assert "candidate served 0 calls" in shown.text
     assert "Nothing was compared" in shown.text
     assert "There was no rollout on evidence" in shown.text
 
