@@ -229,7 +229,7 @@ def _runtime(job: Job, *, share: int) -> Iterator[Runtime]:
 
 
 def _ledgers(job: Job) -> Sequence[Observer]:
-    return [Ledger(Path(job.folder) / "ledger.db")] if job.options.get("ledger") else []
+    return [Ledger(Path(job.folder) / "shim.db")] if job.options.get("ledger") else []
 
 
 def _shims(job: Job, runtime: Runtime) -> Sequence[Shim[[], None]]:

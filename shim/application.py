@@ -269,7 +269,7 @@ def names_on_disk(settings: Settings) -> tuple[str, ...]:
     from shim.wiring import open_guard_store  # noqa: PLC0415  # heavy
 
     found: list[str] = []
-    for read in (LedgerReader(settings.ledger_file).migrations, open_guard_store(settings).statuses):
+    for read in (LedgerReader(settings.shim_db).migrations, open_guard_store(settings).statuses):
         try:
             found += read()
         except MigrationError:

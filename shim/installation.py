@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Self, TextIO
 from flags import UnleashRouter
 from migration import Migration, Observer, Router, Runtime, ShadowLimits, install, uninstall, use_runtime
 from migration.guard import Guard
-from migration.model import LedgerError, Operation
+from migration.model import Operation, StoreError
 from migration.routing import Shim
 from migration.routing.install import owner_of
 from migration.store import Ledger
@@ -67,7 +67,7 @@ class Installation:
             for extension in extensions:
                 _undo(kept, "the application's own end", _in_force(settings, extension.end))
             metrics = ProcessMetrics(
-                settings.process_metrics_file,
+                settings.shim_db,
                 instance=settings.shim_instance,
                 memory=ProcessMemory(),
                 pool=lambda: telemetry.pool,
@@ -189,7 +189,7 @@ def recall_noise(runtime: Runtime, ledger: Ledger, names: set[str]) -> None:
         try:
             for function, sample in ledger.noise_samples(name):
                 runtime.shadows.noise.learn(name, function, sample)
-        except LedgerError as error:
+        except StoreError as error:
             _logger.warning("%s; what was learned about noise is learned again", error)
 
 

@@ -75,9 +75,9 @@ def gather(settings: Settings, migration: str, *, seconds: float) -> Findings:
     """
     at = time.time()
     since = at - seconds
-    ledger = LedgerReader(settings.ledger_file)
-    store = RolloutStore(settings.shim_home / "guard.db")
-    metrics = ProcessMetricsReader(settings.process_metrics_file)
+    ledger = LedgerReader(settings.shim_db)
+    store = RolloutStore(settings.shim_db)
+    metrics = ProcessMetricsReader(settings.shim_db)
     status = store.statuses().get(migration, GuardStatus(migration=migration))
     evidence, _ = store.recall(migration=migration, epoch=status.epoch)
     losses = ledger.losses()

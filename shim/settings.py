@@ -86,19 +86,9 @@ class Settings(BaseSettings):
         return self.unleash_flags_file or self.shim_home / "flags.json"
 
     @property
-    def ledger_file(self) -> Path:
-        """Where the processes of this machine record calls and comparisons."""
-        return self.shim_home / "ledger.db"
-
-    @property
-    def undo_file(self) -> Path:
-        """Where the processes of this machine write down what live shadows make, until it is undone."""
-        return self.shim_home / "shadows.db"
-
-    @property
-    def process_metrics_file(self) -> Path:
-        """Where the processes of this machine write down what the console shows of them."""
-        return self.shim_home / "vitals.db"
+    def shim_db(self) -> Path:
+        """Where the processes of this machine keep what they share: ledger, guard, rollouts, undo journal, samples."""
+        return self.shim_home / "shim.db"
 
 
 S = TypeVar("S", bound=Settings)

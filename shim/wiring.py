@@ -169,12 +169,12 @@ def _is_gone(admin: FlagAdmin, name: str, error: FlagError) -> bool:
 
 def open_ledger(settings: Settings) -> Ledger:
     """The record of calls and comparisons that all processes of this machine share."""
-    return Ledger(settings.ledger_file, keep_days=settings.shim_ledger_days)
+    return Ledger(settings.shim_db, keep_days=settings.shim_ledger_days)
 
 
 def open_guard_store(settings: Settings) -> GuardStore:
     """What the guard has decided, shared by all processes of this machine."""
-    return GuardStore(settings.shim_home / "guard.db")
+    return GuardStore(settings.shim_db)
 
 
 def open_guard(

@@ -21,6 +21,7 @@ from migration.shadow import runner as _shadow_runner
 from migration.store import ledger as _ledger
 from migration.store import ledger_tables as _ledger_retention
 from migration.store import ledger_writer as _ledger_writer
+from migration.store import writer as _writer
 from observability import spans as _recent
 from observability.names import Event, Metric
 from shim import drill, faults
@@ -36,7 +37,6 @@ from shim.console import figures as sides
 from shim.console import server, state
 from shim.console import server as feed
 from shim.http import recording as exchanges
-from shim.process_metrics import recorder
 from shim.process_metrics import store as metrics
 from shim.removal import sources as tree
 from shim.removal import uses
@@ -122,7 +122,7 @@ def test_the_bounds_in_the_documents_are_the_real_ones() -> None:
         f"{_ledger_retention.KEEP_ROWS:,} comparisons",
         f"{_ledger_retention.KEEP_DAYS:g} days (`SHIM_LEDGER_DAYS`)",
         f"{_ledger_retention.KEEP_BYTES // MEGABYTE} MiB",
-        f"{_ledger_writer.QUEUE_SIZE:,} records waiting",
+        f"{_writer.MAX_WAITING:,} records waiting",
         f"{_runs.MAX_IN_FLIGHT:,}, each for {settings.shim_guard_hang_seconds:g} s (`SHIM_GUARD_HANG_SECONDS`)",
         f"follow the guard | {_desk.ROUND_SECONDS:g} s on the same machine",
         f"to write down | {_desk.MAX_WAITING:,} waiting",
@@ -148,7 +148,7 @@ def test_the_bounds_in_the_documents_are_the_real_ones() -> None:
         f"| {metrics.KEEP_CALLS:,} calls, {metrics.KEEP_SAMPLES:,} samples of processes,",
         f"{metrics.KEEP_SHARES:,} changes",
         f"{metrics.KEEP_SPANS:,} spans | `shim/process_metrics/store.py`",
-        f"notes in one second | {recorder.MAX_WAITING:,};",
+        f"notes in one second | {_writer.MAX_WAITING:,};",
         f"| {_recent.TRACES_A_SECOND} a second, if nobody else receives spans; {_recent.QUEUE_SIZE} spans waiting",
         f"| {feed.MAX_PAGES} pages, each with {feed.PAGE_SECONDS:g} s to take an update; an update a second, ",
         f"an update a second, for {min(server.WINDOWS) / 60:g} minutes to a day, ",

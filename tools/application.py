@@ -43,10 +43,21 @@ def finish_earlier_work(runtime: Runtime) -> None:
     from tools.shadowing import clean_in_background
 
     settings = _settings()
-    if settings.undo_file.exists():
+    if _has_leftovers(settings):
         runtime.shadows.loop.submit(lambda: clean_in_background(settings))
     if settings.journal_file.exists() or settings.supabase_url is not None:
         runtime.shadows.loop.submit(lambda: recover_in_background(settings))
+
+
+def _has_leftovers(settings: Settings) -> bool:
+    """Whether earlier processes left something of live shadows. A file that cannot be read is the guard's to name."""
+    from migration.model import StoreError
+    from tools.shadowing.undoing import journal_of
+
+    try:
+        return bool(journal_of(settings).left())
+    except StoreError:
+        return False
 
 
 def close_journal() -> None:
@@ -156,7 +167,7 @@ def open_work() -> Sequence[Check]:
     if settings.journal_file.exists() or settings.supabase_url is not None:
         standing = get_journal(settings).standing()
         unfinished = standing.left + standing.unknown
-    leftovers = len(journal_of(settings).left()) if settings.undo_file.exists() else 0
+    leftovers = len(journal_of(settings).left())
     return [
         Check(
             name="journal",

@@ -100,7 +100,7 @@ class PendingAction:
         """Write to the store that the change was made, or why it was not.
 
         Raises:
-            GuardStoreError: that could not be written.
+            StoreError: that could not be written.
         """
         if self.number is None:
             return
@@ -164,7 +164,7 @@ class FlagChanges:
             at_once: make every change now, whatever pause is left: the process ends.
 
         Raises:
-            GuardStoreError: something could not be written; it is tried again by the next call.
+            StoreError: something could not be written; it is tried again by the next call.
         """
         for pending in [each for each in self._pending if each.record is not None]:
             self._write_down(pending)
@@ -188,7 +188,7 @@ class FlagChanges:
             at_once: do not wait: this process begins, and who has decided so is gone.
 
         Raises:
-            GuardStoreError: the decision cannot be read.
+            StoreError: the decision cannot be read.
         """
         due = {each.tripped_by: each for each in statuses if each.tripped_by is not None and not each.carried_out}
         known = {pending.number for pending in self._pending}

@@ -81,8 +81,7 @@ class Guard:
         self._worker = GuardWorker(self, store=store, switch=switch, now=now, clock=clock)
         self._begin()
         self._tripped: frozenset[str] = self._worker.tripped_at_start()
-        for migration in self._worker.known_at_start():
-            self._judge_what_is_known(migration)
+        self.look_back()
         if self._worker.epochs:
             self._worker.start()  # not before everything that its thread asks for is there
         _guards.add(self)
@@ -101,12 +100,23 @@ class Guard:
     # As a router
 
     def decide(self, call: Call) -> Decision:
-        """The router's decision; for a migration that is rolled back legacy serves, and the comparisons go on."""
+        """The router's decision; for a migration that is rolled back legacy serves, and the comparisons go on.
+
+        Legacy serves every call as long as the state of this machine is refused.
+        """
         self._worker.start()
         decision = self._router.decide(call)
-        if call.migration not in self._tripped:
+        refusal = self._worker.refusal
+        if call.migration not in self._tripped and refusal is None:
             return decision
-        return replace(decision, serve=Side.LEGACY, probability=0.0, reason=Reason.DISABLED, source="guard")
+        return replace(
+            decision,
+            serve=Side.LEGACY,
+            probability=0.0,
+            reason=Reason.DISABLED,
+            source="guard",
+            error=refusal or decision.error,
+        )
 
     @property
     def tripped(self) -> frozenset[str]:
@@ -160,7 +170,12 @@ class Guard:
         """Say what is done and what fails to `noticed`, a sentence each; until then the log has it."""
         self._worker.tell = noticed
 
-    # For the desk
+    # For the worker
+
+    def look_back(self) -> None:
+        """Rule on what earlier processes have written down."""
+        for migration in self._worker.known_at_start():
+            self._judge_what_is_known(migration)
 
     def look_for_hangs(self) -> None:
         """Take in the runs that are under way for too long, as timeouts."""

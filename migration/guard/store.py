@@ -1,11 +1,11 @@
-"""Keeps what must outlive a process, and what the processes of a machine must know of each other: one SQLite file."""
+"""Keeps what must outlive a process, and what the processes of a machine must know of each other."""
 
 from __future__ import annotations
 
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,22 +14,17 @@ from migration.guard.model import BadCall
 from migration.guard.records import CandidateResult, DecisionRecord, Trail
 from migration.guard.tables import (
     ADD_MADE,
-    LOCKED_SECONDS,
     RELEASE,
     RESUMED_SINCE,
     SAME_DECISION,
     StoredCall,
     add_calls,
     calls_after,
-    has_tables,
     insert_record,
     keep_decision,
-    make_tables,
     summed,
-    unusable,
 )
-from migration.model.errors import GuardStoreError
-from migration.store.sqlite import create_private, unforked
+from migration.store.shim_db import shim_db
 
 KEEP_RECORDS = 10_000
 """Decisions that are kept; the oldest go first."""
@@ -59,7 +54,7 @@ class GuardStatus:
 
 
 class GuardStore:
-    """The file. Every method opens it anew, and nobody forks meanwhile; every method raises `GuardStoreError`.
+    """The guard's tables in the file of this machine. Every method raises `StoreError`.
 
     Args:
         path: made, with its folder, when something is first written (0600 in 0700).
@@ -67,16 +62,17 @@ class GuardStore:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._database = shim_db(path)
 
     def statuses(self) -> dict[str, GuardStatus]:
         """What holds, by migration."""
-        with self._open() as database:
-            rows = database.execute("SELECT * FROM standings").fetchall() if database else []
+        with self._database.reading() as database:
+            rows = database.execute("SELECT * FROM guard_status").fetchall() if database else []
         return {
             row["migration"]: GuardStatus(
                 migration=row["migration"],
                 epoch=row["epoch"],
-                tripped_by=row["latched_by"],
+                tripped_by=row["tripped_by"],
                 frozen_by=row["frozen_by"],
                 carried_out=bool(row["carried_out"]),
             )
@@ -92,7 +88,7 @@ class GuardStore:
 
     def calls_after(self, last: int, *, migration: str, epoch: int) -> list[StoredCall]:
         """Bad calls of all processes with an id above `last`, oldest first."""
-        with self._open() as database:
+        with self._database.reading() as database:
             return list(calls_after(database, last, migration, epoch)) if database else []
 
     def recall(self, *, migration: str, epoch: int) -> tuple[Evidence, int]:
@@ -100,9 +96,9 @@ class GuardStore:
         trail, last = self.trail(migration=migration, epoch=epoch)
         return trail.evidence, last
 
-    def trail(self, *, migration: str, epoch: int, patience: float = LOCKED_SECONDS) -> tuple[Trail, int]:
-        """How that evidence came about, and the id of the last bad call; waits `patience` seconds at most."""
-        with self._open(patience) as database:
+    def trail(self, *, migration: str, epoch: int, write_timeout: float | None = None) -> tuple[Trail, int]:
+        """How that evidence came about, and the id of the last bad call; waits `write_timeout` seconds at most."""
+        with self._database.reading(write_timeout) as database:
             if database is None:
                 return Trail(), 0
             database.execute("BEGIN")  # one view of both tables: what is summed up leaves the other
@@ -115,12 +111,12 @@ class GuardStore:
 
     def summed(self, *, migration: str, epoch: int) -> tuple[Evidence, int]:
         """The evidence of the bad calls that are kept only as a sum, and the id of the last of them."""
-        with self._open() as database:
+        with self._database.reading() as database:
             return (Evidence(), 0) if database is None else summed(database, migration, epoch)
 
     def migrations(self) -> list[str]:
         """Of which migrations there are bad calls."""
-        with self._open() as database:
+        with self._database.reading() as database:
             rows = database.execute("SELECT DISTINCT migration FROM bad_calls").fetchall() if database else []
         return [str(row["migration"]) for row in rows]
 
@@ -165,7 +161,8 @@ class GuardStore:
                 (at, flag_after, number),
             )
             database.execute(
-                "UPDATE standings SET carried_out = 1 WHERE migration = (SELECT migration FROM records WHERE id = ?)",
+                "UPDATE guard_status SET carried_out = 1"
+                " WHERE migration = (SELECT migration FROM records WHERE id = ?)",
                 (number,),
             )
 
@@ -176,13 +173,13 @@ class GuardStore:
 
     def records(self, migration: str | None = None, *, limit: int = 50) -> list[DecisionRecord]:
         """Decisions, newest first."""
-        with self._open() as database:
+        with self._database.reading() as database:
             rows = database.execute(_RECORDS, (migration, migration, limit)).fetchall() if database else []
         return [DecisionRecord.of_row(dict(row)) for row in rows]
 
     def record(self, number: int) -> DecisionRecord | None:
         """One decision."""
-        with self._open() as database:
+        with self._database.reading() as database:
             row = database.execute("SELECT * FROM records WHERE id = ?", (number,)).fetchone() if database else None
         return None if row is None else DecisionRecord.of_row(dict(row))
 
@@ -199,7 +196,7 @@ class GuardStore:
 
     def made(self, migration: str, *, since: float) -> list[CandidateResult]:
         """What calls of the candidate have made since then (seconds since the epoch), oldest first."""
-        with self._open() as database:
+        with self._database.reading() as database:
             found = database.execute(_MADE_SINCE, (migration, since)).fetchall() if database else []
         return [
             CandidateResult(
@@ -210,38 +207,14 @@ class GuardStore:
         ]  # fmt: skip
 
     @contextmanager
-    def _open(self, patience: float = LOCKED_SECONDS) -> Iterator[sqlite3.Connection | None]:
-        if not self.path.exists():
-            yield None
-            return
-        with self._connected(patience) as database:
-            yield database if has_tables(database, self.path) else None
-
-    @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
-        try:
-            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            create_private(self.path)
-        except OSError as error:
-            raise GuardStoreError(self.path, str(error)) from error
-        with self._connected(LOCKED_SECONDS) as database, database:
-            make_tables(database, self.path)
-            database.execute("BEGIN IMMEDIATE")
+        with self._database.writing() as database:
             yield database
             database.execute(
                 "DELETE FROM records WHERE id <= (SELECT max(id) FROM records) - ?"
-                " AND id NOT IN (SELECT latched_by FROM standings WHERE latched_by IS NOT NULL)",
+                " AND id NOT IN (SELECT tripped_by FROM guard_status WHERE tripped_by IS NOT NULL)",
                 (KEEP_RECORDS,),
             )
-
-    @contextmanager
-    def _connected(self, patience: float) -> Iterator[sqlite3.Connection]:
-        try:
-            with unforked(), closing(sqlite3.connect(self.path, timeout=patience)) as database:
-                database.row_factory = sqlite3.Row
-                yield database
-        except sqlite3.Error as error:
-            raise unusable(self.path, error) from error
 
 
 _MADE_SINCE = "SELECT * FROM made WHERE migration = ? AND at >= ? ORDER BY id"

@@ -15,7 +15,7 @@ from migration.guard.flag_changes import NO_SWITCH, FlagChanges
 from migration.guard.model import Action, BadCall, FlagSwitch, Ruling
 from migration.guard.records import CandidateResult, DecisionRecord, Trail
 from migration.guard.store import GuardStatus, GuardStore
-from migration.model.errors import GuardStoreError
+from migration.model.errors import StoreError, StoreRefusedError
 from migration.model.model import Notice, NoticeKind
 
 ROUND_SECONDS = 1.0
@@ -41,6 +41,9 @@ class _Decided:
 _Kept = _Decided | CandidateResult | tuple[str, int, BadCall]
 
 
+_LEGACY_SERVES = "legacy serves until it can be"
+
+
 class Follower(Protocol):
     """The guard of this process, as far as its worker tells it of other processes and of the time."""
 
@@ -54,6 +57,10 @@ class Follower(Protocol):
 
     def take_in_foreign(self, migration: str, call: BadCall) -> None:
         """Take in a bad call of another process."""
+        ...
+
+    def look_back(self) -> None:
+        """Rule on what earlier processes have written down."""
         ...
 
     def look_for_hangs(self) -> None:
@@ -88,6 +95,7 @@ class GuardWorker:
         self._now = now
         self._clock = clock
         self.epochs: dict[str, int] = {}
+        self.refusal: str | None = None  # why what was rolled back cannot be known here: until then legacy serves
         self._failing = False
         self.reset()
 
@@ -104,13 +112,17 @@ class GuardWorker:
     # Called by the guard
 
     def tripped_at_start(self) -> frozenset[str]:
-        """What is rolled back already. A store that cannot be read rolls nothing back, and a notice says so."""
+        """What is rolled back already. A store that cannot be read rolls nothing back, and a notice says so.
+
+        One that another version of the program keeps lets legacy serve until it can be read.
+        """
         try:
             statuses = self._store.statuses()
             self.epochs.update({name: status.epoch for name, status in statuses.items()})
             self._changes.take_over(statuses.values(), at_once=True)
-        except GuardStoreError as error:
-            self._tell("", f"{error}; what was rolled back before is not known here")
+        except StoreError as error:
+            self.refusal = str(error) if isinstance(error, StoreRefusedError) else None
+            self._tell("", f"{error}; {_LEGACY_SERVES if self.refusal else 'what was rolled back is not known here'}")
             return frozenset()
         return frozenset(name for name, status in statuses.items() if status.tripped_by is not None)
 
@@ -118,15 +130,15 @@ class GuardWorker:
         """The migrations of which there is evidence, to be recalled before the first call."""
         try:
             return self._store.migrations()
-        except GuardStoreError:
+        except StoreError:
             return []  # `tripped_at_start` has told it
 
     def trail_of(self, migration: str) -> Trail:
         """What the processes of this machine have seen of the rollout so far."""
         epoch = self.epochs.setdefault(migration, 0)
         try:
-            trail, last = self._store.trail(migration=migration, epoch=epoch, patience=RECALL_SECONDS)
-        except GuardStoreError as error:
+            trail, last = self._store.trail(migration=migration, epoch=epoch, write_timeout=RECALL_SECONDS)
+        except StoreError as error:
             self._tell(migration, f"{error}; the evidence begins with nothing in this process")
             trail, last = Trail(), 0
         self._seen[migration] = last
@@ -181,8 +193,11 @@ class GuardWorker:
                 self._changes.carry_on(at_once=ended)
                 if not ended:
                     self._learn_from_others()
-            except GuardStoreError as error:
-                self._say_once(f"{error}; what is decided holds in this process, others learn of it by their flags")
+            except StoreError as error:
+                if isinstance(error, StoreRefusedError):
+                    self.refusal = str(error)
+                follows = _LEGACY_SERVES if self.refusal else "what is decided holds in this process"
+                self._say_once(f"{error}; {follows}, others learn of it by their flags")
                 self._changes.apply(at_once=ended)
             except Exception as error:
                 _logger.debug("a round of the guard failed", exc_info=True)
@@ -227,6 +242,9 @@ class GuardWorker:
         for status in statuses.values():
             self._follow(status)
         self._changes.take_over(statuses.values())
+        if self.refusal is not None:
+            self._guard.look_back()
+            self.refusal = None
         for migration, last in list(self._seen.items()):
             epoch = self.epochs.get(migration, 0)
             for stored in self._store.calls_after(last, migration=migration, epoch=epoch):

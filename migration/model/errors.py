@@ -62,20 +62,6 @@ class TrialRefusedError(MigrationError):
     """The other side of a call must not be run for real; the text says why."""
 
 
-class UndoJournalError(MigrationError):
-    """The journal of what shadows have made cannot be read or written."""
-
-    def __init__(self, path: object, problem: str) -> None:
-        super().__init__(f"the journal {path} cannot be used: {problem}")
-
-
-class LedgerError(MigrationError):
-    """The ledger cannot be read or written."""
-
-    def __init__(self, path: object, problem: str) -> None:
-        super().__init__(f"the ledger {path} cannot be used: {problem}")
-
-
 class ExposureError(MigrationError, ValueError):
     """A share of the calls cannot be set exactly."""
 
@@ -88,8 +74,14 @@ class RolloutError(MigrationError):
     """A rollout cannot do what it was asked; the text says why and what to do."""
 
 
-class GuardStoreError(MigrationError):
-    """The guard's memory cannot be read or written."""
+class StoreError(MigrationError):
+    """The file in which the processes of a machine keep their state cannot be read or written."""
 
     def __init__(self, path: object, problem: str) -> None:
-        super().__init__(f"the guard's file {path} cannot be used: {problem}")
+        self.path = path
+        self.problem = problem
+        super().__init__(f"the state in {path} cannot be used: {problem}")
+
+
+class StoreRefusedError(StoreError):
+    """There is state that this program cannot take up, so what it says is unknown; legacy serves meanwhile."""

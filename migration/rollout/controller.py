@@ -116,7 +116,7 @@ class RolloutController:
 
         Raises:
             RolloutError: there is no rollout.
-            GuardStoreError: its state cannot be read or kept.
+            StoreError: its state cannot be read or kept.
         """
         while True:
             try:

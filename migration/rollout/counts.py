@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from migration.guard.sequential import CallTally, SequentialTest
-from migration.model.errors import LedgerError
+from migration.model.errors import StoreError
 from migration.model.model import Side
 from migration.rollout.model import FlagShown, Rollout, StageCounts
 from migration.store.ledger_reader import LedgerReader, Losses, SideTotals, Standing
@@ -183,7 +183,7 @@ class LedgerTallies:
         """The totals of both sides, and how long ago a call was decided last."""
         try:
             standing, losses = self._ledger.standing(migration), self._ledger.losses()
-        except LedgerError as error:
+        except StoreError as error:
             return CounterReading(problem=str(error))
         counters = [counter for side, totals in standing.sides.items() for counter in _counters(side, totals)]
         return CounterReading(counters=counters, age=self._age(standing), problem=self._problem(losses))

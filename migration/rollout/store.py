@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import socket
@@ -17,10 +16,8 @@ from migration.guard.store import GuardStore
 from migration.guard.tables import keep_decision
 from migration.model.errors import RolloutError
 from migration.rollout.model import Rollout
+from migration.store.process_lock import LockHeldError, exclusive
 
-_SCHEMA = (
-    "CREATE TABLE IF NOT EXISTS rollouts (migration TEXT PRIMARY KEY, revision INTEGER NOT NULL, state TEXT NOT NULL)"
-)
 _KEEP = """
 INSERT INTO rollouts (migration, revision, state) VALUES (?, ?, ?)
 ON CONFLICT (migration) DO UPDATE SET revision = excluded.revision, state = excluded.state
@@ -35,11 +32,11 @@ class OvertakenError(RolloutError):
 
 
 class RolloutStore(GuardStore):
-    """The guard's file with the rollouts in it. Every method raises `GuardStoreError`."""
+    """The guard's file with the rollouts in it. Every method raises `StoreError`."""
 
     def rollout(self, migration: str) -> Rollout | None:
         """Where the latest rollout of a migration stands."""
-        with self._open() as database:
+        with self._database.reading() as database:
             return None if database is None else _read(database, migration)
 
     def keep(self, rollout: Rollout, record: DecisionRecord | None = None, *, due: bool = False) -> Rollout:
@@ -57,7 +54,6 @@ class RolloutStore(GuardStore):
             OvertakenError: it was changed meanwhile; nothing was kept.
         """
         with self._writing() as database:
-            database.execute(_SCHEMA)
             known = _read(database, rollout.migration)
             if (known.revision if known else 0) != rollout.revision:
                 raise OvertakenError(rollout.migration)
@@ -68,15 +64,11 @@ class RolloutStore(GuardStore):
 
 
 def _read(database: sqlite3.Connection, migration: str) -> Rollout | None:
-    if database.execute("SELECT 1 FROM sqlite_master WHERE name = 'rollouts'").fetchone() is None:
-        return None
     row = database.execute("SELECT state FROM rollouts WHERE migration = ?", (migration,)).fetchone()
     return None if row is None else Rollout.restored(json.loads(row["state"]))
 
 
 # One controller a migration on a machine: a lock that the operating system takes back when its holder dies.
-
-_LONGEST_NAME = 200
 
 
 @contextmanager
@@ -92,16 +84,9 @@ def only_controller(folder: Path, migration: str, *, who: str) -> Iterator[None]
         RolloutError: another process is; the message says which.
         OSError: the folder cannot be written.
     """
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    descriptor = os.open(folder / f"rollout-{migration}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    holder = f"process {os.getpid()} of {who} on {socket.gethostname()}"
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.pread(descriptor, _LONGEST_NAME, 0).decode(errors="replace").strip() or "another process"
-            raise RolloutError(f"{migration} is being rolled out by {holder} already; nothing was changed") from None
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"process {os.getpid()} of {who} on {socket.gethostname()}".encode()[:_LONGEST_NAME], 0)
-        yield
-    finally:
-        os.close(descriptor)
+        with exclusive(folder / f"rollout-{migration}.lock", holder=holder):
+            yield
+    except LockHeldError as error:
+        raise RolloutError(f"{migration} is being rolled out by {error.holder} already; nothing was changed") from None

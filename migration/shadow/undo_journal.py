@@ -9,36 +9,21 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from migration.model.errors import UndoJournalError
-from migration.store.sqlite import create_private, owner_of, unforked, use_write_ahead_log
+from migration.store.process_lock import process_lock
+from migration.store.shim_db import shim_db
 
 HOUR = 3600.0
 
 REMEMBERED_SECONDS = HOUR
 """How long what was undone or kept stays in the journal: as long as its bytes count."""
 
-_LOCKED_SECONDS = 5.0
-"""How long an operation waits for another process's lock on the file before it is given up."""
-
-
-_VERSION = 1
-
-_CREATE = f"""
-BEGIN IMMEDIATE;
-CREATE TABLE IF NOT EXISTS intents (
-  mark TEXT PRIMARY KEY, begun REAL, owner INTEGER, places TEXT, objects INTEGER, bytes INTEGER, state TEXT, ended REAL
-);
-CREATE INDEX IF NOT EXISTS intents_by_state ON intents (state);
-CREATE TABLE IF NOT EXISTS things (mark TEXT, thing TEXT, PRIMARY KEY (mark, thing));
-PRAGMA user_version = {_VERSION};
-COMMIT;
-"""
+_OWNERS = "shadows.owners"
+"""The file of the process locks, beside the database. Earlier versions name it so: each sees that the other lives."""
 
 
 class State(StrEnum):
@@ -93,11 +78,13 @@ class UndoJournal:
         limits: how much may be made.
         now: the clock, in seconds since the epoch.
 
-    Every method raises `UndoJournalError` when the file cannot be used.
+    Every method raises `StoreError` when the file cannot be used.
     """
 
     def __init__(self, path: Path, limits: JournalLimits, *, now: Callable[[], float] = time.time) -> None:
         self.path = path
+        self._database = shim_db(path)
+        self._owners = path.with_name(_OWNERS)
         self._limits = limits
         self._now = now
 
@@ -110,19 +97,17 @@ class UndoJournal:
             objects: how many things.
             size: their bytes together.
         """
-        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         now = self._now()
-        with self._connected() as database:
-            database.execute("BEGIN IMMEDIATE")
+        with self._database.writing() as database:
             _forget(database, before=now - REMEMBERED_SECONDS)
             refusal = self._refusal(database, objects, size, now)
             if refusal is None:
                 database.execute(
-                    "INSERT INTO intents VALUES (?, ?, ?, ?, ?, ?, ?, NULL)",
+                    "INSERT INTO undo_intents VALUES (?, ?, ?, ?, ?, ?, ?, NULL)",
                     (
                         mark,
                         now,
-                        owner_of(self.path.with_suffix(".owners")).number,
+                        process_lock(self._owners).number,
                         json.dumps(dict(places)),
                         objects,
                         size,
@@ -133,26 +118,25 @@ class UndoJournal:
 
     def note_made(self, mark: str, thing: str) -> None:
         """Write down that something was made."""
-        with self._connected() as database:
-            database.execute("INSERT OR IGNORE INTO things VALUES (?, ?)", (mark, thing))
+        with self._database.writing() as database:
+            database.execute("INSERT OR IGNORE INTO undo_things VALUES (?, ?)", (mark, thing))
 
     def end(self, mark: str, state: State) -> None:
         """Write down what has become of an intent."""
-        with self._connected() as database:
-            database.execute("UPDATE intents SET state = ?, ended = ? WHERE mark = ?", (state, self._now(), mark))
+        with self._database.writing() as database:
+            database.execute("UPDATE undo_intents SET state = ?, ended = ? WHERE mark = ?", (state, self._now(), mark))
             if state is not State.LEFT:
-                database.execute("DELETE FROM things WHERE mark = ?", (mark,))
+                database.execute("DELETE FROM undo_things WHERE mark = ?", (mark,))
 
     def left(self) -> list[Intent]:
         """What is to be undone: by whoever died, and what could not be undone before. Oldest first."""
-        if not self.path.exists():
-            return []
-        with self._connected() as database:
+        with self._database.reading() as database:
+            if database is None:
+                return []
             rows = database.execute(
-                "SELECT mark, begun, owner, places, state FROM intents WHERE state IN (?, ?) ORDER BY begun",
+                "SELECT mark, begun, owner, places, state FROM undo_intents WHERE state IN (?, ?) ORDER BY begun",
                 (State.OPEN, State.LEFT),
             ).fetchall()
-            owner = owner_of(self.path.with_suffix(".owners"))
             return [
                 Intent(
                     mark=mark,
@@ -160,53 +144,30 @@ class UndoJournal:
                     places=json.loads(places),
                     state=State(state),
                     things=tuple(
-                        thing for (thing,) in database.execute("SELECT thing FROM things WHERE mark = ?", (mark,))
+                        thing for (thing,) in database.execute("SELECT thing FROM undo_things WHERE mark = ?", (mark,))
                     ),
                 )
                 for mark, begun, number, places, state in rows
-                if state == State.LEFT or not owner.is_alive(number)
+                if state == State.LEFT or not process_lock(self._owners).is_alive(number)
             ]
 
     def _refusal(self, database: sqlite3.Connection, objects: int, size: int, now: float) -> str | None:
         [there] = database.execute(
-            "SELECT coalesce(sum(objects), 0) FROM intents WHERE state IN (?, ?)", (State.OPEN, State.LEFT)
+            "SELECT coalesce(sum(objects), 0) FROM undo_intents WHERE state IN (?, ?)", (State.OPEN, State.LEFT)
         ).fetchone()
         if there + objects > self._limits.objects:
             most = self._limits.objects
             return f"{there} of {most} objects of live shadows are there already, and this one has {objects}"
         [made] = database.execute(
-            "SELECT coalesce(sum(bytes), 0) FROM intents WHERE begun > ?", (now - HOUR,)
+            "SELECT coalesce(sum(bytes), 0) FROM undo_intents WHERE begun > ?", (now - HOUR,)
         ).fetchone()
         if made + size > self._limits.hourly_bytes:
             most = self._limits.hourly_bytes
             return f"live shadows have made {made} of {most} bytes within an hour, and this one has {size}"
         return None
 
-    @contextmanager
-    def _connected(self) -> Iterator[sqlite3.Connection]:
-        """A connection and a transaction; what is committed survives a loss of power."""
-        try:
-            create_private(self.path)
-            with unforked(), closing(sqlite3.connect(self.path, timeout=_LOCKED_SECONDS)) as database:
-                self._prepare(database)
-                with database:
-                    yield database
-        except (sqlite3.Error, OSError) as error:
-            raise UndoJournalError(self.path, str(error)) from error
-
-    def _prepare(self, database: sqlite3.Connection) -> None:
-        """Make the tables if there are none: also after a process that was killed before it came to that."""
-        database.execute("PRAGMA synchronous = FULL")
-        [version] = database.execute("PRAGMA user_version").fetchone()
-        if version == 0:
-            use_write_ahead_log(database, seconds=_LOCKED_SECONDS)
-            database.executescript(_CREATE)
-        elif version != _VERSION:
-            problem = (
-                f"its tables have version {version} and this program's have {_VERSION}; clean up with that program"
-            )
-            raise UndoJournalError(self.path, problem)
-
 
 def _forget(database: sqlite3.Connection, *, before: float) -> None:
-    database.execute("DELETE FROM intents WHERE state NOT IN (?, ?) AND ended < ?", (State.OPEN, State.LEFT, before))
+    database.execute(
+        "DELETE FROM undo_intents WHERE state NOT IN (?, ?) AND ended < ?", (State.OPEN, State.LEFT, before)
+    )

@@ -1,4 +1,4 @@
-"""The durable record of what was routed and compared: one SQLite file that all processes of a machine share.
+"""The durable record of what was routed and compared, in the file that all processes of a machine share.
 
 Written by a thread of its own from a bounded queue, so that recording costs a caller microseconds and a full disk
 costs it nothing. What does not fit is counted as lost, never waited for.
@@ -91,7 +91,7 @@ class Ledger(LedgerReader):
             self._called(call, at)
             return
         size = call.attributes.get("file.size", 0) if outcome.error is None else 0
-        self._writer.put(
+        self._writer.record(
             COUNT_RUN,
             call.migration, operation.side, operation.role, outcome.error_type or "ok", 1, outcome.seconds, size, at,
         )  # fmt: skip
@@ -102,7 +102,7 @@ class Ledger(LedgerReader):
         if last is decision and 0 <= at - noted < GATHER_SECONDS:
             return
         self._decisions[migration] = decision, at
-        self._writer.put(
+        self._writer.record(
             REMEMBER_DECISION,
             migration, at, decision.serve, decision.shadow, decision.probability, decision.shadow_probability,
             decision.reason, decision.source, decision.flag_version, decision.error,
@@ -117,7 +117,7 @@ class Ledger(LedgerReader):
         if len(self._callers) >= MAX_CALLERS:
             self._callers.clear()
         self._callers[key] = at
-        self._writer.put(
+        self._writer.record(
             REMEMBER_CALLER,
             call.migration, call.function, site.file[:MAX_TEXT], site.line, site.function[:MAX_TEXT], call.entrance,
             at, at,
@@ -126,21 +126,24 @@ class Ledger(LedgerReader):
     def compared(self, comparison: Comparison) -> None:
         """Add one row."""
         call, decision = comparison.call, comparison.decision
-        found = [asdict(each) | {"field": _short(each.field)} for each in comparison.differences]
-        noise = comparison.noise and {side: _all_short(fields) for side, fields in asdict(comparison.noise).items()}
+        found = json.dumps([asdict(each) | {"field": _short(each.field)} for each in comparison.differences])
+        noise = comparison.noise and json.dumps(
+            {side: _all_short(fields) for side, fields in asdict(comparison.noise).items()}
+        )
         masked = dict.fromkeys(map(generalised, comparison.masked))
-        self._writer.put(
+        self._writer.record(
             ADD_COMPARISON,
             self._now(), call.migration, call.function, call.call_id, comparison.mode, comparison.verdict,
-            json.dumps(found), json.dumps(_all_short(comparison.noisy)), noise and json.dumps(noise),
+            found, json.dumps(_all_short(comparison.noisy)), noise,
             json.dumps(_all_short(masked)), json.dumps(_all_short(comparison.unused_masks)),
             comparison.detail[:MAX_TEXT], json.dumps(_shown(call.attributes)), decision.flag_version, decision.serve,
             comparison.primary_seconds, comparison.shadow_seconds, comparison.primary_trace, comparison.shadow_trace,
+            len(found) + len(noise or ""),
         )  # fmt: skip
 
     def noticed(self, notice: Notice) -> None:
         """Add one row."""
-        self._writer.put(ADD_NOTICE, self._now(), notice.kind, notice.migration, notice.text[:MAX_TEXT])
+        self._writer.record(ADD_NOTICE, self._now(), notice.kind, notice.migration, notice.text[:MAX_TEXT])
 
 
 class _Recorded(AbstractContextManager[None]):

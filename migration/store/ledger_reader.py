@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Collection, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from migration.model.errors import LedgerError
+from migration.model.errors import StoreError
 from migration.model.model import NoiseSample, Role, Side
 from migration.store.ledger_row import COLUMNS, RecordedComparison, SeenCaller, read_caller, read_row, read_sample
-from migration.store.ledger_tables import LOCKED_SECONDS, has_tables, unusable
-from migration.store.sqlite import unforked
+from migration.store.shim_db import shim_db
 
 _VERDICTS = """
 SELECT verdict, count(*) AS n FROM comparisons WHERE (? IS NULL OR migration = ?) AND at >= ?
@@ -70,15 +68,16 @@ class LedgerReader:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._database = shim_db(path)
 
     def standing(self, migration: str) -> Standing:
         """Totals, verdicts and the last decision of a migration.
 
         Raises:
-            LedgerError: the file cannot be read.
+            StoreError: the file cannot be read.
         """
         standing = Standing(migration=migration)
-        with self._reading() as database:
+        with self._database.reading() as database:
             if database is None:
                 return standing
             for row in database.execute(
@@ -109,9 +108,9 @@ class LedgerReader:
         """How many records are missing, as far as it could be written down; None if none are.
 
         Raises:
-            LedgerError: the file cannot be read.
+            StoreError: the file cannot be read.
         """
-        with self._reading() as database:
+        with self._database.reading() as database:
             found = database and database.execute("SELECT records, last_at FROM losses").fetchone()
         return Losses(**found) if found else None
 
@@ -122,9 +121,9 @@ class LedgerReader:
             migration: of which migration; all by default.
 
         Raises:
-            LedgerError: the file cannot be read.
+            StoreError: the file cannot be read.
         """
-        with self._reading() as database:
+        with self._database.reading() as database:
             if database is None:
                 return []
             rows = database.execute(
@@ -142,9 +141,9 @@ class LedgerReader:
             since: not those before this time, in seconds since the epoch.
 
         Raises:
-            LedgerError: the file cannot be read.
+            StoreError: the file cannot be read.
         """
-        with self._reading() as database:
+        with self._database.reading() as database:
             if database is None:
                 return {}
             rows = database.execute(
@@ -161,9 +160,9 @@ class LedgerReader:
             since: not those before this time, in seconds since the epoch.
 
         Raises:
-            LedgerError: the file cannot be read.
+            StoreError: the file cannot be read.
         """
-        with self._reading() as database:
+        with self._database.reading() as database:
             if database is None:
                 return {}
             rows = database.execute(_VERDICTS, (migration, migration, since))
@@ -186,7 +185,7 @@ class LedgerReader:
             limit: at most so many; all by default.
 
         Raises:
-            LedgerError: the file cannot be read.
+            StoreError: the file cannot be read.
         """
         wanted = ", ".join("?" for _ in verdicts)
         return self._recorded(
@@ -199,7 +198,7 @@ class LedgerReader:
         """The comparison with this number; None if there is none, or none any more.
 
         Raises:
-            LedgerError: the file cannot be read.
+            StoreError: the file cannot be read.
         """
         return next(iter(self._recorded("id = ?", (number,))), None)
 
@@ -207,9 +206,9 @@ class LedgerReader:
         """The migrations of which comparisons are recorded.
 
         Raises:
-            LedgerError: the file cannot be read.
+            StoreError: the file cannot be read.
         """
-        with self._reading() as database:
+        with self._database.reading() as database:
             if database is None:
                 return []
             rows = database.execute("SELECT DISTINCT migration FROM comparisons ORDER BY migration")
@@ -219,9 +218,9 @@ class LedgerReader:
         """What was learned about noise, oldest first, each with the function that was called.
 
         Raises:
-            LedgerError: the file cannot be read.
+            StoreError: the file cannot be read.
         """
-        with self._reading() as database:
+        with self._database.reading() as database:
             if database is None:
                 return []
             rows = database.execute(
@@ -232,7 +231,7 @@ class LedgerReader:
                 return [(row["function"], read_sample(row["noise"])) for row in rows]
 
     def _recorded(self, condition: str, values: tuple[object, ...]) -> list[RecordedComparison]:
-        with self._reading() as database:
+        with self._database.reading() as database:
             if database is None:
                 return []
             rows = database.execute(f"SELECT {COLUMNS} FROM comparisons WHERE {condition}", values)  # noqa: S608  # own
@@ -244,18 +243,4 @@ class LedgerReader:
         try:
             yield
         except (ValueError, TypeError) as error:
-            raise LedgerError(self.path, f"it holds a row that this program did not write ({error})") from error
-
-    @contextmanager
-    def _reading(self) -> Iterator[sqlite3.Connection | None]:
-        try:
-            if not self.path.exists() or self.path.stat().st_size == 0:
-                yield None
-                return
-            with unforked(), closing(sqlite3.connect(self.path, timeout=LOCKED_SECONDS)) as database:
-                database.row_factory = sqlite3.Row
-                yield database if has_tables(database, self.path) else None
-        except sqlite3.Error as error:
-            raise unusable(self.path, error) from error
-        except OSError as error:
-            raise LedgerError(self.path, error.strerror or type(error).__name__) from error
+            raise StoreError(self.path, f"it holds a row that this program did not write ({error})") from error

@@ -19,7 +19,7 @@ class RecordedComparison:
         at: when it was recorded, in seconds since the epoch.
         migration: name of the migration.
         function: the legacy function that was called.
-        unit: id of the unit of work, which the event of the flag's evaluation has too.
+        call_id: id of the call, which the event of the flag's evaluation has too.
         mode: how the other side was run (`replay`, `live`).
         verdict: what the comparison said.
         differences: the fields that differ, with both values.
@@ -40,7 +40,7 @@ class RecordedComparison:
     at: float
     migration: str
     function: str
-    unit: str
+    call_id: str
     mode: str
     verdict: str
     differences: tuple[Difference, ...]

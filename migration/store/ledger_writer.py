@@ -1,38 +1,97 @@
-"""Writes records in a thread of its own, from a bounded queue: recording costs a caller microseconds."""
+"""Writes the ledger's records: folded into few statements, cleared up now and then, lost where that cannot be."""
 
 from __future__ import annotations
 
-import atexit
 import logging
-import os
-import queue
 import sqlite3
 import threading
-import weakref
-from collections.abc import Callable, Iterable
-from contextlib import closing
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from migration.model.errors import LedgerError
-from migration.store.ledger_tables import (
-    COUNT_LOSSES,
-    COUNT_RUN,
-    LOCKED_SECONDS,
-    PRUNE_EVERY,
-    REMEMBER_DECISION,
-    limit_size,
-    make_tables,
-    prune,
-    unusable,
-)
-from migration.store.sqlite import create_private, unforked
+from migration.store.ledger_tables import COUNT_LOSSES, COUNT_RUN, PRUNE_EVERY, REMEMBER_DECISION, prune
+from migration.store.shim_db import limit_size, shim_db
+from migration.store.writer import Writer
+
+GATHER_SECONDS = 0.25
+"""How long records are gathered for one transaction: a busy process is woken four times a second, not at each call."""
 
 Write = tuple[str, tuple[Any, ...]]
 """A statement and its values."""
 
 _LARGEST = 2**53
 """Beyond this a sum is left to SQLite: what it cannot hold is to be lost alone, and not with what it was added to."""
+
+_logger = logging.getLogger("migration")
+
+
+class LedgerWriter(Writer[Write]):
+    """Takes statements and executes them in the background; what it cannot write is counted as lost.
+
+    Losses are written to the file as well, as soon as that is possible, so that other processes can see them.
+
+    Args:
+        path: the file; made, with its folder, when the first record is written (0600 in 0700).
+        days: how long rows are kept.
+        now: the clock, in seconds since the epoch.
+    """
+
+    def __init__(self, path: Path, *, days: float, now: Callable[[], float]) -> None:
+        self._days = days
+        self._now = now
+        super().__init__(shim_db(path), name="migration-ledger", gather_seconds=GATHER_SECONDS)
+
+    def begin_in_child(self) -> None:
+        """Begin with nothing written and nothing lost."""
+        super().begin_in_child()
+        self.lost = 0
+        self._counting = threading.Lock()
+        self._losses_written = 0
+        self._losses_in_work = 0
+        self._unpruned = PRUNE_EVERY  # a process that writes little clears up once
+
+    def record(self, statement: str, *values: Any) -> None:
+        """Take a record; never waits."""
+        if not self.put((statement, values)):
+            self._lose(1)
+
+    def is_needed(self, items: Sequence[Write]) -> bool:
+        """Losses are written down, too."""
+        return bool(items) or self.lost != self._losses_written
+
+    def write(self, database: sqlite3.Connection, items: Sequence[Write]) -> None:
+        """Write the records; one that SQLite cannot take is lost alone."""
+        limit_size(database)
+        self._losses_in_work = self.lost
+        if self._losses_in_work > self._losses_written:
+            database.execute(COUNT_LOSSES, (self._losses_in_work - self._losses_written, self._now()))
+        records = folded(items)
+        for statement, values in records:
+            try:
+                database.execute(statement, [_storable(value) for value in values])
+            except (sqlite3.ProgrammingError, sqlite3.InterfaceError, OverflowError) as error:
+                _logger.warning("a record cannot be written to the ledger and is lost: %s", type(error).__name__)
+                self._lose(1)
+        self._unpruned += len(records)
+        if self._unpruned >= PRUNE_EVERY:
+            prune(database, now=self._now(), days=self._days)
+
+    def written(self, items: Sequence[Write]) -> None:  # noqa: ARG002  # the hook's
+        """Remember what the file knows."""
+        self._losses_written = self._losses_in_work
+        if self._unpruned >= PRUNE_EVERY:
+            self._unpruned = 0
+
+    def failed(self, items: Sequence[Write], error: Exception) -> Sequence[Write]:
+        """Count the records as lost."""
+        if not self.lost:
+            _logger.warning("%s; records are lost until it can, calls are unaffected", error)
+        self._lose(len(items))
+        return ()
+
+    def _lose(self, records: int) -> None:
+        with self._counting:
+            self.lost += records
 
 
 def folded(writes: Iterable[Write]) -> list[Write]:
@@ -62,145 +121,6 @@ def _sum(one: tuple[Any, ...], other: tuple[Any, ...]) -> tuple[Any, ...]:
     return (*one[:4], calls, seconds, size, max(one[7], other[7]))
 
 
-# Writes records in a thread of its own, from a bounded queue: recording costs a caller microseconds.
-
-_logger = logging.getLogger("migration")
-
-QUEUE_SIZE = 10_000
-"""Records waiting to be written; further ones are lost and counted."""
-
-GATHER_SECONDS = 0.25
-"""How long records are gathered for one transaction: a busy process is woken four times a second, not at each call."""
-
-_BATCH = 5000
-"""Records of one transaction, before those that say the same are folded into one."""
-
-
-class LedgerWriter:
-    """Takes statements and executes them in the background; what it cannot write is counted as lost.
-
-    Losses are written to the file as well, as soon as that is possible, so that other processes can see them.
-
-    Args:
-        path: the SQLite file; made, with its folder, when the first record is written (0600 in 0700).
-        days: how long rows are kept.
-        now: the clock, in seconds since the epoch.
-    """
-
-    def __init__(self, path: Path, *, days: float, now: Callable[[], float]) -> None:
-        self._path = path
-        self._days = days
-        self._now = now
-        self._reset()
-        _writers.add(self)
-
-    def _reset(self) -> None:
-        """Begin with an empty queue; a fork does not carry the writing thread over."""
-        self._queue: queue.SimpleQueue[Write | threading.Event] = queue.SimpleQueue()
-        self._hurry = threading.Event()
-        self._thread: threading.Thread | None = None
-        self._lock = threading.Lock()
-        self._written_since_pruning = PRUNE_EVERY  # a process that writes little clears up once
-        self._losses_written = 0
-        self.lost = 0
-
-    def put(self, statement: str, *values: Any) -> None:
-        """Take a record; never waits."""
-        if self._queue.qsize() < QUEUE_SIZE:
-            self._queue.put((statement, values))
-        else:
-            self._lose(1)
-        if self._thread is None:
-            with self._lock:
-                if self._thread is None:
-                    self._thread = threading.Thread(target=self._run, name="migration-ledger", daemon=True)
-                    self._thread.start()
-                    atexit.register(self.flush)
-
-    def flush(self, timeout: float = 5.0) -> bool:
-        """Wait until everything taken so far is in the file or counted as lost, at most `timeout` seconds.
-
-        Returns:
-            Whether the thread came that far in time.
-        """
-        if self._thread is None:
-            return True
-        written = threading.Event()
-        self._queue.put(written)
-        self._hurry.set()
-        return written.wait(timeout)
-
-    def _lose(self, records: int) -> None:
-        with self._lock:
-            self.lost += records
-
-    def _run(self) -> None:
-        while True:
-            batch = [self._queue.get()]
-            self._hurry.wait(GATHER_SECONDS)
-            while len(batch) < _BATCH and not self._queue.empty():
-                batch.append(self._queue.get_nowait())
-            if self._queue.empty():
-                self._hurry.clear()
-            writes = [item for item in batch if not isinstance(item, threading.Event)]
-            try:
-                self._commit(writes)
-            except (LedgerError, OSError) as error:
-                if not self.lost:
-                    _logger.warning("%s; records are lost until it can, calls are unaffected", error)
-                self._lose(len(writes))
-            for item in batch:
-                if isinstance(item, threading.Event):
-                    item.set()
-
-    def _commit(self, writes: list[Write]) -> None:
-        lost = self.lost
-        if not writes and lost == self._losses_written:
-            return
-        self._make_file()
-        records = folded(writes)
-        self._written_since_pruning += len(records)
-        due = self._written_since_pruning >= PRUNE_EVERY
-        try:
-            with unforked(), closing(sqlite3.connect(self._path, timeout=LOCKED_SECONDS)) as database, database:
-                make_tables(database, self._path)
-                limit_size(database)
-                if lost > self._losses_written:
-                    database.execute(COUNT_LOSSES, (lost - self._losses_written, self._now()))
-                for statement, values in records:
-                    self._store(database, statement, values)
-                if due:
-                    prune(database, now=self._now(), days=self._days)
-        except sqlite3.Error as error:
-            raise unusable(self._path, error) from error
-        self._losses_written = lost
-        if due:
-            self._written_since_pruning = 0
-
-    def _store(self, database: sqlite3.Connection, statement: str, values: tuple[Any, ...]) -> None:
-        """Write one record; one that SQLite cannot take is lost alone."""
-        try:
-            database.execute(statement, [_storable(value) for value in values])
-        except (sqlite3.ProgrammingError, sqlite3.InterfaceError, OverflowError) as error:
-            _logger.warning("a record cannot be written to the ledger and is lost: %s", type(error).__name__)
-            self._lose(1)
-
-    def _make_file(self) -> None:
-        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        create_private(self._path)
-
-
 def _storable(value: Any) -> Any:
     """Text may hold half characters, as names of files in a foreign encoding do; SQLite wants whole ones."""
     return value.encode(errors="backslashreplace").decode() if isinstance(value, str) else value
-
-
-_writers: weakref.WeakSet[LedgerWriter] = weakref.WeakSet()
-
-
-def _reset_all() -> None:
-    for writer in list(_writers):
-        writer._reset()  # noqa: SLF001  # the module's own class
-
-
-os.register_at_fork(after_in_child=_reset_all)

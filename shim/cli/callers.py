@@ -33,7 +33,7 @@ def run(name: str | None, *, source: Path, migrations: str, as_json: bool) -> in
 
     Raises:
         RemovalError: the migration is not declared, or the sources cannot be read.
-        LedgerError: what was seen at run time cannot be read.
+        StoreError: what was seen at run time cannot be read.
     """
     root, now = source.resolve(), time.time()
     chosen = [one_declared(name, migrations, root)] if name else list(declared(migrations, root).values())
@@ -51,9 +51,9 @@ def callers_of(migration: Declared, tree: SourceTree) -> list[Caller]:
 
     Raises:
         SourceError: a source file cannot be read.
-        LedgerError: the ledger cannot be read.
+        StoreError: the ledger cannot be read.
     """
-    seen = LedgerReader(get_settings().ledger_file).callers(migration.name)
+    seen = LedgerReader(get_settings().shim_db).callers(migration.name)
     return matched(find_uses(tree, migration.targets), seen, tree.root)
 
 

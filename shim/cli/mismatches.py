@@ -35,7 +35,7 @@ def run(
     as_json: bool,
 ) -> int:
     """List them, grouped by cause or each for itself; with `check`, say by the exit code whether there are any."""
-    ledger, now = LedgerReader(get_settings().ledger_file), time.time()
+    ledger, now = LedgerReader(get_settings().shim_db), time.time()
     earliest = 0.0 if since is None else now - parse_duration(since)
     counts = ledger.verdicts(name, since=earliest)
     found = ledger.comparisons(name, verdicts=verdicts or MISMATCHES, since=earliest)
@@ -60,7 +60,7 @@ def show(number: int, *, as_json: bool) -> int:
     Raises:
         CommandError: there is none with this number.
     """
-    ledger = LedgerReader(get_settings().ledger_file)
+    ledger = LedgerReader(get_settings().shim_db)
     found = ledger.comparison(number)
     if found is None:
         raise CommandError(f"no comparison {number} is recorded (any more); `shim mismatches` lists those that are")
@@ -73,7 +73,7 @@ def show(number: int, *, as_json: bool) -> int:
 
 def show_noise(name: str | None, *, as_json: bool) -> int:
     """Show what is known of fields in which legacy, run twice, differs from itself."""
-    ledger = LedgerReader(get_settings().ledger_file)
+    ledger = LedgerReader(get_settings().shim_db)
     names = [name] if name else ledger.migrations()
     reports = [noise_report(each, ledger.noise_samples(each)) for each in names]
     if as_json:

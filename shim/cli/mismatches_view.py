@@ -181,7 +181,7 @@ def _facts(found: RecordedComparison, now: float) -> list[tuple[str, str]]:
         ("function", found.function),
         ("flag", f"{found.migration}, version {found.flag_version or 'unknown'}"),
         ("call", "  ".join(f"{name}={value}" for name, value in found.attributes.items())),
-        ("unit", found.unit),
+        ("call id", found.call_id),
         ("served by", _run(found.primary_side, found.primary_seconds, found.primary_trace)),
         (f"by {found.mode}", _run(found.primary_side.other, found.shadow_seconds, found.shadow_trace)),
         ("masked", ", ".join(found.masked)),

@@ -52,7 +52,7 @@ def run(name: str, *, quiet: str, comparisons: int, source: Path, migrations: st
 
 def _evidence(migration: Declared, tree: SourceTree, required: Required) -> Evidence:
     settings, now, name = get_settings(), time.time(), migration.name
-    ledger, store = LedgerReader(settings.ledger_file), open_guard_store(settings)
+    ledger, store = LedgerReader(settings.shim_db), open_guard_store(settings)
     guard, losses = guard_report(store, name), ledger.losses()
     changed, callers = _changed(migration, tree), callers_of(migration, tree)
     with closing(open_router(settings)) as router:

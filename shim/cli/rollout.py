@@ -7,7 +7,7 @@ import time
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from migration.model import GuardStoreError
+from migration.model import StoreError
 from migration.rollout import (
     Exposure,
     Move,
@@ -147,7 +147,7 @@ def _carry_on(controller: RolloutController, *, every: float, as_json: bool) -> 
         while True:
             try:
                 rollout, step = controller.look()
-            except GuardStoreError as error:  # nothing was decided, nothing changed: hold
+            except StoreError as error:  # nothing was decided, nothing changed: hold
                 note(f"{error}; it is tried again")
             else:
                 show(rollout, step, controller.problem)

@@ -20,7 +20,7 @@ def run(*, dry_run: bool, forget: bool, as_json: bool) -> int:
     """Clean up, and say of each leftover what has become of it.
 
     Raises:
-        UndoJournalError: the journal of live shadows cannot be used.
+        StoreError: the journal of live shadows cannot be used.
     """
     leftovers = asyncio.run(clean(get_settings(), dry_run=dry_run, forget=forget))
     if as_json:

@@ -9,7 +9,8 @@ from typing import Any, TypedDict
 
 from flags import UnleashRouter
 from migration import Side
-from migration.store import Ledger, SideTotals
+from migration.model import StoreError
+from migration.store import Ledger, SideTotals, Standing
 from shim.application import Section
 from shim.cli.finding import application
 from shim.cli.guard_standing import GuardReport, guard_report
@@ -86,11 +87,7 @@ class Report:
 
 
 def report(router: UnleashRouter, ledger: Ledger) -> Report:
-    """All migrations at this moment.
-
-    Raises:
-        LedgerError: the ledger cannot be read.
-    """
+    """All migrations at this moment. What a file that cannot be read holds is left out; the guard's report names it."""
     app = application()
     hooks = [extension.sections for extension in app.extensions if extension.sections is not None]
     return Report(
@@ -102,7 +99,10 @@ def report(router: UnleashRouter, ledger: Ledger) -> Report:
 
 
 def _losses(ledger: Ledger) -> LossesReport | None:
-    losses = ledger.losses()
+    try:
+        losses = ledger.losses()
+    except StoreError:
+        return None
     return None if losses is None else {"records": losses.records, "age_seconds": time.time() - losses.last_at}
 
 
@@ -119,7 +119,7 @@ def _flags(router: UnleashRouter) -> FlagsReport:
 
 
 def _migration(router: UnleashRouter, ledger: Ledger, name: str) -> MigrationReport:
-    decision, standing = decision_now(router, name), ledger.standing(name)
+    decision, standing = decision_now(router, name), _standing(ledger, name)
     return {
         "migration": name,
         "percentage": decision.probability * 100,
@@ -132,6 +132,13 @@ def _migration(router: UnleashRouter, ledger: Ledger, name: str) -> MigrationRep
         "notices": standing.notices,
         "guard": guard_report(open_guard_store(get_settings()), name),
     }
+
+
+def _standing(ledger: Ledger, name: str) -> Standing:
+    try:
+        return ledger.standing(name)
+    except StoreError:
+        return Standing(migration=name)
 
 
 def _side(totals: SideTotals) -> SideReport:

@@ -60,8 +60,8 @@ def _document(settings: Settings, shares: Mapping[str, tuple[float, float]], win
     """The figures of this moment, as plain data."""
     at = time.time()
     metrics, ledger, store = (
-        ProcessMetricsReader(settings.process_metrics_file),
-        LedgerReader(settings.ledger_file),
+        ProcessMetricsReader(settings.shim_db),
+        LedgerReader(settings.shim_db),
         open_guard_store(settings),
     )
     migrations = []

@@ -77,7 +77,7 @@ def process_lines(metrics: ProcessMetricsReader, *, start: float, window: float)
     """For each process the worst value of each stretch of time (`at` is its beginning), and how it stood last.
 
     Raises:
-        ProcessMetricsError: they cannot be read.
+        StoreError: they cannot be read.
     """
     samples = metrics.processes(since=start)
     by_process: dict[str, list[ProcessSample]] = {}
@@ -154,7 +154,7 @@ class EvidenceCurves:
         """The curve so far, with the thresholds.
 
         Raises:
-            GuardStoreError: the file cannot be read.
+            StoreError: the file cannot be read.
         """
         summed, up_to = self._store.summed(migration=migration, epoch=epoch)
         followed = self._followed.get(migration)

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from migration.guard import NO_SWITCH, DecisionRecord, FlagChanges, FlagSwitch, GuardStore
-from migration.model import GuardStoreError
+from migration.model import StoreError
 from shim.errors import ShimError
 
 ROUND_SECONDS = 0.25
@@ -86,7 +86,7 @@ class RollBack:
         )
         try:
             number, new = self._store.decide_once(record, due=self._switch is not None)
-        except GuardStoreError as error:
+        except StoreError as error:
             self._changes.add_rollback(migration, because=sentence, number=None)
             self._wake.set()
             raise NotTrippedError(f"{error}; the flag is being turned off, which other processes follow") from error
@@ -106,5 +106,5 @@ class RollBack:
             try:
                 self._changes.carry_on(at_once=ended)
                 self._changes.take_over(self._store.statuses().values())
-            except GuardStoreError as error:
+            except StoreError as error:
                 _logger.debug("%s", error)  # the page says so: it reads the same file

@@ -77,9 +77,9 @@ class ConsoleSources:
             sections=[section for view in views for section in view()],
             router=open_router(settings),
             switch=flag_switch(settings),
-            ledger=LedgerReader(settings.ledger_file),
+            ledger=LedgerReader(settings.shim_db),
             store=RolloutStore(open_guard_store(settings).path),
-            metrics=ProcessMetricsReader(settings.process_metrics_file),
+            metrics=ProcessMetricsReader(settings.shim_db),
         )
 
     def mode(self, migration: str) -> ShadowMode:

@@ -4,24 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from migration import Side
-from shim.errors import ShimError
-
-
-class ProcessMetricsError(ShimError):
-    """The file of the process metrics cannot be used."""
-
-    def __init__(self, path: Path, problem: str) -> None:
-        self.path = path
-        self.problem = problem
-        super().__init__(
-            f"the process metrics ({path}) cannot be used: {problem}; the file can be deleted, a new one is made"
-        )
-
-
-# What is written down: all times are in seconds since the epoch, durations in seconds, sizes in bytes.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

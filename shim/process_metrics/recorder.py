@@ -4,27 +4,28 @@ from __future__ import annotations
 
 import logging
 import os
+import sqlite3
 import threading
 import time
-import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 from migration import Comparison, Decision
 from migration.model import Notice, Operation, Role
-from shim.process_metrics.model import CallSample, ProcessMetricsError, ProcessSample, ShareSample, SpanSample
-from shim.process_metrics.store import ProcessMetricsReader, Sample, write
+from migration.store.shim_db import shim_db
+from migration.store.writer import Writer
+from shim.process_metrics.model import CallSample, ProcessSample, ShareSample, SpanSample
+from shim.process_metrics.store import Sample, add, last_share
 
 ROUND_SECONDS = 1.0
 """Between two samples."""
 
-MAX_WAITING = 10_000
-"""Calls, and spans likewise, of one round; further ones are counted and not written down."""
+WRITE_TIMEOUT_SECONDS = 1.0
+"""How long a round waits for another process's lock on the file before its samples are lost."""
 
 _logger = logging.getLogger(__name__)
-_Kept = TypeVar("_Kept")
 
 
 class MemoryGauge(Protocol):
@@ -39,8 +40,8 @@ class MemoryGauge(Protocol):
         ...
 
 
-class ProcessMetrics:
-    """Takes part as an observer; its thread begins with the first call, and anew after a fork.
+class ProcessMetrics(Writer[Sample]):
+    """Takes part as an observer; its thread begins with the first call, in a forked process likewise.
 
     Args:
         path: the file; made, with its folder, when something is first written (0600 in 0700).
@@ -59,23 +60,25 @@ class ProcessMetrics:
         pool: Callable[[], tuple[int, int] | None] = lambda: None,
         now: Callable[[], float] = time.time,
     ) -> None:
-        self._path = path
         self._instance = instance
         self._memory = memory
         self._pool = pool
         self._now = now
-        self._failing = False
-        self._reset()
-        _recorders.add(self)
+        super().__init__(
+            shim_db(path),
+            name="process-metrics",
+            gather_seconds=ROUND_SECONDS,
+            write_timeout=WRITE_TIMEOUT_SECONDS,
+            periodic=True,
+        )
 
-    def _reset(self) -> None:
-        """Begin with nothing: a fork carries neither the thread over nor who holds the lock."""
-        self._lock = threading.Lock()
-        self._closed = threading.Event()
-        self._thread: threading.Thread | None = None
-        self._calls: list[CallSample] = []
-        self._spans: list[SpanSample] = []
+    def begin_in_child(self) -> None:
+        """Begin with nothing: a fork carries neither the thread over nor what it has to write."""
+        super().begin_in_child()
+        self._counting = threading.Lock()
         self._lost = 0
+        self._lost_in_work = 0
+        self._failing = False
         self._loop_delay: float | None = None
         self._decisions: dict[str, Decision] = {}
         self._written: dict[str, ShareSample] = {}
@@ -97,14 +100,12 @@ class ProcessMetrics:
         outcome = operation.outcome
         if outcome is None or operation.role is not Role.PRIMARY:
             return
-        if self._thread is None:
-            self._start()
         if operation.side is None:
             self._decisions[operation.call.migration] = operation.decision
+            self.start()
             return
         size = operation.call.attributes.get("file.size", 0)
         self._keep(
-            self._calls,
             CallSample(
                 at=self._now(),
                 migration=operation.call.migration,
@@ -120,64 +121,55 @@ class ProcessMetrics:
     def keep_spans(self, spans: Iterable[SpanSample]) -> None:
         """Note finished spans."""
         for span in spans:
-            self._keep(self._spans, span)
+            self._keep(span, start=False)
 
     def loop_delayed(self, seconds: float) -> None:
         """Note how late the background loop woke a sleeper."""
-        with self._lock:
+        with self._counting:
             self._loop_delay = max(seconds, self._loop_delay or 0.0)
 
     def close(self, timeout: float = 2.0) -> None:
         """Write down what is left and stop, within about `timeout` seconds. Never raises."""
-        self._closed.set()
-        if self._thread is not None:
-            self._thread.join(timeout)
+        super().close(timeout)
 
-    def _keep(self, waiting: list[_Kept], sample: _Kept) -> None:
-        with self._lock:
-            if len(waiting) < MAX_WAITING:
-                waiting.append(sample)
-            else:
-                self._lost += 1
+    def _keep(self, sample: Sample, *, start: bool = True) -> None:
+        if not self.put(sample, start=start):
+            self._lose(1)
 
-    def _start(self) -> None:
-        with self._lock:
-            if self._thread is None and not self._closed.is_set():
-                self._thread = threading.Thread(target=self._run, name="metrics", daemon=True)
-                self._thread.start()
+    def _lose(self, samples: int) -> None:
+        with self._counting:
+            self._lost += samples
 
     # In the thread
 
-    def _run(self) -> None:
-        ended = False
-        while not ended:
-            ended = self._closed.wait(ROUND_SECONDS)
-            samples: list[Sample] = []
-            try:
-                samples = self._taken()
-                write(self._path, samples)
-            except Exception as error:  # noqa: BLE001  # whatever fails once must not end the record
-                self._written.clear()
-                lost = len(samples) + sum(each.lost for each in samples if isinstance(each, ProcessSample))
-                with self._lock:
-                    self._lost += lost
-                if not self._failing:
-                    _logger.warning("%s; calls are unaffected, the console lacks what is not written", error)
-                self._failing = True
-            else:
-                self._failing = False
+    def is_needed(self, items: Sequence[Sample]) -> bool:  # noqa: ARG002  # the hook's
+        """The process is sampled in any case."""
+        return True
 
-    def _taken(self) -> list[Sample]:
-        """What there is to be written; it is then forgotten here."""
-        with self._lock:
-            # emptied, not replaced: who waits for the lock to add something has these very lists in hand
-            calls, spans = self._calls.copy(), self._spans.copy()
-            self._calls.clear()
-            self._spans.clear()
-            lost, self._lost = self._lost, 0
+    def write(self, database: sqlite3.Connection, items: Sequence[Sample]) -> None:
+        """Add the samples, this process's own among them."""
+        with self._counting:
+            self._lost_in_work = self._lost
             delay, self._loop_delay = self._loop_delay, None
+        add(database, [*items, *self._changed_shares(database), self._process(delay)])
+
+    def written(self, items: Sequence[Sample]) -> None:  # noqa: ARG002  # the hook's
+        """Go on with what was lost since."""
+        self._failing = False
+        self._lose(-self._lost_in_work)
+
+    def failed(self, items: Sequence[Sample], error: Exception) -> Sequence[Sample]:
+        """Count the samples as lost."""
+        self._written.clear()
+        self._lose(len(items))
+        if not self._failing:
+            _logger.warning("%s; calls are unaffected, the console lacks what is not written", error)
+        self._failing = True
+        return ()
+
+    def _process(self, delay: float | None) -> ProcessSample:
         used, limit = self._pool() or (None, None)
-        process = ProcessSample(
+        return ProcessSample(
             at=self._now(),
             process=f"{self._instance}:{os.getpid()}",
             memory=self._memory.used(),
@@ -185,15 +177,14 @@ class ProcessMetrics:
             pool_used=used,
             pool_limit=limit,
             loop_delay=delay,
-            lost=lost,
+            lost=self._lost_in_work,
         )
-        return [*calls, *spans, *self._changed_shares(), process]
 
-    def _changed_shares(self) -> list[ShareSample]:
+    def _changed_shares(self, database: sqlite3.Connection) -> list[ShareSample]:
         """The shares in force, where they are not those that this instance has written down last."""
         changed = []
         for migration, decision in list(self._decisions.items()):
-            known = self._written.get(migration) or self._last_share(migration)
+            known = self._written.get(migration) or last_share(database, self._instance, migration)
             share = ShareSample(
                 at=self._now(),
                 instance=self._instance,
@@ -207,12 +198,6 @@ class ProcessMetrics:
                 known = share
             self._written[migration] = known
         return changed
-
-    def _last_share(self, migration: str) -> ShareSample | None:
-        try:
-            return ProcessMetricsReader(self._path).last_share(self._instance, migration)
-        except ProcessMetricsError:
-            return None  # writing will say so
 
 
 def _words(share: ShareSample) -> tuple[float, float, str]:
@@ -233,14 +218,3 @@ class _Noted(AbstractContextManager[None]):
 
     def __exit__(self, *_: object) -> None:
         self._metrics.ended(self._operation)
-
-
-_recorders: weakref.WeakSet[ProcessMetrics] = weakref.WeakSet()
-
-
-def _reset_all() -> None:
-    for recorder in list(_recorders):
-        recorder._reset()  # noqa: SLF001  # the module's own class
-
-
-os.register_at_fork(after_in_child=_reset_all)

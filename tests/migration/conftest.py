@@ -39,7 +39,7 @@ def outbox() -> Outbox:
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     """Where the ledger is."""
-    return tmp_path / "state" / "ledger.db"
+    return tmp_path / "state" / "shim.db"
 
 
 @pytest.fixture

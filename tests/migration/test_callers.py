@@ -50,7 +50,7 @@ async def double(number: int) -> int:
 
 def test_call_sites_are_kept_with_the_way_of_calling(tmp_path: Path) -> None:
     """Synchronously, synchronously inside a running loop, awaited."""
-    ledger = Ledger(tmp_path / "ledger.db")
+    ledger = Ledger(tmp_path / "shim.db")
     runtime = Runtime(observers=[ledger])
     f = migrate(Migration(name="m", candidate=double), runtime=runtime)(lambda number: 2 * number)
 
@@ -71,7 +71,7 @@ def test_call_sites_are_kept_with_the_way_of_calling(tmp_path: Path) -> None:
 
 def test_call_sites_outlive_the_process(tmp_path: Path) -> None:
     """Another process sees them."""
-    path = tmp_path / "ledger.db"
+    path = tmp_path / "shim.db"
     run_script(PROGRAM, str(path))
     [caller] = LedgerReader(path).callers()
     assert (caller.migration, caller.caller, caller.entrance) == ("m", "<module>", Entrance.SYNC)
@@ -80,7 +80,7 @@ def test_call_sites_outlive_the_process(tmp_path: Path) -> None:
 def test_a_busy_call_site_is_written_once_a_minute(tmp_path: Path) -> None:
     """The first sight stays, the last one follows."""
     clock = [1000.0]
-    ledger = Ledger(tmp_path / "ledger.db", now=lambda: clock[0])
+    ledger = Ledger(tmp_path / "shim.db", now=lambda: clock[0])
     for _ in range(3):
         record(ledger, None)
         clock[0] += CALLER_SECONDS / 2
@@ -91,7 +91,7 @@ def test_a_busy_call_site_is_written_once_a_minute(tmp_path: Path) -> None:
 
 def test_call_sites_are_bounded(tmp_path: Path) -> None:
     """In the file, and in the memory of a process."""
-    ledger = Ledger(tmp_path / "ledger.db", keep_days=1e6)
+    ledger = Ledger(tmp_path / "shim.db", keep_days=1e6)
     for number in range(KEEP_CALLERS + PRUNE_EVERY + 1):
         ledger._called(_call(number), float(number + 1))
         assert len(ledger._callers) <= MAX_CALLERS

@@ -63,7 +63,7 @@ def test_comparisons_are_kept_newest_first(ledger: Ledger) -> None:
     assert (oldest.verdict, newest.verdict) == (Verdict.IDENTICAL, Verdict.DIFFERENT)
     assert newest.differences == (Difference(field="result.id", legacy="1", candidate="2"),)
     assert (newest.masked, newest.attributes) == (("result[*].at",), {"provider": "kimi"})
-    assert (newest.function, newest.unit, newest.primary_side) == ("pkg:f", "u", Side.CANDIDATE)
+    assert (newest.function, newest.call_id, newest.primary_side) == ("pkg:f", "u", Side.CANDIDATE)
     assert (newest.at, newest.flag_version, newest.mode) == (1000.0, "v1", "replay")
     assert (newest.primary_seconds, newest.shadow_seconds) == (0.1, 0.2)
     assert (newest.primary_trace, newest.shadow_trace) == ("a", "b")

@@ -27,7 +27,7 @@ def recorded(
         at=float(number),
         migration="m",
         function=function,
-        unit="u",
+        call_id="u",
         mode="replay",
         verdict=verdict,
         differences=tuple(Difference(field=name, legacy=old, candidate=new) for name, old, new in found),

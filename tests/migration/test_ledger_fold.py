@@ -9,8 +9,9 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from migration.store.ledger_tables import ADD_NOTICE, COUNT_RUN, REMEMBER_DECISION, make_tables
+from migration.store.ledger_tables import ADD_NOTICE, COUNT_RUN, REMEMBER_DECISION
 from migration.store.ledger_writer import Write, folded
+from migration.store.shim_db import make_tables
 
 NAMES = st.sampled_from(["a", "b"])
 RUNS = st.tuples(
@@ -40,7 +41,7 @@ WRITES = st.lists(
 def written(writes: list[Write]) -> dict[str, list[Any]]:
     """What stands in a ledger after these, but for when a count was last raised."""
     database = sqlite3.connect(":memory:", isolation_level=None)
-    make_tables(database, Path("ledger.db"))
+    make_tables(database, Path("shim.db"))
     for statement, values in writes:
         database.execute(statement, values)
     return {

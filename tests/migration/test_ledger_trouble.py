@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from migration import Migration, Runtime, Side, migrate
-from migration.model import LedgerError
+from migration.model import StoreError
 from migration.store import Ledger, LedgerReader
 from migration.testing import FixedRouter
 from tests.migration.helpers import run_script
@@ -19,7 +19,7 @@ from tests.migration.ledgers import compare, record
 def test_an_unwritable_place_costs_records_and_no_call(tmp_path: Path, router: FixedRouter) -> None:
     """Below a regular file nothing can be made: calls go on, every record is counted as lost, and it can be read."""
     (tmp_path / "file").touch()
-    ledger = Ledger(tmp_path / "file" / "ledger.db")
+    ledger = Ledger(tmp_path / "file" / "shim.db")
     runtime = Runtime(router=router, observers=[ledger])
     f = migrate(Migration(name="m", candidate="a:b"), runtime=runtime)(lambda: "old")
     assert [f() for _ in range(10)] == ["old"] * 10
@@ -32,7 +32,7 @@ def test_an_unwritable_place_costs_records_and_no_call(tmp_path: Path, router: F
 
 def test_a_full_queue_loses_records_and_says_how_many(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """While the writer cannot keep up, recording never waits: another process holds the file."""
-    monkeypatch.setattr("migration.store.ledger_writer.QUEUE_SIZE", 10)
+    monkeypatch.setattr("migration.store.writer.MAX_WAITING", 10)
     ledger = Ledger(path)
     compare(ledger)
     assert ledger.flush()
@@ -55,7 +55,7 @@ def test_a_writer_recovers(tmp_path: Path) -> None:
     """When the trouble is over, later records are kept."""
     obstacle = tmp_path / "state"
     obstacle.touch()
-    ledger = Ledger(obstacle / "ledger.db")
+    ledger = Ledger(obstacle / "shim.db")
     compare(ledger)
     assert ledger.flush()
     assert ledger.lost == 1
@@ -74,7 +74,7 @@ def test_a_corrupt_file_is_a_typed_error_for_readers_and_none_for_callers(ledger
     path.parent.mkdir()
     path.write_bytes(b"this is not a database" * 1000)
     for read in (ledger.comparisons, lambda: ledger.standing("m")):
-        with pytest.raises(LedgerError, match=r"ledger\.db cannot be used: file is not a database"):
+        with pytest.raises(StoreError, match=r"shim\.db cannot be used: file is not a database"):
             read()
     compare(ledger)
     assert ledger.flush()

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from migration.model import UndoJournalError
+from migration.model import StoreError
 from migration.shadow import Intent, JournalLimits, State, UndoJournal
 from tests.migration.helpers import ROOT, run_script
 
@@ -29,7 +29,7 @@ def begin(journal: UndoJournal, mark: str, *, objects: int = 1, size: int = 10) 
 
 @pytest.fixture
 def journal(tmp_path: Path) -> UndoJournal:
-    return UndoJournal(tmp_path / "state" / "shadows.db", LIMITS, now=lambda: 1000.0)
+    return UndoJournal(tmp_path / "state" / "shim.db", LIMITS, now=lambda: 1000.0)
 
 
 def test_what_is_under_way_is_not_left(journal: UndoJournal) -> None:
@@ -120,7 +120,7 @@ def test_a_quota_counts_what_is_there(journal: UndoJournal) -> None:
 def test_a_quota_counts_the_bytes_of_an_hour(tmp_path: Path) -> None:
     """Also those of what was undone long ago, as long as it was made within the hour."""
     clock = [1000.0]
-    journal = UndoJournal(tmp_path / "shadows.db", LIMITS, now=lambda: clock[0])
+    journal = UndoJournal(tmp_path / "shim.db", LIMITS, now=lambda: clock[0])
     assert begin(journal, "one", size=60) is None
     journal.end("one", State.UNDONE)
     refusal = begin(journal, "two", size=60)
@@ -135,7 +135,7 @@ def test_no_quota_is_ever_exceeded(steps: list[tuple[int, int, int, bool]]) -> N
     """Whatever is begun and ended in whatever order."""
     with tempfile.TemporaryDirectory() as folder:
         clock = [1000.0]
-        journal = UndoJournal(Path(folder) / "shadows.db", LIMITS, now=lambda: clock[0])
+        journal = UndoJournal(Path(folder) / "shim.db", LIMITS, now=lambda: clock[0])
         there: list[tuple[str, int]] = []
         made: list[tuple[float, int]] = []
         for number, (objects, size, wait, ends) in enumerate(steps):
@@ -151,9 +151,9 @@ def test_no_quota_is_ever_exceeded(steps: list[tuple[int, int, int, bool]]) -> N
 
 def test_a_journal_that_cannot_be_used_says_so(tmp_path: Path) -> None:
     """With its path, and nothing is begun."""
-    path = tmp_path / "shadows.db"
+    path = tmp_path / "shim.db"
     path.write_bytes(b"no database at all, but long enough to be taken for one" * 50)
-    with pytest.raises(UndoJournalError, match=r"shadows\.db"):
+    with pytest.raises(StoreError, match=r"shim\.db"):
         begin(UndoJournal(path, LIMITS), "one")
 
 
@@ -163,13 +163,13 @@ def test_a_journal_of_another_version_is_left_alone(journal: UndoJournal) -> Non
     with sqlite3.connect(journal.path) as database:
         database.execute("PRAGMA user_version = 99")
     database.close()
-    with pytest.raises(UndoJournalError, match="version 99"):
+    with pytest.raises(StoreError, match=r"a newer version .* update this program"):
         journal.left()
 
 
 def test_many_processes_share_it(tmp_path: Path) -> None:
     """Each of those that begin at once finds the tables, and the quota holds for all together."""
-    path = tmp_path / "shadows.db"
+    path = tmp_path / "shim.db"
     script = (
         "import sys; from pathlib import Path; from migration.shadow import JournalLimits, UndoJournal; "
         "journal = UndoJournal(Path(sys.argv[1]), JournalLimits(objects=5, hourly_bytes=9)); "

@@ -65,7 +65,7 @@ def capture() -> Capture | None:
 
 @pytest.fixture
 def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    ledger = Ledger(tmp_path / "ledger.db")
+    ledger = Ledger(tmp_path / "shim.db")
     yield ledger
     ledger.flush()
 
@@ -133,7 +133,7 @@ def test_many_calls_are_few_statements(
     assert CALLS <= len(handed_over) <= 2 * CALLS
     assert len(executed) <= 2 * len(commits)
     assert ledger.lost == 0
-    assert (tmp_path / "ledger.db").exists()
+    assert (tmp_path / "shim.db").exists()
 
 
 @pytest.mark.parametrize("capture", [None])

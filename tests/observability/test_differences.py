@@ -68,7 +68,7 @@ def test_a_sampler_hides_no_difference(tmp_path: Path) -> None:
 
     Whether its spans were sent, both traces say; and of the pairs whose spans were, both traces are there.
     """
-    capture, ledger = Capture(), Ledger(tmp_path / "ledger.db")
+    capture, ledger = Capture(), Ledger(tmp_path / "shim.db")
     environ = {"OTEL_TRACES_SAMPLER": "parentbased_traceidratio", "OTEL_TRACES_SAMPLER_ARG": "0.01"}
     handle = setup(environ=environ, capture=capture)
 

@@ -131,8 +131,8 @@ def test_no_key_is_seen_when_things_fail(  # noqa: PLR0917  # fixtures
     seen["log"] = "\n".join(f"{record.getMessage()} {record.exc_text}" for record in caplog.records).encode()
     assert {place: seen_in(content) for place, content in seen.items() if seen_in(content)} == {}
     assert failed >= 4
-    assert {"ledger.db", "log", "telemetry", "metrics", "console"} <= set(seen)
-    assert all(seen[place] for place in ("ledger.db", "log", "telemetry", "metrics", "console", "processes"))
+    assert {"shim.db", "log", "telemetry", "metrics", "console"} <= set(seen)
+    assert all(seen[place] for place in ("shim.db", "log", "telemetry", "metrics", "console", "processes"))
 
 
 @pytest.mark.parametrize("variable", ["KIMI_API_URL", "SUPABASE_URL", "UNLEASH_URL"])

@@ -63,5 +63,5 @@ def test_everything_kept_is_private(storage: str, tmp_path: Path, sandbox: Runni
     run(home, "compare", str(document), "--provider", "kimi", **variables)
     run(home, "status", "--json", **variables)
     names = {path.name for path in home.rglob("*")}
-    assert {"ledger.db", "guard.db", "flags.json"} <= names
+    assert {"shim.db", "flags.json"} <= names
     assert list(open_to_others(home)) == []

@@ -34,7 +34,7 @@ def test_legacy_serves_again(fault: DrillFault, tmp_path: Path, say: Callable[[s
     assert drill.last_begun <= drill.decided + 0.1
     assert "the candidate gets 10 %, and goes wrong" in told
     assert list((tmp_path / "drills").iterdir()) == []
-    assert not GuardStore(tmp_path / "guard.db").statuses(), "the machine's own guard knows nothing of it"
+    assert not GuardStore(tmp_path / "shim.db").statuses(), "the machine's own guard knows nothing of it"
 
 
 def test_a_server_must_be_configured(tmp_path: Path) -> None:

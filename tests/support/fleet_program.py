@@ -42,7 +42,7 @@ def main() -> None:
     )
     telemetry = setup(environ={}, prometheus_port=0)
     runtime = Runtime(
-        router=router, observers=[Telemetry(telemetry), Ledger(Path(os.environ["SHIM_HOME"]) / "ledger.db")]
+        router=router, observers=[Telemetry(telemetry), Ledger(Path(os.environ["SHIM_HOME"]) / "shim.db")]
     )
 
     async def candidate() -> None:

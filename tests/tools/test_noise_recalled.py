@@ -49,6 +49,6 @@ def test_a_ledger_that_cannot_be_read_keeps_nothing_from_starting(
 ) -> None:
     """Noise is learned again then, and the log says so."""
     settings = Settings(shim_home=tmp_path)
-    settings.ledger_file.write_bytes(b"no database" * 1000)
+    settings.shim_db.write_bytes(b"no database" * 1000)
     assert verdicts(settings, NAMES[0]) == {}
     assert "learned again" in caplog.text

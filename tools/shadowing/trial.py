@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from migration import Side
-from migration.model import SideEffects, TrialRefusedError, UndoJournalError
+from migration.model import SideEffects, StoreError, TrialRefusedError
 from migration.shadow import State, UndoJournal
 from shim.http.egress import Gate, behind
 from shim.http.recording import Exchange, ExchangeLog, noting
@@ -71,7 +71,7 @@ async def trial_of(entrance: Entrance) -> AsyncIterator[UploadTrial]:
     Raises:
         TrialRefusedError: the quota is used up, or a file cannot be copied; nothing was made.
         ServiceFailedError: a service does not say what the primary has made; likewise.
-        UndoJournalError: the journal cannot be used; likewise.
+        StoreError: the journal cannot be used; likewise.
     """
     settings = entrance.settings
     journal = journal_of(settings)
@@ -278,5 +278,5 @@ class UploadTrial:
             self._journal.note_made(self._where.mark, file_id)
             if self._gate.is_shut:
                 self._journal.end(self._where.mark, State.LEFT)
-        except UndoJournalError as error:  # it is known here all the same, and its name is marked
+        except StoreError as error:  # it is known here all the same, and its name is marked
             self._troubles.append(str(error))

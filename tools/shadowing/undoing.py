@@ -166,7 +166,7 @@ class Leftover:
 def journal_of(settings: Settings) -> UndoJournal:
     """The journal of live shadows that all processes of this machine share."""
     limits = JournalLimits(objects=settings.shadow_live_objects, hourly_bytes=settings.shadow_live_hourly_bytes)
-    return UndoJournal(settings.undo_file, limits)
+    return UndoJournal(settings.shim_db, limits)
 
 
 def described(where: Where) -> dict[str, str]:
@@ -201,7 +201,7 @@ async def clean(
         now: the clock, in seconds since the epoch.
 
     Raises:
-        UndoJournalError: the journal cannot be used.
+        StoreError: the journal cannot be used.
     """
     journal = journal_of(settings)
     left = [intent for intent in await asyncio.to_thread(journal.left) if now() - intent.begun >= older_than]

@@ -28,7 +28,7 @@ MIGRATIONS: Mapping[str, Migration] = {"billing.invoices:render": NEW_INVOICES}
 def migrated(home: Path) -> Iterator[Runtime]:
     """Put the migrations in place while a program runs; flags and records are in `home`."""
     router = UnleashRouter.from_file(home / "flags.json")
-    telemetry, ledger = setup(), Ledger(home / "ledger.db")
+    telemetry, ledger = setup(), Ledger(home / "shim.db")
     runtime = use_runtime(Runtime(router=router, observers=[Telemetry(telemetry), ledger]))
     for target, migration in MIGRATIONS.items():
         install(target, migration)

@@ -57,7 +57,7 @@ class Process:
 
 @pytest.fixture
 def store(tmp_path: Path) -> GuardStore:
-    return GuardStore(tmp_path / "guard.db")
+    return GuardStore(tmp_path / "shim.db")
 
 
 def rollback(store: GuardStore | None = None) -> DecisionRecord:
@@ -129,7 +129,7 @@ def test_what_another_process_left_is_taken_over_after_a_while(store: GuardStore
 def test_without_a_store_the_flag_is_changed_all_the_same(tmp_path: Path) -> None:
     """What cannot be written down is applied, and nothing is tried again once it holds."""
     (tmp_path / "file").write_text("in the way")
-    process = Process(GuardStore(tmp_path / "file" / "guard.db"))
+    process = Process(GuardStore(tmp_path / "file" / "shim.db"))
     assert process.switch is not None
     process.changes.add(rollback(), Action.ROLLBACK, epoch=0)
     for _ in range(3):

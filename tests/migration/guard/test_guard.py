@@ -18,7 +18,7 @@ from tests.migration.helpers import eventually
 
 @pytest.fixture
 def store(tmp_path: Path) -> GuardStore:
-    return GuardStore(tmp_path / "state" / "guard.db")
+    return GuardStore(tmp_path / "state" / "shim.db")
 
 
 @contextmanager
@@ -148,7 +148,7 @@ def test_a_memory_that_cannot_be_kept_does_not_stop_the_guard(tmp_path: Path) ->
     blocked = tmp_path / "file"
     blocked.write_text("not a folder")
     flags = Flags()
-    with guarding(GuardStore(blocked / "guard.db"), flags) as guard:
+    with guarding(GuardStore(blocked / "shim.db"), flags) as guard:
         told: list[str] = []
         guard.tell(lambda notice: told.append(notice.text))
         calls_until(lambda: guard.tripped, work(guard, candidate_fails=0.9))

@@ -76,7 +76,7 @@ def clock() -> Clock:
 
 @contextmanager
 def stuck(path: Path, router: Sides, clock: Clock) -> Iterator[Stuck]:
-    guard = Guard(router, store=GuardStore(path / "guard.db"), hang_seconds=60.0, clock=clock)
+    guard = Guard(router, store=GuardStore(path / "shim.db"), hang_seconds=60.0, clock=clock)
     stuck = Stuck(guard)
     try:
         yield stuck
@@ -88,7 +88,7 @@ def stuck(path: Path, router: Sides, clock: Clock) -> Iterator[Stuck]:
 @pytest.mark.parametrize("side", Side)
 def test_a_call_that_hangs_counts_while_it_hangs_and_once(tmp_path: Path, clock: Clock, side: Side) -> None:
     """After the deadline a run is a timeout, of either side; when it ends after all, that is no second one."""
-    store = GuardStore(tmp_path / "guard.db")
+    store = GuardStore(tmp_path / "shim.db")
     with stuck(tmp_path, Sides(side), clock) as hanging:
         thread = hanging.call()
         assert eventually(lambda: len(hanging.guard._in_flight) == 1)
@@ -117,7 +117,7 @@ def test_hanging_calls_roll_back_before_any_of_them_ends(tmp_path: Path, clock: 
 async def test_callers_who_do_not_wait_any_longer_roll_back(tmp_path: Path) -> None:
     """A candidate that hangs is found although no caller waits for its end."""
     router = ShareRouter(0.0)
-    guard = Guard(router, store=GuardStore(tmp_path / "guard.db"))
+    guard = Guard(router, store=GuardStore(tmp_path / "shim.db"))
 
     async def candidate() -> None:
         await asyncio.sleep(60)
@@ -144,7 +144,7 @@ def test_a_result_that_cannot_be_taken_apart_is_no_hang(tmp_path: Path, clock: C
     def unknown(operation: Operation) -> list[dict[str, str]]:
         raise KeyError(operation.call.migration)
 
-    guard = Guard(ShareRouter(1.0), store=GuardStore(tmp_path / "guard.db"), made=unknown, clock=clock)
+    guard = Guard(ShareRouter(1.0), store=GuardStore(tmp_path / "shim.db"), made=unknown, clock=clock)
     call = work(guard)
     for _ in range(3):
         call()
@@ -224,7 +224,7 @@ def test_clocks_that_jump_do_not_stop_the_guard(tmp_path: Path) -> None:
     wall, clock, gauge, switch = Clock(1e9), Clock(0.0), Gauge(), OnceAway()
     guard = Guard(
         ShareRouter(0.5),
-        store=GuardStore(tmp_path / "guard.db"),
+        store=GuardStore(tmp_path / "shim.db"),
         switch=switch,
         gauge=gauge,
         policy=Policy(memory_cap=Action.ROLLBACK),
@@ -242,14 +242,14 @@ def test_clocks_that_jump_do_not_stop_the_guard(tmp_path: Path) -> None:
     clock.reading += 1
     assert eventually(lambda: switch.tried == 2)
     guard.close()
-    [record] = GuardStore(tmp_path / "guard.db").records()
+    [record] = GuardStore(tmp_path / "shim.db").records()
     assert "858 MiB" in record.sentence
 
 
 def test_the_guard_costs_a_call_little(tmp_path: Path, say: Callable[[str], None]) -> None:
     """Measured as a ratio, with and without it in turns in one run."""
     router = ShareRouter(0.1)
-    guard = Guard(router, store=GuardStore(tmp_path / "guard.db"))
+    guard = Guard(router, store=GuardStore(tmp_path / "shim.db"))
 
     async def candidate() -> None:
         """Nothing to do."""

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from migration.guard import DecisionRecord, Guard, GuardStatus, GuardStore, replay_evidence
-from migration.guard import store as _store
 from migration.guard.worker import GuardWorker
-from migration.model import GuardStoreError
+from migration.model import Side, StoreError
 from tests.migration.guard.making import bad
 from tests.migration.guard.switching import Flags, ShareRouter, calls_until, work
 from tests.migration.helpers import eventually, run_script
+from tests.migration.ledgers import call
 
 PROCESSES = 8
 EACH = 25
@@ -23,11 +23,12 @@ EACH = 25
 
 @pytest.fixture
 def store(tmp_path: Path) -> GuardStore:
-    return GuardStore(tmp_path / "state" / "guard.db")
+    return GuardStore(tmp_path / "state" / "shim.db")
 
 
 def _write(path: Path, number: int) -> None:
-    pytest.MonkeyPatch().setattr(_store, "LOCKED_SECONDS", 60.0)  # SQLite is not fair, and a busy machine is slow
+    # SQLite is not fair, and a busy machine is slow
+    pytest.MonkeyPatch().setattr("migration.store.database.WRITE_TIMEOUT_SECONDS", 60.0)
     store = GuardStore(path)
     for _ in range(EACH):
         store.add_calls([("m", 0, bad(probability=0.1))], process=f"{number}")
@@ -180,7 +181,7 @@ class _LockedStore(GuardStore):
 
     def decide_once(self, record: DecisionRecord, *, epoch: int | None = None, due: bool) -> tuple[int, bool]:
         if self.is_locked:
-            raise GuardStoreError(self.path, "database is locked")
+            raise StoreError(self.path, "database is locked")
         return super().decide_once(record, epoch=epoch, due=due)
 
     def statuses(self) -> dict[str, GuardStatus]:
@@ -231,12 +232,12 @@ def test_a_process_that_exits_at_once_has_written_everything(store: GuardStore) 
     assert ("off", "m") in flags.done
 
 
-def test_a_file_of_another_version_is_left_alone(store: GuardStore) -> None:
-    """It says which versions these are and what to do, trips all the same, and writes nothing there."""
+def test_a_file_of_another_program_is_left_alone(store: GuardStore) -> None:
+    """It says what to do, trips all the same, and writes nothing there."""
     store.path.parent.mkdir()
     with sqlite3.connect(store.path) as database:
         database.execute("CREATE TABLE standings (name TEXT)")
-        database.execute("PRAGMA user_version = 99")
+        database.execute("PRAGMA user_version = 9")
     told: list[str] = []
     flags = Flags()
     guard = Guard(ShareRouter(0.5), store=store, switch=flags)
@@ -244,9 +245,29 @@ def test_a_file_of_another_version_is_left_alone(store: GuardStore) -> None:
     calls_until(lambda: guard.tripped, work(guard, candidate_fails=0.9))
     assert eventually(lambda: ("off", "m") in flags.done)
     guard.close()
-    assert any("version 99" in text and "move it away" in text for text in told)
+    assert any("version 9" in text and "move it away" in text for text in told)
     with sqlite3.connect(store.path) as database:
         assert database.execute("SELECT count(*) FROM sqlite_master").fetchone() == (1,)
+
+
+def test_a_file_of_a_newer_version_lets_legacy_serve(store: GuardStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is rolled back is unknown: until the file can be read legacy serves every call, and a sentence says why."""
+    monkeypatch.setattr("migration.guard.worker.ROUND_SECONDS", 0.02)
+    store.decide(DecisionRecord(at=0.0, migration="other", action="hold", by="a test", sentence="Held."))
+    with sqlite3.connect(store.path) as database:
+        [known] = database.execute("PRAGMA user_version").fetchone()
+        database.execute(f"PRAGMA user_version = {known + 1}")
+    told: list[str] = []
+    guard = Guard(ShareRouter(1.0), store=store, switch=Flags())
+    guard.tell(lambda notice: told.append(notice.text))
+    decisions = [guard.decide(call()) for _ in range(20)]
+    assert {decision.serve for decision in decisions} == {Side.LEGACY}
+    assert all("update this program, and do not move the file" in str(decision.error) for decision in decisions)
+    assert eventually(lambda: any("legacy serves until it can be" in text for text in told))
+    with sqlite3.connect(store.path) as database:
+        database.execute(f"PRAGMA user_version = {known}")
+    assert eventually(lambda: guard.decide(call()).serve is Side.CANDIDATE)
+    guard.close()
 
 
 def test_a_full_disk_keeps_no_flag_on_and_the_record_is_written_later(
@@ -265,7 +286,7 @@ def test_a_full_disk_keeps_no_flag_on_and_the_record_is_written_later(
             database.execute(f"PRAGMA max_page_count = {pages}")
         return database
 
-    monkeypatch.setattr("migration.guard.store.sqlite3.connect", connect)
+    monkeypatch.setattr("migration.store.database.sqlite3.connect", connect)
     flags, told = Flags(), list[str]()
     guard = Guard(ShareRouter(0.5), store=store, switch=flags)
     guard.tell(lambda notice: told.append(notice.text))

@@ -20,7 +20,7 @@ from tests.migration.rollout.rolling import PLAN, World
 
 @pytest.fixture
 def world(tmp_path: Path) -> World:
-    return World(tmp_path / "guard.db")
+    return World(tmp_path / "shim.db")
 
 
 def test_a_healthy_candidate_goes_all_the_way(world: World) -> None:
@@ -279,7 +279,7 @@ def test_counters_that_are_followed_are_bounded() -> None:
 
 def test_a_clock_that_was_set_back_makes_old_calls_no_news(tmp_path: Path) -> None:
     """A call that was over in an hour from now is as old as one of an hour ago: neither says that calls go on."""
-    ledger = Ledger(tmp_path / "ledger.db", now=lambda: 7200.0)
+    ledger = Ledger(tmp_path / "shim.db", now=lambda: 7200.0)
     record(ledger, None)
     assert ledger.flush()
     for now in (3600.0, 10_800.0):

@@ -16,7 +16,7 @@ from tests.migration.rollout.rolling import PLAN, World
 
 @pytest.fixture
 def world(tmp_path: Path) -> World:
-    return World(tmp_path / "guard.db")
+    return World(tmp_path / "shim.db")
 
 
 def _ready(world: World) -> None:

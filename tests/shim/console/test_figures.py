@@ -87,7 +87,7 @@ def bad(number: int) -> BadCall:
 
 def test_the_curve_follows_the_file(tmp_path: Path) -> None:
     """Read in one go or as it comes, it ends at the evidence that the guard has; a resumption begins it anew."""
-    store = GuardStore(tmp_path / "guard.db")
+    store = GuardStore(tmp_path / "shim.db")
     following = EvidenceCurves(store)
     for number in range(1, 31):
         store.add_calls([(NAME, 0, bad(number))], process="p")
@@ -106,7 +106,7 @@ def test_the_curve_follows_the_file(tmp_path: Path) -> None:
 
 def test_what_is_kept_as_a_sum_counts(tmp_path: Path) -> None:
     """Where the oldest bad calls were summed up, the curve begins at their sum and ends where the guard is."""
-    store = GuardStore(tmp_path / "guard.db")
+    store = GuardStore(tmp_path / "shim.db")
     store.add_calls([(NAME, 0, bad(number)) for number in range(FOLLOWED_CALLS + 2_000)], process="p")
     evidence, _ = store.recall(migration=NAME, epoch=0)
     curve = EvidenceCurves(store).curve(NAME, epoch=0)
@@ -134,7 +134,7 @@ def test_a_decision_without_evidence_has_no_curve() -> None:
 
 def test_processes_heard_of_last_are_shown(tmp_path: Path) -> None:
     """Of many processes the latest, each with its worst value of each step; how many are left out is said."""
-    path = tmp_path / "vitals.db"
+    path = tmp_path / "shim.db"
     samples = [
         ProcessSample(at=1000.0 + number + moment / 10, process=f"web:{number}", memory=100 + moment, memory_limit=999)
         for number in range(MOST_PROCESSES + 2)

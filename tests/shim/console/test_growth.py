@@ -71,7 +71,7 @@ def happen(settings: Settings, number: int) -> None:
     at, side = time.time(), (Side.LEGACY, Side.CANDIDATE)[number % 2]
     error = "TimeoutError" if number % 5 == 0 else None
     write(
-        settings.process_metrics_file,
+        settings.shim_db,
         [
             CallSample(at=at, migration=FLAG, side=side, seconds=0.01 * (number % 7), bytes=1000, error=error),
             ProcessSample(

@@ -281,7 +281,7 @@ def test_without_the_file_the_flag_is_turned_off(empty: Settings) -> None:
     empty.shim_home.parent.mkdir(parents=True, exist_ok=True)
     empty.shim_home.write_text("in the way")
     flags = Flags(failures=1)
-    with working(GuardStore(empty.shim_home / "guard.db"), flags) as rolling:
+    with working(GuardStore(empty.shim_home / "shim.db"), flags) as rolling:
         with pytest.raises(NotTrippedError, match="is being turned off"):
             rolling.roll_back(FLAG, because="a test", by="somebody")
         assert eventually(lambda: len(flags.attempts) == 2)

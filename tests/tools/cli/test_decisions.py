@@ -22,7 +22,7 @@ KIMI = NAMES[0]
 
 @pytest.fixture
 def store(tmp_path: Path) -> GuardStore:
-    return GuardStore(tmp_path / "home" / "guard.db")
+    return GuardStore(tmp_path / "home" / "shim.db")
 
 
 @pytest.fixture

@@ -63,7 +63,7 @@ def test_other_flags_are_nobodys_decision(run_here: RunHere, flags: FileFlagAdmi
 
 def test_a_flag_is_turned_off_even_if_nobody_will_know(run_here: RunHere, flags: FileFlagAdmin, tmp_path: Path) -> None:
     """If the decisions cannot be written, the flag is off all the same, and the command says what is missing."""
-    (tmp_path / "home" / "guard.db").write_text("no database")
+    (tmp_path / "home" / "shim.db").write_text("no database")
     finished = run_here("flags", "off", KIMI)
     assert finished.code == ExitCode.OK
     assert "`shim decisions` will not show it" in finished.err

@@ -34,7 +34,7 @@ def clock() -> list[float]:
 @pytest.fixture
 def ledger(tmp_path: Path, clock: list[float]) -> Ledger:
     """The ledger of the command lines."""
-    return Ledger(tmp_path / "home" / "ledger.db", now=lambda: clock[0])
+    return Ledger(tmp_path / "home" / "shim.db", now=lambda: clock[0])
 
 
 @pytest.fixture
@@ -242,7 +242,7 @@ def test_noise_is_shown(run_here: RunHere, ledger: Ledger) -> None:
 
 def test_a_broken_ledger_is_one_line(run_here: RunHere, tmp_path: Path) -> None:
     """It names the file and what to do."""
-    path = tmp_path / "home" / "ledger.db"
+    path = tmp_path / "home" / "shim.db"
     path.parent.mkdir()
     path.write_bytes(b"this is not a database" * 1000)
     finished = run_here("mismatches")

@@ -132,7 +132,7 @@ def test_after_the_guard_has_rolled_back(shim_with_keys: CommandLine, tmp_path: 
 
 def trip(home: Path) -> None:
     """Let the guard roll the migration back, on evidence as it does."""
-    judge, store = Judge(KIMI), GuardStore(home / "guard.db")
+    judge, store = Judge(KIMI), GuardStore(home / "shim.db")
     call = BadCall(at=1.0, signals=frozenset({Signal.ERROR}), on_candidate=True, probability=0.1, kind="timeout")
     ruling = None
     while ruling is None or ruling.action.word != "rollback":

@@ -19,7 +19,7 @@ LIMITS = JournalLimits(objects=10, hourly_bytes=1000)
 
 def leave(home: Path, sandbox: RunningSandbox, mark: str) -> None:
     """Write down a trial of which nothing was made, at the embedded storage and the sandbox's Kimi."""
-    journal = UndoJournal(home / "shadows.db", LIMITS, now=time.time)
+    journal = UndoJournal(home / "shim.db", LIMITS, now=time.time)
     places = {
         "provider": "kimi",
         "provider_address": sandbox.kimi_url,

@@ -103,7 +103,7 @@ def test_the_caller_waits_for_nothing(bench: Bench, tmp_path: Path) -> None:
     shim = troubled(bench, Side.CANDIDATE, before=lambda: held.wait(20))
     with bench.runtime.in_flight:  # so that the shadow lets this go first
         shim(document(tmp_path), bench.storage)
-        assert not bench.settings.undo_file.exists()
+        assert not bench.settings.shim_db.exists()
         assert len(bench.sandbox.requests(bench.provider, "files.create")) == 1
     held.set()
     assert bench.runtime.shadows.drain(60)
@@ -191,5 +191,5 @@ def test_a_process_that_ends_in_mid_trial_undoes_it(make_bench: MakeBench, tmp_p
 
 
 def long_ago(bench: Bench) -> None:
-    with contextlib.closing(sqlite3.connect(bench.settings.undo_file)) as database, database:
-        database.execute("UPDATE intents SET begun = begun - 3600")
+    with contextlib.closing(sqlite3.connect(bench.settings.shim_db)) as database, database:
+        database.execute("UPDATE undo_intents SET begun = begun - 3600")

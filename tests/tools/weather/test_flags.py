@@ -130,7 +130,7 @@ def uploads(  # noqa: PLR0917  # fixtures
     )
     made = Uploads(proxy, router, tmp_path)
     telemetry = setup(environ={}, capture=capture)
-    runtime = Runtime(router=made, observers=[Telemetry(telemetry), Ledger(get_settings().ledger_file)])
+    runtime = Runtime(router=made, observers=[Telemetry(telemetry), Ledger(get_settings().shim_db)])
     runtime.loop.on_close(cleanup_http_session)
     install(TARGETS["kimi"], MIGRATIONS[TARGETS["kimi"]], runtime=runtime)
     made.upload_until(lambda decision: decision.serve is Side.CANDIDATE)
