@@ -64,8 +64,8 @@ def settings(sandbox: RunningSandbox, tmp_path: Path, monkeypatch: pytest.Monkey
     """A guard that freezes and never rolls back, so that the faults go on, and a pool that has to be waited for."""
     monkeypatch.setattr(Settings, "upload_connections", property(lambda _: 1))
     settings = Settings(
-        kimi_api_url=sandbox.kimi_url,
-        glm_api_url=sandbox.glm_url,
+        kimi_api_url=sandbox.urls["kimi"],
+        glm_api_url=sandbox.urls["glm"],
         kimi_api_key=sandbox.key,
         glm_api_key=sandbox.key,
         shim_home=tmp_path / "state",

@@ -55,8 +55,8 @@ with app.running(Settings()) as installation:
 @pytest.fixture
 def settings(sandbox: RunningSandbox, unleash_server: UnleashServer, tmp_path: Path) -> Iterator[Settings]:
     settings = Settings(
-        kimi_api_url=sandbox.kimi_url,
-        glm_api_url=sandbox.glm_url,
+        kimi_api_url=sandbox.urls["kimi"],
+        glm_api_url=sandbox.urls["glm"],
         kimi_api_key=sandbox.key,
         glm_api_key=sandbox.key,
         unleash_url=unleash_server.url,

@@ -32,8 +32,8 @@ SECONDS = 20.0
 @pytest.fixture
 def settings(sandbox: RunningSandbox, unleash_server: UnleashServer, tmp_path: Path) -> Iterator[Settings]:
     settings = Settings(
-        kimi_api_url=sandbox.kimi_url,
-        glm_api_url=sandbox.glm_url,
+        kimi_api_url=sandbox.urls["kimi"],
+        glm_api_url=sandbox.urls["glm"],
         kimi_api_key="planted-kimi-key",
         glm_api_key="planted-glm-key",
         unleash_url=unleash_server.url,

@@ -44,7 +44,7 @@ def uploads(name: str, settings: ShimSettings) -> Iterator[Workload]:
             yield work
         return
     with running_sandbox(home / "sandbox") as sandbox:
-        sandbox.set_limits(kimi_max_files=_MANY_FILES, glm_max_files=_MANY_FILES)
+        sandbox.set_limits(**{f"{name}_max_files": _MANY_FILES for name in sandbox.urls})
         own = sandboxed(get_settings(), sandbox).model_copy(update=dict(settings))
         with use_settings(own):
             storage = get_storage()

@@ -10,7 +10,7 @@ from random import Random
 from typing import Final, Literal
 
 from migration import Side
-from tools.sandbox import Fault, FaultKind, ServiceName
+from tools.sandbox import Fault, FaultKind
 
 KIB: Final = 1024
 MIB: Final = 1024 * KIB
@@ -62,7 +62,7 @@ class SampledCall:
         return [document.write(folder) for document in self.documents]
 
 
-def _fault(kind: FaultKind, service: ServiceName, operation: str, retry_after: int | None = None) -> Fault:
+def _fault(kind: FaultKind, service: str, operation: str, retry_after: int | None = None) -> Fault:
     return Fault(kind=kind, service=service, operation=operation, times=None, retry_after=retry_after)
 
 
@@ -100,7 +100,7 @@ SAMPLED_CALLS: Final = (
         provider="glm",
         storage="embedded",
         documents=[Document(name="Notes.txt", size=1001)],
-        faults=[_fault(FaultKind.ERROR_IN_SUCCESS, ServiceName.GLM, "files.create")],
+        faults=[_fault(FaultKind.ERROR_IN_SUCCESS, "glm", "files.create")],
     ),
     SampledCall(entrance="many", provider="glm", storage="supabase", documents=[_NOTES, _MISSING, _TABLE]),
     SampledCall(entrance="one", provider="glm", storage="supabase", documents=[_NOTES], serve=Side.CANDIDATE),
@@ -119,14 +119,14 @@ SAMPLED_CALLS: Final = (
         provider="kimi",
         storage="supabase",
         documents=[_NOTES],
-        faults=[_fault(FaultKind.SERVER_ERROR, ServiceName.SUPABASE, "object.upload")],
+        faults=[_fault(FaultKind.SERVER_ERROR, "supabase", "object.upload")],
     ),
     SampledCall(
         entrance="function",
         provider="kimi",
         storage="supabase",
         documents=[_NOTES],
-        faults=[_fault(FaultKind.SERVER_ERROR, ServiceName.SUPABASE, "table.insert")],
+        faults=[_fault(FaultKind.SERVER_ERROR, "supabase", "table.insert")],
     ),
     SampledCall(
         entrance="function",
@@ -148,7 +148,7 @@ SAMPLED_CALLS: Final = (
         provider="kimi",
         storage="embedded",
         documents=[Document(name="refused.txt", size=100)],
-        faults=[_fault(FaultKind.RATE_LIMITED, ServiceName.KIMI, "files.create", retry_after=1)],
+        faults=[_fault(FaultKind.RATE_LIMITED, "kimi", "files.create", retry_after=1)],
     ),
 )
 """What each mutant meets, in this order; with the true implementation none of them is a mismatch."""

@@ -27,7 +27,7 @@ from migration import Comparison, Side
 from migration.store import MISMATCHES, NOT_COMPARED
 from tests.mutants.calls import KIB, MIB, Document, Entrance, SampledCall
 from tests.mutants.world import SECONDS, World, one_certificate, world
-from tools.sandbox import Fault, FaultKind, ServiceName, running_sandbox
+from tools.sandbox import Fault, FaultKind, running_sandbox
 
 PROCESSES: Final = 2
 TOGETHER: Final = 50
@@ -59,10 +59,10 @@ _HEADS = (b"", b"", b"\xef\xbb\xbf", b"--boundary\r\n", b"\r\n", b"\0", b"%PDF-1
 _TAILS = (b"", b"", b"\n", b"\r\n", b"\r\n--", b"\0", b" ")
 _BORDERS = (4 * KIB, 64 * KIB, 256 * KIB, 512 * KIB, MIB)
 _FAULTS = (
-    Fault(kind=FaultKind.ERROR_IN_SUCCESS, service=ServiceName.GLM, operation="files.create", times=None),
-    Fault(kind=FaultKind.SERVER_ERROR, service=ServiceName.SUPABASE, operation="object.upload", times=None),
-    Fault(kind=FaultKind.SERVER_ERROR, service=ServiceName.SUPABASE, operation="table.insert", times=None),
-    Fault(kind=FaultKind.SERVER_ERROR, service=ServiceName.SUPABASE, operation="table.select", times=None),
+    Fault(kind=FaultKind.ERROR_IN_SUCCESS, service="glm", operation="files.create", times=None),
+    Fault(kind=FaultKind.SERVER_ERROR, service="supabase", operation="object.upload", times=None),
+    Fault(kind=FaultKind.SERVER_ERROR, service="supabase", operation="table.insert", times=None),
+    Fault(kind=FaultKind.SERVER_ERROR, service="supabase", operation="table.select", times=None),
 )
 
 

@@ -97,8 +97,8 @@ def world(sandbox: RunningSandbox, home: Path) -> Iterator[World]:
     sandbox.reset()
     settings = Settings.model_validate(
         {
-            "kimi_api_url": sandbox.kimi_url,
-            "glm_api_url": sandbox.glm_url,
+            "kimi_api_url": sandbox.urls["kimi"],
+            "glm_api_url": sandbox.urls["glm"],
             "supabase_url": sandbox.supabase_url,
             "kimi_api_key": "the-key-of-kimi",
             "glm_api_key": "the-key-of-glm",

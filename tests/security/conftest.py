@@ -51,8 +51,8 @@ async def planted(tmp_path: Path, sandbox: RunningSandbox, set_environment: SetE
     async with OtelTapHttpProtobufReceiver(OtelTapHttpProtobufReceiverSettings(http_port=port)):
         with relaying(f"http://127.0.0.1:{port}") as relay, hostile(saying(b"{}", 401)) as unleash:
             variables = VARIABLES | {
-                "KIMI_API_URL": sandbox.kimi_url,
-                "GLM_API_URL": sandbox.glm_url,
+                "KIMI_API_URL": sandbox.urls["kimi"],
+                "GLM_API_URL": sandbox.urls["glm"],
                 "SUPABASE_URL": sandbox.supabase_url,
                 "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{relay.server_address[1]}",
                 "OTEL_EXPORTER_OTLP_TIMEOUT": "2000",

@@ -18,7 +18,7 @@ from tests.security.conftest import Planted
 from tests.security.planted import VARIABLES, seen_in
 from tests.support.unleash_programs import free_port
 from tools.migrations import NAMES
-from tools.sandbox import FaultKind, RunningSandbox, ServiceName
+from tools.sandbox import SUPABASE, FaultKind, RunningSandbox
 
 ROOT = Path(__file__).parents[2]
 KIMI = NAMES[0]
@@ -108,7 +108,7 @@ def test_no_command_shows_a_key(planted: Planted, folder: Path, sandbox: Running
     with process_list() as commands:
         for arguments in WORK:
             said[" ".join(arguments)] = said_by(planted, folder, arguments)
-        for service in ServiceName:
+        for service in (*sandbox.urls, SUPABASE):
             sandbox.inject(FaultKind.SERVER_ERROR, service, times=None)
         (folder / "plan.txt").write_text("The plan has changed.\n")
         for arguments in WORK:

@@ -26,7 +26,7 @@ from tools.errors import ConfigurationError
 from tools.migrations import NAMES
 from tools.providers.glm import glm_client, glm_files
 from tools.providers.kimi import kimi_client, kimi_files
-from tools.sandbox import FaultKind, RunningSandbox, ServiceName
+from tools.sandbox import FaultKind, RunningSandbox
 from tools.settings import get_settings
 from tools.storage import get_storage
 
@@ -99,7 +99,7 @@ def misfortune(kind: str, sandbox: RunningSandbox, set_environment: SetEnvironme
         address = f"http://127.0.0.1:{free_port()}"
         set_environment(KIMI_API_URL=address, GLM_API_URL=address, SUPABASE_URL=address)
         return
-    for service in (ServiceName.KIMI, ServiceName.GLM):
+    for service in ("kimi", "glm"):
         sandbox.inject(FaultKind(kind), service, times=None)
 
 

@@ -52,7 +52,7 @@ def test_everything_kept_is_private(storage: str, tmp_path: Path, sandbox: Runni
     document.write_text("harmless")
     keys = {
         "KIMI_API_KEY": sandbox.key,
-        "KIMI_API_URL": sandbox.kimi_url,
+        "KIMI_API_URL": sandbox.urls["kimi"],
         "SHADOW_MODE": "live",
     }
     variables = keys if storage == "embedded" else {}

@@ -38,9 +38,9 @@ def set_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator
 def monolith(sandbox: RunningSandbox, set_environment: SetEnvironment, tmp_path: Path) -> RunningSandbox:
     """Both providers are the sandbox, the storage is the embedded one, and files in `tmp_path` may be asked about."""
     set_environment(
-        KIMI_API_URL=sandbox.kimi_url,
+        KIMI_API_URL=sandbox.urls["kimi"],
         KIMI_API_KEY=sandbox.key,
-        GLM_API_URL=sandbox.glm_url,
+        GLM_API_URL=sandbox.urls["glm"],
         GLM_API_KEY=sandbox.key,
         SHIM_ALLOWED_ROOTS=str(tmp_path),
     )

@@ -16,7 +16,7 @@ from shim.http.httpx_tap import install_httpx_tap, remove_httpx_tap
 from tools.async_file_upload_refactored import cleanup_http_session, upload_via_supabase_gateway_kimi_async
 from tools.migrations import MIGRATIONS
 from tools.providers.kimi import kimi_files
-from tools.sandbox import FaultKind, RunningSandbox, ServiceName
+from tools.sandbox import FaultKind, RunningSandbox
 from tools.storage import get_storage
 
 TARGET = "tools.providers.kimi.kimi_files:upload_via_supabase_gateway_kimi"
@@ -70,7 +70,7 @@ def test_a_defect_fails_with_the_field(document: Path) -> None:
 
 def test_a_failure_is_compared_too(document: Path, monolith: RunningSandbox) -> None:
     """Refused by the provider, both sides fail in the same way."""
-    monolith.inject(FaultKind.QUOTA_EXCEEDED, ServiceName.KIMI, "files.create", times=None)
+    monolith.inject(FaultKind.QUOTA_EXCEEDED, "kimi", "files.create", times=None)
     with comparing(MIGRATIONS, strict=True) as compared, pytest.raises(RuntimeError):
         upload(compared, document)
     assert [found.verdict for found in compared.comparisons] == [Verdict.SAME_ERROR]

@@ -25,7 +25,7 @@ import tools.transport.errors
 from migration.model import ErrorKind
 from tools.errors import ToolsError
 from tools.failures import CLIENTS, FAILURES, OWN
-from tools.sandbox import FaultKind, RunningSandbox, ServiceName
+from tools.sandbox import FaultKind, RunningSandbox
 from tools.storage.port import LocalStorageError
 
 SECONDS = 0.5
@@ -81,7 +81,7 @@ GET: dict[str, Callable[[str, Mapping[str, str]], object]] = {
 def test_a_bare_client(client: str, sandbox: RunningSandbox) -> None:
     """Requests, httpx and aiohttp by themselves: nobody listens, no key, no answer, a broken one, an error."""
 
-    def kind(url: str = f"{sandbox.kimi_url}/files", key: str = sandbox.key) -> ErrorKind:
+    def kind(url: str = f"{sandbox.urls['kimi']}/files", key: str = sandbox.key) -> ErrorKind:
         with pytest.raises((httpx.HTTPError, requests.RequestException, aiohttp.ClientError, TimeoutError)) as failed:
             GET[client](url, {"Authorization": f"Bearer {key}"} if key else {})
         return FAILURES.kind_of(failed.value)
@@ -97,10 +97,10 @@ def test_a_bare_client(client: str, sandbox: RunningSandbox) -> None:
         (FaultKind.RATE_LIMITED, ErrorKind.RATE_LIMITED),
     ):
         sandbox.clear_faults()
-        sandbox.inject(fault, ServiceName.KIMI, times=None)
+        sandbox.inject(fault, "kimi", times=None)
         assert kind() is expected
     sandbox.clear_faults()
-    assert kind(f"{sandbox.kimi_url}/nothing-here") is ErrorKind.REJECTED
+    assert kind(f"{sandbox.urls['kimi']}/nothing-here") is ErrorKind.REJECTED
 
 
 def _because_of(cause: BaseException) -> RuntimeError:

@@ -26,7 +26,7 @@ from tools.migrations import MIGRATIONS
 from tools.providers.glm import glm_client
 from tools.providers.kimi import kimi_client
 from tools.providers.spec import GLM, KIMI
-from tools.sandbox import Fault, FaultKind, InvalidFaultError, RunningSandbox, ServiceName
+from tools.sandbox import Fault, FaultKind, InvalidFaultError, RunningSandbox
 from tools.settings import Settings, use_settings
 from tools.storage import get_storage
 
@@ -82,9 +82,9 @@ Upload = Callable[..., Kinds]
 @pytest.fixture
 def settings(sandbox: RunningSandbox, tmp_path: Path) -> Settings:
     return Settings(
-        kimi_api_url=sandbox.kimi_url,
+        kimi_api_url=sandbox.urls["kimi"],
         kimi_api_key="k",
-        glm_api_url=sandbox.glm_url,
+        glm_api_url=sandbox.urls["glm"],
         glm_api_key="k",
         upload_timeout=SECONDS,
         upload_connect_timeout=SECONDS,
@@ -133,7 +133,7 @@ def _faults() -> Iterator[tuple[str, FaultKind]]:
     for provider in FUNCTIONS:
         for kind in FaultKind:
             with contextlib.suppress(InvalidFaultError):
-                Fault(kind=kind, service=ServiceName(provider))
+                Fault(kind=kind, service=provider)
                 yield provider, kind
 
 
@@ -146,7 +146,7 @@ def test_a_fault_of_a_provider_is_one_kind(
     kinds: Upload,
 ) -> None:
     """Through every fault switch: legacy and candidate, called and awaited, fail in the same kind, or not at all."""
-    sandbox.inject(fault, ServiceName(provider), times=None, seconds=30.0)
+    sandbox.inject(fault, provider, times=None, seconds=30.0)
     found = kinds(provider, settings)
     assert set(found.values()) == {EXPECTED[fault]}, found
 
@@ -179,7 +179,7 @@ def test_a_fault_of_the_storage_is_one_kind(
     """Also when it is the copy that fails."""
     url = sandbox.supabase_url if fault else f"http://127.0.0.1:{_closed_port()}"
     if fault:
-        sandbox.inject(fault, ServiceName.SUPABASE, times=None)
+        sandbox.inject(fault, "supabase", times=None)
     supabase = {"supabase_url": url, "supabase_service_role_key": "sb_secret_test", "upload_timeout": 5.0}
     found = kinds("kimi", Settings(**{**settings.model_dump(), **supabase}))
     assert set(found.values()) == {STORAGE[fault]}, found

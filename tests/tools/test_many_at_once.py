@@ -55,7 +55,7 @@ def test_each_upload_exists_once(
     files = [tmp_path / f"file-{number}.txt" for number in range(AWAITING + THREADS)]
     for number, file in enumerate(files):
         file.write_bytes(f"{number} ".encode() * 2000)
-    settings = Settings(kimi_api_url=sandbox.kimi_url, kimi_api_key="key", shim_home=tmp_path / "state")
+    settings = Settings(kimi_api_url=sandbox.urls["kimi"], kimi_api_key="key", shim_home=tmp_path / "state")
     with use_settings(settings):
         storage = get_storage()
         upload: Any = kimi_files.upload_via_supabase_gateway_kimi

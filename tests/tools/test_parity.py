@@ -114,8 +114,8 @@ def folder() -> Iterator[Path]:
 def storage(request: pytest.FixtureRequest, sandbox: RunningSandbox, folder: Path) -> Iterator[UploadStorage]:
     supabase: dict[str, Any] = {"supabase_url": sandbox.supabase_url, "supabase_service_role_key": "sb_secret_test"}
     settings = Settings(
-        kimi_api_url=sandbox.kimi_url,
-        glm_api_url=sandbox.glm_url,
+        kimi_api_url=sandbox.urls["kimi"],
+        glm_api_url=sandbox.urls["glm"],
         kimi_api_key="kimi-key",
         glm_api_key="glm-key",
         kimi_max_bytes=LIMIT,

@@ -10,7 +10,7 @@ import pytest
 
 from migration import Side
 from tests.tools.parity import PROVIDERS, Provider, outcome_of, run_new, shimmed
-from tools.sandbox import Fault, FaultKind, RunningSandbox, ServiceName
+from tools.sandbox import Fault, FaultKind, RunningSandbox
 from tools.settings import MEGABYTE, Settings, use_settings
 from tools.storage import get_storage
 from tools.storage.supabase import resumable as patience
@@ -28,8 +28,8 @@ def settings(sandbox: RunningSandbox, tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(patience, "FIRST_DELAY", 0.0)
     settings = Settings.model_validate(
         {
-            "kimi_api_url": sandbox.kimi_url,
-            "glm_api_url": sandbox.glm_url,
+            "kimi_api_url": sandbox.urls["kimi"],
+            "glm_api_url": sandbox.urls["glm"],
             "kimi_api_key": "kimi-key",
             "glm_api_key": "glm-key",
             "supabase_url": sandbox.supabase_url,
@@ -92,10 +92,7 @@ def test_a_large_file_that_cannot_be_stored_reads_the_same(
 ) -> None:
     """Whichever step of the pieces fails for good, the caller is told what legacy tells; the provider has nothing."""
     provider = PROVIDERS[0]
-    broken = [
-        Fault(kind=kind, service=ServiceName.SUPABASE, operation=one, times=None)
-        for one in ("object.upload", operation)
-    ]
+    broken = [Fault(kind=kind, service="supabase", operation=one, times=None) for one in ("object.upload", operation)]
     outcomes = []
     for run in (provider.legacy, lambda *args: run_new(provider, *args)):
         sandbox.set_faults(broken)
@@ -117,8 +114,8 @@ def test_a_large_file_gets_through_what_passes(
     legacy.pop("supabase_file_id")
     sandbox.reset()
     if operation == "tus.head":  # which is asked after a broken piece only
-        sandbox.inject(FaultKind.RESET_MID_BODY, ServiceName.SUPABASE, "tus.patch")
-    sandbox.inject(kind, ServiceName.SUPABASE, operation, times=2)
+        sandbox.inject(FaultKind.RESET_MID_BODY, "supabase", "tus.patch")
+    sandbox.inject(kind, "supabase", operation, times=2)
     candidate = outcome_of(lambda: run_new(provider, str(path), get_storage(), provider.purpose))
     assert candidate.pop("supabase_file_id")
     assert candidate == legacy

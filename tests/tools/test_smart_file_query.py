@@ -13,7 +13,7 @@ from openai import AsyncOpenAI
 from tests.support.monolith import SetEnvironment
 from tools.providers.glm import glm_files
 from tools.providers.kimi import kimi_files
-from tools.sandbox import FaultKind, RunningSandbox, ServiceName
+from tools.sandbox import FaultKind, RunningSandbox
 from tools.smart_file_query import SmartFileQueryTool
 from tools.storage import get_storage
 
@@ -141,14 +141,14 @@ async def test_a_replaced_upload_function_is_honoured(
 async def test_a_file_is_read_once_it_is_parsed(document: Path, sandbox: RunningSandbox, kind: FaultKind) -> None:
     """Kimi parses in its own time, and answers with text or JSON."""
     operation = "files.retrieve" if kind is FaultKind.UNPARSED else "files.content"
-    sandbox.inject(kind, ServiceName.KIMI, operation)
+    sandbox.inject(kind, "kimi", operation)
     answer = await ask(document)
     assert '"A line about penguins and ice."' in answer["content"]
 
 
 async def test_glms_parser_is_waited_for(document: Path, sandbox: RunningSandbox) -> None:
     """GLM parses in its own time, too."""
-    sandbox.inject(FaultKind.UNPARSED, ServiceName.GLM, "parser.result")
+    sandbox.inject(FaultKind.UNPARSED, "glm", "parser.result")
     assert (await ask(document, provider="glm"))["status"] == "success"
 
 
@@ -158,7 +158,7 @@ async def test_a_file_that_cannot_be_parsed_is_a_failed_query(
 ) -> None:
     """The upload stands; the answer says what did not work."""
     operation = "files.create" if provider == "kimi" else "parser.create"
-    sandbox.inject(FaultKind.PARSING_FAILS, ServiceName(provider), operation)
+    sandbox.inject(FaultKind.PARSING_FAILS, provider, operation)
     answer = await ask(document, provider=provider)
     assert answer["metadata"] == {"error_type": "query_failed"}
     assert "could not extract the text of 'birds.txt'" in answer["content"]
@@ -175,7 +175,7 @@ async def test_a_refused_question_is_a_failed_query(
     document: Path, sandbox: RunningSandbox, provider: str, kind: FaultKind, text: str
 ) -> None:
     """What the provider said is passed on, an error within a success included."""
-    sandbox.inject(kind, ServiceName(provider), "chat", times=None)
+    sandbox.inject(kind, provider, "chat", times=None)
     answer = await ask(document, provider=provider)
     assert answer["metadata"] == {"error_type": "query_failed"}
     assert text in answer["content"]
@@ -187,7 +187,7 @@ async def test_a_provider_that_does_not_answer_is_a_timeout(
     """The query ends when its time is over."""
     assert (await ask(document))["status"] == "success"
     set_environment(QUERY_TIMEOUT="0.5")
-    sandbox.inject(FaultKind.HANG, ServiceName.KIMI, "chat", times=None)
+    sandbox.inject(FaultKind.HANG, "kimi", "chat", times=None)
     answer = await ask(document)
     sandbox.clear_faults()
     assert answer["metadata"] == {"error_type": "timeout"}
@@ -199,7 +199,7 @@ async def test_parsing_that_does_not_end_is_a_timeout(
 ) -> None:
     """Waiting for the text is part of the query's time."""
     set_environment(QUERY_TIMEOUT="0.5")
-    sandbox.inject(FaultKind.UNPARSED, ServiceName.KIMI, "files.retrieve", times=None)
+    sandbox.inject(FaultKind.UNPARSED, "kimi", "files.retrieve", times=None)
     assert (await ask(document))["metadata"] == {"error_type": "timeout"}
 
 
@@ -208,7 +208,7 @@ async def test_an_upload_that_does_not_end_is_a_timeout_and_not_repeated_elsewhe
 ) -> None:
     """The upload may still be under way, so the other provider is not tried."""
     set_environment(UPLOAD_TIMEOUT="0.5")
-    sandbox.inject(FaultKind.LATENCY, ServiceName.KIMI, "files.create", seconds=1.5)
+    sandbox.inject(FaultKind.LATENCY, "kimi", "files.create", seconds=1.5)
     answer = await ask(document)
     assert answer["metadata"] == {"error_type": "timeout"}
     assert sandbox.requests("glm") == []
@@ -221,7 +221,7 @@ async def test_a_file_that_the_provider_lost_is_uploaded_again(
     """A tracked upload that is gone does not stand in the way, however often that happens."""
     for _ in range(times):
         first = await ask(document)
-        async with AsyncOpenAI(api_key=sandbox.key, base_url=sandbox.kimi_url) as provider:
+        async with AsyncOpenAI(api_key=sandbox.key, base_url=sandbox.urls["kimi"]) as provider:
             assert (await provider.files.delete(first["metadata"]["file_id"])).deleted
         again = await ask(document)
         assert again["status"] == "success"

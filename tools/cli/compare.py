@@ -19,7 +19,7 @@ from shim.cli.progress import progress_bar
 from tools.cli.compare_files import collect, generate
 from tools.cli.compare_session import Entrance, Result, compare, make_jobs
 from tools.cli.compare_view import results_view
-from tools.sandbox import Fault, FaultKind, InvalidFaultError, ServiceName
+from tools.sandbox import Fault, FaultKind, InvalidFaultError
 from tools.storage.port import ProviderName
 
 _STORAGE = "storage_"
@@ -73,7 +73,7 @@ def run(files: Sequence[Path], choice: Choice, *, generated: int, junit: Path | 
 def _faults(choice: Choice, provider: ProviderName) -> list[Fault]:
     if choice.fault is None:
         return []
-    service = ServiceName.SUPABASE if choice.fault.startswith(_STORAGE) else ServiceName(provider)
+    service = "supabase" if choice.fault.startswith(_STORAGE) else provider
     try:
         return [Fault(kind=FaultKind(choice.fault.removeprefix(_STORAGE)), service=service, times=choice.times)]
     except InvalidFaultError as impossible:

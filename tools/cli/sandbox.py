@@ -11,6 +11,7 @@ from shim.cli.errors import CommandError
 from shim.cli.exits import ExitCode
 from shim.cli.output import note, print_json, say
 from tools.cli.session import sandbox_home, sandbox_lock
+from tools.providers.spec import PROVIDERS, provider
 from tools.sandbox import SandboxServer
 from tools.settings import get_settings
 
@@ -42,18 +43,15 @@ async def _serve(home: Path, port: int, *, as_json: bool) -> None:
 
 
 def _announce(server: SandboxServer, home: Path, *, as_json: bool) -> None:
-    environment = {
-        "KIMI_API_URL": server.kimi_url,
-        "KIMI_API_KEY": _KEY,
-        "GLM_API_URL": server.glm_url,
-        "GLM_API_KEY": _KEY,
-        "SUPABASE_URL": server.supabase_url,
-        "SUPABASE_SERVICE_ROLE_KEY": _KEY,
-    }
+    environment: dict[str, str] = {}
+    for name, url in server.urls.items():
+        environment |= {provider(name).address_setting.upper(): url, provider(name).key_variable: _KEY}
+    environment |= {"SUPABASE_URL": server.supabase_url, "SUPABASE_SERVICE_ROLE_KEY": _KEY}
     if as_json:
         print_json({"environment": environment, "control_url": server.control_url, "home": str(home)})
         return
-    say("# Kimi, GLM and Supabase on this machine; any key is accepted. To use them:")
+    names = ", ".join(each.label for each in PROVIDERS.values())
+    say(f"# {names} and Supabase on this machine; any key is accepted. To use them:")
     for name, value in environment.items():
         say(f"export {name}={shlex.quote(value)}")
     note(f"its state is in {home}, its switches for faults are below {server.control_url}; Ctrl-C ends it")

@@ -88,7 +88,7 @@ def run_demo(plan: Plan, reporter: Reporter) -> DemoResult:
         home = Path(folder)
         reporter.began("starting the sandbox and installing the migrations")
         with running_sandbox(home / "sandbox") as sandbox:
-            sandbox.set_limits(kimi_max_files=_MANY_FILES, glm_max_files=_MANY_FILES)
+            sandbox.set_limits(**{f"{name}_max_files": _MANY_FILES for name in sandbox.urls})
             settings = _settings(get_settings(), sandbox, home, samples)
             create_flags(flag_admin(settings))
             watcher, trace = Watcher(), TraceLines()

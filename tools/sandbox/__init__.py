@@ -1,6 +1,7 @@
-"""Loopback stand-ins of Kimi, GLM and Supabase, with switches for everything that goes wrong in the field."""
+"""Loopback stand-ins of the providers and of Supabase, with switches for everything that goes wrong in the field."""
 
 from tools.sandbox.faults import (
+    SUPABASE,
     Fault,
     FaultKind,
     InvalidFaultError,
@@ -8,14 +9,14 @@ from tools.sandbox.faults import (
     SandboxControlError,
     SandboxError,
     SandboxStartError,
-    ServiceName,
 )
-from tools.sandbox.glm import PARSER_PURPOSE
 from tools.sandbox.process import RunningSandbox, running_sandbox
+from tools.sandbox.providers import PARSER_PURPOSE
 from tools.sandbox.server import SandboxServer
 
 __all__ = [
     "PARSER_PURPOSE",
+    "SUPABASE",
     "Fault",
     "FaultKind",
     "InvalidFaultError",
@@ -25,6 +26,5 @@ __all__ = [
     "SandboxError",
     "SandboxServer",
     "SandboxStartError",
-    "ServiceName",
     "running_sandbox",
 ]

@@ -28,9 +28,7 @@ def main() -> int:
 
 
 async def _serve(options: argparse.Namespace) -> None:
-    limits = Limits(
-        kimi_max_files=options.max_files, kimi_max_bytes=options.kimi_max_bytes, glm_max_bytes=options.glm_max_bytes
-    )
+    limits = Limits().changed({name: value for name, value in vars(options).items() if name in Limits().to_json()})
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
@@ -38,8 +36,7 @@ async def _serve(options: argparse.Namespace) -> None:
         loop.add_reader(sys.stdin.fileno(), _stop_at_end, stop)
     async with SandboxServer(options.home, port=options.port, keys=options.key, limits=limits) as server:
         urls = {
-            "kimi_url": server.kimi_url,
-            "glm_url": server.glm_url,
+            "urls": server.urls,
             "supabase_url": server.supabase_url,
             "control_url": server.control_url,
         }
@@ -54,16 +51,15 @@ def _stop_at_end(stop: asyncio.Event) -> None:
 
 
 def _options() -> argparse.Namespace:
-    defaults = Limits()
+    defaults = Limits().to_json()
     parser = argparse.ArgumentParser(
-        prog="python -m tools.sandbox", description="Loopback stand-ins of Kimi, GLM and Supabase."
+        prog="python -m tools.sandbox", description="Loopback stand-ins of the providers and of Supabase."
     )
     parser.add_argument("--home", type=Path, required=True, help="folder of the state")
     parser.add_argument("--port", type=int, default=0, help="port on loopback; 0 takes a free one")
     parser.add_argument("--key", action="append", help="accept this key only; can be repeated; default: any")
-    parser.add_argument("--max-files", type=int, default=defaults.kimi_max_files, help="files a Kimi account keeps")
-    parser.add_argument("--kimi-max-bytes", type=int, default=defaults.kimi_max_bytes, help="largest file for Kimi")
-    parser.add_argument("--glm-max-bytes", type=int, default=defaults.glm_max_bytes, help="largest file for GLM")
+    for name, value in defaults.items():
+        parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=value, help="see tools.sandbox.Limits")
     parser.add_argument("--until-stdin-closes", action="store_true", help="end when standard input ends")
     return parser.parse_args()
 

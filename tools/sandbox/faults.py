@@ -11,7 +11,9 @@ from enum import StrEnum
 from random import Random
 from typing import Any
 
-from tools.errors import ToolsError
+from tools.errors import ToolsError, UnknownProviderError
+from tools.providers.spec import PROVIDERS, provider
+from tools.settings import MEGABYTE
 
 
 class SandboxError(ToolsError):
@@ -41,12 +43,8 @@ class InvalidFaultError(SandboxError, ValueError):
 # Fault switches: what can be made to go wrong, for whom, and how often.
 
 
-class ServiceName(StrEnum):
-    """The services that are stood in for."""
-
-    KIMI = "kimi"
-    GLM = "glm"
-    SUPABASE = "supabase"
+SUPABASE = "supabase"
+"""The service beside the providers, which are called by their names in the registry."""
 
 
 class FaultKind(StrEnum):
@@ -55,12 +53,12 @@ class FaultKind(StrEnum):
     Some kinds answer instead of the service, some cut the connection, some bend what the service does.
     """
 
-    RATE_LIMITED = "rate_limited"  # 429; Kimi rate_limit_reached_error, GLM 1303
-    OVERLOADED = "overloaded"  # Kimi 429 engine_overloaded_error, GLM 429 1302, Supabase 503 SlowDown
-    QUOTA_EXCEEDED = "quota_exceeded"  # terminal 429; Kimi exceeded_current_quota_error, GLM 1113
+    RATE_LIMITED = "rate_limited"  # 429
+    OVERLOADED = "overloaded"  # 429; Supabase 503 SlowDown
+    QUOTA_EXCEEDED = "quota_exceeded"  # 429 that lasts
     SERVER_ERROR = "server_error"  # JSON, `status` (500)
     GATEWAY_TIMEOUT = "gateway_timeout"  # 504 with an HTML page
-    ERROR_IN_SUCCESS = "error_in_success"  # GLM only: HTTP 200 with error 1305 in the body
+    ERROR_IN_SUCCESS = "error_in_success"  # HTTP 200 with an error in the body, where a provider does that
     RESET_MID_BODY = "reset_mid_body"  # RST after `after_bytes`, while the client still sends
     STALL_MID_BODY = "stall_mid_body"  # reads `after_bytes`, then nothing more
     DROP_AFTER_COMMIT = "drop_after_commit"  # carried out, then closed without an answer
@@ -69,7 +67,7 @@ class FaultKind(StrEnum):
     SLOW_PARSING = "slow_parsing"  # an uploaded file stays unparsed for `seconds`
     UNPARSED = "unparsed"  # the file asked about is shown as not parsed yet
     PARSING_FAILS = "parsing_fails"  # an uploaded file ends as failed
-    CONTENT_AS_TEXT = "content_as_text"  # Kimi answers content as text/plain instead of JSON
+    CONTENT_AS_TEXT = "content_as_text"  # content is answered as text/plain instead of JSON
 
 
 REFUSALS = frozenset(
@@ -84,19 +82,34 @@ REFUSALS = frozenset(
 )
 """Kinds that answer instead of the service: one request can draw only one of them."""
 
-_IMPOSSIBLE = {
-    ServiceName.KIMI: {FaultKind.ERROR_IN_SUCCESS},
-    ServiceName.GLM: {FaultKind.CONTENT_AS_TEXT},
-    ServiceName.SUPABASE: {
+_NOT_OF_STORAGE = frozenset(
+    {
         FaultKind.QUOTA_EXCEEDED,
         FaultKind.ERROR_IN_SUCCESS,
         FaultKind.SLOW_PARSING,
         FaultKind.UNPARSED,
         FaultKind.PARSING_FAILS,
         FaultKind.CONTENT_AS_TEXT,
-    },
-}
+    }
+)
 _LEAST_ERROR_STATUS, _LAST_ERROR_STATUS = 500, 599
+
+
+def _is_possible(kind: FaultKind, service: str) -> bool:
+    """Whether a service can have such a fault.
+
+    Raises:
+        InvalidFaultError: there is no such service.
+    """
+    if service == SUPABASE:
+        return kind not in _NOT_OF_STORAGE
+    try:
+        played = provider(service)
+    except UnknownProviderError as unknown:
+        raise InvalidFaultError(f"{unknown}, or {SUPABASE}") from None
+    if kind is FaultKind.ERROR_IN_SUCCESS:
+        return bool(played.files.overloaded)
+    return kind is not FaultKind.CONTENT_AS_TEXT or played.files.returns_text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,7 +129,7 @@ class Fault:
     """
 
     kind: FaultKind
-    service: ServiceName
+    service: str
     operation: str | None = None
     times: int | None = 1
     probability: float = 1.0
@@ -126,7 +139,7 @@ class Fault:
     after_bytes: int = 64 * 1024
 
     def __post_init__(self) -> None:
-        if self.kind in _IMPOSSIBLE[self.service]:
+        if not _is_possible(self.kind, self.service):
             raise InvalidFaultError(f"{self.service} has no fault {self.kind}")
         if self.times is not None and self.times < 1:
             raise InvalidFaultError("times must be at least 1, or null for no end")
@@ -154,8 +167,7 @@ class Fault:
         if missing := {"kind", "service"} - set(value):
             raise InvalidFaultError(f"missing: {', '.join(sorted(missing))}")
         try:
-            enums = {"kind": FaultKind(value["kind"]), "service": ServiceName(value["service"])}
-            return cls(**{**value, **enums})
+            return cls(**{**value, "kind": FaultKind(value["kind"])})
         except (TypeError, ValueError) as invalid:
             raise InvalidFaultError(str(invalid)) from None
 
@@ -163,9 +175,9 @@ class Fault:
         """The fault as plain data."""
         return asdict(self)
 
-    def matches(self, service: ServiceName, operation: str) -> bool:
+    def matches(self, service: str, operation: str) -> bool:
         """Whether a request of this kind can be hit."""
-        return self.service is service and self.operation in (None, operation)
+        return self.service == service and self.operation in (None, operation)
 
 
 class Plan:
@@ -223,7 +235,7 @@ class FaultBoard:
         """Set all switches off."""
         self._switches.clear()
 
-    def draw(self, service: ServiceName, operation: str) -> Plan:
+    def draw(self, service: str, operation: str) -> Plan:
         """Decide what befalls one request, and use up the switches that hit it."""
         drawn: list[Fault] = []
         for switch in self._switches:
@@ -250,33 +262,43 @@ def _excluded(fault: Fault, drawn: list[Fault]) -> bool:
 
 # How much the stand-ins accept.
 
-MEGABYTE = 1024 * 1024
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountLimits:
+    """What one provider's account may do.
+
+    Attributes:
+        max_bytes: largest file.
+        max_files: files that it keeps.
+        max_at_once: uploads in flight, further ones are answered 429; 0 is no limit.
+        max_a_minute: uploads begun in any minute, likewise, with a `Retry-After`.
+    """
+
+    max_bytes: int
+    max_files: int
+    max_at_once: int = 0
+    max_a_minute: int = 0
+
+
+def _of_the_providers() -> dict[str, AccountLimits]:
+    return {
+        name: AccountLimits(max_bytes=each.stand_in.max_bytes, max_files=each.stand_in.max_files)
+        for name, each in PROVIDERS.items()
+    }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """The vendors' limits, in bytes and in numbers of files and uploads.
+    """The services' limits. As plain data those of a provider are `NAME_max_bytes` and so on.
 
     Attributes:
-        kimi_max_bytes: largest file; whether the documented 100 MB is decimal or binary is not said.
-        kimi_max_files: files one account can keep.
-        glm_max_bytes: largest file; z.ai documents 100 MB for `agent`, its sibling service 20 MB.
-        glm_max_files: files one account can keep.
+        accounts: by provider.
         storage_max_bytes: largest object; a bucket can set less.
-        kimi_max_at_once, glm_max_at_once: uploads under way at once, further ones are answered 429; 0 is no limit.
-        kimi_max_a_minute, glm_max_a_minute: uploads begun in any minute, likewise, with a `Retry-After`.
-        intent_lease_seconds: how long a claim of the journal holds without being renewed.
         tus_chunk_bytes: what every resumable piece but the last must measure; 0 accepts any.
+        intent_lease_seconds: how long a claim of the journal holds without being renewed.
     """
 
-    kimi_max_bytes: int = 100 * MEGABYTE
-    kimi_max_files: int = 1000
-    glm_max_bytes: int = 100 * MEGABYTE
-    glm_max_files: int = 100
-    kimi_max_at_once: int = 0
-    kimi_max_a_minute: int = 0
-    glm_max_at_once: int = 0
-    glm_max_a_minute: int = 0
+    accounts: Mapping[str, AccountLimits] = field(default_factory=_of_the_providers)
     storage_max_bytes: int = 5 * 1024 * MEGABYTE
     tus_chunk_bytes: int = 6 * MEGABYTE
     intent_lease_seconds: int = 60
@@ -287,27 +309,26 @@ class Limits:
         Raises:
             ValueError: an unknown name, or a value that is no whole number of at least zero.
         """
-        known = {field.name for field in fields(self)}
+        known = self.to_json()
+        own: dict[str, Any] = {}
+        accounts = dict(self.accounts)
         for name, value in values.items():
             if name not in known:
                 raise ValueError(f"{name} is no limit; there are {', '.join(sorted(known))}")
             if not isinstance(value, int) or isinstance(value, bool) or value < 0:
                 raise ValueError(f"{name} must be a whole number of at least 0")
-        return replace(self, **values)  # type: ignore[arg-type]  # names and values were checked above
-
-    def traffic(self, service: ServiceName) -> tuple[int, int]:
-        """How many uploads a service takes at once, and how many a minute; 0 is no limit."""
-        match service:
-            case ServiceName.KIMI:
-                return self.kimi_max_at_once, self.kimi_max_a_minute
-            case ServiceName.GLM:
-                return self.glm_max_at_once, self.glm_max_a_minute
-            case _:
-                return 0, 0
+            account, _, field_name = name.partition("_max_")
+            if account in accounts:
+                accounts[account] = replace(accounts[account], **{f"max_{field_name}": value})
+            else:
+                own[name] = value
+        return replace(self, accounts=accounts, **own)
 
     def to_json(self) -> dict[str, int]:
         """The limits by name."""
-        return asdict(self)
+        plain = asdict(self)
+        accounts = plain.pop("accounts")
+        return {f"{name}_{limit}": value for name, each in accounts.items() for limit, value in each.items()} | plain
 
 
 # How much the stand-ins of the providers are asked: how many uploads at once, how many a minute.
@@ -329,10 +350,10 @@ class Traffic:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._accounts: defaultdict[ServiceName, _Account] = defaultdict(_Account)
+        self._accounts: defaultdict[str, _Account] = defaultdict(_Account)
 
     @contextmanager
-    def admitted(self, service: ServiceName, operation: str, limits: Limits) -> Iterator[Fault | None]:
+    def admitted(self, service: str, operation: str, limits: Limits) -> Iterator[Fault | None]:
         """Count one request while it lasts; or the refusal that it draws."""
         if operation != COUNTED:
             yield None
@@ -353,8 +374,9 @@ class Traffic:
         """Forget what has been; requests that are under way end uncounted."""
         self._accounts.clear()
 
-    def _refusal(self, service: ServiceName, account: _Account, limits: Limits) -> Fault | None:
-        at_once, a_minute = limits.traffic(service)
+    def _refusal(self, service: str, account: _Account, limits: Limits) -> Fault | None:
+        own = limits.accounts.get(service)
+        at_once, a_minute = (own.max_at_once, own.max_a_minute) if own else (0, 0)
         now = self._clock()
         while account.begun and account.begun[0] <= now - _MINUTE:
             account.begun.popleft()

@@ -7,7 +7,7 @@ import os
 import select
 import subprocess
 import sys
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.client import HTTPException
@@ -19,7 +19,8 @@ from urllib.request import ProxyHandler, Request, build_opener
 
 from pydantic import SecretStr
 
-from tools.sandbox.faults import Fault, FaultKind, SandboxControlError, SandboxStartError, ServiceName
+from tools.providers.spec import provider
+from tools.sandbox.faults import Fault, FaultKind, SandboxControlError, SandboxStartError
 from tools.settings import Settings
 
 _SECONDS = 70.0
@@ -31,8 +32,7 @@ class RunningSandbox:
     """A sandbox that runs somewhere on this machine.
 
     Attributes:
-        kimi_url: base URL for Kimi's clients.
-        glm_url: base URL for GLM's clients.
+        urls: base URLs for the providers' clients, by provider.
         supabase_url: base URL for Supabase's clients.
         control_url: base URL of the control endpoint.
         key: a credential that all services accept.
@@ -40,15 +40,14 @@ class RunningSandbox:
         pid: its process.
     """
 
-    kimi_url: str
-    glm_url: str
+    urls: Mapping[str, str]
     supabase_url: str
     control_url: str
     key: str
     home: Path
     pid: int
 
-    def inject(self, kind: FaultKind, service: ServiceName, operation: str | None = None, **settings: Any) -> None:
+    def inject(self, kind: FaultKind, service: str, operation: str | None = None, **settings: Any) -> None:
         """Set one more fault switch; `settings` are the other fields of `Fault`."""
         fault = Fault(kind=kind, service=service, operation=operation, **settings)
         self._call("POST", "/faults", fault.to_json())
@@ -212,10 +211,8 @@ def sandboxed(settings: Settings, sandbox: RunningSandbox) -> Settings:
     key = SecretStr(sandbox.key)
     return settings.model_copy(
         update={
-            "kimi_api_key": key,
-            "kimi_api_url": sandbox.kimi_url,
-            "glm_api_key": key,
-            "glm_api_url": sandbox.glm_url,
+            **{provider(name).key_setting: key for name in sandbox.urls},
+            **{provider(name).address_setting: url for name, url in sandbox.urls.items()},
             "supabase_url": None,
             "supabase_service_role_key": None,
             "shim_home": sandbox.home,

@@ -1,4 +1,4 @@
-"""Chat completions without a model: an answer computed from the text given, always the same for the same text."""
+"""The stand-ins of the providers: files, the texts read out of them, and chat, as the registry describes each."""
 
 from __future__ import annotations
 
@@ -8,15 +8,23 @@ import re
 import secrets
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from pathlib import PurePosixPath
 from typing import Any
 
 from aiohttp import web
 
-from tools.sandbox.faults import FaultKind, Plan, ServiceName
-from tools.sandbox.intake import File
-from tools.sandbox.serving import World
-from tools.sandbox.store import Document
+from tools.providers.spec import Provider
+from tools.sandbox.faults import AccountLimits, Fault, FaultKind, Plan
+from tools.sandbox.intake import Exchange, File, Form, read_form, read_object
+from tools.sandbox.serving import Endpoint, Refusal, Service, World, json_response
+from tools.sandbox.store import Document, as_bytes, as_json
+
+PARSER_PURPOSE = "parser"
+"""Under it a file is kept that was given to a parser, out of sight of the listing."""
+
+_TOOL_TYPES = frozenset({"lite", "expert", "prime"})
+_DEFAULT_PAGE, _LARGEST_PAGE = 20, 100
+_UTF_8_JSON = {"Content-Type": "application/json; charset=utf-8"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,29 +43,24 @@ class ProviderFile:
     parsing_fails: bool
     body: str
 
-    def to_json(self) -> dict[str, Any]:
-        """The file for a look behind the curtain."""
-        return asdict(self)
 
+class AccountFiles:
+    """The files that one provider's account holds."""
 
-class ProviderFiles:
-    """The files of one service."""
-
-    def __init__(self, service: ServiceName, world: World, *, id_prefix: str = "") -> None:
-        self._service = service
+    def __init__(self, provider: Provider, world: World) -> None:
+        self._provider = provider
         self._world = world
-        self._id_prefix = id_prefix
 
     def add(self, file: File, *, purpose: str, plan: Plan) -> ProviderFile:
         """Keep a file whose body was kept."""
         if file.body is None:
             raise ValueError(f"{file.filename} was too long to be kept")
         now = self._world.clock()
-        identity = self._id_prefix + secrets.token_hex(12)
+        identity = self._provider.stand_in.id_prefix + secrets.token_hex(12)
         self._world.store.insert(
             "provider_files",
             {
-                "service": self._service,
+                "service": self._provider.name,
                 "id": identity,
                 "filename": file.filename,
                 "purpose": purpose,
@@ -71,10 +74,7 @@ class ProviderFiles:
             },
         )
         file.body.owned = True
-        added = self.find(identity)
-        if added is None:
-            raise LookupError(identity)
-        return added
+        return self._select("id = ?", identity)[0]
 
     def find(self, identity: str) -> ProviderFile | None:
         """The file with this id."""
@@ -85,13 +85,9 @@ class ProviderFiles:
         """All files, oldest first."""
         return self._select("TRUE")
 
-    def count(self, purpose: str | None = None) -> int:
-        """How many files there are."""
-        row = self._world.store.row(
-            "SELECT count(*) AS n FROM provider_files WHERE service = ? AND (? IS NULL OR purpose = ?)",
-            (self._service, purpose, purpose),
-        )
-        return int(row["n"]) if row else 0
+    def to_json(self) -> list[dict[str, Any]]:
+        """All files as plain data, with what no client is shown."""
+        return [asdict(file) for file in self.all()]
 
     def remove(self, file: ProviderFile) -> None:
         """Delete a file and its body."""
@@ -101,29 +97,204 @@ class ProviderFiles:
     def document(self, file: ProviderFile) -> Document:
         """The file as something to be read."""
         return Document(
-            path=self._path(file),
+            path=self._world.store.body_path(file.body),
             filename=file.filename,
             content_type=file.content_type,
             bytes=file.bytes,
             sha256=file.sha256,
         )
 
-    def _path(self, file: ProviderFile) -> Path:
-        return self._world.store.body_path(file.body)
-
     def _select(self, condition: str, *parameters: str) -> list[ProviderFile]:
-        columns = (
-            "number, id, filename, purpose, bytes, sha256, content_type, created_at, parsed_at, parsing_fails, body"
-        )
+        columns = ", ".join(ProviderFile.__slots__)
         sql = f"SELECT {columns} FROM provider_files WHERE service = ? AND {condition} ORDER BY number"  # noqa: S608 - constants
-        arguments: Sequence[object] = (self._service, *parameters)
-        return [
-            ProviderFile(**{**dict(row), "parsing_fails": bool(row["parsing_fails"])})
-            for row in self._world.store.rows(sql, arguments)
+        rows = self._world.store.rows(sql, (self._provider.name, *parameters))
+        return [ProviderFile(**{**dict(row), "parsing_fails": bool(row["parsing_fails"])}) for row in rows]
+
+
+class FilesService(Service):
+    """The files API of one provider, with its chat. Errors are `{"error": {"type" or "code": ..., "message": ...}}`."""
+
+    def __init__(self, provider: Provider, world: World) -> None:
+        super().__init__(world)
+        self.name = provider.name
+        self.prefix = f"/{provider.name}{provider.stand_in.path}"
+        self._api = provider.files
+        self._stand_in = provider.stand_in
+        self._files = AccountFiles(provider, world)
+
+    def endpoints(self) -> Sequence[Endpoint]:
+        """See the base class. A provider without texts of its files has a parser instead, which is given files."""
+        found = [
+            Endpoint("files.create", "POST", "/files", self._create),
+            Endpoint("files.list", "GET", "/files", self._list),
+            Endpoint("files.delete", "DELETE", "/files/{id}", self._delete),
+            Endpoint("chat", "POST", "/chat/completions", self._chat),
         ]
+        if self._api.describes_one:
+            found.append(Endpoint("files.retrieve", "GET", "/files/{id}", self._retrieve))
+        if self._api.returns_text:
+            found.append(Endpoint("files.content", "GET", "/files/{id}/content", self._content))
+        else:
+            found.append(Endpoint("parser.create", "POST", "/files/parser/create", self._parse))
+            found.append(Endpoint("parser.result", "GET", "/files/parser/result/{id}/text", self._parsed))
+        return found
+
+    async def _create(self, exchange: Exchange) -> web.Response:
+        form = await read_form(exchange, max_bytes=self._limits.max_bytes)
+        purpose = form.fields.get("purpose", "")
+        if purpose not in self._stand_in.purposes:
+            raise self._refused("purpose", value=purpose)
+        file = self._accepted(form)
+        held = [each.purpose for each in self._files.all()]
+        if (held.count(purpose) if self._stand_in.counted_by_purpose else len(held)) >= self._limits.max_files:
+            raise self._refused("too_many_files", limit=self._limits.max_files)
+        return json_response(self._described(self._files.add(file, purpose=purpose, plan=exchange.plan), exchange.plan))
+
+    def _accepted(self, form: Form) -> File:
+        file = form.file
+        if file is None:
+            raise self._refused("file_missing")
+        if self._stand_in.error("file_suffix") and not PurePosixPath(file.filename).suffix:
+            raise self._refused("file_suffix")
+        if self._stand_in.error("file_empty") and file.bytes == 0:
+            raise self._refused("file_empty")
+        if file.body is None:
+            raise self._refused("file_too_large")
+        return file
+
+    async def _list(self, exchange: Exchange) -> web.Response:
+        files = [file for file in self._files.all() if file.purpose != PARSER_PURPOSE]
+        if not self._api.pages:
+            return json_response({"object": "list", "data": [self._described(file, exchange.plan) for file in files]})
+        query = exchange.request.query
+        size, after = query.get("limit", str(_DEFAULT_PAGE)), query.get("after")
+        if query.get("order", "created_at") != "created_at":
+            raise self._refused("page", value="order")
+        if not size.isascii() or not size.isdigit() or not 1 <= int(size) <= _LARGEST_PAGE:
+            raise self._refused("page", value="limit")
+        last_seen = None if after is None else self._files.find(after)
+        if after is not None and last_seen is None:
+            raise self._refused("page", value="after")
+        found = [
+            file
+            for file in files
+            if query.get("purpose") in (None, file.purpose) and (last_seen is None or file.number > last_seen.number)
+        ]
+        page = [self._described(file, exchange.plan) for file in found[: int(size)]]
+        return json_response({"object": "list", "data": page, "has_more": len(found) > len(page)})
+
+    async def _retrieve(self, exchange: Exchange) -> web.Response:
+        return json_response(self._described(self._find(exchange), exchange.plan))
+
+    async def _delete(self, exchange: Exchange) -> web.Response:
+        file = self._find(exchange)
+        self._files.remove(file)
+        return json_response({"id": file.id, "object": "file", "deleted": True})
+
+    async def _content(self, exchange: Exchange) -> web.Response:
+        file = self._find(exchange)
+        if self._status(file, exchange.plan) != "ok":
+            raise self._refused("text_unavailable", id=file.id)
+        document = self._files.document(file)
+        if FaultKind.CONTENT_AS_TEXT in exchange.plan:
+            return web.Response(body=as_bytes(document), headers={"Content-Type": "text/plain; charset=utf-8"})
+        others = {"file_type": document.file_type, "filename": file.filename, "title": "", "type": "file"}
+        return web.Response(body=as_json(document, **others), headers=_UTF_8_JSON)
+
+    async def _parse(self, exchange: Exchange) -> web.Response:
+        form = await read_form(exchange, max_bytes=self._limits.max_bytes)
+        if form.fields.get("tool_type") not in _TOOL_TYPES:
+            raise self._refused("parser_field", value="tool_type")
+        file = self._accepted(form)
+        if not form.fields.get("file_type"):
+            raise self._refused("parser_type")
+        task = self._files.add(file, purpose=PARSER_PURPOSE, plan=exchange.plan)
+        return json_response({"task_id": task.id, "message": "success", "success": True})
+
+    async def _parsed(self, exchange: Exchange) -> web.Response:
+        task = self._find(exchange, parser=True)
+        told = {"message": "", "task_id": task.id, "parsing_result_url": None}
+        match self._status(task, exchange.plan):
+            case "created":
+                return json_response({"status": "processing", "content": None, **told})
+            case "error":
+                return json_response({"status": "failed", "content": None, **told, "message": "told to fail"})
+            case _:
+                document = self._files.document(task)
+                return web.Response(body=as_json(document, status="succeeded", **told), headers=_UTF_8_JSON)
+
+    async def _chat(self, exchange: Exchange) -> web.Response:
+        try:
+            chat = Chat.from_json(await read_object(exchange))
+        except InvalidChatError as invalid:
+            raise self._refused("chat", value=str(invalid)) from None
+        created = int(self.world.clock())
+        return streamed(chat, created=created) if chat.stream else json_response(completion(chat, created=created))
+
+    def _find(self, exchange: Exchange, *, parser: bool = False) -> ProviderFile:
+        identity = exchange.request.match_info["id"]
+        file = self._files.find(identity)
+        if file is None or (file.purpose == PARSER_PURPOSE) is not parser:
+            raise self._refused("file_unknown", id=identity)
+        return file
+
+    def _status(self, file: ProviderFile, plan: Plan) -> str:
+        if FaultKind.UNPARSED in plan or self.world.clock() < file.parsed_at:
+            return "created"
+        return "error" if file.parsing_fails else "ok"
+
+    def _described(self, file: ProviderFile, plan: Plan) -> dict[str, Any]:
+        described = {
+            "id": file.id,
+            "object": "file",
+            "bytes": file.bytes,
+            "created_at": int(file.created_at),
+            "filename": file.filename,
+            "purpose": file.purpose,
+        }
+        if not self._api.describes_one:
+            return described
+        status = self._status(file, plan)
+        details = "Failed to extract file: the sandbox was told to fail" if status == "error" else ""
+        return {**described, "status": status, "status_details": details}
+
+    @property
+    def _limits(self) -> AccountLimits:
+        return self.world.limits.accounts[self.name]
+
+    def _refused(self, reason: str, **values: object) -> Refusal:
+        told = self._stand_in.error(reason)
+        if told is None:
+            raise LookupError(reason)
+        status, code, message = told
+        return Refusal(self._error(status, code, message.format(**values)))
+
+    def _error(self, status: int, code: str, message: str) -> web.Response:
+        return json_response({"error": {self._stand_in.code_field: code, "message": message}}, status)
+
+    def refuse(self, status: int, message: str) -> web.Response:
+        """See the base class."""
+        if status in {404, 405} and self._stand_in.error("no_endpoint"):
+            return self._refused("no_endpoint").response
+        codes = self._stand_in.codes
+        return self._error(status, codes.get(status, codes[0]), message)
+
+    def unauthorized(self, *, key_given: bool) -> web.Response:
+        """See the base class."""
+        return self._refused("wrong_key" if key_given else "no_key").response
+
+    def faulty(self, fault: Fault) -> web.Response:
+        """See the base class."""
+        reason = fault.kind.value if self._stand_in.error(fault.kind.value) else FaultKind.SERVER_ERROR.value
+        response = self._refused(reason, value=1 if fault.retry_after is None else fault.retry_after).response
+        if reason == FaultKind.SERVER_ERROR:
+            response.set_status(fault.status)
+        if fault.retry_after is not None:
+            response.headers.update(dict.fromkeys(self._stand_in.retry_headers, str(fault.retry_after)))
+        return response
 
 
-# Chat completions without a model: an answer computed from the text given, always the same for the same text.
+# Chat without a model: an answer computed from the text given, always the same for the same text.
 
 _QUOTED = 200
 _CHARACTERS_PER_TOKEN = 4

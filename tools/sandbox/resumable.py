@@ -13,7 +13,7 @@ from typing import Any
 
 from aiohttp import web
 
-from tools.sandbox.faults import Fault, FaultKind, ServiceName
+from tools.sandbox.faults import SUPABASE, Fault, FaultKind
 from tools.sandbox.intake import Exchange, File, pieces
 from tools.sandbox.serving import Endpoint, Refusal, Service, World
 from tools.sandbox.storage import Objects, is_valid_key, size_limit
@@ -26,7 +26,7 @@ _PIECE_TYPE = "application/offset+octet-stream"
 class Resumable(Service):
     """`/storage/v1/upload/resumable`. Here the statuses are true and error bodies are text."""
 
-    name = ServiceName.SUPABASE
+    name = SUPABASE
     prefix = "/supabase/storage/v1/upload/resumable"
 
     def __init__(self, world: World) -> None:

@@ -11,10 +11,9 @@ from typing import Any, Self
 
 from aiohttp import web
 
-from tools.sandbox.faults import Fault, FaultBoard, InvalidFaultError, Limits, ServiceName, Traffic
-from tools.sandbox.glm import Glm
-from tools.sandbox.kimi import Kimi
-from tools.sandbox.providers import ProviderFiles
+from tools.providers.spec import PROVIDERS
+from tools.sandbox.faults import Fault, FaultBoard, InvalidFaultError, Limits, Traffic
+from tools.sandbox.providers import AccountFiles, FilesService
 from tools.sandbox.resumable import Resumable
 from tools.sandbox.serving import Service, World
 from tools.sandbox.storage import Objects, Storage
@@ -102,8 +101,7 @@ class Control:
         store = self._world.store
         objects = Objects(store, self._world.clock)
         return {
-            "kimi": {"files": self._files(ServiceName.KIMI)},
-            "glm": {"files": self._files(ServiceName.GLM)},
+            **{name: {"files": AccountFiles(each, self._world).to_json()} for name, each in PROVIDERS.items()},
             "supabase": {
                 "buckets": [bucket.to_json() for bucket in objects.buckets()],
                 "objects": [
@@ -130,9 +128,6 @@ class Control:
             },
             "requests": self._world.journal.total,
         }
-
-    def _files(self, service: ServiceName) -> list[dict[str, Any]]:
-        return [file.to_json() for file in ProviderFiles(service, self._world).all()]
 
     async def _reset(self, _: web.Request) -> web.Response:
         self._world.faults.clear()
@@ -165,7 +160,7 @@ async def _body(request: web.Request) -> Any:
         raise web.HTTPBadRequest(text="the body is not JSON") from None
 
 
-# The server: three vendors on one loopback port, each below its own prefix.
+# The server: all vendors on one loopback port, each below its own prefix.
 
 DEFAULT_BUCKET = "user-files"
 SUPABASE_PREFIX = "/supabase"
@@ -176,7 +171,7 @@ _BACKLOG = 512
 
 
 class SandboxServer:
-    """Stand-ins of Kimi, GLM and Supabase.
+    """Stand-ins of the providers and of Supabase.
 
     Args:
         home: folder of the state; it is created, and what is there is taken up again.
@@ -269,14 +264,9 @@ class SandboxServer:
         return f"http://{self.address[0]}:{self.address[1]}"
 
     @property
-    def kimi_url(self) -> str:
-        """Base URL for Kimi's clients."""
-        return self.url + Kimi.prefix
-
-    @property
-    def glm_url(self) -> str:
-        """Base URL for GLM's clients."""
-        return self.url + Glm.prefix
+    def urls(self) -> dict[str, str]:
+        """Base URLs for the providers' clients, by provider."""
+        return {name: f"{self.url}/{name}{each.stand_in.path}" for name, each in PROVIDERS.items()}
 
     @property
     def supabase_url(self) -> str:
@@ -291,7 +281,8 @@ class SandboxServer:
 
 def _application(world: World, control: Control) -> web.Application:
     application = web.Application()
-    services: tuple[Service, ...] = (Kimi(world), Glm(world), Resumable(world), Storage(world), Tables(world))
+    providers = [FilesService(each, world) for each in PROVIDERS.values()]
+    services: list[Service] = [*providers, Resumable(world), Storage(world), Tables(world)]
     for service in services:
         application.add_subapp(service.prefix, service.application())
     application.add_subapp(CONTROL_PREFIX, control.application())

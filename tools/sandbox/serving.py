@@ -10,11 +10,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any
 
 from aiohttp import web
 
-from tools.sandbox.faults import Fault, FaultBoard, FaultKind, Limits, Plan, ServiceName, Traffic
+from tools.sandbox.faults import Fault, FaultBoard, FaultKind, Limits, Plan, Traffic
 from tools.sandbox.intake import ConnectionCut, Entry, Exchange, Journal, UnusableBodyError, drain
 from tools.sandbox.store import Store
 
@@ -69,10 +69,15 @@ class Endpoint:
 
 
 class Service(ABC):
-    """One stand-in: endpoints below a prefix."""
+    """One stand-in: endpoints below a prefix.
 
-    name: ClassVar[ServiceName]
-    prefix: ClassVar[str]
+    Attributes:
+        name: of the service, for faults and the log.
+        prefix: where it is found.
+    """
+
+    name: str
+    prefix: str
 
     def __init__(self, world: World) -> None:
         self.world = world

@@ -13,7 +13,7 @@ from typing import Any
 
 from aiohttp import web
 
-from tools.sandbox.faults import Fault, FaultKind, ServiceName
+from tools.sandbox.faults import SUPABASE, Fault, FaultKind
 from tools.sandbox.intake import Exchange, File, read_form, read_object, read_raw, text_of_header
 from tools.sandbox.serving import Endpoint, Refusal, Service, World, json_response
 from tools.sandbox.store import Store
@@ -250,7 +250,7 @@ _MAX_PREFIXES = 1000
 class Storage(Service):
     """`/storage/v1`. Ordinary errors are HTTP 400 with the true status as a string in the body."""
 
-    name = ServiceName.SUPABASE
+    name = SUPABASE
     prefix = "/supabase/storage/v1"
 
     def __init__(self, world: World) -> None:

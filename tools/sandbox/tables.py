@@ -8,7 +8,7 @@ from typing import Any
 
 from aiohttp import web
 
-from tools.sandbox.faults import Fault, FaultKind, ServiceName
+from tools.sandbox.faults import SUPABASE, Fault, FaultKind
 from tools.sandbox.intake import Exchange, read_json, read_object
 from tools.sandbox.postgrest import (
     INTENTS,
@@ -31,7 +31,7 @@ _MAX_ROWS = 1000
 class Tables(Service):
     """`/rest/v1`. Errors are `{code, details, hint, message}` with PostgREST's and Postgres' codes."""
 
-    name = ServiceName.SUPABASE
+    name = SUPABASE
     prefix = "/supabase/rest/v1"
 
     def endpoints(self) -> Sequence[Endpoint]:

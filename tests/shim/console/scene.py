@@ -72,8 +72,8 @@ def served(settings: Settings, *, host: str = "127.0.0.1", every: float = 0.2) -
 def settings_for(sandbox: RunningSandbox, home: Path) -> Settings:
     """A machine whose services are the sandbox's and whose flags are in a file; every call can be compared."""
     return Settings(
-        kimi_api_url=sandbox.kimi_url,
-        glm_api_url=sandbox.glm_url,
+        kimi_api_url=sandbox.urls["kimi"],
+        glm_api_url=sandbox.urls["glm"],
         kimi_api_key=sandbox.key,
         glm_api_key=sandbox.key,
         shim_home=home,

@@ -81,7 +81,7 @@ def tap() -> Iterator[None]:
 @pytest.fixture
 def supabase(sandbox: RunningSandbox, tmp_path: Path) -> Settings:
     return Settings(
-        kimi_api_url=sandbox.kimi_url,
+        kimi_api_url=sandbox.urls["kimi"],
         kimi_api_key="key",
         supabase_url=sandbox.supabase_url,
         supabase_service_role_key="sb_secret_key",

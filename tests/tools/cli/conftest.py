@@ -137,9 +137,9 @@ def shim_with_keys(command_line: MakeCommandLine, sandbox: RunningSandbox) -> Co
     """The command line with both providers configured; they are the test's sandbox, which the command cannot tell."""
     return command_line(
         KIMI_API_KEY=sandbox.key,
-        KIMI_API_URL=sandbox.kimi_url,
+        KIMI_API_URL=sandbox.urls["kimi"],
         GLM_API_KEY=sandbox.key,
-        GLM_API_URL=sandbox.glm_url,
+        GLM_API_URL=sandbox.urls["glm"],
     )
 
 

@@ -27,9 +27,9 @@ def shim(run_here: RunHere, sandbox: RunningSandbox) -> Shim:
     """The command line with both providers configured, copies and rows in a folder."""
     variables = {
         "KIMI_API_KEY": sandbox.key,
-        "KIMI_API_URL": sandbox.kimi_url,
+        "KIMI_API_URL": sandbox.urls["kimi"],
         "GLM_API_KEY": sandbox.key,
-        "GLM_API_URL": sandbox.glm_url,
+        "GLM_API_URL": sandbox.urls["glm"],
     }
     return lambda *arguments, **more: run_here(*arguments, **{**variables, **more})
 
@@ -80,7 +80,7 @@ def test_a_file_that_the_provider_lost_is_put_aside(
     shim: Shim, uploaded: list[str], provider: str, sandbox: RunningSandbox, rows: sqlite3.Connection
 ) -> None:
     """Its row is marked as failed, so that the same content is uploaded anew; nothing is deleted."""
-    base = sandbox.kimi_url if provider == "kimi" else sandbox.glm_url
+    base = sandbox.urls["kimi"] if provider == "kimi" else sandbox.urls["glm"]
     answer = httpx.delete(f"{base}/files/{uploaded[1]}", headers={"Authorization": f"Bearer {sandbox.key}"})
     assert answer.is_success
     found = looked_at(shim, provider)

@@ -21,7 +21,7 @@ class Supabase:
     """The services behind the command line, asked without it."""
 
     def __init__(self, sandbox: RunningSandbox) -> None:
-        self._url, self._files_url = sandbox.supabase_url, f"{sandbox.kimi_url}/files"
+        self._url, self._files_url = sandbox.supabase_url, f"{sandbox.urls['kimi']}/files"
         self._headers = {"apikey": sandbox.key, "Authorization": f"Bearer {sandbox.key}"}
 
     def row(self, file_id: str) -> dict[str, object]:
@@ -56,7 +56,7 @@ def shim(run_here: RunHere, sandbox: RunningSandbox, flags: FileFlagAdmin) -> Ru
     flags.set_percentage(NAME, 100)
     variables = {
         "KIMI_API_KEY": sandbox.key,
-        "KIMI_API_URL": sandbox.kimi_url,
+        "KIMI_API_URL": sandbox.urls["kimi"],
         "SUPABASE_URL": sandbox.supabase_url,
         "SUPABASE_SERVICE_ROLE_KEY": sandbox.key,
     }

@@ -20,7 +20,7 @@ from flags import FileFlagAdmin
 from shim.mcp import CALLS_AT_ONCE, CALLS_WAITING
 from tests.tools.cli.conftest import CommandLine
 from tools.mcp import QueryPhase
-from tools.sandbox import FaultKind, RunningSandbox, ServiceName
+from tools.sandbox import FaultKind, RunningSandbox
 
 SECONDS = 30.0
 MEGABYTE = 1024 * 1024
@@ -96,7 +96,7 @@ async def test_a_question_with_progress(
     """The tool answers, and tells the phases and the bytes that have left in numbers that only rise."""
     route_to(side, flags)
     async with connect() as client:
-        sandbox.inject(FaultKind.LATENCY, ServiceName.KIMI, "files.create", seconds=0.5)
+        sandbox.inject(FaultKind.LATENCY, "kimi", "files.create", seconds=0.5)
         path = shim_with_keys.folder / "report.txt"
         path.write_bytes(b"The ferry leaves at noon.\n" * (8 * MEGABYTE // 26))
         told: Told = []
@@ -159,7 +159,7 @@ async def test_errors_say_what_to_do(connect: Connect, shim_with_keys: CommandLi
         assert "question" in text_of(wrong)
         path = shim_with_keys.folder / "report.txt"
         path.write_text("The ferry leaves at noon.\n")
-        for service in (ServiceName.KIMI, ServiceName.GLM):
+        for service in ("kimi", "glm"):
             sandbox.inject(FaultKind.QUOTA_EXCEEDED, service, "files.create", times=None)
         refused = await client.call_tool(TOOL, {"file_path": str(path), "question": "What?"})
         assert refused.is_error
@@ -173,7 +173,7 @@ async def test_a_cancelled_call(connect: Connect, shim_with_keys: CommandLine, s
     async with connect() as client:
         path = shim_with_keys.folder / "report.txt"
         path.write_text("The ferry leaves at noon.\n")
-        sandbox.inject(FaultKind.LATENCY, ServiceName.KIMI, "files.create", seconds=1.0)
+        sandbox.inject(FaultKind.LATENCY, "kimi", "files.create", seconds=1.0)
         call = asyncio.create_task(client.call_tool(TOOL, {"file_path": str(path), "question": "When?"}))
         await asyncio.to_thread(sandbox.wait_for_requests, "kimi", "files.create", at_least=1)
         call.cancel()
@@ -192,7 +192,7 @@ async def test_a_cancelled_call(connect: Connect, shim_with_keys: CommandLine, s
 async def test_many_calls_at_once(connect: Connect, shim_with_keys: CommandLine, sandbox: RunningSandbox) -> None:
     """A few run, some wait, and one more is refused with the advice to come again; the others are all answered."""
     async with connect() as client:
-        sandbox.inject(FaultKind.HANG, ServiceName.KIMI, "files.create", times=CALLS_AT_ONCE)
+        sandbox.inject(FaultKind.HANG, "kimi", "files.create", times=CALLS_AT_ONCE)
         calls = []
         for number in range(CALLS_AT_ONCE + CALLS_WAITING):
             path = shim_with_keys.folder / f"report-{number}.txt"

@@ -10,7 +10,7 @@ from shim.cli.exits import ExitCode
 from tests.tools.cli.conftest import CommandLine, RunHere
 from tests.tools.recovery.bench import Bench
 from tools.journal.port import State, UploadSide
-from tools.sandbox import FaultKind, RunningSandbox, ServiceName
+from tools.sandbox import FaultKind, RunningSandbox
 from tools.settings import Settings, use_settings
 
 
@@ -18,7 +18,7 @@ from tools.settings import Settings, use_settings
 def bench(sandbox: RunningSandbox, tmp_path: Path) -> Bench:
     settings = Settings.model_validate(
         {
-            "kimi_api_url": sandbox.kimi_url,
+            "kimi_api_url": sandbox.urls["kimi"],
             "kimi_api_key": sandbox.key,
             "shim_home": tmp_path / "home",
         }
@@ -28,7 +28,7 @@ def bench(sandbox: RunningSandbox, tmp_path: Path) -> Bench:
 
 @pytest.fixture
 def variables(sandbox: RunningSandbox) -> dict[str, str]:
-    return {"KIMI_API_KEY": sandbox.key, "KIMI_API_URL": sandbox.kimi_url}
+    return {"KIMI_API_KEY": sandbox.key, "KIMI_API_URL": sandbox.urls["kimi"]}
 
 
 def test_nothing_is_left(run_here: RunHere, variables: dict[str, str]) -> None:
@@ -67,7 +67,7 @@ def test_what_cannot_be_known_is_told(run_here: RunHere, bench: Bench, variables
     """A provider that does not list its files: the upload stays, and the exit code says so."""
     with use_settings(bench.settings):
         bench.left(bench.document(), State.UNKNOWN)
-    bench.sandbox.inject(FaultKind.SERVER_ERROR, ServiceName.KIMI, "files.list", times=None)
+    bench.sandbox.inject(FaultKind.SERVER_ERROR, "kimi", "files.list", times=None)
     finished = run_here("reconcile", "--apply", "--orphans", "--json", **variables)
     assert finished.code == ExitCode.LEFT
     assert [upload["step"] for upload in finished.document["uploads"]] == ["unknown"]

@@ -16,7 +16,7 @@ from tests.support.documents import ROOT, Block, blocks
 from tests.support.unleash import UnleashServer
 from tests.tools.cli.conftest import CommandLine, Finished, MakeCommandLine
 from tools.migrations import NAMES
-from tools.sandbox import FaultKind, RunningSandbox, ServiceName
+from tools.sandbox import FaultKind, RunningSandbox
 
 if TYPE_CHECKING:
     from tests.support.unleash import UnleashConsole
@@ -157,7 +157,7 @@ def test_an_outage_of_the_provider_is_nobodys_fault(
     shim_with_keys: CommandLine, sandbox: RunningSandbox, documents: list[Path]
 ) -> None:
     """Both sides fail alike, and the guard does not roll back."""
-    sandbox.inject(FaultKind.SERVER_ERROR, ServiceName.KIMI, "files.create", times=None)
+    sandbox.inject(FaultKind.SERVER_ERROR, "kimi", "files.create", times=None)
     shim_with_keys("upload", *documents)
     status, decisions = carry_out(shim_with_keys, "The provider is down")
     assert "RuntimeError" in " ".join(status.out.split())
@@ -185,7 +185,7 @@ def test_unfinished_uploads_are_brought_to_an_end(
     shim_with_keys: CommandLine, sandbox: RunningSandbox, documents: list[Path]
 ) -> None:
     """A process was killed while it uploaded: the look finds that, and nothing is left afterwards."""
-    sandbox.inject(FaultKind.HANG, ServiceName.KIMI, "files.create", times=None)
+    sandbox.inject(FaultKind.HANG, "kimi", "files.create", times=None)
     with shim_with_keys.start("upload", documents[0]) as process:
         sandbox.wait_for_requests("kimi", "files.create", seconds=60)
         process.kill()

@@ -22,7 +22,7 @@ def leave(home: Path, sandbox: RunningSandbox, mark: str) -> None:
     journal = UndoJournal(home / "shim.db", LIMITS, now=time.time)
     places = {
         "provider": "kimi",
-        "provider_address": sandbox.kimi_url,
+        "provider_address": sandbox.urls["kimi"],
         "storage": f"folder:{home / 'storage'}",
         "folder": "kimi-gateway",
     }
@@ -41,7 +41,7 @@ def test_nothing_left(run_here: RunHere) -> None:
 def test_what_is_left_is_shown_and_removed(run_here: RunHere, sandbox: RunningSandbox, tmp_path: Path) -> None:
     """A dry run changes nothing; then it is cleaned up, once."""
     leave(tmp_path / "home", sandbox, "shadow-1-")
-    variables = {"KIMI_API_KEY": sandbox.key, "KIMI_API_URL": sandbox.kimi_url}
+    variables = {"KIMI_API_KEY": sandbox.key, "KIMI_API_URL": sandbox.urls["kimi"]}
     [seen] = run_here("shadows", "clean", "--dry-run", "--json", **variables).document
     assert (seen["mark"], seen["fate"]) == ("shadow-1-", "there")
     finished = run_here("shadows", "clean", **variables)

@@ -13,7 +13,7 @@ import pytest
 from flags import FileFlagAdmin
 from shim.cli.exits import ExitCode
 from tests.tools.cli.conftest import CommandLine
-from tools.sandbox import FaultKind, RunningSandbox, ServiceName
+from tools.sandbox import FaultKind, RunningSandbox
 
 KIMI = "async-upload-kimi"
 
@@ -109,7 +109,7 @@ def test_an_interrupt_leaves_nothing_half_done(
 ) -> None:
     """Ctrl-C begins no other file, brings those under way to their end, says what was done, and ends with 130."""
     flags.set_percentage(KIMI, percentage)
-    sandbox.inject(FaultKind.LATENCY, ServiceName.KIMI, "files.create", seconds=1.0, times=None)
+    sandbox.inject(FaultKind.LATENCY, "kimi", "files.create", seconds=1.0, times=None)
     with shim_with_keys.start("upload", *documents, "--concurrency", 1, "--json") as process:
         sandbox.wait_for_requests("kimi", "files.create", at_least=1)
         os.killpg(process.pid, signal.SIGINT)
@@ -127,7 +127,7 @@ def test_a_second_interrupt_gives_up(
 ) -> None:
     """Ctrl-C again stops waiting for the asynchronous side; the file is reported as given up."""
     flags.set_percentage(KIMI, 100)
-    sandbox.inject(FaultKind.HANG, ServiceName.KIMI, "files.create", times=None)
+    sandbox.inject(FaultKind.HANG, "kimi", "files.create", times=None)
     with shim_with_keys.start("upload", *documents, "--concurrency", 1, "--json") as process:
         sandbox.wait_for_requests("kimi", "files.create", at_least=1)
         os.killpg(process.pid, signal.SIGINT)

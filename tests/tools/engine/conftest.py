@@ -90,9 +90,9 @@ def sandbox_settings(sandbox: RunningSandbox, tmp_path: Path, pooled: None) -> I
     """Settings that lead to the sandbox, whose copies are kept in a local folder."""
     settings = Settings(
         kimi_api_key=SecretStr(sandbox.key),
-        kimi_api_url=sandbox.kimi_url,
+        kimi_api_url=sandbox.urls["kimi"],
         glm_api_key=SecretStr(sandbox.key),
-        glm_api_url=sandbox.glm_url,
+        glm_api_url=sandbox.urls["glm"],
         shim_home=tmp_path / "home",
         upload_timeout=20,
     )

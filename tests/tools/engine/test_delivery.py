@@ -14,7 +14,7 @@ from tools.engine.gateway import upload_through_gateway
 from tools.engine.listing import claim
 from tools.engine.throttle import LONGEST_HOLD_SECONDS
 from tools.providers.spec import GLM, KIMI, Provider
-from tools.sandbox import FaultKind, RunningSandbox, ServiceName
+from tools.sandbox import FaultKind, RunningSandbox
 from tools.settings import Settings, use_settings
 from tools.storage.local import LocalStorage
 from tools.transport.errors import ConnectionNotMadeError, HttpStatusError, TransportError
@@ -231,7 +231,7 @@ async def test_a_dropped_answer_leaves_one_file_in_the_sandbox(
 ) -> None:
     """End to end: the answer is lost after the file was made, and the caller gets that file's id."""
     del sandbox_settings
-    sandbox.inject(FaultKind.DROP_AFTER_COMMIT, ServiceName(provider.name), "files.create")
+    sandbox.inject(FaultKind.DROP_AFTER_COMMIT, provider.name, "files.create")
     path = make_file('odd "name" \\ ü.txt', b"content")
     result = await upload_through_gateway(
         provider, path, storage, "agent" if provider is GLM else "file-extract", pace=waits.pace
@@ -257,7 +257,7 @@ async def test_one_fault_is_survived_and_one_file_is_made(
 ) -> None:
     """A failure that made nothing is found to have made nothing, and the second attempt succeeds."""
     del sandbox_settings
-    sandbox.inject(fault, ServiceName(provider.name), "files.create")
+    sandbox.inject(fault, provider.name, "files.create")
     path = make_file("a.txt", b"content" * 100_000)
     await upload_through_gateway(
         provider, path, storage, "agent" if provider is GLM else "file-extract", pace=waits.pace
@@ -277,7 +277,7 @@ async def test_a_server_that_hangs_is_a_timeout_in_the_sdks_words(
     fault: FaultKind,
 ) -> None:
     """Neither a silent server nor one that takes no more data holds the caller for ever."""
-    sandbox.inject(fault, ServiceName.KIMI, "files.create", times=None)
+    sandbox.inject(fault, "kimi", "files.create", times=None)
     path = make_file("a.bin", b"x" * 12_000_000)
     with (
         use_settings(sandbox_settings.model_copy(update={"upload_timeout": 0.4})),

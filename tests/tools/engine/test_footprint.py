@@ -16,7 +16,7 @@ from tools.sandbox import RunningSandbox
 
 
 def _at_sandbox(sandbox: RunningSandbox) -> dict[str, str]:
-    return {"KIMI_API_KEY": sandbox.key, "KIMI_API_URL": sandbox.kimi_url}
+    return {"KIMI_API_KEY": sandbox.key, "KIMI_API_URL": sandbox.urls["kimi"]}
 
 
 def _measured(measure: str, tmp_path: Path, **variables: str) -> dict[str, float]:

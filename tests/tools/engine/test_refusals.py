@@ -17,7 +17,7 @@ from tools.async_file_upload_refactored import (
 )
 from tools.engine.gateway import upload_through_gateway
 from tools.providers.spec import GLM, KIMI, Provider
-from tools.sandbox import FaultKind, Limits, RunningSandbox, SandboxServer, ServiceName
+from tools.sandbox import FaultKind, Limits, RunningSandbox, SandboxServer
 from tools.settings import Settings, use_settings
 from tools.storage.local import LocalStorage
 from tools.transport.loops import Pace
@@ -40,7 +40,7 @@ async def test_it_finds_out_how_many_a_provider_takes(
     del sandbox_settings
     files = 60 * allowed
     sandbox.set_limits(kimi_max_at_once=allowed)
-    sandbox.inject(FaultKind.LATENCY, ServiceName.KIMI, CREATE, times=None, seconds=0.03)
+    sandbox.inject(FaultKind.LATENCY, "kimi", CREATE, times=None, seconds=0.03)
     paths = [make_file(f"{number}.txt", b"%d" % number) for number in range(files)]
     await all_of([upload_via_supabase_gateway_kimi_async(path, storage) for path in paths])
     requests, limit = len(sandbox.requests("kimi", CREATE)), lane_of("kimi").requests.limit
@@ -77,9 +77,9 @@ async def test_a_limit_by_the_minute_is_waited_out_by_all(
     """The advice that one upload gets holds for everybody: at most those under way ask in vain, and nobody fails."""
     files, a_minute, here = 40, 10, VirtualTime()
     paths = [make_file(f"{number}.txt", b"%d" % number) for number in range(files)]
-    limits = Limits(kimi_max_a_minute=a_minute)
+    limits = Limits().changed({"kimi_max_a_minute": a_minute})
     async with SandboxServer(tmp_path / "provider", limits=limits, clock=lambda: 1e9 + here.now) as server:
-        with use_settings(sandbox_settings.model_copy(update={"kimi_api_url": server.kimi_url})):
+        with use_settings(sandbox_settings.model_copy(update={"kimi_api_url": server.urls["kimi"]})):
             await all_of([upload_through_gateway(KIMI, path, storage, "batch", pace=here.pace) for path in paths])
             assert server._world is not None
             requests = server._world.journal.count("kimi", CREATE)
@@ -142,7 +142,7 @@ async def test_an_overload_inside_a_success_makes_the_limit_narrower(
 ) -> None:
     """GLM's status is 200; the caller gets its error as legacy words it, at once."""
     del sandbox_settings
-    sandbox.inject(FaultKind.ERROR_IN_SUCCESS, ServiceName.GLM, CREATE)
+    sandbox.inject(FaultKind.ERROR_IN_SUCCESS, "glm", CREATE)
     with pytest.raises(RuntimeError, match="1305 The API has triggered a rate limit"):
         await upload_through_gateway(GLM, make_file("a.txt", b"a"), storage, "agent", pace=waits.pace)
     assert len(sandbox.requests("glm", CREATE)) == 1
@@ -159,7 +159,7 @@ def test_loops_of_one_process_share_what_the_account_allows(
 ) -> None:
     """Limits are counted by account, so uploads of several loops go through one lane."""
     sandbox.set_limits(kimi_max_at_once=4)
-    sandbox.inject(FaultKind.LATENCY, ServiceName.KIMI, CREATE, times=None, seconds=0.03)
+    sandbox.inject(FaultKind.LATENCY, "kimi", CREATE, times=None, seconds=0.03)
     paths = [make_file(f"{number}.txt", b"%d" % number) for number in range(120)]
 
     async def upload(mine: list[Path]) -> None:

@@ -20,7 +20,7 @@ from tools.engine import throttle
 from tools.engine.limiter import Priority
 from tools.engine.throttle import request_place, snapshot, upload_place, uploads_as
 from tools.providers.spec import KIMI
-from tools.sandbox import FaultKind, RunningSandbox, ServiceName
+from tools.sandbox import FaultKind, RunningSandbox
 from tools.settings import MEGABYTE, Settings, use_settings
 from tools.storage.local import LocalStorage
 
@@ -32,7 +32,7 @@ async def test_providers_do_not_feel_each_other(
     *, sandbox: RunningSandbox, sandbox_settings: Settings, storage: LocalStorage, make_file: MakeFile
 ) -> None:
     """While one hangs with all its places taken and more waiting, the other serves everybody."""
-    sandbox.inject(FaultKind.HANG, ServiceName.KIMI, CREATE, times=None)
+    sandbox.inject(FaultKind.HANG, "kimi", CREATE, times=None)
     with use_settings(sandbox_settings.model_copy(update={"upload_concurrency": 2})):
         kimi = [make_file(f"kimi {number}.txt", b"%d" % number) for number in range(6)]
         hanging = [asyncio.create_task(upload_via_supabase_gateway_kimi_async(path, storage)) for path in kimi]
@@ -75,7 +75,7 @@ async def test_who_waits_can_be_cancelled(
     *, sandbox: RunningSandbox, sandbox_settings: Settings, storage: LocalStorage, make_file: MakeFile
 ) -> None:
     """In either queue; nothing of them was sent, and the others go on."""
-    sandbox.inject(FaultKind.LATENCY, ServiceName.KIMI, CREATE, times=None, seconds=0.02)
+    sandbox.inject(FaultKind.LATENCY, "kimi", CREATE, times=None, seconds=0.02)
     with use_settings(sandbox_settings.model_copy(update={"upload_concurrency": 12})):
         paths = [make_file(f"{number}.txt", b"%d" % number) for number in range(40)]
         uploads = [asyncio.create_task(upload_via_supabase_gateway_kimi_async(path, storage)) for path in paths]

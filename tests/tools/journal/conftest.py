@@ -67,9 +67,9 @@ class World:
 def world(sandbox: RunningSandbox, tmp_path: Path) -> Iterator[World]:
     settings = Settings(
         kimi_api_key="kimi-key",
-        kimi_api_url=sandbox.kimi_url,
+        kimi_api_url=sandbox.urls["kimi"],
         glm_api_key="glm-key",
-        glm_api_url=sandbox.glm_url,
+        glm_api_url=sandbox.urls["glm"],
         shim_home=tmp_path / "home",
         upload_timeout=20,
     )

@@ -23,7 +23,7 @@ from tools.journal import beginning as drivers
 from tools.journal.port import Facts, Held, Opened, State
 from tools.journal.sqlite import SqliteJournal
 from tools.providers.kimi.kimi_files import upload_via_supabase_gateway_kimi
-from tools.sandbox import FaultKind, ServiceName
+from tools.sandbox import FaultKind
 from tools.settings import use_settings
 
 _LONGER_THAN_BEGINNING = 3.0
@@ -68,9 +68,9 @@ def _crowd(world: World, *, same: int, different: int, processes: int, begin: fl
     for here in range(processes):
         for number in range(different):
             world.file(b"%d %d" % (here, number), f"{here}-{number}.txt")
-    world.sandbox.inject(FaultKind.LATENCY, ServiceName.KIMI, "files.create", seconds=begin, times=None)
+    world.sandbox.inject(FaultKind.LATENCY, "kimi", "files.create", seconds=begin, times=None)
     environment = {
-        "KIMI_API_URL": world.sandbox.kimi_url,
+        "KIMI_API_URL": world.sandbox.urls["kimi"],
         "KIMI_API_KEY": "kimi-key",
         "SHIM_HOME": str(world.settings.shim_home),
         "PATH": "",
@@ -139,7 +139,7 @@ def test_two_hundred_callers_in_four_processes(world: World, say: Callable[[str]
 
 def test_two_hundred_threads_share_one_file(world: World, say: Callable[[str], None]) -> None:
     """200 callers of one process, half of them on an event loop."""
-    world.sandbox.inject(FaultKind.LATENCY, ServiceName.KIMI, "files.create", seconds=_LONGER_THAN_BEGINNING)
+    world.sandbox.inject(FaultKind.LATENCY, "kimi", "files.create", seconds=_LONGER_THAN_BEGINNING)
     ids = ids_of_crowd([world.file()] * 200, world.storage)
     assert [file["id"] for file in world.held] == [ids[0]]
     assert set(ids) == {ids[0]}
@@ -149,7 +149,7 @@ def test_two_hundred_threads_share_one_file(world: World, say: Callable[[str], N
 
 def test_who_shares_a_file_keeps_a_copy_and_writes_no_row(world: World) -> None:
     """The one that was sent has its row; the other's copy lies under its own name."""
-    world.sandbox.inject(FaultKind.LATENCY, ServiceName.KIMI, "files.create", seconds=_LONGER_THAN_BEGINNING)
+    world.sandbox.inject(FaultKind.LATENCY, "kimi", "files.create", seconds=_LONGER_THAN_BEGINNING)
     files = [world.file(name="one.txt"), world.file(name="two.txt")]
     ids = ids_of_crowd(files, world.storage)
     assert len(set(ids)) == 1
@@ -168,7 +168,7 @@ def test_calls_that_do_not_overlap_upload_each(world: World, upload: Upload) -> 
 
 def test_after_a_failure_who_waited_tries_himself(world: World) -> None:
     """Each caller gets an answer of his own, or a file that is there."""
-    world.sandbox.inject(FaultKind.QUOTA_EXCEEDED, ServiceName.KIMI, "files.create", times=1)
+    world.sandbox.inject(FaultKind.QUOTA_EXCEEDED, "kimi", "files.create", times=1)
 
     async def both() -> list[Any]:
         uploads = [upload_via_supabase_gateway_kimi_async(world.file(), world.storage) for _ in range(5)]
@@ -187,7 +187,7 @@ def test_after_a_failure_who_waited_tries_himself(world: World) -> None:
 def test_waiting_for_another_upload_is_bounded(world: World, upload: Upload) -> None:
     """After `UPLOAD_TIMEOUT` the caller is told so, and nothing was sent."""
     content = b"held by somebody"
-    other = intent(content, account=world.sandbox.kimi_url)
+    other = intent(content, account=world.sandbox.urls["kimi"])
     assert opened(world.journal, other) == Opened()
     with (
         use_settings(world.settings.model_copy(update={"upload_timeout": 0.3})),
@@ -201,14 +201,14 @@ def test_waiting_for_another_upload_is_bounded(world: World, upload: Upload) -> 
 def test_another_process_shares_its_file(world: World, upload: Upload) -> None:
     """What another owner has finished meanwhile is the answer, and nothing is sent."""
     content = b"held by somebody"
-    other = intent(content, account=world.sandbox.kimi_url)
+    other = intent(content, account=world.sandbox.urls["kimi"])
     elsewhere = SqliteJournal(world.settings.journal_file)
     assert opened(elsewhere, other) == Opened()
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(copy_context().run, upload, world.file(content), world.storage)
         time.sleep(0.2)
         assert not waiting.done()
-        assert isinstance(opened(elsewhere, intent(content, account=world.sandbox.kimi_url)), Held)
+        assert isinstance(opened(elsewhere, intent(content, account=world.sandbox.urls["kimi"])), Held)
         elsewhere.close(other.upload_id, State.DONE, Facts(provider_file_id="their-file"))
         assert waiting.result(20)["kimi_file_id"] == "their-file"
     assert world.held == []

@@ -13,12 +13,12 @@ from tests.tools.journal.making import intent, opened
 from tools.journal.port import Facts, State
 from tools.providers.kimi.kimi_client import send_file
 from tools.providers.kimi.kimi_files import upload_via_supabase_gateway_kimi
-from tools.sandbox import FaultKind, ServiceName
+from tools.sandbox import FaultKind
 
 
 def upload_cut_short(world: World, content: bytes) -> dict[str, Any]:
     """Upload on the asynchronous side; the first request breaks before the provider has the file."""
-    world.sandbox.inject(FaultKind.RESET_MID_BODY, ServiceName.KIMI, "files.create")
+    world.sandbox.inject(FaultKind.RESET_MID_BODY, "kimi", "files.create")
     return upload_on_a_loop(world.file(content), world.storage)
 
 

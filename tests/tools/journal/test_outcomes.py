@@ -19,7 +19,7 @@ from tools.engine import cancel_recovery as settling
 from tools.engine.cancel_recovery import settled
 from tools.journal.port import CLAIMING, State, UploadSide
 from tools.providers.kimi.kimi_files import upload_via_supabase_gateway_kimi
-from tools.sandbox import FaultKind, ServiceName
+from tools.sandbox import FaultKind
 from tools.settings import use_settings
 from tools.storage.port import StorageError, UploadRow
 
@@ -52,7 +52,7 @@ def test_the_intent_is_written_before_anything_leaves(world: World, upload: Uplo
     upload(path, storage)
     [entry] = storage.at_store
     assert (entry.intent.filename, entry.intent.size, entry.intent.path) == ("report.txt", 7, str(path))
-    assert (entry.intent.provider, entry.intent.account) == ("kimi", world.sandbox.kimi_url)
+    assert (entry.intent.provider, entry.intent.account) == ("kimi", world.sandbox.urls["kimi"])
     assert entry.intent.sha256 == hashlib.sha256(b"content").hexdigest()
     assert entry.intent.side is (UploadSide.ASYNC if upload is upload_on_a_loop else UploadSide.LEGACY)
     assert entry.state is State.INTENDED
@@ -75,7 +75,7 @@ def test_a_certain_failure_leaves_nothing(world: World, upload: Upload, problem:
     if problem == "refused":
         purpose = "nonsense"
     elif problem == "overloaded for good":
-        world.sandbox.inject(FaultKind.QUOTA_EXCEEDED, ServiceName.KIMI, "files.create", times=None)
+        world.sandbox.inject(FaultKind.QUOTA_EXCEEDED, "kimi", "files.create", times=None)
     elif problem == "no connection":
         settings = settings.model_copy(update={"kimi_api_url": "http://127.0.0.1:9/v1"})
     elif problem == "no key":
@@ -93,7 +93,7 @@ def test_a_certain_failure_leaves_nothing(world: World, upload: Upload, problem:
 
 def test_a_silent_retry_of_the_sdk_is_noticed(world: World) -> None:
     """The client lost an answer, sent again by itself, and answered one id: the other file is left to recovery."""
-    world.sandbox.inject(FaultKind.DROP_AFTER_COMMIT, ServiceName.KIMI, "files.create")
+    world.sandbox.inject(FaultKind.DROP_AFTER_COMMIT, "kimi", "files.create")
     answered = upload_via_supabase_gateway_kimi(world.file(), world.storage)["kimi_file_id"]
     assert len(world.held) == 2
     [entry] = world.unfinished
@@ -103,7 +103,7 @@ def test_a_silent_retry_of_the_sdk_is_noticed(world: World) -> None:
 
 def test_a_refused_attempt_of_the_sdk_leaves_no_doubt(world: World) -> None:
     """After a refusal the client sends again; nothing was made by the first attempt."""
-    world.sandbox.inject(FaultKind.RATE_LIMITED, ServiceName.KIMI, "files.create")
+    world.sandbox.inject(FaultKind.RATE_LIMITED, "kimi", "files.create")
     upload_via_supabase_gateway_kimi(world.file(), world.storage)
     assert len(world.held) == 1
     assert world.unfinished == []
@@ -111,7 +111,7 @@ def test_a_refused_attempt_of_the_sdk_leaves_no_doubt(world: World) -> None:
 
 def test_lost_answers_leave_an_unknown_outcome(world: World) -> None:
     """The SDK gave up after three lost answers: nobody was told an id, and recovery is to look."""
-    world.sandbox.inject(FaultKind.DROP_AFTER_COMMIT, ServiceName.KIMI, "files.create", times=3)
+    world.sandbox.inject(FaultKind.DROP_AFTER_COMMIT, "kimi", "files.create", times=3)
     with pytest.raises(RuntimeError, match="Connection error"):
         upload_via_supabase_gateway_kimi(world.file(), world.storage)
     [entry] = world.unfinished
@@ -122,7 +122,7 @@ def test_lost_answers_leave_an_unknown_outcome(world: World) -> None:
 
 def test_a_file_that_was_found_leaves_no_doubt(world: World) -> None:
     """The new implementation looks before it sends again, so one file is made and all is known."""
-    world.sandbox.inject(FaultKind.DROP_AFTER_COMMIT, ServiceName.KIMI, "files.create")
+    world.sandbox.inject(FaultKind.DROP_AFTER_COMMIT, "kimi", "files.create")
     answered = upload_on_a_loop(world.file(), world.storage)["kimi_file_id"]
     assert [file["id"] for file in world.held] == [answered]
     assert world.unfinished == []
@@ -158,7 +158,7 @@ async def _cancelled_upload(world: World, path: Path, *, after: float) -> asynci
 
 async def test_a_cancelled_upload_gets_its_row(world: World) -> None:
     """The provider made the file and nobody waits for the answer: it is found, tracked, and shared with who waits."""
-    world.sandbox.inject(FaultKind.LATENCY, ServiceName.KIMI, "files.create", seconds=2)
+    world.sandbox.inject(FaultKind.LATENCY, "kimi", "files.create", seconds=2)
     path = world.file()
     waiting = asyncio.create_task(_later(world, path))
     task = await _cancelled_upload(world, path, after=0.2)
@@ -181,7 +181,7 @@ async def _later(world: World, path: Path) -> dict[str, Any]:
 async def test_a_cancelled_upload_without_a_file_is_recoverys(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is found, which proves nothing: the provider may still be at it."""
     monkeypatch.setattr(settling, "_LOOKS_AFTER_SECONDS", (0.0, 0.01))
-    world.sandbox.inject(FaultKind.HANG, ServiceName.KIMI, "files.create")
+    world.sandbox.inject(FaultKind.HANG, "kimi", "files.create")
     task = asyncio.create_task(upload_via_supabase_gateway_kimi_async(world.file(), world.storage))
     await _until(lambda: any(request["path"].endswith("/files") for request in world.sandbox.requests()))
     task.cancel()
@@ -196,7 +196,7 @@ async def test_a_cancelled_upload_without_a_file_is_recoverys(world: World, monk
 async def test_a_bounded_number_is_settled_at_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """What there is no room for is recovery's."""
     monkeypatch.setattr(settling, "MAX_SETTLING", 0)
-    world.sandbox.inject(FaultKind.LATENCY, ServiceName.KIMI, "files.create", seconds=1)
+    world.sandbox.inject(FaultKind.LATENCY, "kimi", "files.create", seconds=1)
     await _cancelled_upload(world, world.file(), after=0)
     assert [entry.state for entry in world.unfinished] == [State.UNKNOWN]
     await cleanup_http_session()
@@ -204,7 +204,7 @@ async def test_a_bounded_number_is_settled_at_once(world: World, monkeypatch: py
 
 def test_a_shadow_does_not_touch_the_journal(world: World, upload: Upload) -> None:
     """Neither a rehearsal nor a trial claims or writes anything."""
-    with confined_to(world.sandbox.kimi_url.removesuffix("/v1").rsplit("/kimi", 1)[0]):
+    with confined_to(world.sandbox.urls["kimi"].removesuffix("/v1").rsplit("/kimi", 1)[0]):
         upload(world.file(b"rehearsed"), world.storage)
     with behind(Gate()):
         upload(world.file(b"tried"), world.storage)
@@ -213,7 +213,7 @@ def test_a_shadow_does_not_touch_the_journal(world: World, upload: Upload) -> No
 
 def test_the_journal_holds_no_secret(world: World, upload: Upload) -> None:
     """Neither contents nor keys, also after failures."""
-    world.sandbox.inject(FaultKind.SERVER_ERROR, ServiceName.KIMI, "files.create", times=None)
+    world.sandbox.inject(FaultKind.SERVER_ERROR, "kimi", "files.create", times=None)
     with pytest.raises(RuntimeError):
         upload(world.file(b"the secret content"), world.storage)
     assert len(world.unfinished) == 1

@@ -37,7 +37,7 @@ def journal(sandbox: RunningSandbox, tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(supabase_remote, "OPEN_SECONDS", 60.0)
     settings = Settings(
         kimi_api_key=sandbox.key,
-        kimi_api_url=sandbox.kimi_url,
+        kimi_api_url=sandbox.urls["kimi"],
         supabase_url=sandbox.supabase_url,
         supabase_service_role_key=sandbox.key,
         shim_home=tmp_path / "home",

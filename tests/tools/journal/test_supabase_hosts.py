@@ -86,7 +86,7 @@ def test_machines_with_wrong_clocks_make_one_file(
     hosts: Callable[..., list[Host]], sandbox: RunningSandbox, say: Callable[[str], None]
 ) -> None:
     """Machines whose clocks are two years apart upload one content at once, by three callers each: one file."""
-    uploading = hosts("upload", callers=3, kimi_url=sandbox.kimi_url, kimi_key=sandbox.key)
+    uploading = hosts("upload", callers=3, kimi_url=sandbox.urls["kimi"], kimi_key=sandbox.key)
     files = [host.says()["file"] for host in uploading for _ in range(3)]
     made = [file["id"] for file in sandbox.state()["kimi"]["files"]]
     say(f"{len(files)} uploads of one content by {len(uploading)} machines: {len(made)} file")

@@ -12,7 +12,7 @@ from tools.journal import supabase_asking, supabase_remote, supabase_writing
 from tools.journal.port import Facts, Held, Opened, State
 from tools.journal.sqlite import SqliteJournal
 from tools.journal.supabase import SupabaseJournal
-from tools.sandbox import FaultKind, RunningSandbox, ServiceName
+from tools.sandbox import FaultKind, RunningSandbox
 
 
 def _warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -106,7 +106,7 @@ def test_a_claim_in_doubt_is_withdrawn(
     monkeypatch.setattr(supabase_remote, "OPEN_SECONDS", 0.5)
     monkeypatch.setattr(supabase_remote, "AWAY_SECONDS", 0.2)
     monkeypatch.setattr(supabase_asking, "ATTEMPTS", 1)
-    sandbox.inject(kind, ServiceName.SUPABASE, "intents.insert", times=1)
+    sandbox.inject(kind, "supabase", "intents.insert", times=1)
     with journal_of(sandbox_project(sandbox), tmp_path / "here", heartbeat=0.1) as journal:
         wanted = intent()
         assert opened(journal, wanted) == Opened()
@@ -117,7 +117,7 @@ def test_a_claim_in_doubt_is_withdrawn(
 
 def test_a_kept_connection_that_the_server_closed_is_no_failure(sandbox: RunningSandbox, tmp_path: Path) -> None:
     """A request whose answer got lost with its connection is asked again; a claim that stands there is one's own."""
-    sandbox.inject(FaultKind.DROP_AFTER_COMMIT, ServiceName.SUPABASE, "intents.insert", times=1)
+    sandbox.inject(FaultKind.DROP_AFTER_COMMIT, "supabase", "intents.insert", times=1)
     with journal_of(sandbox_project(sandbox), tmp_path / "here") as journal:
         assert opened(journal, intent()) == Opened()
         assert journal._local.unfinished() == []

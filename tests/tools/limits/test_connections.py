@@ -16,7 +16,7 @@ import pytest
 from migration import Side
 from migration.running.loop import MOST_WORKERS
 from tests.tools.weather.bench import broken_wires, descriptors
-from tools.sandbox import FaultKind, RunningSandbox, ServiceName
+from tools.sandbox import FaultKind, RunningSandbox
 
 AT_ONCE = 80
 LANE = 4
@@ -68,7 +68,7 @@ def test_a_crowd_has_its_lane_of_connections_descriptors_and_threads(
 ) -> None:
     """Of eighty uploads at once each provider sees as many connections as its lane is wide, and the rest waits."""
     sandbox.set_limits(kimi_max_files=1000, glm_max_files=1000)
-    for service in (ServiceName.KIMI, ServiceName.GLM):
+    for service in ("kimi", "glm"):
         sandbox.inject(FaultKind.LATENCY, service, "files.create", seconds=0.05, times=None)
     with broken_wires(sandbox, tmp_path, supabase=False, upload_concurrency=LANE) as bench:
         files = [bench.file(size) for _ in range(AT_ONCE)]

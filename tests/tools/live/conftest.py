@@ -36,9 +36,9 @@ def make_bench(sandbox: RunningSandbox, tmp_path: Path) -> Iterator[MakeBench]:
         supabase = {"supabase_url": sandbox.supabase_url, "supabase_service_role_key": "sb_secret_planted"}
         settings = Settings.model_validate(
             {
-                "kimi_api_url": sandbox.kimi_url,
+                "kimi_api_url": sandbox.urls["kimi"],
                 "kimi_api_key": "planted-kimi-key",
-                "glm_api_url": sandbox.glm_url,
+                "glm_api_url": sandbox.urls["glm"],
                 "glm_api_key": "planted-glm-key",
                 "shim_home": tmp_path / "state",
                 **(supabase if storage == "supabase" else {}),

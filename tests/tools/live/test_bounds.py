@@ -19,7 +19,7 @@ from tests.tools.live.bench import Bench, Held, declared, document, troubled
 from tests.tools.live.conftest import MakeBench
 from tests.tools.live.test_faults import fault, noted, nothing_but_the_calls_own
 from tools.providers.kimi.kimi_client import send_file
-from tools.sandbox import FaultKind, ServiceName
+from tools.sandbox import FaultKind
 from tools.shadowing import Fate, clean, trial
 from tools.shadowing.trial_storage import SHADOW_STATUS
 from tools.shadowing.undoing import journal_of
@@ -40,7 +40,7 @@ def test_the_hourly_quota_drops(make_bench: MakeBench, tmp_path: Path) -> None:
 def test_the_quota_of_objects_drops(make_bench: MakeBench, tmp_path: Path) -> None:
     """What could not be undone counts, so an outage ends the making; a clean-up lets it go on."""
     bench = make_bench("kimi", "embedded", shadow_live_objects=1)
-    bench.sandbox.inject(FaultKind.SERVER_ERROR, ServiceName.KIMI, "files.delete", times=None)
+    bench.sandbox.inject(FaultKind.SERVER_ERROR, "kimi", "files.delete", times=None)
     first, second = (bench.upload(document(tmp_path, name=f"{number}.txt")) for number in range(2))
     assert (first.verdict, second.verdict) == (Verdict.IDENTICAL, Verdict.DROPPED)
     assert "1 of 1 objects" in second.detail
@@ -56,7 +56,7 @@ def test_a_trial_that_takes_too_long_is_undone(
 ) -> None:
     """Cut off in the middle of an upload, with an answer that never comes or that comes too late."""
     bench, own = make_bench("kimi", "supabase", shadow_live_timeout=0.7), list[Held]()
-    slow = fault(kind, ServiceName.KIMI, "files.create", None, seconds=1.5)
+    slow = fault(kind, "kimi", "files.create", None, seconds=1.5)
     shim = troubled(bench, side, before=lambda: noted(bench, own, slow))
     comparison = bench.compare(document(tmp_path), bench.storage, serve=side.other, shim=shim)
     assert comparison.verdict is Verdict.DROPPED
@@ -131,7 +131,7 @@ def test_no_caller_ever_gets_a_shadows_file(bench: Bench, tmp_path: Path) -> Non
 def test_leftovers_of_long_ago_are_cleaned_up_by_the_next_trial(make_bench: MakeBench, tmp_path: Path) -> None:
     """Nobody has to be asked: a service that is back is tidied up before the next shadow begins."""
     bench = make_bench("kimi", "embedded")
-    bench.sandbox.inject(FaultKind.SERVER_ERROR, ServiceName.KIMI, "files.delete", times=None)
+    bench.sandbox.inject(FaultKind.SERVER_ERROR, "kimi", "files.delete", times=None)
     bench.upload(document(tmp_path))
     bench.sandbox.clear_faults()
     assert bench.state().marked
@@ -147,7 +147,7 @@ def test_undoing_that_takes_too_long_is_left_for_later(
     """A service that hangs holds no shadow up for ever: a notice says what is left, and it stays in the journal."""
     bench = make_bench("kimi", "embedded")
     monkeypatch.setattr(trial, "UNDO_SECONDS", 0.3)
-    bench.sandbox.inject(FaultKind.HANG, ServiceName.KIMI, "files.delete", times=None)
+    bench.sandbox.inject(FaultKind.HANG, "kimi", "files.delete", times=None)
     bench.upload(document(tmp_path))
     [notice] = bench.notices
     assert "was not gone in 0.3 s" in notice
@@ -159,7 +159,7 @@ def test_undoing_that_takes_too_long_is_left_for_later(
 def test_undoing_that_is_cut_off_is_left_for_later(make_bench: MakeBench, tmp_path: Path) -> None:
     """The deadline of the whole comparison may strike while it is undone: that is told, and it stays in the journal."""
     bench = make_bench("kimi", "embedded", limits=ShadowLimits(seconds=1.5))
-    bench.sandbox.inject(FaultKind.HANG, ServiceName.KIMI, "files.delete", times=None)
+    bench.sandbox.inject(FaultKind.HANG, "kimi", "files.delete", times=None)
     assert bench.upload(document(tmp_path)).verdict is Verdict.DROPPED
     [notice] = bench.notices
     assert "was cut off" in notice

@@ -13,7 +13,7 @@ from migration import Comparison, ShadowMode, Side
 from migration.model import Verdict
 from tests.tools.live.bench import MODULES, TOOLS, Bench, declared, document
 from tests.tools.live.conftest import MakeBench
-from tools.sandbox import FaultKind, ServiceName
+from tools.sandbox import FaultKind
 
 pytestmark = pytest.mark.thorough
 
@@ -128,7 +128,7 @@ def test_a_storage_that_cannot_be_read_back_is_not_compared(make_bench: MakeBenc
 def test_a_provider_that_reads_slowly(make_bench: MakeBench, tmp_path: Path) -> None:
     """A file that is not read yet is compared without its text, and that is said."""
     bench = make_bench("kimi", "embedded")
-    bench.sandbox.inject(FaultKind.SLOW_PARSING, ServiceName.KIMI, "files.create", times=None, seconds=600)
+    bench.sandbox.inject(FaultKind.SLOW_PARSING, "kimi", "files.create", times=None, seconds=600)
     comparison = bench.upload(document(tmp_path))
     assert comparison.verdict is Verdict.IDENTICAL, (comparison.detail, comparison.differences)
     assert "its text" in comparison.detail

@@ -12,7 +12,7 @@ from migration.model import Stage, Verdict, stage_of
 from tests.tools.live.bench import Bench, declared, document
 from tests.tools.live.conftest import MakeBench
 from tools.async_file_upload_refactored import upload_via_supabase_gateway_kimi_async
-from tools.sandbox import FaultKind, ServiceName
+from tools.sandbox import FaultKind
 from tools.shadowing import clean
 
 
@@ -54,7 +54,7 @@ def test_a_retried_second_write_is_there_once(make_bench: MakeBench, tmp_path: P
     shim = bench.shim(declared("kimi", ShadowMode.KEPT))
     with bench.runtime.in_flight:
         shim(document(tmp_path), bench.storage)
-        bench.sandbox.inject(FaultKind.DROP_AFTER_COMMIT, ServiceName.KIMI, "files.create")
+        bench.sandbox.inject(FaultKind.DROP_AFTER_COMMIT, "kimi", "files.create")
     assert bench.runtime.shadows.drain(60)
     [comparison] = bench.observer.comparisons
     assert comparison.verdict is Verdict.IDENTICAL, (comparison.detail, comparison.differences)

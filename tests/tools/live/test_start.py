@@ -15,7 +15,7 @@ from tests.tools.live.bench import Bench, document
 from tests.tools.live.conftest import MakeBench
 from tools.application import app
 from tools.providers.kimi import kimi_files
-from tools.sandbox import FaultKind, ServiceName
+from tools.sandbox import FaultKind
 from tools.shadowing.undoing import journal_of
 from tools.storage import get_storage
 
@@ -45,7 +45,7 @@ def test_the_setting_decides_how_shadows_run(mode: str, make_bench: MakeBench, t
 def test_a_start_cleans_up(make_bench: MakeBench, tmp_path: Path) -> None:
     """What an earlier process had to leave is removed in the background of the next one's start."""
     bench = make_bench("kimi", "embedded")
-    bench.sandbox.inject(FaultKind.SERVER_ERROR, ServiceName.KIMI, "files.delete", times=None)
+    bench.sandbox.inject(FaultKind.SERVER_ERROR, "kimi", "files.delete", times=None)
     bench.upload(document(tmp_path))
     bench.sandbox.clear_faults()
     assert bench.state().marked

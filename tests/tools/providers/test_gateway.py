@@ -18,7 +18,7 @@ from tools.errors import MissingKeyError
 from tools.providers import blocking
 from tools.providers.answers import NoFileIdError
 from tools.providers.glm.glm_files import upload_via_supabase_gateway_glm
-from tools.sandbox import FaultKind, RunningSandbox, ServiceName
+from tools.sandbox import FaultKind, RunningSandbox
 from tools.storage import get_storage
 from tools.storage.local import LocalStorage
 from tools.storage.port import LocalStorageError, StorageRefusedError
@@ -135,7 +135,7 @@ def test_a_refusing_supabase_is_told_in_its_words(
 ) -> None:
     """What Supabase said is in the text."""
     set_environment(SUPABASE_URL=sandbox.supabase_url, SUPABASE_SERVICE_ROLE_KEY=sandbox.key)
-    sandbox.inject(FaultKind.SERVER_ERROR, ServiceName.SUPABASE, "object.upload")
+    sandbox.inject(FaultKind.SERVER_ERROR, "supabase", "object.upload")
     with pytest.raises(RuntimeError, match=r"^Failed to upload to Supabase: .*Internal Server Error$") as failed:
         provider.upload(document, get_storage())
     assert isinstance(failed.value.__cause__, StorageRefusedError)
@@ -160,14 +160,14 @@ def test_the_sdk_retries_as_it_does(
     provider: Provider, sandbox: RunningSandbox, storage: LocalStorage, document: Path
 ) -> None:
     """An overload that passes is not seen by the caller."""
-    sandbox.inject(FaultKind.OVERLOADED, ServiceName(provider.name), "files.create", retry_after=0)
+    sandbox.inject(FaultKind.OVERLOADED, provider.name, "files.create", retry_after=0)
     assert provider.upload(document, storage)
     assert len(sandbox.requests(provider.name)) == 2
 
 
 def test_an_error_within_a_success_is_an_error(sandbox: RunningSandbox, storage: LocalStorage, document: Path) -> None:
     """GLM's overload with status 200 is never taken for an upload."""
-    sandbox.inject(FaultKind.ERROR_IN_SUCCESS, ServiceName.GLM)
+    sandbox.inject(FaultKind.ERROR_IN_SUCCESS, "glm")
     with pytest.raises(RuntimeError, match=r"^Failed to upload to GLM via SDK: .* no file id: 1305 ") as failed:
         upload_via_supabase_gateway_glm(document, storage)
     assert isinstance(failed.value.__cause__, NoFileIdError)

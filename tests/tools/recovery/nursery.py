@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.tools.recovery.bench import Account, Bench
-from tools.sandbox import Fault, FaultKind, ServiceName
+from tools.sandbox import Fault, FaultKind
 
 ROOT = Path(__file__).parents[3]
 BATCH = 20
@@ -201,7 +201,7 @@ def _moment(chance: random.Random, longest: float) -> float:
 
 def _weather(bench: Bench) -> list[Fault]:
     """Answers come late, or not at all."""
-    service = ServiceName(bench.provider)
+    service = bench.provider
 
     def fault(kind: FaultKind, probability: float, seconds: float = 0.0) -> Fault:
         return Fault(

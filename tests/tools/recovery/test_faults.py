@@ -25,7 +25,7 @@ from tools.migrations import MIGRATIONS
 from tools.providers.glm import glm_client, glm_files
 from tools.providers.kimi import kimi_client, kimi_files
 from tools.providers.sdk import Sdk
-from tools.sandbox import Fault, FaultKind, InvalidFaultError, ServiceName
+from tools.sandbox import Fault, FaultKind, InvalidFaultError
 from tools.storage.port import ProviderName
 
 MODULES: dict[ProviderName, Any] = {"kimi": kimi_files, "glm": glm_files}
@@ -41,7 +41,7 @@ FAILS: dict[FaultKind, set[UploadSide]] = {
 
 def possible(provider: ProviderName, kind: FaultKind) -> bool:
     try:
-        Fault(kind=kind, service=ServiceName(provider))
+        Fault(kind=kind, service=provider)
     except InvalidFaultError:
         return False
     return True
@@ -109,7 +109,7 @@ def called(bench: Bench, function: Any, caller: str, path: Any) -> str | None:
 
 def meets(bench: Bench, kind: FaultKind, caller: str) -> None:
     """One upload meets one fault; then recovery comes."""
-    bench.sandbox.inject(kind, ServiceName(bench.provider), "files.create", seconds=0.1)
+    bench.sandbox.inject(kind, bench.provider, "files.create", seconds=0.1)
     path = bench.document(bytes(200_000))
     sha256 = bench.intent(path).sha256
     with shimmed(bench) as function:
@@ -167,7 +167,7 @@ def test_any_schedule_of_faults(make_bench: MakeBench, side: UploadSide, schedul
     bench = make_bench("kimi", side, upload_timeout=PATIENCE_SECONDS)
     bench.sandbox.reset()
     throttle.forget_lanes()
-    kimi = ServiceName.KIMI
+    kimi = "kimi"
     bench.sandbox.set_faults(
         Fault(kind=kind, service=kimi, operation="files.create", seconds=0.05) for kind in schedule
     )

@@ -18,7 +18,7 @@ from tools.journal.port import State
 from tools.recovery import Orphan, OrphanKind, find_orphans, remove_orphans
 from tools.recovery.finding import AtWorkError
 from tools.recovery.orphans import SAFE_SECONDS, _alone
-from tools.sandbox import FaultKind, ServiceName
+from tools.sandbox import FaultKind
 
 
 def found(bench: Bench, older_than: float = 0.0) -> list[Orphan]:
@@ -77,7 +77,7 @@ def test_a_copy_without_a_row_is_removed(bench: Bench) -> None:
 
 def test_the_copy_of_who_shares_a_file_is_kept(bench: Bench) -> None:
     """Of two who upload one content at once under two names, one has no row; the copy that he was told of stays."""
-    bench.sandbox.inject(FaultKind.LATENCY, ServiceName(bench.provider), "files.create", seconds=1.0)
+    bench.sandbox.inject(FaultKind.LATENCY, bench.provider, "files.create", seconds=1.0)
     first, second = bench.document(b"one", "plan.txt"), bench.document(b"one", "copy of plan.txt")
     with ThreadPoolExecutor() as pool:
         winner = pool.submit(copy_context().run, bench.upload, first)
@@ -123,7 +123,7 @@ def test_what_may_be_of_an_unfinished_upload_is_left_alone(bench: Bench) -> None
 def test_without_a_listing_rows_are_left_alone(bench: Bench) -> None:
     """A provider that does not list its files may have them all: no row is marked, and it is told."""
     bench.upload(bench.document())
-    bench.sandbox.inject(FaultKind.SERVER_ERROR, ServiceName(bench.provider), "files.list", times=None)
+    bench.sandbox.inject(FaultKind.SERVER_ERROR, bench.provider, "files.list", times=None)
     orphans, unknown = asyncio.run(with_pool(remove_orphans(bench.settings, older_than=0.0, sleep=briefly)))
     assert orphans == []
     assert len(unknown) == 1

@@ -10,7 +10,7 @@ from tests.tools.recovery.bench import Bench, is_finished
 from tests.tools.recovery.conftest import MakeBench
 from tools.journal.port import Facts, State, UploadSide
 from tools.recovery import Step
-from tools.sandbox import FaultKind, ServiceName
+from tools.sandbox import FaultKind
 
 DEAD = [State.INTENDED, State.STORED, State.SENDING, State.ABANDONED, State.UNKNOWN]
 
@@ -189,7 +189,7 @@ def test_without_a_listing_nothing_is_guessed(bench: Bench, state: State) -> Non
     path = bench.document()
     intent = bench.left(path, state)
     bench.send(path)
-    bench.sandbox.inject(FaultKind.SERVER_ERROR, ServiceName(bench.provider), "files.list", times=None)
+    bench.sandbox.inject(FaultKind.SERVER_ERROR, bench.provider, "files.list", times=None)
     [resolution] = bench.recover()
     assert (resolution.step, resolution.done) == (Step.UNKNOWN, False)
     assert len(bench.sandbox.requests(bench.provider, "files.create")) == 1
@@ -205,7 +205,7 @@ def test_without_a_listing_an_answer_counts(bench: Bench) -> None:
     path = bench.document()
     facts = Facts(provider_file_id=bench.send(path), attempts=1)
     intent = bench.left(path, State.DELIVERED, facts=facts)
-    bench.sandbox.inject(FaultKind.SERVER_ERROR, ServiceName(bench.provider), "files.list", times=None)
+    bench.sandbox.inject(FaultKind.SERVER_ERROR, bench.provider, "files.list", times=None)
     bench.recover()
     assert bench.account().is_whole(intent.sha256)
     assert bench.unfinished() == []
@@ -227,7 +227,7 @@ def test_what_cannot_be_done_is_left_to_a_later_recovery(bench: Bench) -> None:
     """A provider that refuses leaves the upload unfinished, and the next recovery completes it."""
     path = bench.document()
     intent = bench.left(path, State.STORED)
-    bench.sandbox.inject(FaultKind.QUOTA_EXCEEDED, ServiceName(bench.provider), "files.create", times=None)
+    bench.sandbox.inject(FaultKind.QUOTA_EXCEEDED, bench.provider, "files.create", times=None)
     [resolution] = bench.recover()
     assert (resolution.step, resolution.done) == (Step.REPEAT, False)
     assert resolution.trouble is not None

@@ -27,13 +27,17 @@ def http(sandbox_process: RunningSandbox) -> Iterator[httpx.Client]:
 
 @pytest.fixture(scope="session")
 def _kimi(sandbox_process: RunningSandbox) -> Iterator[OpenAI]:
-    with OpenAI(base_url=sandbox_process.kimi_url, api_key=sandbox_process.key, max_retries=0, timeout=20) as client:
+    with OpenAI(
+        base_url=sandbox_process.urls["kimi"], api_key=sandbox_process.key, max_retries=0, timeout=20
+    ) as client:
         yield client
 
 
 @pytest.fixture(scope="session")
 def _glm(sandbox_process: RunningSandbox) -> Iterator[ZaiClient]:
-    with ZaiClient(base_url=sandbox_process.glm_url, api_key=sandbox_process.key, max_retries=0, timeout=20) as client:
+    with ZaiClient(
+        base_url=sandbox_process.urls["glm"], api_key=sandbox_process.key, max_retries=0, timeout=20
+    ) as client:
         yield client
 
 
@@ -59,7 +63,7 @@ def supabase(sandbox: RunningSandbox, _supabase: Client) -> Client:  # noqa: ARG
 
 @pytest.fixture
 async def async_kimi(sandbox: RunningSandbox) -> AsyncIterator[AsyncOpenAI]:
-    async with AsyncOpenAI(base_url=sandbox.kimi_url, api_key=sandbox.key, max_retries=0, timeout=20) as client:
+    async with AsyncOpenAI(base_url=sandbox.urls["kimi"], api_key=sandbox.key, max_retries=0, timeout=20) as client:
         yield client
 
 

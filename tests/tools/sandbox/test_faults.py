@@ -15,10 +15,10 @@ from zai import ZaiClient
 from zai.core import APIInternalError, APIReachLimitError
 
 from tests.tools.sandbox.conftest import BUCKET
-from tools.sandbox import Fault, FaultKind, InvalidFaultError, RunningSandbox, SandboxControlError, ServiceName
+from tools.sandbox import Fault, FaultKind, InvalidFaultError, RunningSandbox, SandboxControlError
 from tools.sandbox.faults import FaultBoard
 
-KIMI, GLM, SUPABASE = ServiceName.KIMI, ServiceName.GLM, ServiceName.SUPABASE
+KIMI, GLM, SUPABASE = "kimi", "glm", "supabase"
 CREATE = "files.create"
 
 
@@ -74,7 +74,7 @@ def test_glm_error_inside_a_success(sandbox: RunningSandbox, http: httpx.Client)
     """An overload can come as HTTP 200 with error 1305 in the body."""
     sandbox.inject(FaultKind.ERROR_IN_SUCCESS, GLM, CREATE)
     answer = http.post(
-        f"{sandbox.glm_url}/files",
+        f"{sandbox.urls['glm']}/files",
         data={"purpose": "agent"},
         files={"file": ("a.txt", b"text")},
     )
@@ -152,10 +152,10 @@ def test_connection_dropped_after_the_deed_makes_two_files(kimi: OpenAI, sandbox
 
 
 @pytest.mark.parametrize("service", [KIMI, GLM])
-def test_reset_mid_body_stores_nothing(sandbox: RunningSandbox, http: httpx.Client, service: ServiceName) -> None:
+def test_reset_mid_body_stores_nothing(sandbox: RunningSandbox, http: httpx.Client, service: str) -> None:
     """A connection reset while the body arrives leaves neither file nor body behind."""
     sandbox.inject(FaultKind.RESET_MID_BODY, service, CREATE)
-    url = {KIMI: sandbox.kimi_url, GLM: sandbox.glm_url}[service]
+    url = {KIMI: sandbox.urls["kimi"], GLM: sandbox.urls["glm"]}[service]
     with pytest.raises(httpx.TransportError):
         http.post(
             f"{url}/files",

@@ -10,7 +10,7 @@ import pytest
 from zai import ZaiClient
 from zai.core import APIRequestFailedError, APIStatusError
 
-from tools.sandbox import FaultKind, RunningSandbox, ServiceName
+from tools.sandbox import FaultKind, RunningSandbox
 
 TEXT = "The first line\nDragons live in the north\n"
 
@@ -35,7 +35,7 @@ def test_metadata_and_content_cannot_be_asked_for(
     glm: ZaiClient, sandbox: RunningSandbox, http: httpx.Client, path: str
 ) -> None:
     """There is no way to get one file's metadata or content: "cannot reconcile" is possible."""
-    answer = http.get(sandbox.glm_url + path.format(id=_upload(glm)))
+    answer = http.get(sandbox.urls["glm"] + path.format(id=_upload(glm)))
     assert answer.status_code == 404
     assert isinstance(answer.json()["error"]["code"], str)
 
@@ -61,7 +61,7 @@ def test_listing_can_be_narrowed_to_a_purpose(glm: ZaiClient) -> None:
 @pytest.mark.parametrize("query", ["limit=0", "limit=101", "limit=x", "after=unknown", "order=size"])
 def test_wrong_paging_is_refused(sandbox: RunningSandbox, http: httpx.Client, query: str) -> None:
     """A page size, cursor or order that cannot be is an error with code 1214."""
-    answer = http.get(f"{sandbox.glm_url}/files?{query}")
+    answer = http.get(f"{sandbox.urls['glm']}/files?{query}")
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, "1214")
 
 
@@ -69,7 +69,7 @@ def test_parser_reads_a_file(glm: ZaiClient, sandbox: RunningSandbox) -> None:
     """The parser answers with a task, shows that it works, then the text; its file is not listed."""
     task = glm.file_parser.create(file=("report.txt", TEXT.encode()), file_type="TXT", tool_type="lite")
     assert task.success
-    sandbox.inject(FaultKind.UNPARSED, ServiceName.GLM, "parser.result")
+    sandbox.inject(FaultKind.UNPARSED, "glm", "parser.result")
     results: list[dict[str, Any]] = [
         glm.file_parser.content(task_id=task.task_id, format_type="text").json() for _ in range(2)
     ]
@@ -80,7 +80,7 @@ def test_parser_reads_a_file(glm: ZaiClient, sandbox: RunningSandbox) -> None:
 
 def test_parser_can_fail(glm: ZaiClient, sandbox: RunningSandbox) -> None:
     """A task whose parsing fails says so."""
-    sandbox.inject(FaultKind.PARSING_FAILS, ServiceName.GLM, "parser.create")
+    sandbox.inject(FaultKind.PARSING_FAILS, "glm", "parser.create")
     task = glm.file_parser.create(file=("report.txt", TEXT.encode()), file_type="TXT", tool_type="lite")
     assert glm.file_parser.content(task_id=task.task_id, format_type="text").json()["status"] == "failed"
 

@@ -14,7 +14,7 @@ from agno.models.moonshot import MoonShot
 from openai import AsyncOpenAI, OpenAI
 from openai.types.chat import ChatCompletionMessageParam
 
-from tools.sandbox import FaultKind, RunningSandbox, ServiceName
+from tools.sandbox import FaultKind, RunningSandbox
 
 PURPOSE = "file-extract"
 TEXT = "The first line\nDragons live in the north\nThe last line\n"
@@ -67,7 +67,7 @@ def test_content_is_json_or_plain_text(kimi: OpenAI, sandbox: RunningSandbox) ->
         "title": "",
         "type": "file",
     }
-    sandbox.inject(FaultKind.CONTENT_AS_TEXT, ServiceName.KIMI, "files.content")
+    sandbox.inject(FaultKind.CONTENT_AS_TEXT, "kimi", "files.content")
     assert kimi.files.content(identity).text == TEXT
 
 
@@ -114,7 +114,7 @@ def test_agno_reads_a_file(sandbox: RunningSandbox, tmp_path: Path) -> None:
     """A third party's Moonshot client uploads a file, waits for its text and asks about it."""
     path = tmp_path / "dragons.txt"
     path.write_text(TEXT)
-    agent = Agent(model=MoonShot(id="kimi", base_url=sandbox.kimi_url, api_key=sandbox.key), telemetry=False)
+    agent = Agent(model=MoonShot(id="kimi", base_url=sandbox.urls["kimi"], api_key=sandbox.key), telemetry=False)
     answer = agent.run("Where do dragons live?", files=[File(filepath=path)])
     assert "Dragons live in the north" in str(answer.content)
     assert [request["operation"] for request in sandbox.requests("kimi")] == [
@@ -164,8 +164,8 @@ def test_number_of_files_is_limited(kimi: OpenAI, sandbox: RunningSandbox) -> No
 def test_parsing_takes_time(kimi: OpenAI, sandbox: RunningSandbox) -> None:
     """A file that is not parsed yet is `created` and has no content; later it is `ok`."""
     identity = _upload(kimi)
-    sandbox.inject(FaultKind.UNPARSED, ServiceName.KIMI, "files.retrieve")
-    sandbox.inject(FaultKind.UNPARSED, ServiceName.KIMI, "files.content")
+    sandbox.inject(FaultKind.UNPARSED, "kimi", "files.retrieve")
+    sandbox.inject(FaultKind.UNPARSED, "kimi", "files.content")
     assert kimi.files.retrieve(identity).status == "created"  # type: ignore[comparison-overlap]  # Kimi has own states
     with pytest.raises(openai.NotFoundError):
         kimi.files.content(identity)
@@ -175,14 +175,14 @@ def test_parsing_takes_time(kimi: OpenAI, sandbox: RunningSandbox) -> None:
 
 def test_slow_parsing_outlasts_the_upload(kimi: OpenAI, sandbox: RunningSandbox) -> None:
     """A file uploaded under slow parsing stays `created` for that time."""
-    sandbox.inject(FaultKind.SLOW_PARSING, ServiceName.KIMI, "files.create", seconds=3600)
+    sandbox.inject(FaultKind.SLOW_PARSING, "kimi", "files.create", seconds=3600)
     identity = _upload(kimi)
     assert kimi.files.retrieve(identity).status == "created"  # type: ignore[comparison-overlap]  # Kimi has own states
 
 
 def test_parsing_can_fail(kimi: OpenAI, sandbox: RunningSandbox) -> None:
     """A file whose parsing fails ends in `error` and has no content."""
-    sandbox.inject(FaultKind.PARSING_FAILS, ServiceName.KIMI, "files.create")
+    sandbox.inject(FaultKind.PARSING_FAILS, "kimi", "files.create")
     identity = _upload(kimi)
     assert kimi.files.retrieve(identity).status == "error"
     with pytest.raises(openai.NotFoundError):

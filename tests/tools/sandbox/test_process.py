@@ -26,7 +26,6 @@ from tools.sandbox import (
     RunningSandbox,
     SandboxServer,
     SandboxStartError,
-    ServiceName,
     running_sandbox,
 )
 
@@ -59,7 +58,7 @@ def test_a_proxy_of_the_environment_sees_nothing(
     if excepted is not None:
         monkeypatch.setenv("NO_PROXY", excepted)
     with running_sandbox(tmp_path) as sandbox:
-        _upload(sandbox.kimi_url)
+        _upload(sandbox.urls["kimi"])
         assert os.environ.get("no_proxy", excepted) == meanwhile
     assert "no_proxy" not in os.environ
 
@@ -67,7 +66,7 @@ def test_a_proxy_of_the_environment_sees_nothing(
 def test_state_survives_a_restart(tmp_path: Path) -> None:
     """Files, objects, rows and half-done uploads are there again, and numbers go on; stray bodies are swept away."""
     with running_sandbox(tmp_path) as first:
-        _upload(first.kimi_url)
+        _upload(first.urls["kimi"])
         headers = _headers(first.key)
         httpx.post(f"{first.supabase_url}/storage/v1/object/{BUCKET}/a.txt", content=b"object", headers=headers)
         row = {"provider": "kimi", "provider_file_id": "x"}
@@ -80,7 +79,7 @@ def test_state_survives_a_restart(tmp_path: Path) -> None:
             name: before[name] for name in ("kimi", "glm", "supabase")
         }
         assert len(list((tmp_path / "bodies").iterdir())) == 2
-        with OpenAI(base_url=second.kimi_url, api_key=second.key) as kimi:
+        with OpenAI(base_url=second.urls["kimi"], api_key=second.key) as kimi:
             assert "text" in kimi.files.content(after["kimi"]["files"][0]["id"]).text
 
 
@@ -88,15 +87,15 @@ def test_given_keys_are_the_only_ones(tmp_path: Path) -> None:
     """With keys given, another key is refused in the vendor's words."""
     with running_sandbox(tmp_path, keys=["right"]) as sandbox:
         assert sandbox.key == "right"
-        _upload(sandbox.kimi_url, key="right")
+        _upload(sandbox.urls["kimi"], key="right")
         with pytest.raises(openai.AuthenticationError, match="Incorrect API key provided"):
-            _upload(sandbox.kimi_url, key="wrong")
+            _upload(sandbox.urls["kimi"], key="wrong")
 
 
 def test_start_that_fails_says_why(tmp_path: Path) -> None:
     """A port that is taken is a typed error with the process' own words."""
     with running_sandbox(tmp_path / "one") as sandbox:
-        port = httpx.URL(sandbox.kimi_url).port or 0
+        port = httpx.URL(sandbox.urls["kimi"]).port or 0
         with pytest.raises(SandboxStartError, match="in use"), running_sandbox(tmp_path / "two", port=port):
             pass
 
@@ -132,10 +131,10 @@ def test_foreground_ends_cleanly(tmp_path: Path) -> None:
 async def test_server_runs_inside_a_program(tmp_path: Path) -> None:
     """The server can be started, made to fail and stopped from Python."""
     async with SandboxServer(tmp_path) as server, aiohttp.ClientSession(headers=_headers("x")) as session:
-        async with session.get(f"{server.glm_url}/files") as answer:
+        async with session.get(f"{server.urls['glm']}/files") as answer:
             assert answer.status == 200
-        server.faults.add(Fault(kind=FaultKind.SERVER_ERROR, service=ServiceName.GLM))
-        async with session.get(f"{server.glm_url}/files") as answer:
+        server.faults.add(Fault(kind=FaultKind.SERVER_ERROR, service="glm"))
+        async with session.get(f"{server.urls['glm']}/files") as answer:
             assert answer.status == 500
     with pytest.raises(ConnectionRefusedError):
         await asyncio.open_connection(*server.address)
@@ -145,9 +144,9 @@ async def test_stop_lets_nobody_hang(tmp_path: Path) -> None:
     """Requests that hang are cut off when the server stops."""
     server = SandboxServer(tmp_path)
     await server.start()
-    server.faults.add(Fault(kind=FaultKind.HANG, service=ServiceName.KIMI))
+    server.faults.add(Fault(kind=FaultKind.HANG, service="kimi"))
     async with aiohttp.ClientSession(headers=_headers("x")) as session:
-        hanging = asyncio.create_task(session.get(f"{server.kimi_url}/files"))
+        hanging = asyncio.create_task(session.get(f"{server.urls['kimi']}/files"))
         while server.faults.to_json():  # noqa: ASYNC110 - used up when the request has come
             await asyncio.sleep(0)
         await server.stop()
@@ -168,7 +167,7 @@ async def test_two_hundred_uploads_at_once(sandbox: RunningSandbox) -> None:
 
     async def upload(session: aiohttp.ClientSession, number: int) -> int:
         data = _form(contents[number], f"{number}.txt")
-        async with session.post(f"{sandbox.kimi_url}/files", data=data) as answer:
+        async with session.post(f"{sandbox.urls['kimi']}/files", data=data) as answer:
             return answer.status
 
     async with aiohttp.ClientSession(
@@ -192,10 +191,10 @@ async def test_memory_stays_flat(sandbox: RunningSandbox) -> None:
             yield piece
 
     async with aiohttp.ClientSession(headers={"Authorization": "Bearer x"}) as session:
-        async with session.post(f"{sandbox.kimi_url}/files", data=_form(content(), "a.txt")) as answer:
+        async with session.post(f"{sandbox.urls['kimi']}/files", data=_form(content(), "a.txt")) as answer:
             uploaded = await answer.json()
         received = 0
-        async with session.get(f"{sandbox.kimi_url}/files/{uploaded['id']}/content") as answer:
+        async with session.get(f"{sandbox.urls['kimi']}/files/{uploaded['id']}/content") as answer:
             async for read in answer.content.iter_any():
                 received += len(read)
     assert uploaded["bytes"] == 100 * MEGABYTE

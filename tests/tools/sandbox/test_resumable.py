@@ -11,7 +11,7 @@ import pytest
 from supabase import Client
 
 from tests.tools.sandbox.conftest import BUCKET
-from tools.sandbox import FaultKind, RunningSandbox, ServiceName
+from tools.sandbox import FaultKind, RunningSandbox
 
 PIECE = 6 * 1024 * 1024
 CONTENT = bytes(range(256)) * 4096 * 7  # one piece of 6 MiB and a last one of 1 MiB
@@ -72,7 +72,7 @@ def test_pieces_become_an_object(tus: Tus, supabase: Client, sandbox: RunningSan
 def test_broken_piece_is_taken_up_where_it_broke(tus: Tus, sandbox: RunningSandbox) -> None:
     """After a reset HEAD tells how much arrived, and the upload goes on from there."""
     location = tus.create(PIECE).headers["Location"]
-    sandbox.inject(FaultKind.RESET_MID_BODY, ServiceName.SUPABASE, "tus.patch", after_bytes=1_000_000)
+    sandbox.inject(FaultKind.RESET_MID_BODY, "supabase", "tus.patch", after_bytes=1_000_000)
     with pytest.raises(httpx.TransportError):
         tus.patch(location, 0, CONTENT[:PIECE])
     assert tus.offset(location) == 1_000_000

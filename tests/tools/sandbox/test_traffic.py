@@ -12,7 +12,7 @@ from openai import AsyncOpenAI, OpenAI
 from zai import ZaiClient
 from zai.core import APIReachLimitError
 
-from tools.sandbox import FaultKind, RunningSandbox, ServiceName
+from tools.sandbox import FaultKind, RunningSandbox
 
 CREATE = "files.create"
 
@@ -20,7 +20,7 @@ CREATE = "files.create"
 async def test_kimi_takes_so_many_at_once(sandbox: RunningSandbox, async_kimi: AsyncOpenAI) -> None:
     """Those above the limit are told to come back, without being told when; a place is free again after an answer."""
     sandbox.set_limits(kimi_max_at_once=2)
-    sandbox.inject(FaultKind.LATENCY, ServiceName.KIMI, CREATE, times=None, seconds=0.3)
+    sandbox.inject(FaultKind.LATENCY, "kimi", CREATE, times=None, seconds=0.3)
     uploads = [async_kimi.files.create(file=(f"{n}.txt", b"x"), purpose="batch") for n in range(5)]
     results = await asyncio.gather(*uploads, return_exceptions=True)
     refused = [result for result in results if isinstance(result, openai.RateLimitError)]
@@ -47,7 +47,7 @@ def test_kimi_takes_so_many_a_minute(sandbox: RunningSandbox, kimi: OpenAI) -> N
 def test_glm_has_its_own_limits_and_words(sandbox: RunningSandbox, glm: ZaiClient) -> None:
     """Concurrency and frequency have different codes."""
     sandbox.set_limits(glm_max_at_once=1, glm_max_a_minute=3, kimi_max_at_once=1)
-    sandbox.inject(FaultKind.LATENCY, ServiceName.GLM, CREATE, seconds=0.5)
+    sandbox.inject(FaultKind.LATENCY, "glm", CREATE, seconds=0.5)
 
     def upload(number: int) -> str:
         return str(glm.files.create(file=(f"{number}.txt", b"x"), purpose="batch").id)
@@ -68,5 +68,5 @@ def test_who_has_no_key_does_not_count(sandbox: RunningSandbox, kimi: OpenAI) ->
     """A request that is turned away uses up nothing."""
     sandbox.set_limits(kimi_max_a_minute=1)
     for _ in range(3):
-        assert httpx.post(f"{sandbox.kimi_url}/files").status_code == 401
+        assert httpx.post(f"{sandbox.urls['kimi']}/files").status_code == 401
     kimi.files.create(file=("counted.txt", b"x"), purpose="batch")

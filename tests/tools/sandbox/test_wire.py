@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from tools.sandbox import FaultKind, RunningSandbox, ServiceName
+from tools.sandbox import FaultKind, RunningSandbox
 from tools.sandbox.intake import Journal
 
 BOUNDARY = "boundary"
@@ -36,14 +36,14 @@ def _head(sandbox: RunningSandbox, length: int) -> bytes:
 
 @pytest.fixture
 def connection(sandbox: RunningSandbox) -> Iterator[socket.socket]:
-    address = urlsplit(sandbox.kimi_url)
+    address = urlsplit(sandbox.urls["kimi"])
     with socket.create_connection((address.hostname, address.port), timeout=10) as connected:
         yield connected
 
 
 def test_reset_mid_body_is_a_reset(sandbox: RunningSandbox, connection: socket.socket) -> None:
     """RST arrives while most of the body has not been sent, and not one byte of an answer."""
-    sandbox.inject(FaultKind.RESET_MID_BODY, ServiceName.KIMI, "files.create", after_bytes=1000)
+    sandbox.inject(FaultKind.RESET_MID_BODY, "kimi", "files.create", after_bytes=1000)
     connection.sendall(_head(sandbox, len(FORM)) + FORM[:2000])
     with pytest.raises(ConnectionResetError):
         connection.recv(1)
@@ -51,7 +51,7 @@ def test_reset_mid_body_is_a_reset(sandbox: RunningSandbox, connection: socket.s
 
 def test_drop_after_commit_is_an_orderly_end(sandbox: RunningSandbox, connection: socket.socket) -> None:
     """The file is stored, then the connection ends with FIN and not one byte of an answer."""
-    sandbox.inject(FaultKind.DROP_AFTER_COMMIT, ServiceName.KIMI, "files.create")
+    sandbox.inject(FaultKind.DROP_AFTER_COMMIT, "kimi", "files.create")
     connection.sendall(_head(sandbox, len(FORM)) + FORM)
     assert connection.recv(1) == b""
     assert sandbox.state()["kimi"]["files"][0]["bytes"] == 1_000_000
@@ -59,7 +59,7 @@ def test_drop_after_commit_is_an_orderly_end(sandbox: RunningSandbox, connection
 
 def test_stalled_body_is_not_read(sandbox: RunningSandbox, connection: socket.socket) -> None:
     """The server stops reading and stays silent until it is let go."""
-    sandbox.inject(FaultKind.STALL_MID_BODY, ServiceName.KIMI, "files.create", after_bytes=1000)
+    sandbox.inject(FaultKind.STALL_MID_BODY, "kimi", "files.create", after_bytes=1000)
     connection.settimeout(0.3)
     connection.sendall(_head(sandbox, 10**9))
     with pytest.raises(TimeoutError):
@@ -109,7 +109,7 @@ def test_garbage_uploads_are_400(
     sandbox: RunningSandbox, http: httpx.Client, service: str, content_type: str, body: bytes
 ) -> None:
     """Whatever is no form with a file is a 400 in the vendor's shape, and leaves nothing behind."""
-    url = {"kimi": sandbox.kimi_url, "glm": sandbox.glm_url}[service]
+    url = {"kimi": sandbox.urls["kimi"], "glm": sandbox.urls["glm"]}[service]
     answer = http.post(f"{url}/files", headers={"Content-Type": content_type}, content=body)
     assert answer.status_code == 400
     assert answer.json()["error"]["message"]
@@ -136,7 +136,7 @@ def test_garbage_uploads_are_400(
 )
 def test_garbage_chats_are_400(sandbox: RunningSandbox, http: httpx.Client, service: str, body: bytes) -> None:
     """Whatever is no chat is a 400 in the vendor's shape."""
-    url = {"kimi": sandbox.kimi_url, "glm": sandbox.glm_url}[service]
+    url = {"kimi": sandbox.urls["kimi"], "glm": sandbox.urls["glm"]}[service]
     answer = http.post(f"{url}/chat/completions", content=body)
     assert answer.status_code == 400
     assert answer.json()["error"]["message"]
@@ -210,7 +210,7 @@ def test_without_a_bearer_key_it_is_401(
     sandbox: RunningSandbox, path: str, expected: dict[str, str], headers: dict[str, str]
 ) -> None:
     """No key, another scheme or an empty key is 401 in the vendor's shape, and uses up no fault."""
-    sandbox.inject(FaultKind.SERVER_ERROR, ServiceName.KIMI)
+    sandbox.inject(FaultKind.SERVER_ERROR, "kimi")
     base = sandbox.control_url.removesuffix("/_sandbox")
     answer = httpx.get(base + path, headers=headers)
     assert answer.status_code == 401
@@ -232,7 +232,7 @@ def test_request_log_is_bounded() -> None:
 def test_request_log_hides_credentials(sandbox: RunningSandbox, header: str) -> None:
     """The log shows that a credential came, and not which."""
     headers = {"Authorization": "Bearer x", header: "Bearer planted-secret"}
-    httpx.get(f"{sandbox.kimi_url}/files", headers=headers)
+    httpx.get(f"{sandbox.urls['kimi']}/files", headers=headers)
     (request,) = sandbox.requests()
     assert [header, "(hidden)"] in request["headers"]
     assert "planted-secret" not in json.dumps(request)

@@ -25,7 +25,7 @@ def tap() -> Iterator[None]:
 def storage(request: pytest.FixtureRequest, sandbox: RunningSandbox, tmp_path: Path) -> Iterator[UploadStorage]:
     supabase: dict[str, Any] = {"supabase_url": sandbox.supabase_url, "supabase_service_role_key": "sb_secret_planted"}
     settings = Settings(
-        kimi_api_url=sandbox.kimi_url,
+        kimi_api_url=sandbox.urls["kimi"],
         kimi_api_key="planted-kimi-key",
         shim_home=tmp_path / "state",
         **(supabase if request.param == "supabase" else {}),

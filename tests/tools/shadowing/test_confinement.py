@@ -149,7 +149,7 @@ def test_a_proxy_of_the_environment_sees_nothing_of_a_rehearsal(
     """Neither the vendors' clients nor the pool sends what is meant for the recorder to a proxy."""
     storage = {"supabase_url": sandbox.supabase_url, "supabase_service_role_key": "sb_secret_key"} if supabase else {}
     settings = Settings.model_validate(
-        {"kimi_api_url": sandbox.kimi_url, "kimi_api_key": "key", "shim_home": tmp_path / "state", **storage}
+        {"kimi_api_url": sandbox.urls["kimi"], "kimi_api_key": "key", "shim_home": tmp_path / "state", **storage}
     )
 
     def answered(result: Any) -> Any:
@@ -173,14 +173,14 @@ async def test_a_confined_client_reaches_one_origin(elsewhere: Elsewhere, sandbo
     session = await get_http_session()
     other = f"{elsewhere.url}/secret"
     try:
-        with confined_to(sandbox.kimi_url.removesuffix("/v1")):
+        with confined_to(sandbox.urls["kimi"].removesuffix("/v1")):
             for blocking in (httpx, httpx2):
                 with pytest.raises(blocking.ConnectError):
                     blocking.get(other)
             async with httpx.AsyncClient(headers={"Authorization": "Bearer key"}) as client:
                 with pytest.raises(httpx.ConnectError):
                     await client.get(other)
-                assert (await client.get(f"{sandbox.kimi_url}/files")).is_success
+                assert (await client.get(f"{sandbox.urls['kimi']}/files")).is_success
             with pytest.raises(aiohttp.ClientConnectionError):
                 await session.get(other)
     finally:
@@ -193,7 +193,7 @@ def test_files_that_can_be_gone_through_once_are_left_to_the_call(
 ) -> None:
     """A sampled call that is given an iterator uploads its files; it is only not compared."""
     run: Any = Shim(MIGRATIONS[f"{KIMI}:KimiUploadFilesTool._run"], KimiUploadFilesTool._run, runtime)
-    with use_settings(Settings(kimi_api_url=sandbox.kimi_url, kimi_api_key="key", shim_home=tmp_path / "state")):
+    with use_settings(Settings(kimi_api_url=sandbox.urls["kimi"], kimi_api_key="key", shim_home=tmp_path / "state")):
         [entry] = run(KimiUploadFilesTool(get_storage()), iter([document]))
     assert entry["filename"] == "a.txt"
     assert _verdict(runtime, observer).verdict is Verdict.DROPPED

@@ -13,7 +13,7 @@ from migration import Side
 from migration.model import Verdict
 from shim.http.recording import Exchange
 from tests.tools.shadowing.bench import Bench, World, document
-from tools.sandbox import FaultKind, ServiceName
+from tools.sandbox import FaultKind
 from tools.shadowing.answers import REFUSED, AnswerBook, counted_once, is_final
 from tools.shadowing.requests import Target
 
@@ -79,7 +79,7 @@ def test_whoever_serves_a_refusal_for_good_is_the_same_error(
     serve: Side, bench: Callable[..., Bench], world: World
 ) -> None:
     """Legacy asks three times and the new path once: type and text agree, and nothing is reported."""
-    world.sandbox.inject(FaultKind.QUOTA_EXCEEDED, ServiceName.KIMI, "files.create", times=None)
+    world.sandbox.inject(FaultKind.QUOTA_EXCEEDED, "kimi", "files.create", times=None)
     comparison: Any = bench().compare(document(world.folder), world.storage, serve=serve)
     assert comparison.verdict is Verdict.SAME_ERROR, (comparison.detail, comparison.differences)
     assert len(world.sandbox.requests("kimi", "files.create")) == (3 if serve is Side.LEGACY else 1)

@@ -16,7 +16,7 @@ from shim.wiring import open_ledger
 from tests.support.traffic import upload_requests
 from tests.tools.shadowing.bench import DECLARED, Bench, World, document
 from tools.async_file_upload_refactored import upload_via_supabase_gateway_kimi_async
-from tools.sandbox import Fault, FaultKind, RunningSandbox, ServiceName
+from tools.sandbox import Fault, FaultKind, RunningSandbox
 from tools.settings import Settings, get_settings, use_settings
 from tools.storage.port import UploadStorage
 from tools.transport.body import FileBody
@@ -50,7 +50,7 @@ def test_failures_are_compared_as_well(
     bench: Callable[..., Bench], storage: UploadStorage, tmp_path: Path, sandbox: RunningSandbox
 ) -> None:
     """Both sides meet the answer that the primary met, and say the same about it."""
-    sandbox.inject(FaultKind.QUOTA_EXCEEDED, ServiceName.KIMI, "files.create", times=None)
+    sandbox.inject(FaultKind.QUOTA_EXCEEDED, "kimi", "files.create", times=None)
     comparison = bench().compare(document(tmp_path), storage)
     assert comparison.verdict is Verdict.SAME_ERROR, comparison
     assert bench().compare(tmp_path / "missing.txt", storage).verdict is Verdict.SAME_ERROR
@@ -72,7 +72,7 @@ def test_an_unanswered_request_is_not_guessed_at(
     bench: Callable[..., Bench], storage: UploadStorage, tmp_path: Path, sandbox: RunningSandbox
 ) -> None:
     """Where the provider gave no answer there is none to give again: the comparison is dropped and says so."""
-    sandbox.inject(FaultKind.DROP_AFTER_COMMIT, ServiceName.KIMI, "files.create")
+    sandbox.inject(FaultKind.DROP_AFTER_COMMIT, "kimi", "files.create")
     comparison = bench().compare(document(tmp_path), storage)
     assert comparison.verdict is Verdict.DROPPED
     assert "never answered" in comparison.detail
@@ -174,10 +174,10 @@ def test_no_key_and_no_content_is_recorded(bench: Callable[..., Bench], storage:
 @pytest.mark.parametrize(
     ("fault", "verdict"),
     [
-        (Fault(kind=FaultKind.SERVER_ERROR, service=ServiceName.KIMI, operation="files.create"), Verdict.IDENTICAL),
-        (Fault(kind=FaultKind.RATE_LIMITED, service=ServiceName.KIMI, operation="files.create"), Verdict.IDENTICAL),
+        (Fault(kind=FaultKind.SERVER_ERROR, service="kimi", operation="files.create"), Verdict.IDENTICAL),
+        (Fault(kind=FaultKind.RATE_LIMITED, service="kimi", operation="files.create"), Verdict.IDENTICAL),
         (
-            Fault(kind=FaultKind.SERVER_ERROR, service=ServiceName.KIMI, operation="files.create", times=None),
+            Fault(kind=FaultKind.SERVER_ERROR, service="kimi", operation="files.create", times=None),
             Verdict.SAME_ERROR,
         ),
     ],
@@ -202,7 +202,7 @@ def test_a_large_file_is_not_compared(bench: Callable[..., Bench], storage: Uplo
 
 def test_a_rehearsal_logs_nothing(bench: Callable[..., Bench], world: World, caplog: pytest.LogCaptureFixture) -> None:
     """A row that could not be written is in the log once, for the call, and not again for its comparison."""
-    world.sandbox.inject(FaultKind.SERVER_ERROR, ServiceName.SUPABASE, "table.insert", times=None)
+    world.sandbox.inject(FaultKind.SERVER_ERROR, "supabase", "table.insert", times=None)
     (world.folder / "state" / "storage" / "uploads.db").mkdir(parents=True)  # so that the embedded table fails as well
     for serve in Side:
         caplog.clear()

@@ -20,7 +20,7 @@ from tools.engine.cancel_recovery import record
 from tools.migrations import MIGRATIONS
 from tools.providers.kimi.kimi_files import KimiUploadFilesTool
 from tools.providers.spec import KIMI
-from tools.sandbox import Fault, FaultKind, ServiceName
+from tools.sandbox import Fault, FaultKind
 from tools.settings import MEGABYTE, get_settings, use_settings
 from tools.storage import get_storage
 from tools.storage.placement import Found, encode_key
@@ -55,11 +55,11 @@ def test_a_form_a_body_and_pieces_are_the_same_object(
 @pytest.mark.parametrize(
     "fault",
     [
-        Fault(kind=FaultKind.DROP_AFTER_COMMIT, service=ServiceName.SUPABASE, operation="tus.create"),
-        Fault(kind=FaultKind.RESET_MID_BODY, service=ServiceName.SUPABASE, operation="tus.patch", times=2),
-        Fault(kind=FaultKind.DROP_AFTER_COMMIT, service=ServiceName.SUPABASE, operation="tus.patch", times=2),
-        Fault(kind=FaultKind.SERVER_ERROR, service=ServiceName.SUPABASE, operation="tus.patch"),
-        Fault(kind=FaultKind.OVERLOADED, service=ServiceName.SUPABASE, operation="object.info"),
+        Fault(kind=FaultKind.DROP_AFTER_COMMIT, service="supabase", operation="tus.create"),
+        Fault(kind=FaultKind.RESET_MID_BODY, service="supabase", operation="tus.patch", times=2),
+        Fault(kind=FaultKind.DROP_AFTER_COMMIT, service="supabase", operation="tus.patch", times=2),
+        Fault(kind=FaultKind.SERVER_ERROR, service="supabase", operation="tus.patch"),
+        Fault(kind=FaultKind.OVERLOADED, service="supabase", operation="object.info"),
     ],
     ids=lambda fault: f"{fault.operation} {fault.kind}",
 )
@@ -119,7 +119,7 @@ def test_refusals_are_the_same_in_every_protocol(
     """Each side meets the primary's refusal in the words of its own protocol, and tells its caller the same."""
     world.sandbox.set_limits(**trouble.limits)
     world.sandbox.set_faults(
-        Fault(kind=kind, service=ServiceName.SUPABASE, operation=operation, times=None)
+        Fault(kind=kind, service="supabase", operation=operation, times=None)
         for kind in trouble.faults
         for operation in ("object.upload", "tus.create")
     )

@@ -12,7 +12,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from tests.tools.storage.rows import ROW
-from tools.sandbox import Fault, FaultKind, RunningSandbox, ServiceName
+from tools.sandbox import Fault, FaultKind, RunningSandbox
 from tools.storage import UploadStorage
 from tools.storage.port import (
     StorageConnectionLostError,
@@ -106,7 +106,7 @@ async def test_an_upload_whose_answer_was_lost_is_found_again(
     supabase: SupabaseStorage, sandbox: RunningSandbox, store: Store
 ) -> None:
     """Repeating after a dropped answer gives the object that was stored then."""
-    sandbox.inject(FaultKind.DROP_AFTER_COMMIT, ServiceName.SUPABASE)
+    sandbox.inject(FaultKind.DROP_AFTER_COMMIT, "supabase")
     with pytest.raises(StorageConnectionLostError):
         await store(supabase, PATH, b"one")
     assert await store(supabase, PATH, b"one")
@@ -157,7 +157,7 @@ async def test_a_refusal_reads_the_same_on_both_sides(
 ) -> None:
     """The same answer gives the same error, type and text, with what the server said and without the key."""
     one, other = await both_errors(
-        supabase, tmp_path, lambda: sandbox.inject(refusal.kind, ServiceName.SUPABASE, **refusal.settings)
+        supabase, tmp_path, lambda: sandbox.inject(refusal.kind, "supabase", **refusal.settings)
     )
     assert type(one) is type(other) is StorageRefusedError
     assert str(one) == str(other)
@@ -178,9 +178,7 @@ async def test_a_broken_connection_reads_the_same_on_both_sides(
     supabase: SupabaseStorage, sandbox: RunningSandbox, tmp_path: Path
 ) -> None:
     """A reset in the middle of the body is an error that leaves the outcome open."""
-    one, other = await both_errors(
-        supabase, tmp_path, lambda: sandbox.inject(FaultKind.RESET_MID_BODY, ServiceName.SUPABASE)
-    )
+    one, other = await both_errors(supabase, tmp_path, lambda: sandbox.inject(FaultKind.RESET_MID_BODY, "supabase"))
     assert type(one) is type(other) is StorageConnectionLostError
     assert str(one) == str(other)
 
@@ -215,7 +213,7 @@ async def test_a_storage_that_hangs_is_given_up(
     one, other = await both_errors(
         supabase,
         tmp_path,
-        lambda: sandbox.set_faults([Fault(kind=kind, service=ServiceName.SUPABASE, times=None)]),
+        lambda: sandbox.set_faults([Fault(kind=kind, service="supabase", times=None)]),
         size=size,
     )
     assert type(one) is type(other) is StorageTimeoutError
@@ -224,10 +222,10 @@ async def test_a_storage_that_hangs_is_given_up(
 
 async def test_a_refused_row_reads_the_same_on_both_sides(supabase: SupabaseStorage, sandbox: RunningSandbox) -> None:
     """PostgREST's refusals are translated alike."""
-    sandbox.inject(FaultKind.SERVER_ERROR, ServiceName.SUPABASE)
+    sandbox.inject(FaultKind.SERVER_ERROR, "supabase")
     with pytest.raises(StorageRefusedError) as one:
         supabase.record_upload(ROW)
-    sandbox.inject(FaultKind.SERVER_ERROR, ServiceName.SUPABASE)
+    sandbox.inject(FaultKind.SERVER_ERROR, "supabase")
     with pytest.raises(StorageRefusedError) as other:
         await supabase.record_upload_async(ROW)
     assert str(one.value) == str(other.value)
@@ -244,7 +242,7 @@ async def test_a_cancelled_upload_is_cut_off(
     file = tmp_path / "source"
     file.write_bytes(os.urandom(size))
     source = await open_source(file)
-    sandbox.inject(FaultKind.STALL_MID_BODY, ServiceName.SUPABASE, operation)
+    sandbox.inject(FaultKind.STALL_MID_BODY, "supabase", operation)
     upload = asyncio.create_task(supabase.upload_file_streaming(PATH, source, "a.txt", None, "user_upload"))
     await asyncio.to_thread(sandbox.wait_for_requests, "supabase", operation)
     upload.cancel()

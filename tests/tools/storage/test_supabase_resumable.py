@@ -13,7 +13,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from tools.sandbox import FaultKind, RunningSandbox, ServiceName
+from tools.sandbox import FaultKind, RunningSandbox
 from tools.settings import MEGABYTE, get_settings, use_settings
 from tools.storage.port import (
     StorageConnectionLostError,
@@ -62,7 +62,7 @@ async def test_a_failure_at_any_step_is_borne(
 ) -> None:
     """The caller gets the id of a whole object, and at most one piece was sent twice."""
     source = await large(tmp_path)
-    sandbox.inject(kind, ServiceName.SUPABASE, operation, times=2, after_bytes=MEGABYTE)
+    sandbox.inject(kind, "supabase", operation, times=2, after_bytes=MEGABYTE)
     identity = await store(supabase, source)
     assert is_whole(sandbox, source) or operation == "tus.create"  # a lost announcement is one that Storage forgets
     assert [kept["sha256"] for kept in sandbox.state()["supabase"]["objects"]] == [source.sha256]
@@ -76,8 +76,8 @@ async def test_a_failure_while_asking_for_the_offset_is_borne(
 ) -> None:
     """After a broken piece the question how much arrived may fail as well."""
     source = await large(tmp_path)
-    sandbox.inject(FaultKind.RESET_MID_BODY, ServiceName.SUPABASE, "tus.patch", after_bytes=3 * MEGABYTE)
-    sandbox.inject(kind, ServiceName.SUPABASE, "tus.head", times=2)
+    sandbox.inject(FaultKind.RESET_MID_BODY, "supabase", "tus.patch", after_bytes=3 * MEGABYTE)
+    sandbox.inject(kind, "supabase", "tus.head", times=2)
     await store(supabase, source)
     assert is_whole(sandbox, source)
     assert sent_bytes(sandbox) == SIZE
@@ -88,7 +88,7 @@ async def test_a_lost_answer_to_the_last_piece_is_cleared_up(
 ) -> None:
     """Nobody said that the object was made: beginning it once more is refused, so it is looked at and is ours."""
     source = await large(tmp_path, PIECE_BYTES + 1)
-    sandbox.inject(FaultKind.DROP_AFTER_COMMIT, ServiceName.SUPABASE, "tus.patch", times=2)
+    sandbox.inject(FaultKind.DROP_AFTER_COMMIT, "supabase", "tus.patch", times=2)
     identity = await store(supabase, source)
     assert is_whole(sandbox, source)
     assert sent_bytes(sandbox) == PIECE_BYTES + 1
@@ -105,7 +105,7 @@ async def test_fifty_megabytes_over_a_connection_that_keeps_breaking(
     sandbox.reset()
     source = await large(tmp_path, 50_000_000)
     times = 12
-    sandbox.inject(FaultKind.RESET_MID_BODY, ServiceName.SUPABASE, "tus.patch", times=times, after_bytes=2 * MEGABYTE)
+    sandbox.inject(FaultKind.RESET_MID_BODY, "supabase", "tus.patch", times=times, after_bytes=2 * MEGABYTE)
     Path("/proc/self/clear_refs").write_text("5")  # noqa: ASYNC240  # resets the peak of this process
     before = _mebibytes("VmRSS")
     await store(supabase, source)
@@ -137,8 +137,8 @@ async def test_an_upload_that_is_given_up_is_removed(
 ) -> None:
     """After so many failures in a row the error is told as by a single request, and nothing half stays."""
     source = await large(tmp_path)
-    sandbox.inject(FaultKind.RESET_MID_BODY, ServiceName.SUPABASE, "tus.patch")
-    sandbox.inject(FaultKind.OVERLOADED, ServiceName.SUPABASE, operation, times=None)
+    sandbox.inject(FaultKind.RESET_MID_BODY, "supabase", "tus.patch")
+    sandbox.inject(FaultKind.OVERLOADED, "supabase", operation, times=None)
     with pytest.raises(StorageRefusedError, match=f"^store '{PATH}': 503 SlowDown: {message}$"):
         await store(supabase, source)
     assert sandbox.state()["supabase"]["resumable"] == []
@@ -149,8 +149,8 @@ async def test_removing_is_bounded_in_time(
 ) -> None:
     """Whoever cannot remove what has arrived says so, and ends with the upload's own error."""
     source = await large(tmp_path)
-    sandbox.inject(FaultKind.OVERLOADED, ServiceName.SUPABASE, "tus.patch", times=None)
-    sandbox.inject(FaultKind.HANG, ServiceName.SUPABASE, "tus.delete")
+    sandbox.inject(FaultKind.OVERLOADED, "supabase", "tus.patch", times=None)
+    sandbox.inject(FaultKind.HANG, "supabase", "tus.delete")
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(tus, "REMOVAL_SECONDS", 0.2)
         with pytest.raises(StorageRefusedError, match="503 SlowDown"):
@@ -176,7 +176,7 @@ async def test_the_whole_upload_is_bounded_in_time(
 ) -> None:
     """A server that answers, but never gets on, is given up."""
     source = await large(tmp_path)
-    sandbox.inject(FaultKind.LATENCY, ServiceName.SUPABASE, "tus.patch", seconds=60, times=None)
+    sandbox.inject(FaultKind.LATENCY, "supabase", "tus.patch", seconds=60, times=None)
     with (
         use_settings(get_settings().model_copy(update={"upload_timeout": 0.5})),
         pytest.raises(StorageTimeoutError, match=f"^store '{PATH}': "),

@@ -46,7 +46,7 @@ class Ground:
 
 @pytest.fixture
 def relay(sandbox: RunningSandbox) -> Iterator[Relay]:
-    with relaying(sandbox.kimi_url) as running:
+    with relaying(sandbox.urls["kimi"]) as running:
         yield running
 
 
@@ -57,9 +57,9 @@ def ground(tmp_path: Path, sandbox: RunningSandbox, relay: Relay, set_environmen
     outside.mkdir()
     (outside / "report.txt").write_bytes(SECRET)
     set_environment(
-        KIMI_API_URL=relay.of(sandbox.kimi_url),
+        KIMI_API_URL=relay.of(sandbox.urls["kimi"]),
         KIMI_API_KEY=sandbox.key,
-        GLM_API_URL=relay.of(sandbox.glm_url),
+        GLM_API_URL=relay.of(sandbox.urls["glm"]),
         GLM_API_KEY=sandbox.key,
         SHIM_ALLOWED_ROOTS=str(root),
     )

@@ -103,8 +103,8 @@ class Bench:
 def broken_wires(sandbox: RunningSandbox, folder: Path, *, supabase: bool, **settings: Any) -> Iterator[Bench]:
     """A bench; `supabase` tells whether copies go there, or to a local folder."""
     with ExitStack() as stack:
-        kimi = stack.enter_context(tcp_proxy(sandbox.kimi_url))
-        glm = stack.enter_context(tcp_proxy(sandbox.glm_url))
+        kimi = stack.enter_context(tcp_proxy(sandbox.urls["kimi"]))
+        glm = stack.enter_context(tcp_proxy(sandbox.urls["glm"]))
         place = stack.enter_context(tcp_proxy(sandbox.supabase_url))
         if supabase:
             settings |= {
@@ -112,9 +112,9 @@ def broken_wires(sandbox: RunningSandbox, folder: Path, *, supabase: bool, **set
                 "supabase_service_role_key": "sb_secret_planted",
             }
         values = {
-            "kimi_api_url": kimi.through(sandbox.kimi_url),
+            "kimi_api_url": kimi.through(sandbox.urls["kimi"]),
             "kimi_api_key": sandbox.key,
-            "glm_api_url": glm.through(sandbox.glm_url),
+            "glm_api_url": glm.through(sandbox.urls["glm"]),
             "glm_api_key": sandbox.key,
             "shim_home": folder / "home",
             **settings,

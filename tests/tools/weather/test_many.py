@@ -26,9 +26,9 @@ def environment(sandbox: RunningSandbox, home: Path) -> dict[str, str]:
     """That of a process whose services are the sandbox."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(PREFIXES)}
     return kept | {
-        "KIMI_API_URL": sandbox.kimi_url,
+        "KIMI_API_URL": sandbox.urls["kimi"],
         "KIMI_API_KEY": sandbox.key,
-        "GLM_API_URL": sandbox.glm_url,
+        "GLM_API_URL": sandbox.urls["glm"],
         "GLM_API_KEY": sandbox.key,
         "SHIM_HOME": str(home),
     }

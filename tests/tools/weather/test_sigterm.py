@@ -18,7 +18,7 @@ import pytest
 from flags import FileFlagAdmin
 from tests.migration.helpers import eventually
 from tests.support.monolith import PREFIXES
-from tools.sandbox import FaultKind, RunningSandbox, ServiceName
+from tools.sandbox import FaultKind, RunningSandbox
 
 ROOT = Path(__file__).parents[3]
 ENDED_BY_SIGTERM = -signal.SIGTERM
@@ -73,9 +73,9 @@ def start(sandbox: RunningSandbox, tmp_path: Path) -> Iterator[Start]:
             flags.set_percentage(name, 100 if candidate else 0)
         environment = {name: value for name, value in os.environ.items() if not name.startswith(PREFIXES)}
         environment |= {
-            "KIMI_API_URL": sandbox.kimi_url,
+            "KIMI_API_URL": sandbox.urls["kimi"],
             "KIMI_API_KEY": sandbox.key,
-            "GLM_API_URL": sandbox.glm_url,
+            "GLM_API_URL": sandbox.urls["glm"],
             "GLM_API_KEY": sandbox.key,
             "SHIM_HOME": str(folder / "home"),
             "DRAIN_TIMEOUT": str(drain_seconds),
@@ -112,7 +112,7 @@ def one_end(start: Start, sandbox: RunningSandbox, mode: str, *, candidate: bool
     """End a process after so many seconds; how many uploads were begun, and how many answered."""
     sandbox.reset()
     sandbox.set_limits(kimi_max_files=100_000, glm_max_files=100_000)
-    sandbox.inject(FaultKind.LATENCY, ServiceName.KIMI, "files.create", seconds=0.05, times=None)
+    sandbox.inject(FaultKind.LATENCY, "kimi", "files.create", seconds=0.05, times=None)
     uploading = start(mode, candidate=candidate)
     uploading.wait_for("answered")
     time.sleep(after)
@@ -159,7 +159,7 @@ def test_the_monoliths_own_handler_runs_once_it_is_drained(
 @pytest.mark.parametrize("candidate", [False, True], ids=["legacy", "async"])
 def test_the_drain_is_bounded(start: Start, sandbox: RunningSandbox, *, candidate: bool) -> None:
     """A provider that hangs holds up the end for `DRAIN_TIMEOUT` and the seconds that giving up may take."""
-    sandbox.inject(FaultKind.HANG, ServiceName.KIMI, "files.create", times=None)
+    sandbox.inject(FaultKind.HANG, "kimi", "files.create", times=None)
     uploading = start("threads", candidate=candidate, drain_seconds=1.0)
     sandbox.wait_for_requests("kimi", "files.create")
     began = time.monotonic()
@@ -171,7 +171,7 @@ def test_the_drain_is_bounded(start: Start, sandbox: RunningSandbox, *, candidat
 
 def test_a_second_signal_ends_it_at_once(start: Start, sandbox: RunningSandbox) -> None:
     """Who does not want to wait sends SIGTERM again."""
-    sandbox.inject(FaultKind.HANG, ServiceName.KIMI, "files.create", times=None)
+    sandbox.inject(FaultKind.HANG, "kimi", "files.create", times=None)
     uploading = start("threads", candidate=True, drain_seconds=600.0)
     sandbox.wait_for_requests("kimi", "files.create")
     uploading.process.send_signal(signal.SIGTERM)
