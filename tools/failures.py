@@ -100,6 +100,7 @@ OWN: Mapping[str | type[BaseException], KindRule] = {
     "tools.transport.errors.RequestTimedOutError": ErrorKind.TIMEOUT,
     "tools.transport.errors.AnswerTooLargeError": ErrorKind.BAD_ANSWER,
     "tools.transport.errors.UnusableAnswerError": ErrorKind.BAD_ANSWER,
+    "tools.transport.errors.UnansweredError": ErrorKind.CONNECTION_LOST,
     "tools.transport.errors.HttpStatusError": _by_status,
     "tools.storage.port.StorageUnreachableError": _not_connected,
     "tools.storage.port.StorageTimeoutError": ErrorKind.TIMEOUT,

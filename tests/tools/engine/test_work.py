@@ -16,7 +16,6 @@ import pytest
 from tests.tools.engine.sink import Sink, running_sink
 from tools.settings import MEGABYTE
 from tools.transport import connections as pool
-from tools.transport import connections as sockets
 from tools.transport.body import COPIED_BYTES
 from tools.transport.connections import cleanup_http_session
 from tools.transport.reading import BUFFER_BYTES, open_source
@@ -66,7 +65,7 @@ def counted(sink: Sink, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[P
     pool.tls_context.cache_clear()
     monkeypatch.setattr(_CountingLoop, "work", work, raising=False)
     monkeypatch.setattr(_CountingSocket, "work", work, raising=False)
-    preadv, write = os.preadv, Line.write
+    preadv, write, new_socket = os.preadv, Line.write, pool.new_socket
 
     def counted_preadv(descriptor: int, buffers: Sequence[memoryview], offset: int, flags: int = 0) -> int:
         count = preadv(descriptor, buffers, offset, flags)
@@ -80,7 +79,7 @@ def counted(sink: Sink, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[P
         await write(self, data)
 
     def counting_socket(address: Any) -> socket.socket:
-        with sockets.new_socket(address) as made:
+        with new_socket(address) as made:
             return _CountingSocket(made.family, made.type, made.proto, made.detach())
 
     monkeypatch.setattr(os, "preadv", counted_preadv)
