@@ -44,10 +44,13 @@ from tools import mcp as reporting
 from tools.cli import compare_files, compare_session, journal_section
 from tools.engine import limiter as aimd
 from tools.engine import throttle
-from tools.recovery import audit, orphans, provider_files, recovery, supabase_place, verdict
+from tools.recovery import audit, orphans, provider_files, verdict
+from tools.recovery import reconcile as recovery
 from tools.recovery import rest_client as asking
+from tools.recovery import stored as supabase_place
 from tools.settings import MEGABYTE, Settings
-from tools.shadowing import trial, undoing
+from tools.shadowing import live as trial
+from tools.shadowing import undoing
 
 ROOT = Path(__file__).parent.parent
 

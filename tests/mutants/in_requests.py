@@ -8,12 +8,12 @@ from tests.mutants.mutant import Mutant
 
 _PROVIDERS = "tools/providers/spec.py"
 _SDK: Final = "tools/providers/sdk.py"
-_POOLED = "tools/storage/supabase/pooled.py"
-_ASKING = "tools/storage/supabase/tus.py"
-_TUS = "tools/storage/supabase/tus.py"
-_RESUMABLE = "tools/storage/supabase/resumable.py"
-_TABLE = "tools/storage/supabase/pooled.py"
-_STORAGE = "tools/storage/supabase/storage.py"
+_POOLED = "tools/storage/supabase_pooled.py"
+_ASKING = "tools/storage/tus.py"
+_TUS = "tools/storage/tus.py"
+_RESUMABLE = "tools/storage/tus_policy.py"
+_TABLE = "tools/storage/supabase_pooled.py"
+_STORAGE = "tools/storage/supabase.py"
 
 PROVIDER: Final = (
     Mutant(

@@ -13,7 +13,7 @@ from tests.tools.parity import PROVIDERS, Provider, outcome_of, run_new, shimmed
 from tools.sandbox import Fault, FaultKind, RunningSandbox
 from tools.settings import MEGABYTE, Settings, use_settings
 from tools.storage import get_storage
-from tools.storage.supabase import resumable as patience
+from tools.storage import tus_policy as patience
 
 pytestmark = pytest.mark.thorough
 

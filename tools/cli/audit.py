@@ -21,8 +21,7 @@ from shim.cli.progress import progress_bar
 from shim.wiring import open_guard_store
 from tools.cli.session import session
 from tools.migrations import NAMES
-from tools.recovery.audit import audit, repaired, uploads_of
-from tools.recovery.audit_evidence import Finding, Remedy, State
+from tools.recovery.audit import Finding, Remedy, State, audit, repaired, uploads_of
 from tools.settings import get_settings
 from tools.storage import get_storage
 from tools.transport.connections import cleanup_http_session

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tools.recovery.finding import Orphan, OrphanKind, Resolution, Step
 from tools.recovery.orphans import find_orphans, remove_orphans
-from tools.recovery.recovery import recover, recover_in_background
+from tools.recovery.reconcile import recover, recover_in_background
 
 __all__ = [
     "Orphan",

@@ -23,9 +23,9 @@ from tools.errors import ToolsError
 from tools.journal.port import Entry, Facts, Intent, State, UploadSide
 from tools.providers.spec import PROVIDERS, provider
 from tools.recovery.finding import AtWorkError, Orphan, OrphanKind
-from tools.recovery.look import Services, Sleep, listing_of, services
 from tools.recovery.provider_files import Listing, ProviderFiles
-from tools.recovery.settle import claimed
+from tools.recovery.reconcile import claimed
+from tools.recovery.verdict import Services, Sleep, listing_of, services
 from tools.settings import Settings
 from tools.shadowing.marks import PREFIX
 from tools.storage.port import ProviderName, UploadRow
@@ -76,7 +76,7 @@ async def remove_orphans(
 
 
 class _Search:
-    """A search. The lists come first, then the journal, then the rows: see `tools.recovery.look`."""
+    """A search. The lists come first, then the journal, then the rows: see `tools.recovery.verdict`."""
 
     def __init__(self, at: Services, older_than: float) -> None:
         self._at = at

@@ -1,4 +1,4 @@
-"""How the shadow of an upload really uploads: what is noted of the primary run for it."""
+"""One real upload by the other side: prepared, written down before a byte is sent, read back, and undone."""
 
 from __future__ import annotations
 
@@ -10,12 +10,278 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from migration import Call, Side
-from shim.http.recording import SHARED, ExchangeLog, noting
-from tools.recovery.places import can_be_read_back
-from tools.settings import Settings, get_settings
-from tools.shadowing.replay import Inputs
-from tools.shadowing.trial import Entrance, UploadTrial, trial_of
+from migration.model import SideEffects, StoreError, TrialRefusedError
+from migration.shadow import State, UndoJournal
+from shim.http.egress import Gate, behind
+from shim.http.recording import SHARED, Exchange, ExchangeLog, noting
+from tools.recovery.provider_files import provider_files
+from tools.recovery.rest_client import Asker, ServiceFailedError, asker
+from tools.recovery.stored import can_be_read_back, place_of
+from tools.settings import Settings, get_settings, use_settings
+from tools.shadowing.marks import Marked, StrPath, TrialStorage, make_copies, mark_of, remove_copies
+from tools.shadowing.reading import FileTraces, Reader, Things, stored_paths
+from tools.shadowing.replay import Inputs, quiet
+from tools.shadowing.undoing import Where, clean, described, journal_of, undo
 from tools.storage.port import ProviderName, UploadStorage
+
+UNDO_SECONDS = 60.0
+"""How long undoing may take at the end of a trial; what is then still there is left to a later clean-up."""
+
+CLEANED_BEFORE = 3
+"""After how many earlier trials that left something a trial cleans up before it begins."""
+
+SETTLED_SECONDS = 60.0
+"""How old these are: a request of one that was cut off may still be under way."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entrance:
+    """What a trial is made from.
+
+    Attributes:
+        provider: to whom is uploaded.
+        side: the side that is to run.
+        call_id: id of the call.
+        settings: those that were in force for the call.
+        storage: the call's storage.
+        files: the call's files.
+        size: their bytes together.
+        exchanges: those of the primary.
+        instead: the call's arguments with other files and another storage.
+        sleep: waits between two attempts to look at a service.
+    """
+
+    provider: ProviderName
+    side: Side
+    call_id: str
+    settings: Settings
+    storage: UploadStorage
+    files: Sequence[StrPath]
+    size: int
+    exchanges: Sequence[Exchange]
+    instead: Callable[[Sequence[StrPath], Any], tuple[tuple[Any, ...], Mapping[str, Any]]]
+    sleep: Callable[[float], Awaitable[object]]
+
+
+@asynccontextmanager
+async def trial_of(entrance: Entrance) -> AsyncIterator[UploadTrial]:
+    """A trial; leaving it undoes what was made.
+
+    Raises:
+        TrialRefusedError: the quota is used up, or a file cannot be copied; nothing was made.
+        ServiceFailedError: a service does not say what the primary has made; likewise.
+        StoreError: the journal cannot be used; likewise.
+    """
+    settings = entrance.settings
+    journal = journal_of(settings)
+    await clean(settings, most=CLEANED_BEFORE, older_than=SETTLED_SECONDS, sleep=entrance.sleep)
+    async with asker(entrance.sleep) as asking:
+        where = _where(entrance, asking)
+        refusal = await asyncio.to_thread(
+            journal.begin, where.mark, described(where), objects=max(1, len(entrance.files)), size=entrance.size
+        )
+        if refusal is not None:
+            raise TrialRefusedError(refusal)
+        trial: UploadTrial | None = None
+        try:
+            trial = await _prepared(entrance, where, journal)
+            with trial.in_force():
+                yield trial
+        finally:
+            await _ended(entrance, where, journal, trial)
+
+
+def _where(entrance: Entrance, asking: Asker) -> Where:
+    return Where(
+        mark=mark_of(entrance.call_id),
+        files=provider_files(entrance.provider, entrance.settings, asking),
+        place=place_of(entrance.storage, asking),
+        folder=f"{entrance.provider}-gateway",
+    )
+
+
+async def _prepared(entrance: Entrance, where: Where, journal: UndoJournal) -> UploadTrial:
+    folder = entrance.settings.trials_folder / where.mark
+    marked = await asyncio.to_thread(make_copies, where.mark, folder, entrance.files)
+    reader = Reader(where.files, where.place, where.folder, marked)
+    primary = await _Primary.of(entrance, reader)
+    return UploadTrial(entrance, where, journal, marked=marked, reader=reader, primary=primary)
+
+
+async def _ended(entrance: Entrance, where: Where, journal: UndoJournal, trial: UploadTrial | None) -> None:
+    """Undo, and write down what has become of it, also when that is cut off."""
+    state = State.LEFT
+    try:
+        reached = State.UNDONE if trial is None else await trial.undone()
+        state = reached if reached is State.KEPT else State.LEFT
+        await asyncio.to_thread(remove_copies, entrance.settings.trials_folder / where.mark)
+        state = reached
+    finally:
+        journal.end(where.mark, state)  # in no thread: nothing may come between
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Primary:
+    """What the primary run has made: how it is found, and how it was before the trial."""
+
+    ids: Sequence[str]
+    paths: Sequence[str]
+    before: Things
+
+    @classmethod
+    async def of(cls, entrance: Entrance, reader: Reader) -> _Primary:
+        traces = FileTraces(entrance.settings, entrance.provider)
+        for exchange in entrance.exchanges:
+            traces.hear(exchange)
+        paths = stored_paths(entrance.settings, entrance.exchanges)
+        return cls(ids=traces.ids, paths=paths, before=await reader.of_primary(traces.ids, paths))
+
+    async def now(self, reader: Reader) -> Things:
+        """What it has made, as it is at this moment."""
+        return await reader.of_primary(self.ids, self.paths)
+
+    def harm(self, now: Things) -> str | None:
+        """What of it is not as it was before the trial."""
+        changed = self.before.changed(now)
+        return f"changed: {', '.join(changed)}" if changed else None
+
+
+class UploadTrial:
+    """Implements `migration.Trial`."""
+
+    def __init__(
+        self,
+        entrance: Entrance,
+        where: Where,
+        journal: UndoJournal,
+        *,
+        marked: Marked,
+        reader: Reader,
+        primary: _Primary,
+    ) -> None:
+        self.seconds = entrance.settings.shadow_live_timeout
+        self._entrance = entrance
+        self._where = where
+        self._journal = journal
+        self._marked = marked
+        self._reader = reader
+        self._primary = primary
+        self._gate = Gate()
+        self._made = FileTraces(entrance.settings, entrance.provider, mark=where.mark, on_new=self._note)
+        self._log = ExchangeLog(listener=self._made.hear)
+        self._storage = TrialStorage(
+            entrance.storage,
+            beginning=f"{where.folder}/{where.mark}",
+            gate=self._gate,
+            known={str(row.get("sha256")) for row in primary.before.rows},
+            made=lambda: self._made.ids,
+        )
+        self.args, self.kwargs = entrance.instead([file.instead() for file in marked.files], self._storage)
+        self._own: dict[Side, Mapping[str, str]] = {}
+        self._run_ended = False
+        self._kept = False
+        self._troubles: list[str] = []
+
+    @contextmanager
+    def in_force(self) -> Iterator[None]:
+        """Whatever runs in this context is the trial's: noted, after the users' uploads, stopped when it is over."""
+        # imported now: before the new implementation runs, nothing of it may be needed
+        from tools.engine.limiter import Priority  # noqa: PLC0415
+        from tools.engine.throttle import uploads_as  # noqa: PLC0415
+
+        with (
+            use_settings(self._entrance.settings),
+            noting(self._log),
+            behind(self._gate),
+            quiet(),
+            uploads_as(Priority.SHADOW),
+        ):
+            yield
+
+    async def read_back(self) -> SideEffects:
+        """See `migration.Trial`.
+
+        Raises:
+            ServiceFailedError: a service does not say.
+        """
+        self._run_ended = True
+        if self._log.overflown or any(exchange.truncated for exchange in self._log.exchanges):
+            raise ServiceFailedError("note what the other side did", "its exchanges were too many or too long")
+        side = self._entrance.side
+        primary, other = await self._primary.now(self._reader), await self._reader.of_trial(self._made.ids)
+        self._own = {side.other: primary.own_ids(self._primary.ids), side: other.own_ids(self._made.ids)}
+        first = await self._reader.facts(primary, self._primary.ids, {})
+        second = await self._reader.facts(other, self._made.ids, self._storage.asked)
+        untouched = "as it was"
+        return SideEffects(
+            primary={**first.facts, "of_the_primary": untouched},
+            other={**second.facts, "of_the_primary": self._primary.harm(primary) or untouched},
+            not_compared=tuple(dict.fromkeys([*first.missing, *second.missing])),
+        )
+
+    def plain(self, side: Side, facts: Mapping[str, object]) -> Mapping[str, object]:
+        """See `migration.Trial`. The id of something that is not there, or is the other side's, stays as it is."""
+        own = self._own.get(side, {})
+        return {
+            name: own.get(value, self._marked.plain(value)) if isinstance(value, str) else value
+            for name, value in facts.items()
+        }
+
+    def keep(self) -> None:
+        """See `migration.Trial`."""
+        self._kept = True
+
+    def troubles(self) -> Sequence[str]:
+        """See `migration.Trial`."""
+        return self._troubles
+
+    async def undone(self) -> State:
+        """Let nothing more be made, remove what was made unless it is kept, and say what has become of it."""
+        self._gate.shut()
+        if self._kept:
+            return State.KEPT
+        lost_one = self._made.has_lost_one(self._log.exchanges)
+        try:
+            async with asyncio.timeout(UNDO_SECONDS):
+                trouble = await undo(
+                    self._where,
+                    self._made.ids,
+                    certain=self._run_ended and not lost_one,
+                    sleep=self._entrance.sleep,
+                )
+                await self._make_sure_of_the_primary()
+        except asyncio.CancelledError:
+            self._troubles.append(f"undoing what a live shadow made under the name {self._where.mark}... was cut off")
+            raise
+        except TimeoutError:
+            trouble = f"what a live shadow made under the name {self._where.mark}... was not gone in {UNDO_SECONDS:g} s"
+        if trouble is not None:
+            self._troubles.append(f"{trouble}; `shim shadows clean` tries again")
+        # what was cut off may still make something: it is looked for again later
+        return State.UNDONE if trouble is None and self._run_ended else State.LEFT
+
+    async def _make_sure_of_the_primary(self) -> None:
+        """Say so if undoing has touched what is not the trial's."""
+        try:
+            harm = self._primary.harm(await self._primary.now(self._reader))
+        except ServiceFailedError:
+            return  # it was as it was before the undoing, which removes by mark and by own id only
+        if harm is not None:
+            self._troubles.append(
+                f"what the call itself had made is not as it was, after its shadow was undone: {harm}"
+            )
+
+    def _note(self, file_id: str) -> None:
+        """Write down a file as soon as its id is known, also when it is made after the trial is over."""
+        try:
+            self._journal.note_made(self._where.mark, file_id)
+            if self._gate.is_shut:
+                self._journal.end(self._where.mark, State.LEFT)
+        except StoreError as error:  # it is known here all the same, and its name is marked
+            self._troubles.append(str(error))
+
+
+# How the shadow of an upload really uploads: what is noted of the primary run for it.
 
 Arguments = tuple[tuple[Any, ...], Mapping[str, Any]]
 

@@ -37,28 +37,28 @@ Fact = dict[str, object]
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ObjectKey:
     """Where an object is stored."""
 
     bucket: str
     path: str
 
     @classmethod
-    def stored_at(cls, target: Target) -> Place | None:
+    def stored_at(cls, target: Target) -> ObjectKey | None:
         """Where a request in one piece stores an object; None if it does something else."""
         if target.service != SERVICE or target.method not in {"POST", "PUT"}:
             return None
         return cls._below(_OBJECT, target.path)
 
     @classmethod
-    def looked_at(cls, target: Target) -> Place | None:
+    def looked_at(cls, target: Target) -> ObjectKey | None:
         """Which object a request asks about; None if it does something else."""
         if target.service != SERVICE or target.method not in {"GET", "HEAD"}:
             return None
         return cls._below(_INFO, target.path)
 
     @classmethod
-    def _below(cls, prefix: str, path: str) -> Place | None:
+    def _below(cls, prefix: str, path: str) -> ObjectKey | None:
         if not path.startswith(prefix):
             return None
         bucket, _, name = path.removeprefix(prefix).partition("/")
@@ -112,7 +112,7 @@ class ObjectFacts:
     def __init__(self, seen: list[Fact]) -> None:
         self._seen = seen
 
-    def begun(self, place: Place) -> Fact:
+    def begun(self, place: ObjectKey) -> Fact:
         """Somebody begins to store an object. Unless more is said of it, it was never complete."""
         fact: Fact = {
             "service": SERVICE,
@@ -190,7 +190,7 @@ class Upload:
         received: how many bytes have arrived.
     """
 
-    place: Place
+    place: ObjectKey
     length: int
     fact: Fact
     answer: Exchange

@@ -21,6 +21,7 @@ from shim.http.egress import confined_to
 from shim.http.recording import SHARED, Exchange, ExchangeLog, hidden, noting
 from tools.settings import Settings, get_settings, use_settings
 from tools.shadowing.answers import REFUSED, AnswerBook, arriving, counted_once, is_final, repeated
+from tools.shadowing.recorded_storage import LOCAL, RehearsedStorage, rehearsal_storage
 from tools.shadowing.requests import (
     RequestFacts,
     Target,
@@ -30,8 +31,6 @@ from tools.shadowing.requests import (
     target_of,
     with_every_service_at,
 )
-from tools.shadowing.storage import LOCAL, rehearsal_storage
-from tools.shadowing.storing import RehearsedStorage
 from tools.storage.port import UploadStorage
 
 
@@ -94,7 +93,7 @@ _SPEAKERS = (
     "tools.engine.cancel_recovery",
     "tools.providers.blocking",
     "tools.providers.upload_tool",
-    "tools.storage.supabase.tus",
+    "tools.storage.tus",
 )
 """The loggers of both implementations."""
 

@@ -11,9 +11,9 @@ from enum import StrEnum
 
 from migration.shadow import Intent, JournalLimits, State, UndoJournal
 from tools.errors import ToolsError
-from tools.recovery.places import Place, place_at
 from tools.recovery.provider_files import ProviderFiles, provider_files
 from tools.recovery.rest_client import Asker, NoListingError, ServiceFailedError, asker
+from tools.recovery.stored import Place, place_at
 from tools.settings import Settings
 from tools.shadowing.marks import remove_copies
 

@@ -12,7 +12,7 @@ import pytest
 from tools.recovery import rest_client as asking
 from tools.recovery.provider_files import MAX_PAGES, provider_files
 from tools.recovery.rest_client import ATTEMPTS, Asker, NoListingError, ServiceFailedError
-from tools.recovery.supabase_place import MAX_LISTED, SupabasePlace
+from tools.recovery.stored import MAX_LISTED, SupabasePlace
 from tools.settings import Settings
 
 URL = "https://service.example"

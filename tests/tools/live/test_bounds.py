@@ -20,8 +20,9 @@ from tests.tools.live.conftest import MakeBench
 from tests.tools.live.test_faults import fault, noted, nothing_but_the_calls_own
 from tools.providers.kimi.kimi_client import send_file
 from tools.sandbox import FaultKind
-from tools.shadowing import Fate, clean, trial
-from tools.shadowing.trial_storage import SHADOW_STATUS
+from tools.shadowing import Fate, clean
+from tools.shadowing import live as trial
+from tools.shadowing.marks import SHADOW_STATUS
 from tools.shadowing.undoing import journal_of
 from tools.storage import get_storage
 

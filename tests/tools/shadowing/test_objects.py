@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tools.shadowing.objects import (
     Fact,
     ObjectFacts,
-    Place,
+    ObjectKey,
     announcement,
     described_by_announcement,
     described_by_form,
@@ -20,7 +20,7 @@ from tools.shadowing.objects import (
 )
 from tools.shadowing.requests import Target
 
-PLACE = Place("user-files", "kimi-gateway/a?.txt")
+PLACE = ObjectKey("user-files", "kimi-gateway/a?.txt")
 metadata = st.dictionaries(st.text(), st.one_of(st.text(), st.integers(), st.none()), max_size=4)
 
 
@@ -79,23 +79,23 @@ def test_any_announcement_can_be_read(header: str) -> None:
 )
 def test_what_stores_an_object(method: str, path: str, stores: bool) -> None:  # noqa: FBT001  # a parameter of the test
     """Only storing is taken out of the comparison of requests; all else stays in it."""
-    assert (Place.stored_at(Target("supabase", method, path)) == PLACE) is stores
-    assert Place.stored_at(Target("kimi", method, path)) is None
+    assert (ObjectKey.stored_at(Target("supabase", method, path)) == PLACE) is stores
+    assert ObjectKey.stored_at(Target("kimi", method, path)) is None
 
 
 def test_what_looks_at_an_object() -> None:
     """Only the question what is there."""
     path = "/storage/v1/object/info/user-files/kimi-gateway/a?.txt"
-    assert Place.looked_at(Target("supabase", "GET", path)) == PLACE
-    assert Place.looked_at(Target("supabase", "POST", path)) is None
-    assert Place.looked_at(Target("supabase", "GET", "/storage/v1/bucket/a")) is None
+    assert ObjectKey.looked_at(Target("supabase", "GET", path)) == PLACE
+    assert ObjectKey.looked_at(Target("supabase", "POST", path)) is None
+    assert ObjectKey.looked_at(Target("supabase", "GET", "/storage/v1/bucket/a")) is None
 
 
 def test_an_object_stands_where_it_became_complete() -> None:
     """Not where it was begun; and one that never became complete says so."""
     seen: list[Fact] = []
     facts = ObjectFacts(seen)
-    first, never = facts.begun(PLACE), facts.begun(Place("user-files", "b"))
+    first, never = facts.begun(PLACE), facts.begun(ObjectKey("user-files", "b"))
     seen.append({"service": "kimi"})
     facts.stored(first, length=1, sha256="x")
     assert [fact.get("outcome") for fact in seen] == ["never complete", None, "stored"]

@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shim.http.recording import Exchange
-from tools.shadowing.objects import MAX_UPLOADS, Place, RefusedError, Upload, Uploads
+from tools.shadowing.objects import MAX_UPLOADS, ObjectKey, RefusedError, Upload, Uploads
 
 
 def begun(length: int) -> Upload:
     answer = Exchange(method="POST", url="u", status=200)
-    return Upload(place=Place("b", "a"), length=length, fact={}, answer=answer)
+    return Upload(place=ObjectKey("b", "a"), length=length, fact={}, answer=answer)
 
 
 @given(st.lists(st.binary(max_size=20), max_size=10))

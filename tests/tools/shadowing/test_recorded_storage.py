@@ -11,7 +11,7 @@ import aiohttp
 import pytest
 
 from shim.http.recording import Exchange
-from tools.shadowing import storing
+from tools.shadowing import recorded_storage as storing
 from tools.shadowing.answers import AnswerBook
 from tools.shadowing.replay import Recorder
 from tools.shadowing.requests import MAX_FIELD_BYTES, Target

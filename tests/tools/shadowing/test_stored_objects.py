@@ -22,12 +22,14 @@ from tools.providers.kimi.kimi_files import KimiUploadFilesTool
 from tools.providers.spec import KIMI
 from tools.sandbox import Fault, FaultKind
 from tools.settings import MEGABYTE, get_settings, use_settings
-from tools.storage import get_storage
+from tools.storage import get_storage, tus
+from tools.storage import supabase_pooled as pooled
+from tools.storage import supabase_terms as terms
+from tools.storage import tus_policy as patience
+from tools.storage import tus_policy as resumable
 from tools.storage.placement import Found, encode_key
-from tools.storage.supabase import pooled, resumable, terms, tus
-from tools.storage.supabase import resumable as patience
-from tools.storage.supabase.terms import RAW_MAX_BYTES
-from tools.storage.supabase.tus import ask
+from tools.storage.supabase_terms import RAW_MAX_BYTES
+from tools.storage.tus import ask
 from tools.transport.body import FileBody
 from tools.transport.loops import REAL_PACE
 from tools.transport.reading import open_source

@@ -16,7 +16,8 @@ from tools.storage.port import (
     StorageTimeoutError,
     StorageUnreachableError,
 )
-from tools.storage.supabase.resumable import (
+from tools.storage.supabase_terms import Answer
+from tools.storage.tus_policy import (
     FIRST_DELAY,
     LONGEST_DELAY,
     PIECE_BYTES,
@@ -31,7 +32,6 @@ from tools.storage.supabase.resumable import (
     Step,
     upload_resumably,
 )
-from tools.storage.supabase.terms import Answer
 
 SIZE = 2 * PIECE_BYTES + 1000
 ACTION = "store 'a'"

@@ -13,7 +13,11 @@ from aiohttp.test_utils import TestServer
 
 from tests.tools.storage.rows import ROW
 from tools.sandbox import Fault, FaultKind, RunningSandbox
-from tools.storage import UploadStorage
+from tools.storage import UploadStorage, tus
+from tools.storage import supabase as blocking
+from tools.storage import supabase_pooled as pooled
+from tools.storage import supabase_terms as terms
+from tools.storage import tus as asking
 from tools.storage.port import (
     StorageConnectionLostError,
     StorageError,
@@ -21,8 +25,7 @@ from tools.storage.port import (
     StorageTimeoutError,
     StorageUnreachableError,
 )
-from tools.storage.supabase import SupabaseStorage, blocking, pooled, terms, tus
-from tools.storage.supabase import tus as asking
+from tools.storage.supabase import SupabaseStorage
 from tools.transport.errors import FileChangedError
 from tools.transport.reading import open_source
 

@@ -15,14 +15,15 @@ from aiohttp.test_utils import TestServer
 
 from tools.sandbox import FaultKind, RunningSandbox
 from tools.settings import MEGABYTE, get_settings, use_settings
+from tools.storage import tus
 from tools.storage.port import (
     StorageConnectionLostError,
     StorageRefusedError,
     StorageTimeoutError,
     StorageUnreachableError,
 )
-from tools.storage.supabase import SupabaseStorage, tus
-from tools.storage.supabase.resumable import PIECE_BYTES
+from tools.storage.supabase import SupabaseStorage
+from tools.storage.tus_policy import PIECE_BYTES
 from tools.transport.errors import FileChangedError
 from tools.transport.loops import Pace
 from tools.transport.reading import FileSource, open_source

@@ -16,7 +16,7 @@ from tests.tools.parity import PROVIDERS, outcome_of, run_new
 from tests.tools.untrusted.conftest import Ground
 from tools.storage.local import LocalStorage
 from tools.storage.placement import decode_key, encode_key
-from tools.storage.supabase.terms import describe
+from tools.storage.supabase_terms import describe
 
 names = (
     st.binary(min_size=1, max_size=255)

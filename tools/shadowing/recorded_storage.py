@@ -5,9 +5,12 @@ The primary may have been answered in another protocol than the rehearsed side s
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from http import HTTPStatus
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from aiohttp import BodyPartReader, MultipartReader, hdrs, web
 
@@ -18,7 +21,7 @@ from tools.shadowing.objects import (
     SERVICE,
     Fact,
     ObjectFacts,
-    Place,
+    ObjectKey,
     RefusedError,
     Upload,
     Uploads,
@@ -28,6 +31,11 @@ from tools.shadowing.objects import (
     described_by_headers,
 )
 from tools.shadowing.requests import PIECE_BYTES, Target, credential_labels, digest_of, file_name, read_field
+from tools.storage.local import LocalStorage
+from tools.storage.port import ProviderName, StorageError, UploadRow, UploadStorage
+
+if TYPE_CHECKING:
+    from tools.transport.reading import FileSource
 
 STORED_PIECE_BYTES = 6 * 1024 * 1024
 """What Storage wants every piece but the last to measure
@@ -45,8 +53,8 @@ class RehearsedStorage:
         self._credentials = credentials
         self._facts = ObjectFacts(seen)
         self._uploads = Uploads()
-        self._refused: dict[Place, tuple[Fact, Exchange | None]] = {}
-        self._stored: dict[Place, Upload] = {}
+        self._refused: dict[ObjectKey, tuple[Fact, Exchange | None]] = {}
+        self._stored: dict[ObjectKey, Upload] = {}
 
     async def answer(self, request: web.Request, target: Target) -> web.Response | None:
         """Carry out a request about objects; None if it is about something else."""
@@ -55,13 +63,13 @@ class RehearsedStorage:
                 return await self._resumable(request, target)
             except RefusedError as refused:
                 return web.Response(status=refused.status, text=refused.message, headers=_TUS)
-        if (place := Place.stored_at(target)) is not None:
+        if (place := ObjectKey.stored_at(target)) is not None:
             return await self._store(request, target, place)
-        if (place := Place.looked_at(target)) is not None:
+        if (place := ObjectKey.looked_at(target)) is not None:
             return self._look(target, place)
         return None
 
-    async def _store(self, request: web.Request, target: Target, place: Place) -> web.Response:
+    async def _store(self, request: web.Request, target: Target, place: ObjectKey) -> web.Response:
         """An object that comes in one request."""
         fact = self._begun(request, place)
         if request.content_type.startswith("multipart/"):
@@ -105,7 +113,7 @@ class RehearsedStorage:
 
     def _announced(self, request: web.Request) -> web.Response:
         announced = announcement(request.headers.get("Upload-Metadata", ""))
-        place = Place(announced.get("bucketName", ""), announced.get("objectName", ""))
+        place = ObjectKey(announced.get("bucketName", ""), announced.get("objectName", ""))
         length = _number(request, "Upload-Length")
         answer = self._answer_to(place)
         fact = self._begun(request, place)
@@ -125,7 +133,7 @@ class RehearsedStorage:
         self._stored[upload.place] = upload
         self._facts.stored(upload.fact, length=upload.length, sha256=upload.sha256)
 
-    def _look(self, target: Target, place: Place) -> web.Response:
+    def _look(self, target: Target, place: ObjectKey) -> web.Response:
         """Looking changes nothing and is no fact: an upload in pieces asks for the id that a form is answered with."""
         upload = self._stored.get(place)
         object_id = None if upload is None else _object_id(upload.answer)
@@ -135,7 +143,7 @@ class RehearsedStorage:
         answer = self._answers.take(target)
         return web.json_response(_NOT_FOUND, status=400) if answer is None else repeated(answer)
 
-    def _answer_to(self, place: Place, method: str = "POST") -> Exchange | None:
+    def _answer_to(self, place: ObjectKey, method: str = "POST") -> Exchange | None:
         """What the primary was answered when it stored this object.
 
         Who was refused before a byte was sent may ask again, or in another way; that is the same refusal, and one fact.
@@ -146,7 +154,7 @@ class RehearsedStorage:
             self._facts.forget(fact)
         return answer
 
-    def _begun(self, request: web.Request, place: Place) -> Fact:
+    def _begun(self, request: web.Request, place: ObjectKey) -> Fact:
         fact = self._facts.begun(place)
         fact["credentials"] = credential_labels(request.headers, self._credentials)
         fact["upsert"] = False
@@ -202,3 +210,90 @@ def _number(request: web.Request, header: str) -> int:
     if not (text.isascii() and text.isdigit()):
         raise RefusedError(HTTPStatus.BAD_REQUEST, f"{header} must be a number of bytes")
     return int(text)
+
+
+# A storage that keeps nothing: it notes what it is asked and answers what the primary's storage answered.
+
+LOCAL = "storage"
+"""The service name of the embedded storage, whose operations are noted like requests."""
+
+
+@runtime_checkable
+class Movable(Protocol):
+    """A storage that is reached over HTTP, and can be reached elsewhere instead."""
+
+    def moved_to(self, url: str) -> UploadStorage:
+        """The same storage at another address."""
+        ...
+
+
+class NotRecordedError(StorageError):
+    """The rehearsed side asked the storage for something that the primary never asked."""
+
+
+def rehearsal_storage(
+    storage: object, recorder: str, answers: AnswerBook, seen: list[dict[str, object]]
+) -> UploadStorage | None:
+    """A stand-in for `storage` that has no effect; None for a kind that nobody knows how to stand in for."""
+    if isinstance(storage, LocalStorage):
+        return RehearsalStorage(answers, seen)
+    if isinstance(storage, Movable):
+        return storage.moved_to(f"{recorder}/supabase")
+    return None
+
+
+class RehearsalStorage:
+    """Stands in for the embedded storage."""
+
+    def __init__(self, answers: AnswerBook, seen: list[dict[str, object]]) -> None:
+        self._answers = answers
+        self._seen = seen
+
+    def upload_file(
+        self, file_path: str, file_data: bytes, original_name: str, mime_type: str | None, file_type: str
+    ) -> str:
+        """Note the object by length and digest."""
+        found = {"length": len(file_data), "sha256": hashlib.sha256(file_data).hexdigest()}
+        return str(self._ask("upload_file", file_path, found, _labels(original_name, mime_type, file_type)))
+
+    async def upload_file_streaming(
+        self, file_path: str, source: FileSource, original_name: str, mime_type: str | None, file_type: str
+    ) -> str:
+        """Note the object by length and digest."""
+        hasher, length = hashlib.sha256(), 0
+        async for piece in source.chunks():
+            hasher.update(piece)
+            length += len(piece)
+        found = {"length": length, "sha256": hasher.hexdigest()}
+        return str(self._ask("upload_file", file_path, found, _labels(original_name, mime_type, file_type)))
+
+    def record_upload(self, row: UploadRow) -> None:
+        """Note the row."""
+        self._ask("record_upload", row.provider_file_id, asdict(row), {})
+
+    async def record_upload_async(self, row: UploadRow) -> None:
+        """Note the row."""
+        self.record_upload(row)
+
+    def find_upload(self, *, sha256: str, provider: ProviderName) -> UploadRow | None:
+        """Answer as the primary was answered."""
+        found = self._ask("find_upload", f"{provider}/{sha256}", None, {})
+        return UploadRow(**found) if isinstance(found, dict) else None
+
+    async def find_upload_async(self, *, sha256: str, provider: ProviderName) -> UploadRow | None:
+        """Answer as the primary was answered."""
+        return self.find_upload(sha256=sha256, provider=provider)
+
+    def _ask(self, operation: str, path: str, body: object, labels: Mapping[str, object]) -> object:
+        self._seen.append({"service": LOCAL, "method": operation, "path": path, "body": body, **labels})
+        answer = self._answers.take(Target(LOCAL, operation, path))
+        if answer is None:
+            raise NotRecordedError(f"{operation} {path!r} is not part of the call that is rehearsed")
+        result = json.loads(answer.body)
+        if answer.status != 200:  # noqa: PLR2004  # the status that a noted success has
+            raise StorageError(result)
+        return result
+
+
+def _labels(original_name: str, mime_type: str | None, file_type: str) -> dict[str, object]:
+    return {"original_name": original_name, "mime_type": mime_type, "file_type": file_type}

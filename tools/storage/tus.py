@@ -17,17 +17,7 @@ from shim.http.recording import Exchange, answer_headers, current_log, noting
 from shim.http.redaction import HiddenText
 from tools.settings import MEGABYTE, get_settings
 from tools.storage.port import StorageAnswerError, StorageError, StorageTimeoutError
-from tools.storage.supabase.resumable import (
-    Append,
-    Create,
-    FindOffset,
-    Identify,
-    Pause,
-    Remove,
-    Step,
-    upload_resumably,
-)
-from tools.storage.supabase.terms import (
+from tools.storage.supabase_terms import (
     CACHE_CONTROL,
     NO_UPSERT,
     STORAGE_SECONDS,
@@ -36,6 +26,16 @@ from tools.storage.supabase.terms import (
     Target,
     in_storages_words,
     translated,
+)
+from tools.storage.tus_policy import (
+    Append,
+    Create,
+    FindOffset,
+    Identify,
+    Pause,
+    Remove,
+    Step,
+    upload_resumably,
 )
 from tools.transport.body import FileBody
 from tools.transport.connections import get_http_session, proxy_for

@@ -19,7 +19,7 @@ from yarl import URL
 from shim.http.aiohttp_tap import read_bounded
 from shim.http.redaction import HiddenText, hide_api_keys
 from tools.storage.placement import CreateBucket, Look, Outcome, Put, Step, encode_key
-from tools.storage.supabase.terms import (
+from tools.storage.supabase_terms import (
     BUCKET_IS_PUBLIC,
     CACHE_CONTROL,
     NO_UPSERT,
@@ -31,7 +31,7 @@ from tools.storage.supabase.terms import (
     Target,
     action_of,
 )
-from tools.storage.supabase.tus import MAX_ANSWER_BYTES, ResumableObject, ask, timeouts
+from tools.storage.tus import MAX_ANSWER_BYTES, ResumableObject, ask, timeouts
 from tools.transport.body import FileBody
 from tools.transport.connections import get_http_session, proxy_for
 from tools.transport.loops import Pace

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import httpx
 from storage3.exceptions import StorageApiError
@@ -12,21 +14,43 @@ from supabase import Client, ClientOptions, create_client
 from shim.http.httpx_tap import bounded_answers
 from shim.http.redaction import hide_api_keys
 from tools.settings import get_settings
-from tools.storage.placement import CreateBucket, Look, Outcome, Put, Step, encode_key
+from tools.storage import supabase_pooled as pooled
+from tools.storage.placement import (
+    CreateBucket,
+    Look,
+    Outcome,
+    Put,
+    Step,
+    carry_out,
+    carry_out_async,
+    encode_key,
+    place,
+)
 from tools.storage.port import StorageAnswerError
-from tools.storage.supabase.terms import (
+from tools.storage.supabase_terms import (
     BUCKET_IS_PUBLIC,
     CACHE_CONTROL,
+    FIND_ACTION,
     NO_UPSERT,
+    RECORD_ACTION,
     STORAGE_SECONDS,
     TABLE_SECONDS,
     Answer,
     Description,
     Target,
     action_of,
+    describe,
+    find_query,
+    found_row,
+    row_query,
     translated,
 )
-from tools.storage.supabase.tus import MAX_ANSWER_BYTES
+from tools.storage.tus import MAX_ANSWER_BYTES
+from tools.transport.loops import REAL_PACE, Pace
+
+if TYPE_CHECKING:
+    from tools.storage.port import ProviderName, UploadRow
+    from tools.transport.reading import FileSource
 
 hide_api_keys()
 
@@ -127,3 +151,69 @@ def _refuse(response: httpx.Response) -> None:
 
 def _client(target: Target, http: httpx.Client) -> Client:
     return create_client(target.url, target.key, options=ClientOptions(httpx_client=http))
+
+
+# The storage that Supabase is: one rule, carried out by a blocking and by an asynchronous client.
+
+
+class SupabaseStorage:
+    """Keeps copies in a bucket and rows in the monolith's table. Implements `UploadStorage`.
+
+    The blocking side uses the official client, anew for each operation; the asynchronous side uses the running
+    loop's connection pool. Both leave the same in Supabase; `pace` is how time passes for the asynchronous one.
+    """
+
+    def __init__(self, *, url: str, key: str, bucket: str, pace: Pace = REAL_PACE) -> None:
+        self._target = Target(url=url, key=key, bucket=bucket)
+        self._pace = pace
+
+    @property
+    def target(self) -> Target:
+        """Where it stores, and with which right."""
+        return self._target
+
+    def moved_to(self, url: str) -> SupabaseStorage:
+        """The same storage at another address."""
+        return SupabaseStorage(url=url, key=self._target.key, bucket=self._target.bucket, pace=self._pace)
+
+    def upload_file(
+        self, file_path: str, file_data: bytes, original_name: str, mime_type: str | None, file_type: str
+    ) -> str:
+        """See `UploadStorage.upload_file`."""
+        digest = hashlib.sha256(file_data).hexdigest()
+        description = describe(original_name=original_name, mime_type=mime_type, file_type=file_type, sha256=digest)
+        with objects(self._target, file_data, description) as placing:
+            return carry_out(place(file_path, size=len(file_data), sha256=digest), placing.perform)
+
+    async def upload_file_streaming(
+        self, file_path: str, source: FileSource, original_name: str, mime_type: str | None, file_type: str
+    ) -> str:
+        """See `UploadStorage.upload_file_streaming`. Errors of `source` pass through as they are."""
+        description = describe(
+            original_name=original_name, mime_type=mime_type, file_type=file_type, sha256=source.sha256
+        )
+        placing = pooled.PooledObjects(self._target, source, description, self._pace)
+        return await carry_out_async(place(file_path, size=source.size, sha256=source.sha256), placing.perform)
+
+    def record_upload(self, row: UploadRow) -> None:
+        """See `UploadStorage.record_upload`."""
+        with translated(RECORD_ACTION, self._target.address), table_client(self._target) as client:
+            row_query(client, row).execute()
+
+    async def record_upload_async(self, row: UploadRow) -> None:
+        """See `UploadStorage.record_upload`."""
+        with translated(RECORD_ACTION, self._target.address):
+            async with pooled.table_client(self._target) as client:
+                await row_query(client, row).execute()
+
+    def find_upload(self, *, sha256: str, provider: ProviderName) -> UploadRow | None:
+        """See `UploadStorage.find_upload`."""
+        with translated(FIND_ACTION, self._target.address), table_client(self._target) as client:
+            return found_row(find_query(client, sha256=sha256, provider=provider).execute().data)
+
+    async def find_upload_async(self, *, sha256: str, provider: ProviderName) -> UploadRow | None:
+        """See `UploadStorage.find_upload`."""
+        with translated(FIND_ACTION, self._target.address):
+            async with pooled.table_client(self._target) as client:
+                answer = await find_query(client, sha256=sha256, provider=provider).execute()
+        return found_row(answer.data)

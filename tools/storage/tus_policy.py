@@ -25,7 +25,7 @@ from tools.storage.port import (
     StorageTimeoutError,
     StorageUnreachableError,
 )
-from tools.storage.supabase.terms import Answer, is_about_the_bucket
+from tools.storage.supabase_terms import Answer, is_about_the_bucket
 
 RETRIES: Final = 4
 """So often in a row something may fail and is tried again; whatever arrives begins the row anew."""
