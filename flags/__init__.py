@@ -17,9 +17,9 @@ from flags.errors import (
     RouterClosedError,
     UnknownStrategyError,
 )
-from flags.file_admin import FileFlagAdmin
+from flags.file import FileFlagAdmin
 from flags.router import SHADOW_SUFFIX, RouterStatus, UnleashRouter
-from flags.server_admin import UnleashFlagAdmin
+from flags.server import UnleashFlagAdmin
 from flags.source import Freshness
 
 __all__ = [

@@ -16,9 +16,9 @@ from UnleashClient.utils import normalized_hash
 
 from flags.definitions import BUCKET, BUCKETS, INSTANCE
 from flags.errors import FlagError, FlagsStaleError
+from flags.file import FlagFileSource
 from flags.server import FlagServerSource
-from flags.snapshot import Evaluation
-from flags.source import FlagFileSource, FlagSource, Freshness, uptime
+from flags.source import Evaluation, FlagSource, Freshness, uptime
 from migration import Call, Decision, Reason, Side
 
 SHADOW_SUFFIX = ".shadow"

@@ -1,124 +1,70 @@
-"""Flags from an Unleash server, polled within bounds; Unleash's own client reports how they are used."""
+"""Flags on an Unleash server: polled within bounds, reported by Unleash's own client, changed through its Admin API."""
 
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
-import os
-import sys
-import time
-import uuid
-from collections.abc import Callable, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
-from io import BytesIO
 from threading import Event, Thread
 from typing import Any
+from urllib.parse import quote
 
-import requests
-from apscheduler.executors.base import BaseExecutor, run_job  # type: ignore[import-untyped]  # ships no types
-from apscheduler.schedulers.background import BackgroundScheduler  # type: ignore[import-untyped]  # ships no types
-from UnleashClient.cache import BaseCache
-from UnleashClient.clients.unleash_client import UnleashClient
 from UnleashClient.constants import FEATURES_URL
-from UnleashClient.utils import LOGGER, InstanceAllowType
-from urllib3.exceptions import HTTPError
 
+from flags.admin import (
+    Flag,
+    aimed_at,
+    check_name,
+    check_percentage,
+    describe,
+    governed_rollouts,
+    new_rollout,
+    with_reason,
+    without_reason,
+)
 from flags.definitions import MAX_BYTES
-from flags.errors import FlagDefinitionsError, FlagError, FlagServerError
+from flags.errors import FlagDefinitionsError, FlagError, FlagNotFoundError, FlagServerError
+from flags.http import HttpBounds, NoAnswerError, ask
+from flags.reporting import REPORTING_THREAD, reporting_client
 from flags.source import FlagSource, Freshness
+from migration.rollout import Exposure
 
-REPORTING_THREAD = "flags-report"
+POLL_SECONDS = 10.0
+"""An answer to a poll must be complete so soon after it was asked for; a dripping one would stop the polling."""
 
+ADMIN_BOUNDS = HttpBounds(timeout=5.0, seconds=30.0, max_bytes=16 * 1024 * 1024)
+"""Of one request to the Admin API; an answer about thousands of flags has a tenth of these bytes."""
 
-class MemoryCache(BaseCache):
-    """Keeps the client's state in memory: no folder to be unwritable, no pickles, nothing shared between clients."""
-
-    def __init__(self) -> None:
-        self._data: dict[str, Any] = {}
-
-    def set(self, key: str, value: Any) -> None:
-        """Store one value."""
-        self._data[key] = value
-
-    def mset(self, data: Mapping[str, Any]) -> None:
-        """Store several values."""
-        self._data.update(data)
-
-    def get(self, key: str, default: Any = None) -> Any:
-        """Return a value, or `default`."""
-        return self._data.get(key, default)
-
-    def exists(self, key: str) -> bool:  # pyright: ignore[reportIncompatibleMethodOverride]  # the base has no types
-        """Whether there is such a value."""
-        return key in self._data
-
-    def destroy(self) -> None:
-        """Forget everything."""
-        self._data.clear()
+_log = logging.getLogger("flags")
 
 
-class _DaemonExecutor(BaseExecutor):  # type: ignore[misc]  # its base ships no types
-    """Runs each job on a daemon thread, so that a request which hangs cannot keep the process from ending."""
-
-    def _do_submit_job(self, job: Any, run_times: Any) -> None:
-        Thread(target=self._run, args=(job, run_times), name=REPORTING_THREAD, daemon=True).start()
-
-    def _run(self, job: Any, run_times: Any) -> None:
-        try:
-            events = run_job(job, job._jobstore_alias, run_times, self._logger.name)  # noqa: SLF001 - as APScheduler's own executors do
-        except BaseException:  # noqa: BLE001 - as APScheduler's own executors do: reported below
-            self._run_job_error(job.id, *sys.exc_info()[1:])
-        else:
-            self._run_job_success(job.id, events)
+def api_address(url: str) -> str:
+    """The address of the server's API, whether or not `url` already names it."""
+    return url.rstrip("/").removesuffix("/api") + "/api"
 
 
-def _demote(record: logging.LogRecord) -> bool:
-    """Turn the client's complaint at each failed report into a debug message: the source reports an outage once."""
-    if record.threadName != REPORTING_THREAD:
-        return True
-    record.levelno, record.levelname = logging.DEBUG, "DEBUG"
-    return LOGGER.isEnabledFor(logging.DEBUG)  # asked for the level of before when the record was made
-
-
-LOGGER.addFilter(_demote)
-
-
-def make_scheduler() -> dict[str, Any]:
-    """Arguments that make an Unleash client work on daemon threads only."""
-    return {
-        "scheduler": BackgroundScheduler(executors={"daemon": _DaemonExecutor()}, daemon=True),
-        "scheduler_executor": "daemon",
-    }
-
-
-# One question to an Unleash server for its flags: bounded in time and size, whatever the server does.
-
-ANSWER_SECONDS = 10.0
-"""An answer must be complete so soon after its head; one that drips in for ever would stop the polling."""
-
-_PIECE_BYTES = 64 * 1024
+# Polling
 
 
 class Poller:
-    """Asks for the definitions again and again; unless they have changed the server need not send them.
+    """Asks for the definitions; unless they have changed the server need not send them.
 
     The official client's own polling has no bound on the size of an answer, nor on the time that one may drip in, and
-    APScheduler, which paces it, stands still for an hour when somebody sets the wall clock back by one.
+    APScheduler, which paces it, stops for an hour when the wall clock is set back by one.
 
     Args:
         address: of the server's API.
-        headers: by which the server knows who asks, the token among them.
+        headers: which introduce this client, the token among them.
         timeout: seconds that a connection or a read may take.
-        clock: seconds.
     """
 
-    def __init__(
-        self, address: str, headers: Mapping[str, str], *, timeout: float, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, address: str, headers: Mapping[str, str], *, timeout: float) -> None:
         self._address = address + FEATURES_URL
         self._headers = dict(headers)
         self._timeout = timeout
-        self._clock = clock
         self._etag: str | None = None
         self._offered: str | None = None
 
@@ -126,63 +72,31 @@ class Poller:
         """The definitions, or None if they are still those that were accepted last.
 
         Raises:
-            FlagServerError: there was no usable answer in time; a redirect is none, as it would take the token along.
-            FlagDefinitionsError: the answer is too large, or no text.
+            FlagServerError: there was no usable answer within the bounds.
+            FlagDefinitionsError: the answer is no text.
         """
         headers = self._headers if self._etag is None else {**self._headers, "If-None-Match": self._etag}
+        bounds = HttpBounds(timeout=self._timeout, seconds=POLL_SECONDS, max_bytes=MAX_BYTES)
         try:
-            with requests.Session() as session:
-                session.auth = as_it_is
-                with session.get(
-                    self._address, headers=headers, timeout=self._timeout, stream=True, allow_redirects=False
-                ) as answer:
-                    return self._definitions(answer)
-        except (requests.RequestException, HTTPError, OSError) as error:
-            raise FlagServerError("deliver flags", f"no answer ({type(error).__name__})") from error
-
-    def accepted(self) -> None:
-        """The last definitions are sound. Those that are not must be sent again, or a broken state would last."""
-        self._etag = self._offered
-
-    def _definitions(self, answer: requests.Response) -> str | None:
-        if answer.status_code == HTTPStatus.NOT_MODIFIED and self._etag is not None:
+            answer = ask("GET", self._address, headers=headers, bounds=bounds)
+        except NoAnswerError as error:
+            raise FlagServerError("deliver flags", error.problem) from error
+        if answer.status == HTTPStatus.NOT_MODIFIED and self._etag is not None:
             return None
-        if answer.status_code != HTTPStatus.OK:
-            raise FlagServerError("deliver flags", f"status {answer.status_code}", status=answer.status_code)
-        content = self._content(answer)
+        if answer.status != HTTPStatus.OK:
+            raise FlagServerError("deliver flags", f"status {answer.status}", status=answer.status)
         self._offered = answer.headers.get("ETag")
         try:
-            return content.decode()
+            return answer.content.decode()
         except UnicodeDecodeError as error:
             raise FlagDefinitionsError("not UTF-8 text") from error
 
-    def _content(self, answer: requests.Response) -> bytes:
-        deadline = self._clock() + ANSWER_SECONDS
-        content = bytearray()
-        while piece := answer.raw.read1(_PIECE_BYTES, decode_content=True):
-            content += piece
-            if len(content) > MAX_BYTES:
-                raise FlagDefinitionsError(f"larger than {MAX_BYTES} bytes")
-            if self._clock() > deadline:
-                raise FlagServerError("deliver flags", f"the answer was not complete within {ANSWER_SECONDS:g} s")
-        return bytes(content)
+    def accepted(self) -> None:
+        """Take the last definitions as sound. Broken ones must be sent again, or a broken state would last."""
+        self._etag = self._offered
 
 
-def as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
-    """Leave the headers alone. Without any `auth`, requests would replace the token by what `~/.netrc` says."""
-    return request
-
-
-def left_unread(answer: requests.Response, **_: object) -> None:
-    """Throw an answer's body away before anybody reads it: of a report's answer only the status is of interest."""
-    answer.raw.close()
-    answer.raw = BytesIO()
-
-
-# Flags from an Unleash server, polled within bounds; Unleash's own client reports how they are used.
-
-_NEVER_SECONDS = 3600
-"""The client, which fetches nothing, looks so seldom whether it has something to evaluate."""
+# The source of a router
 
 
 class FlagServerSource(FlagSource):
@@ -208,19 +122,7 @@ class FlagServerSource(FlagSource):
     ) -> None:
         super().__init__(app_name=app_name, freshness=freshness, clock=clock)
         address = api_address(url)
-        self._client = UnleashClient(
-            url=address,
-            app_name=app_name,
-            instance_id=f"{app_name}-{os.getpid()}-{uuid.uuid4().hex[:8]}",
-            refresh_interval=_NEVER_SECONDS,
-            request_timeout=request_timeout,  # type: ignore[arg-type]  # annotated int, and a float works
-            request_retries=0,
-            custom_headers={"Authorization": token},
-            custom_options={"auth": as_it_is, "allow_redirects": False, "hooks": {"response": left_unread}},
-            cache=MemoryCache(),
-            multiple_instance_mode=InstanceAllowType.SILENTLY_ALLOW,  # the warning prints parts of the token
-            **make_scheduler(),
-        )
+        self._client = reporting_client(address, token, app_name=app_name, timeout=request_timeout)
         headers = self._client._headers.polling()  # noqa: SLF001 - how the official client introduces itself
         headers["unleash-interval"] = str(int(refresh_seconds * 1000))
         self._poller = Poller(address, headers, timeout=request_timeout)
@@ -276,6 +178,178 @@ class FlagServerSource(FlagSource):
             self._confirm(asked_at)
 
 
-def api_address(url: str) -> str:
-    """The address of the server's API, whether or not `url` already names it."""
-    return url.rstrip("/").removesuffix("/api") + "/api"
+# Changing flags
+
+
+class UnleashFlagAdmin:
+    """Changes the flags of one project in one environment of an Unleash server; implements `FlagAdmin`.
+
+    Args:
+        url: the server's address; `/api` is added unless it is there.
+        token: an admin token.
+        project: the project that new flags belong to.
+        environment: the environment in which flags are turned on and off.
+        bounds: of each request; `ADMIN_BOUNDS` by default.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        token: str,
+        *,
+        project: str = "default",
+        environment: str = "development",
+        bounds: HttpBounds | None = None,
+    ) -> None:
+        self._address = f"{api_address(url)}/admin"
+        self._project = project
+        self._environment = environment
+        self._headers = {"Authorization": token}
+        self._bounds = bounds or ADMIN_BOUNDS
+
+    def list(self) -> Sequence[Flag]:
+        """All flags of the project, by name; one request however many there are."""
+        scope = {"project": self._project, "environment": self._environment}
+        answer = self._ask("POST", "/features-batch/export", scope, action="list the flags")
+        enabled = {state["featureName"]: state["enabled"] for state in answer.get("featureEnvironments", ())}
+        strategies: defaultdict[str, Any] = defaultdict(list)
+        for strategy in answer.get("featureStrategies", ()):
+            strategies[strategy["featureName"]].append(strategy)
+        return [
+            describe(name, strategies[name], enabled=enabled.get(name, False), description=feature.get("description"))
+            for name, feature in sorted((feature["name"], feature) for feature in answer.get("features", ()))
+            if not feature.get("archived")
+        ]
+
+    def get(self, name: str) -> Flag:
+        """One flag."""
+        feature = self._feature(name)
+        state = self._in_environment(feature)
+        return describe(
+            name,
+            state.get("strategies") or (),
+            enabled=bool(state.get("enabled")),
+            description=feature.get("description"),
+        )
+
+    def ensure(self, name: str) -> Flag:
+        """Create the flag, on with a rollout of 0 %, unless it exists.
+
+        The rollout comes first: turning on a flag without one makes Unleash add a rollout of 100 %.
+        """
+        check_name(name)
+        created = self._create(name)
+        if not self._strategies(self._feature(name)):
+            self._add_rollout(name)
+        return self.turn_on(name) if created else self.get(name)
+
+    def set_percentage(self, name: str, percentage: int) -> Flag:
+        """Set the share of the flag's rollout, for everybody; what it sticks to stays."""
+        return self.set_exposure(name, Exposure(check_percentage(percentage)))
+
+    def set_exposure(self, name: str, exposure: Exposure) -> Flag:
+        """Set who is in the flag's rollout, with one request, so that nobody ever sees half of it."""
+        share, constraints = aimed_at(exposure)
+        change = [
+            {"op": "replace", "path": "/parameters/rollout", "value": share},
+            {"op": "replace", "path": "/constraints", "value": constraints},
+        ]
+        for rollout in governed_rollouts(name, self._strategies(self._feature(name))):
+            path = f"{self._environment_path(name)}/strategies/{rollout['id']}"
+            self._ask("PATCH", path, change, action=f"set the percentage of {name!r}")
+        return self.get(name)
+
+    def turn_off(self, name: str, reason: str) -> Flag:
+        """Turn the flag off and note the reason in its description.
+
+        The flag being off is what counts: a reason that cannot be noted is only logged.
+        """
+        self._switch(name, "off")
+        self._describe(name, lambda description: with_reason(description, reason))
+        flag = self.get(name)
+        if flag.enabled:
+            raise FlagServerError(f"turn off {name!r}", "the server said so, and it is still on")
+        return flag
+
+    def turn_on(self, name: str) -> Flag:
+        """Turn the flag on, with the percentage it has; without any it starts at 0 %.
+
+        Why it was off leaves its description; if that fails, it is only logged.
+        """
+        if not self._strategies(self._feature(name)):
+            self._add_rollout(name)
+        self._switch(name, "on")
+        self._describe(name, without_reason)
+        return self.get(name)
+
+    def _describe(self, name: str, changed: Callable[[str | None], str]) -> None:
+        """Change the description, if that changes anything."""
+        try:
+            before = self._feature(name).get("description")
+            after = changed(before)
+            if after != (before or ""):
+                change = [{"op": "replace", "path": "/description", "value": after}]
+                self._ask("PATCH", self._path(name), change, action=f"describe {name!r}")
+        except FlagServerError as error:
+            _log.warning("flag %s was changed, but its description was not: %s", name, error)
+
+    def _create(self, name: str) -> bool:
+        """Create the flag, off; False if it exists."""
+        try:
+            self._ask("POST", self._path(), {"name": name, "type": "release"}, action=f"create {name!r}")
+        except FlagServerError as error:
+            if error.status == HTTPStatus.CONFLICT:
+                return False
+            raise
+        return True
+
+    def _add_rollout(self, name: str) -> None:
+        path = f"{self._environment_path(name)}/strategies"
+        self._ask("POST", path, new_rollout(name), action=f"add a rollout to {name!r}")
+
+    def _switch(self, name: str, state: str) -> None:
+        check_name(name)
+        self._ask("POST", f"{self._environment_path(name)}/{state}", action=f"turn {state} {name!r}", flag=name)
+
+    def _feature(self, name: str) -> Mapping[str, Any]:
+        check_name(name)
+        return self._ask("GET", self._path(name), action=f"show {name!r}", flag=name)
+
+    def _path(self, name: str = "") -> str:
+        return f"/projects/{quote(self._project, safe='')}/features/{name}".rstrip("/")
+
+    def _environment_path(self, name: str) -> str:
+        return f"{self._path(name)}/environments/{quote(self._environment, safe='')}"
+
+    def _strategies(self, feature: Mapping[str, Any]) -> Sequence[dict[str, Any]]:
+        return self._in_environment(feature).get("strategies") or ()
+
+    def _in_environment(self, feature: Mapping[str, Any]) -> Mapping[str, Any]:
+        for state in feature.get("environments") or ():
+            if state.get("name") == self._environment:
+                return dict(state)
+        problem = f"the flag has no environment {self._environment!r}"
+        raise FlagServerError(f"show {feature.get('name')!r}", problem)
+
+    def _ask(self, method: str, path: str, body: Any = None, *, action: str, flag: str | None = None) -> dict[str, Any]:
+        """Make one request and return the JSON object answered, empty if there is none.
+
+        Raises:
+            FlagNotFoundError: the answer is 404, and `flag` is the flag asked for.
+            FlagServerError: no answer, or one that is no success.
+        """
+        try:
+            answer = ask(method, self._address + path, headers=self._headers, json=body, bounds=self._bounds)
+        except NoAnswerError as error:
+            raise FlagServerError(action, error.problem) from error
+        if answer.status == HTTPStatus.NOT_FOUND and flag is not None:
+            raise FlagNotFoundError(flag)
+        if not HTTPStatus.OK <= answer.status < HTTPStatus.MULTIPLE_CHOICES:
+            raise FlagServerError(action, f"status {answer.status}", status=answer.status)
+        if not answer.content:
+            return {}
+        try:
+            parsed = json.loads(answer.content)
+        except (ValueError, RecursionError):
+            raise FlagServerError(action, "the answer is not JSON", status=answer.status) from None
+        return parsed if isinstance(parsed, dict) else {}

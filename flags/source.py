@@ -1,27 +1,25 @@
-"""Where flag definitions come from, and how much they are to be trusted at this moment."""
+"""The state of all flags, evaluated by Unleash's engine, and where it comes from and how fresh it is."""
 
 from __future__ import annotations
 
 import logging
-import os
-import stat
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from threading import Event, Lock, Thread
+from threading import Event, Lock
 
-from flags.definitions import MAX_BYTES
+from flags.definitions import FlagRule, Json, parse_definitions, read_rule
 from flags.errors import (
     FlagDefinitionsError,
     FlagError,
-    FlagFileError,
+    FlagNotFoundError,
     FlagsNotReadyError,
     FlagsStaleError,
     RouterClosedError,
 )
-from flags.snapshot import Snapshot
+from flags.probability import Context, Engine, ProbabilityFinder
+from migration import Reason
 
 _log = logging.getLogger("flags")
 
@@ -31,6 +29,122 @@ _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 def uptime() -> float:
     """Seconds that never go back, whoever sets the time of day; those that the machine slept count, where it tells."""
     return time.clock_gettime(_CLOCK)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Evaluation:
+    """One flag, evaluated for one call. A snapshot gives the same object again for what comes out the same again.
+
+    Attributes:
+        enabled: whether the flag is on for this call.
+        probability: how probable that was, 0..1 (see `flags.probability`).
+        reason: why.
+        version: fingerprint of the definition, or None if there is none.
+        error: type name of what is wrong with the flag.
+    """
+
+    enabled: bool
+    probability: float
+    reason: Reason
+    version: str | None = None
+    error: str | None = None
+
+
+_NOT_FOUND = Evaluation(enabled=False, probability=0.0, reason=Reason.DEFAULT, error=FlagNotFoundError.__name__)
+
+
+class Snapshot:
+    """An immutable state of all flags.
+
+    Raises:
+        FlagDefinitionsError: the payload is broken, or the engine refuses it.
+    """
+
+    def __init__(self, payload: str, *, app_name: str) -> None:
+        definitions = parse_definitions(payload)
+        self._features = {feature["name"]: feature for feature in definitions["features"]}
+        self.engine = Engine(payload, app_name=app_name)
+        if self.engine.names() != self._features.keys():
+            raise FlagDefinitionsError("the Unleash engine refuses them; a flag in it is malformed")
+        self._segments = {segment.get("id"): segment for segment in definitions.get("segments") or ()}
+        self.asked: dict[str, Context] = {}
+        self._evaluators: dict[str, _FlagEvaluator] = {}
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of all flags, sorted."""
+        return tuple(sorted(self._features))
+
+    def warm_up(self, previous: Snapshot | None) -> None:
+        """Work out beforehand what the previous snapshot was asked for, so that no caller waits for it."""
+        for name, context in list(previous.asked.items()) if previous else ():
+            self.evaluate(name, context)
+
+    def evaluate(self, name: str, context: Context, written: bytes | None = None) -> Evaluation:
+        """Evaluate one flag.
+
+        Args:
+            name: the flag.
+            context: what is known of the call.
+            written: the same, as `engine.write` writes it, for a caller that asks about several flags.
+
+        Raises:
+            FlagEvaluationError: the engine cannot say.
+        """
+        evaluator = self._evaluators.get(name)
+        if evaluator is None:
+            if name not in self._features:
+                return _NOT_FOUND
+            evaluator = self._evaluators.setdefault(
+                name, _FlagEvaluator(self.engine, name, self._features, self._segments)
+            )
+        self.asked[name] = context
+        return evaluator.evaluate(context, self.engine.write(context) if written is None else written)
+
+
+class _FlagEvaluator:
+    """Evaluates one flag of a snapshot."""
+
+    def __init__(
+        self, engine: Engine, name: str, features: Mapping[str, Json], segments: Mapping[object, Json]
+    ) -> None:
+        self._engine = engine
+        self._name = name.encode()
+        self._rule = read_rule(name, features, segments)
+        self._probability = ProbabilityFinder(self._rule, engine)
+        self._flawed = _flawed(self._rule)
+        self._made: dict[tuple[bool, float], Evaluation] = {}
+
+    def evaluate(self, context: Context, written: bytes) -> Evaluation:
+        rule = self._rule
+        if self._flawed is not None:
+            return self._flawed
+        enabled = self._engine.is_enabled(self._name, written)
+        probability = self._probability.of(context) if rule.enabled else 0.0
+        made = self._made.get((enabled, probability))
+        if made is None:
+            made = self._made[enabled, probability] = Evaluation(
+                enabled=enabled, probability=probability, reason=_reason(rule, probability), version=rule.version
+            )
+        return made
+
+
+def _flawed(rule: FlagRule) -> Evaluation | None:
+    """What comes out of a flag whose definition has a flaw."""
+    if rule.flaw is None:
+        return None
+    flaw = type(rule.flaw).__name__
+    return Evaluation(enabled=False, probability=0.0, reason=Reason.ERROR, version=rule.version, error=flaw)
+
+
+def _reason(rule: FlagRule, probability: float) -> Reason:
+    if not rule.enabled:
+        return Reason.DISABLED
+    if 0.0 < probability < 1.0:
+        return Reason.SPLIT
+    if not rule.reads:
+        return Reason.STATIC
+    return Reason.TARGETING_MATCH if probability else Reason.DEFAULT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,84 +279,3 @@ class FlagSource(ABC):
         if not repeated:
             _log.warning("flags from %s: %s", self.kind, failure)
         self._answered.set()
-
-
-# Flags from a local file, evaluated by the same engine as a server's.
-
-
-class FlagFileSource(FlagSource):
-    """Reads the file several times a second, so that every edit counts, whatever the file system says of its times.
-
-    A file that is missing or broken means that nobody knows what its author wants: everything goes to legacy at once.
-    """
-
-    kind = "file"
-
-    def __init__(
-        self, path: Path, *, interval: float, app_name: str, freshness: Freshness, clock: Callable[[], float]
-    ) -> None:
-        super().__init__(app_name=app_name, freshness=freshness, clock=clock)
-        self._path = path
-        self._interval = interval
-        self._text: str | None = None
-        self._stopping = Event()
-        self._thread = Thread(target=self._watch, name="flags-file", daemon=True)
-
-    def start(self) -> None:
-        """Begin to watch the file."""
-        self._thread.start()
-
-    def stop(self, timeout: float) -> None:
-        """Stop watching."""
-        self._stopping.set()
-        self._thread.join(timeout)
-
-    def count(self, name: str, *, enabled: bool) -> None:
-        """Do nothing: only a server counts how flags are used."""
-
-    def _watch(self) -> None:
-        self._refresh()
-        while not self._stopping.wait(self._interval):
-            self._refresh()
-
-    def _refresh(self) -> None:
-        asked_at = self._clock()
-        try:
-            self._take(read_flags_file(self._path))
-        except FlagFileError as failure:
-            self._text = None
-            self._fail(failure, forget=True)
-        else:
-            self._confirm(asked_at)
-
-    def _take(self, text: str) -> None:
-        if text == self._text:
-            return
-        try:
-            snapshot = self._read(text)
-        except FlagDefinitionsError as broken:
-            raise FlagFileError(self._path, broken.problem) from broken
-        self._publish(snapshot)
-        self._text = text
-
-
-def read_flags_file(path: Path) -> str:
-    """Read a flags file of at most `MAX_BYTES`, without ever waiting for a writer.
-
-    Raises:
-        FlagFileError: it is missing, unreadable, too large, or no regular file.
-    """
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with open(descriptor, "rb") as file:  # noqa: PTH123 - opened by descriptor, so that a pipe cannot block
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise FlagFileError(path, "not a regular file")
-            content = file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise FlagFileError(path, error.strerror or type(error).__name__) from error
-    if len(content) > MAX_BYTES:
-        raise FlagFileError(path, f"larger than {MAX_BYTES} bytes")
-    try:
-        return content.decode()
-    except UnicodeDecodeError as error:
-        raise FlagFileError(path, "not UTF-8 text") from error

@@ -16,10 +16,6 @@ class ConfigurationError(ObservabilityError):
         super().__init__(f"{variable}: {problem}")
 
 
-class PrometheusQueryError(ObservabilityError):
-    """A Prometheus server did not answer a question."""
-
-
 class PrometheusPortError(ObservabilityError):
     """The Prometheus endpoint cannot listen where it was told to."""
 

@@ -28,8 +28,8 @@ from migration.model import Operation
 from migration.rollout import Exposure, FlagShown, LedgerTallies, RolloutController, RolloutStore, Tallies
 from migration.running import calling_site
 from migration.store import Ledger
-from observability import PrometheusTallies
 from shim.errors import ConfigurationError
+from shim.prometheus import PrometheusTallies
 from shim.settings import Settings
 
 _CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")

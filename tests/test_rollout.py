@@ -170,7 +170,9 @@ def test_one_trace_holds_the_call_its_side_and_its_requests(
     for span in capture.spans():
         spans.setdefault(span.name, []).append(span)
     whole = spans[FLAG][-1]
-    side = next(span for span in spans[f"{FLAG} async"] if span.parent and span.parent.span_id == whole.context.span_id)
+    side = next(
+        span for span in spans[f"{FLAG} candidate"] if span.parent and span.parent.span_id == whole.context.span_id
+    )
     requests = [span for span in capture.spans() if span.parent and span.parent.span_id == side.context.span_id]
     assert {(span.attributes or {})["http.request.method"] for span in requests} == {"POST"}
     assert {span.context.trace_id for span in requests} == {whole.context.trace_id}

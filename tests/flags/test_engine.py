@@ -16,7 +16,7 @@ from UnleashClient.utils import InstanceAllowType
 
 from flags import FlagEvaluationError
 from flags.probability import Context, Engine
-from flags.server import MemoryCache
+from flags.reporting import MemoryCache
 from tests.flags.helpers import NAME, Json, constraint, feature, payload, rollout
 
 APP = "tests"

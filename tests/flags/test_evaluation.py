@@ -9,7 +9,7 @@ from UnleashClient.utils import normalized_hash
 
 from flags import FlagDefinitionsError
 from flags.probability import Context
-from flags.snapshot import Evaluation, Snapshot
+from flags.source import Evaluation, Snapshot
 from migration import Reason
 from tests.flags.helpers import NAME, Json, constraint, feature, payload, rollout
 

@@ -188,7 +188,7 @@ def test_concurrent_edits_do_not_lose_each_other(admin: FileFlagAdmin, path: Pat
 
 def test_a_lock_that_is_never_released(admin: FileFlagAdmin, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A program that holds the lock for ever makes an edit fail, not wait for ever."""
-    monkeypatch.setattr("flags.file_admin._LOCK_SECONDS", 0.1)
+    monkeypatch.setattr("flags.file._LOCK_SECONDS", 0.1)
     admin.ensure(NAME)
     with path.with_name("flags.json.lock").open() as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -9,12 +9,14 @@ import resource
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import psutil
 import pytest
 
 import flags.server
 from flags import Freshness, UnleashRouter
+from flags.http import HttpBounds, ask
 from migration import Reason, Side
 from tests.flags.helpers import (
     NONE,
@@ -75,7 +77,7 @@ def test_an_answer_that_drips_is_given_up(
     router: UnleashRouter, proxy: TcpProxy, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A server that sends a byte now and then, so that no read times out, does not stop the polling."""
-    monkeypatch.setattr(flags.server, "ANSWER_SECONDS", 0.3)
+    monkeypatch.setattr(flags.server, "POLL_SECONDS", 0.3)
     proxy.weather(Fault(answer=http_answer(b" ", times=None), pause=0.02))
     eventually(lambda: "not complete within" in str(router.status().error))
     seen = len(proxy.connections)
@@ -157,3 +159,25 @@ def wall_clock_off_by(seconds: float) -> Iterator[None]:
         time.time = real_time
         for module in patched:
             module.datetime = real  # type: ignore[attr-defined]  # as above
+
+
+def test_the_credentials_of_a_url_are_used_and_those_of_netrc_are_not(
+    server: ScriptedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A token goes as it was given; without one the user of the URL counts; a `~/.netrc` never does."""
+    (tmp_path / ".netrc").write_text("machine 127.0.0.1 login somebody password planted\n")
+    (tmp_path / ".netrc").chmod(0o600)
+    monkeypatch.setenv("NETRC", str(tmp_path / ".netrc"))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    bounds = HttpBounds(timeout=2.0, seconds=5.0, max_bytes=10_000_000)
+    address = f"{server.url}/api/client/features"
+    seen = []
+    for url, headers in (
+        (address, {"Authorization": "token"}),
+        (address.replace("://", "://user:word@"), {"Authorization": "token"}),
+        (address.replace("://", "://user:word@"), {}),
+        (address, {}),
+    ):
+        ask("GET", url, headers=headers, bounds=bounds)
+        seen.append({name.lower(): value for name, value in server.headers_seen[-1].items()}.get("authorization"))
+    assert seen == ["token", "token", "Basic dXNlcjp3b3Jk", None]

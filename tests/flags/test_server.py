@@ -22,6 +22,7 @@ from flags import (
     UnleashFlagAdmin,
     UnleashRouter,
 )
+from flags.http import HttpBounds
 from migration import Reason, Side
 from tests.flags.helpers import Json, constraint, eventually, make_call, rollout, scripted_server
 from tests.support.unleash import UnleashConsole, UnleashServer
@@ -156,7 +157,7 @@ def test_errors_of_the_server(unleash_server: UnleashServer) -> None:
         UnleashFlagAdmin("http://127.0.0.1:9", "planted").turn_off("any", "x")
     with scripted_server() as script:
         script.hang = True
-        hanging = UnleashFlagAdmin(script.url, "planted", timeout=0.2)
+        hanging = UnleashFlagAdmin(script.url, "planted", bounds=HttpBounds(timeout=0.2, seconds=1, max_bytes=1))
         with pytest.raises(FlagServerError, match="no answer"):
             hanging.get("any")
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from flags import UnleashFlagAdmin
-from observability.prometheus_query import PrometheusTallies
+from shim.prometheus import PrometheusTallies
 from tools.async_file_upload_refactored import (
     cleanup_http_session,
     upload_via_supabase_gateway_glm_async,

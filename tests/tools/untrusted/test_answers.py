@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
 import pytest
 
-from flags import server_admin as _server_admin
-from observability import prometheus_query as _prometheus_query
+from flags import server as _flag_server
+from shim import prometheus as _prometheus
 from tests.support.monolith import SetEnvironment
 from tests.tools.untrusted.clients import CLIENTS, EVERY_CLIENT
 from tests.tools.untrusted.hostile import Hostile, bomb, drip, endless, hostile, saying
@@ -100,9 +101,11 @@ def test_a_gigabyte_is_not_read(
 def test_an_answer_that_drips_in_is_given_up(
     client: str, path: Path, aim: Aim, monkeypatch: pytest.MonkeyPatch, set_environment: SetEnvironment
 ) -> None:
-    """Time counts from the head of an answer on, not from its last byte."""
-    for module in (kimi_client, glm_client, _server_admin, _prometheus_query):
+    """Time counts from the request, or from the head of its answer, on; not from the last byte."""
+    for module in (kimi_client, glm_client):
         monkeypatch.setattr(module, "ANSWER_SECONDS", 0.3)
+    for module, name in ((_flag_server, "ADMIN_BOUNDS"), (_prometheus, "BOUNDS")):
+        monkeypatch.setattr(module, name, replace(getattr(module, name), seconds=0.3))
     monkeypatch.setattr(transport, "ANSWER_SECONDS", 0.3)
     monkeypatch.setattr(asking, "WHOLE_ANSWER_SECONDS", 0.3)
     with hostile(drip) as server:

@@ -4,28 +4,17 @@ from __future__ import annotations
 
 import json
 import math
-import time
 from typing import Any
 
-import requests
-from urllib3.exceptions import HTTPError
-
+from flags.http import HttpBounds, NoAnswerError, ask
 from migration.model import Role
 from migration.rollout import CallCounter, CounterReading
 from observability.attributes import SIDES
-from observability.errors import PrometheusQueryError
 from observability.names import Attribute, Metric
+from shim.errors import ShimError
 
-TIMEOUT_SECONDS = 5.0
-"""For a connection to Prometheus, and for each read of an answer."""
-
-ANSWER_SECONDS = 10.0
-"""An answer must be complete so soon after its head."""
-
-MAX_ANSWER_BYTES = 32 * 1024 * 1024
-"""A longer answer is not read; as many counters as are followed take a tenth of that."""
-
-_PIECE_BYTES = 64 * 1024
+BOUNDS = HttpBounds(timeout=5.0, seconds=10.0, max_bytes=32 * 1024 * 1024)
+"""Of one query; as many counters as are followed take a tenth of the bytes."""
 
 MAX_COUNTERS = 10_000
 """Counters that are followed; with more of them the answer is not relied on."""
@@ -36,6 +25,10 @@ _TARGET = ("job", "instance")
 _Sample = tuple[dict[str, str], float]
 
 
+class PrometheusQueryError(ShimError):
+    """A Prometheus server did not answer a query."""
+
+
 class PrometheusTallies:
     """Counts the runs that answered callers, on all machines that a Prometheus server scrapes.
 
@@ -44,14 +37,12 @@ class PrometheusTallies:
 
     Args:
         url: of the server.
-        timeout: seconds for a connection and for each answer.
     """
 
     is_fleet = True
 
-    def __init__(self, url: str, *, timeout: float = TIMEOUT_SECONDS) -> None:
+    def __init__(self, url: str) -> None:
         self._address = f"{url.rstrip('/')}/api/v1/query"
-        self._timeout = timeout
 
     def read(self, migration: str) -> CounterReading:
         """The counters of all machines; what fails, and a machine that is not scraped, are the reading's problem."""
@@ -74,32 +65,19 @@ class PrometheusTallies:
             PrometheusQueryError: there is none.
         """
         try:
-            with requests.post(
-                self._address, data={"query": query}, timeout=self._timeout, allow_redirects=False, stream=True
-            ) as answer:
-                document = json.loads(_content(answer))
-        except (requests.RequestException, HTTPError, OSError, ValueError, RecursionError) as error:
-            raise PrometheusQueryError(f"Prometheus does not answer ({type(error).__name__})") from None
+            answer = ask("POST", self._address, data={"query": query}, bounds=BOUNDS)
+            document = json.loads(answer.content) if answer.content else None
+        except (NoAnswerError, ValueError, RecursionError) as error:
+            problem = error.problem if isinstance(error, NoAnswerError) else type(error).__name__
+            raise PrometheusQueryError(f"Prometheus gave no usable answer: {problem}") from None
         if not isinstance(document, dict) or document.get("status") != "success":
-            raise PrometheusQueryError(f"Prometheus refused a query (status {answer.status_code})")
+            raise PrometheusQueryError(f"Prometheus refused a query (status {answer.status})")
         if document.get("warnings"):
             raise PrometheusQueryError("Prometheus answers in part only")
         try:
             return [_sample(each) for each in document["data"]["result"]]
         except (KeyError, IndexError, TypeError, ValueError):
             raise PrometheusQueryError("Prometheus answers with something else than a vector of numbers") from None
-
-
-def _content(answer: requests.Response) -> bytes:
-    until = time.monotonic() + ANSWER_SECONDS
-    content = bytearray()
-    while piece := answer.raw.read1(_PIECE_BYTES, decode_content=True):
-        content += piece
-        if len(content) > MAX_ANSWER_BYTES:
-            raise PrometheusQueryError(f"Prometheus answers with more than {MAX_ANSWER_BYTES} bytes")
-        if time.monotonic() > until:
-            raise PrometheusQueryError(f"an answer of Prometheus was not complete within {ANSWER_SECONDS:g} s")
-    return bytes(content)
 
 
 def counts_query(migration: str) -> str:
@@ -131,7 +109,7 @@ def _counter(labels: dict[str, str], value: float) -> CallCounter:
     error = labels.get(_LABEL[Attribute.ERROR_TYPE], "")
     side = next((side for side, name in SIDES.items() if name == side_label), None)
     if side is None or value < 0:
-        raise PrometheusQueryError(f"Prometheus has counted {value:g} calls of an side_label {side_label!r}")
+        raise PrometheusQueryError(f"Prometheus has counted {value:g} calls of a side called {side_label!r}")
     return CallCounter(
         source=_target(labels),
         key=f"{side_label} {error}",

@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from observability import PrometheusTallies
+from shim.prometheus import PrometheusTallies
 
 
 @contextmanager
