@@ -1,6 +1,7 @@
 """What a call, a decision, an outcome and a migration are; the ports, the errors, the kinds of errors."""
 
 from migration.model.declaration import Migration, result_as_facts
+from migration.model.driver import drive, drive_async
 from migration.model.errors import (
     AwaitInsteadError,
     CandidateCancelledError,
@@ -9,6 +10,7 @@ from migration.model.errors import (
     ExposureError,
     IncompleteFactsError,
     LoopClosedError,
+    LoopUnavailableError,
     MigrationError,
     RolloutError,
     StoreError,
@@ -72,6 +74,7 @@ __all__ = [
     "Live",
     "LiveRecording",
     "LoopClosedError",
+    "LoopUnavailableError",
     "Migration",
     "MigrationError",
     "NoiseSample",
@@ -101,6 +104,8 @@ __all__ = [
     "Trial",
     "TrialRefusedError",
     "Verdict",
+    "drive",
+    "drive_async",
     "flags_of",
     "kind_of_status",
     "out_of_resources",

@@ -37,11 +37,18 @@ class CandidateUnavailableError(MigrationError):
         super().__init__(f"candidate {candidate!r} is unavailable: {type(cause).__name__}: {cause}")
 
 
-class LoopClosedError(MigrationError):
-    """The background event loop takes no more work because the process is ending."""
+class LoopUnavailableError(MigrationError):
+    """The background event loop takes no work; nothing of what it was given has run."""
+
+    def __init__(self, name: str, problem: str) -> None:
+        super().__init__(f"the background event loop {name!r} takes no work: {problem}")
+
+
+class LoopClosedError(LoopUnavailableError):
+    """The process is ending."""
 
     def __init__(self, name: str) -> None:
-        super().__init__(f"the background event loop {name!r} is closed: the process is shutting down")
+        super().__init__(name, "the process is shutting down")
 
 
 class AwaitInsteadError(MigrationError):

@@ -11,8 +11,7 @@ from typing import Any, ParamSpec, TypeVar
 from migration.model.errors import AwaitInsteadError
 from migration.model.model import Call, CallSite, Decision, Notice, NoticeKind, Reason, Side
 from migration.model.ports import Observer, Router
-from migration.running.callsites import OncePerSite
-from migration.running.in_flight import InFlightCalls, new_call_id
+from migration.running.in_flight import InFlightCalls, OncePerSite, new_call_id
 from migration.running.loop import BackgroundLoop
 from migration.running.observers import Observers
 from migration.shadow.admission import ShadowLimits
@@ -165,7 +164,7 @@ def call_blocking(function: Callable[P, Coroutine[Any, Any, R]], /, *args: P.arg
 
     Raises:
         AwaitInsteadError: the caller is on the background loop itself, where waiting could never end.
-        LoopClosedError: the process is ending.
+        LoopUnavailableError: the process is ending, or its thread cannot be started; nothing has run.
     """
     runtime = current_runtime()
     if runtime.must_not_wait():

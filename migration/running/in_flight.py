@@ -1,63 +1,125 @@
-"""Knows whether calls are under way: shadows let them go first, and a process that ends waits for them."""
+"""What a process knows of its calls: where they come from, how many are in flight, their side context, their ids."""
 
 from __future__ import annotations
 
 import os
+import sys
+import threading
 import time
 import weakref
 from collections.abc import Mapping
 from contextvars import ContextVar, Token
+from types import CodeType, FrameType
 
-from migration.model.model import Side
+from migration.model.model import CallSite, Side
+
+# Call sites
+
+MAX_REPORTED_SITES = 1000
+"""Call sites that are reported as blocking an event loop; further ones are not."""
+
+MAX_KNOWN_SITES = 1000
+"""Call sites that are remembered; with one more, all are forgotten and looked up again."""
+
+_PACKAGE = __name__.partition(".")[0]
+_INSIDE = f"{_PACKAGE}."
+
+_sites: dict[tuple[int, int], tuple[CodeType, CallSite]] = {}
+"""By the identity of the code and the place in it. The code is kept beside it, so that its identity stays its own."""
+
+
+def calling_site() -> CallSite:
+    """The innermost frame outside this package."""
+    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001  # inspect.stack() reads source files: milliseconds
+    while frame is not None:
+        module = frame.f_globals.get("__name__", "")
+        if module != _PACKAGE and not module.startswith(_INSIDE):
+            known = _sites.get((id(frame.f_code), frame.f_lasti))
+            return known[1] if known else _remembered(frame)
+        frame = frame.f_back
+    return CallSite(function="?", file="?", line=0)
+
+
+def _remembered(frame: FrameType) -> CallSite:
+    """The site of a frame that is not known yet: finding a line's number is slow in a long function."""
+    code = frame.f_code
+    site = CallSite(function=code.co_qualname, file=code.co_filename, line=frame.f_lineno)
+    if len(_sites) >= MAX_KNOWN_SITES:
+        _sites.clear()
+    _sites[id(code), frame.f_lasti] = code, site
+    return site
+
+
+class OncePerSite:
+    """Says of each call site once that it is new."""
+
+    def __init__(self) -> None:
+        self._seen: set[tuple[str, int]] = set()
+        self._lock = threading.Lock()
+
+    def is_new(self, site: CallSite) -> bool:
+        """Whether this site has not been seen and can be remembered."""
+        key = (site.file, site.line)
+        with self._lock:
+            if key in self._seen or len(self._seen) >= MAX_REPORTED_SITES:
+                return False
+            self._seen.add(key)
+            return True
+
+
+# In-flight calls
 
 QUIET_SECONDS = 0.1
-"""How long nothing must be under way until all calls count as ended: one may have been about to begin."""
+"""How long no call must be in flight until `drain` takes all as ended: one may have been about to begin."""
 
-LOOK_SECONDS = 0.02
-"""How often who waits looks again."""
+POLL_SECONDS = 0.02
+"""How often a call that is held back, and `drain`, look again."""
 
 
 class InFlightCalls:
-    """Counts the calls that are inside it; any number of threads and tasks may be at once."""
+    """Counts the calls that are inside it as a context manager, from any number of threads and tasks.
+
+    Attributes:
+        begun: calls that have begun; threads may count two of them as one.
+        held: whether further calls have to wait, because the process is about to end.
+    """
 
     __slots__ = ("__weakref__", "_calls", "begun", "held")
 
     def __init__(self) -> None:
         self.begun = 0
-        """Calls that have begun; about so many, as threads may count two of them as one."""
         self.held = False
-        """Whether no further call is to begin, because the process ends."""
         self._calls: list[None] = []  # adding to a list and taking from it are atomic; `+= 1` is not
         _counters.add(self)
 
     def idle(self) -> bool:
-        """Whether no call is under way."""
+        """Whether no call is in flight."""
         return not self._calls
 
     @property
     def count(self) -> int:
-        """How many calls are under way."""
+        """How many calls are in flight."""
         return len(self._calls)
 
     def drain(self, seconds: float) -> int:
-        """Let no further call begin until `resume`, and wait for those under way, at most `seconds`.
+        """Hold further calls back until `resume`, and wait for those in flight, at most `seconds`.
 
         Returns:
-            How many are still under way.
+            How many are still in flight.
         """
         self.held = True
-        deadline = time.monotonic() + seconds
         quiet_since = time.monotonic()
+        deadline = quiet_since + seconds
         while (now := time.monotonic()) < deadline:
             if self._calls:
                 quiet_since = now
             elif now - quiet_since >= QUIET_SECONDS:
                 break
-            time.sleep(LOOK_SECONDS)
+            time.sleep(POLL_SECONDS)
         return self.count
 
     def resume(self) -> None:
-        """Let calls begin again: the process did not end."""
+        """Let the calls begin that are held back: the process did not end."""
         self.held = False
 
     def __enter__(self) -> None:
@@ -68,75 +130,74 @@ class InFlightCalls:
         try:
             self._calls.pop()
         except IndexError:
-            return  # begun before a fork, in whose child nothing was counted as under way
+            return  # begun before a fork, in whose child the count starts at 0
 
 
 _counters: weakref.WeakSet[InFlightCalls] = weakref.WeakSet()
 
 
-def _reset_all() -> None:
+def _reset_counters() -> None:
     for counter in list(_counters):
         counter._calls.clear()  # noqa: SLF001  # the module's own class
         counter.held = False
 
 
-os.register_at_fork(after_in_child=_reset_all)
+os.register_at_fork(after_in_child=_reset_counters)
 
 
-# Which side the current context already runs on: a nested call is not decided a second time.
+# Side context: the side on which the current context runs, where nested calls are not decided again
 
-_EVERY = "*"
-_context_sides: ContextVar[Mapping[str, Side]] = ContextVar("migration_side", default={})  # noqa: B039  # never mutated
+_ALL = "*"
+_sides: ContextVar[Mapping[str, Side]] = ContextVar("migration_sides", default={})  # noqa: B039  # never mutated
 
 
 def side_of_context(migration: str) -> Side | None:
-    """The side on which a call of `migration` has to stay here, if one is fixed."""
-    sides = _context_sides.get()
-    return sides.get(_EVERY) or sides.get(migration)
+    """The side on which calls of `migration` have to run in this context; None if they are decided."""
+    sides = _sides.get()
+    return sides.get(_ALL) or sides.get(migration)
 
 
 def inside_a_call() -> bool:
-    """Whether this context runs a side of a call already."""
-    return bool(_context_sides.get())
+    """Whether this context runs a side of a call."""
+    return bool(_sides.get())
 
 
 class side_context:  # noqa: N801  # used like a function; a generator would cost each call three times as much
-    """Keep nested calls of `migration` (of all, if None) on `side`, undecided, untraced and uncompared."""
+    """Run nested calls of `migration` (of all migrations, if None) on `side`: undecided, untraced, uncompared."""
 
     __slots__ = ("_name", "_side", "_token")
 
     def __init__(self, side: Side, migration: str | None = None) -> None:
         self._side = side
-        self._name = migration or _EVERY
+        self._name = migration or _ALL
         self._token: Token[Mapping[str, Side]]
 
     def __enter__(self) -> None:
-        self._token = _context_sides.set({**_context_sides.get(), self._name: self._side})
+        self._token = _sides.set({**_sides.get(), self._name: self._side})
 
     def __exit__(self, *_error: object) -> None:
         try:
-            _context_sides.reset(self._token)
+            _sides.reset(self._token)
         except ValueError:
-            return  # an abandoned coroutine is closed in another context; the pin went with its own
+            return  # an abandoned coroutine is closed in another context; the side ended with its own context
 
 
-# Makes the ids of units of work.
+# Call ids
 
-_BYTES = 16
-_AT_ONCE = 256
-"""Ids that are made of one piece of randomness: to get it from the operating system costs more than all the rest, and
-gives the GIL to whoever waits for it."""
+PREPARED_IDS = 256
+"""Ids made of one read of the system's randomness, which costs more than the rest and releases the GIL."""
 
+_ID_BYTES = 16
 _prepared: list[str] = []
 
 
 def new_call_id() -> str:
-    """An id that nobody can guess and that no other process has: 32 hexadecimal digits."""
+    """An id that cannot be guessed and that no other process has: 32 hexadecimal digits."""
     try:
         return _prepared.pop()
     except IndexError:
-        random = os.urandom(_BYTES * _AT_ONCE).hex()
-        digits = 2 * _BYTES
+        random = os.urandom(_ID_BYTES * PREPARED_IDS).hex()
+        digits = 2 * _ID_BYTES
         first, *others = (random[start : start + digits] for start in range(0, len(random), digits))
         _prepared.extend(others)
         return first

@@ -1,4 +1,4 @@
-"""The background event loop on which candidates run, so that synchronous callers can use them and share one pool."""
+"""The candidate, and the background event loop on which it runs for blocking and for awaiting callers."""
 
 from __future__ import annotations
 
@@ -6,16 +6,104 @@ import asyncio
 import atexit
 import concurrent.futures
 import contextlib
+import importlib
+import inspect
 import logging
 import os
 import threading
+import time
 import weakref
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import Context, copy_context
-from typing import Any, TypeVar
+from operator import attrgetter
+from typing import Any, Generic, ParamSpec, TypeVar
 
-from migration.model.errors import LoopClosedError
+from migration.model.errors import CandidateUnavailableError, LoopClosedError, LoopUnavailableError
+from migration.model.model import Outcome, Side
+
+P = ParamSpec("P")
+R = TypeVar("R")
+T = TypeVar("T")
+_logger = logging.getLogger("migration")
+
+RETRY_SECONDS = 30.0
+"""After a failed import it is not tried again for so long: it can be slow, and takes the caller's time."""
+
+CANCEL_SECONDS = 5.0
+"""How long a cancelled caller waits for its job to have stopped."""
+
+MOST_WORKERS = 32
+"""Threads of a loop for blocking work, such as reading files; four more than there are processors, if that is fewer."""
+
+
+class Candidate(Generic[P, R]):
+    """The new implementation, imported on first use; a failed import is tried again after `RETRY_SECONDS`."""
+
+    def __init__(self, target: str | Callable[..., Any], *, now: Callable[[], float] = time.monotonic) -> None:
+        self._name = target if isinstance(target, str) else f"{target.__module__}:{target.__qualname__}"
+        self._target = target
+        self._function: Callable[P, Coroutine[Any, Any, R]] | None = None
+        self._now = now
+        self._failure: CandidateUnavailableError | None = None
+        self._retry_at = 0.0
+
+    def __str__(self) -> str:
+        return self._name
+
+    @property
+    def loaded(self) -> bool:
+        """Whether it runs without an import."""
+        return self._function is not None
+
+    def load(self) -> None:
+        """Import it.
+
+        Raises:
+            CandidateUnavailableError: it cannot be imported, or is no coroutine function.
+        """
+        if self._function is not None:
+            return
+        if self._failure is not None and self._now() < self._retry_at:
+            raise CandidateUnavailableError(self._name, self._failure.reason)
+        try:
+            function = _import(self._target) if isinstance(self._target, str) else self._target
+            if not inspect.iscoroutinefunction(function):
+                raise TypeError("not a coroutine function")  # noqa: TRY301  # one place makes the error
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # a module may even end the process (`sys.exit`) when imported
+            self._failure = CandidateUnavailableError(self._name, error)
+            self._retry_at = self._now() + RETRY_SECONDS
+            raise self._failure from error
+        self._function = function
+
+    def start(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]:
+        """Make the coroutine, of which nothing has run yet.
+
+        Raises:
+            CandidateUnavailableError: it cannot be imported, or does not take these arguments.
+        """
+        self.load()
+        assert self._function is not None  # noqa: S101  # what `load` is for
+        try:
+            return self._function(*args, **kwargs)
+        except TypeError as error:  # the arguments do not fit; a coroutine function's body has not begun
+            raise CandidateUnavailableError(self._name, error) from error
+
+    async def run(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Outcome[R]:
+        """Run it on the running loop. An exception is an outcome; only what ends a task or the process is raised."""
+        start = time.perf_counter()
+        try:
+            value = await self.start(*args, **kwargs)
+        except Exception as error:  # noqa: BLE001  # an outcome, raised again for the caller by `Outcome.unwrap`
+            return Outcome(side=Side.CANDIDATE, seconds=time.perf_counter() - start, error=error)
+        return Outcome(side=Side.CANDIDATE, seconds=time.perf_counter() - start, value=value)
+
+
+def _import(target: str) -> Any:
+    module, _, attribute = target.partition(":")
+    return attrgetter(attribute)(importlib.import_module(module))
 
 
 class LoopJob:
@@ -45,7 +133,7 @@ class LoopJob:
                 self._loop.call_soon_threadsafe(self._cancel)
 
     def give_up(self) -> None:
-        """Fail the future while the coroutine still runs: it ignored its cancellation, and nobody may wait forever."""
+        """Fail the future of a coroutine that ignores its cancellation, so that no caller waits forever."""
         with contextlib.suppress(concurrent.futures.InvalidStateError):  # it has ended after all
             self.future.set_exception(asyncio.CancelledError())
 
@@ -68,24 +156,12 @@ class LoopJob:
             self.future.set_result(task.result())
 
 
-# The background event loop on which candidates run, so that synchronous callers can use them and share one pool.
-
-T = TypeVar("T")
-_logger = logging.getLogger("migration")
-
-CANCEL_SECONDS = 5.0
-"""How long a cancelled caller waits for its job to have stopped."""
-
-MOST_WORKERS = 32
-"""Threads of a loop for blocking work, such as reading files; four more than there are processors, if that is fewer."""
-
-
 class BackgroundLoop:
-    """One event loop in one daemon thread: started on first need, made anew after a fork, drained at exit.
+    """One event loop in one daemon thread: started on first need, made again after a fork, drained at exit.
 
     Args:
         name: name of the thread.
-        drain_seconds: at exit, how long jobs under way may go on before they are cancelled.
+        drain_seconds: at exit, how long running jobs may go on before they are cancelled.
         new_loop: makes the event loop.
     """
 
@@ -142,7 +218,7 @@ class BackgroundLoop:
         """Run `work()` on the loop, in a copy of the caller's context unless another is given.
 
         Raises:
-            LoopClosedError: the process is ending.
+            LoopUnavailableError: it takes no work; nothing of `work` has run.
         """
         job = LoopJob(work, copy_context() if context is None else context)
         self._begin(job)
@@ -152,7 +228,7 @@ class BackgroundLoop:
         """Run `work()` on the loop and wait for it on this thread; an interrupt cancels it.
 
         Raises:
-            LoopClosedError: the process is ending.
+            LoopUnavailableError: as for `submit`.
         """
         job = LoopJob(work, copy_context())
         try:
@@ -169,7 +245,7 @@ class BackgroundLoop:
         """Run `work()` on the loop and await it from another one; cancelling cancels it and waits until it has stopped.
 
         Raises:
-            LoopClosedError: the process is ending.
+            LoopUnavailableError: as for `submit`.
         """
         job = self.submit(work)
         waiter = asyncio.wrap_future(job.future)
@@ -180,12 +256,12 @@ class BackgroundLoop:
                 job.cancel()
                 await asyncio.wait({waiter}, timeout=CANCEL_SECONDS)
             if waiter.done() and not waiter.cancelled():
-                waiter.exception()  # looked at, so that asyncio does not complain that nobody did
+                waiter.exception()  # retrieved, so that asyncio does not log it as never retrieved
             raise
         return result
 
     def close(self, timeout: float | None = None) -> None:
-        """Take no more work, let the jobs under way finish for `timeout` seconds, cancel the rest, stop the thread."""
+        """Take no more work, let the running jobs finish for `timeout` seconds, cancel the rest, stop the thread."""
         with self._lock:
             already, self._closed = self._closed, True
             loop, thread, jobs = self._loop, self._thread, list(self._jobs.values())
@@ -231,26 +307,32 @@ class BackgroundLoop:
                 _logger.exception("%s: closing failed", self._name)
 
     def _ensure_started(self) -> asyncio.AbstractEventLoop:
-        if self._loop is None:
-            try:
-                _at_exit_before_executors_close()
-            except RuntimeError as error:  # the main thread has ended already
-                self._closed = True
-                raise LoopClosedError(self._name) from error
-            self._loop = self._new_loop()
-            self._loop.set_default_executor(
-                ThreadPoolExecutor(
-                    min(MOST_WORKERS, (os.cpu_count() or 1) + 4),
-                    thread_name_prefix=f"{self._name}-worker",
-                    initializer=lambda workers: workers.add(threading.get_ident()),
-                    initargs=(self._workers,),
-                )
+        if self._loop is not None:
+            return self._loop
+        try:
+            _at_exit_before_executors_close()
+        except RuntimeError as error:  # the main thread has ended already
+            self._closed = True
+            raise LoopClosedError(self._name) from error
+        loop = self._new_loop()
+        loop.set_default_executor(
+            ThreadPoolExecutor(
+                min(MOST_WORKERS, (os.cpu_count() or 1) + 4),
+                thread_name_prefix=f"{self._name}-worker",
+                initializer=lambda workers: workers.add(threading.get_ident()),
+                initargs=(self._workers,),
             )
-            for starter in self._starters:
-                self._loop.call_soon(self._start_one, starter)
-            self._thread = threading.Thread(target=_run_forever, args=(self._loop,), name=self._name, daemon=True)
-            self._thread.start()
-        return self._loop
+        )
+        for starter in self._starters:
+            loop.call_soon(self._start_one, starter)
+        thread = threading.Thread(target=_run_forever, args=(loop,), name=self._name, daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:  # the system has no thread left; the next call tries again
+            loop.close()
+            raise LoopUnavailableError(self._name, str(error)) from error
+        self._loop, self._thread = loop, thread
+        return loop
 
 
 def _run_forever(loop: asyncio.AbstractEventLoop) -> None:
@@ -271,7 +353,7 @@ def _run_until_stopped(loop: asyncio.AbstractEventLoop) -> None:
         try:
             loop.run_forever()
         except (KeyboardInterrupt, SystemExit) as error:
-            # raised by a task, whose own caller gets it; everybody else's task is to go on
+            # raised by a task, whose own caller gets it; other callers' tasks go on
             _logger.warning("a task raised %s on %s", type(error).__name__, threading.current_thread().name)
         else:
             return

@@ -14,8 +14,8 @@ from typing import Any, cast
 from migration.model.declaration import Migration
 from migration.model.model import Call, Comparison, Decision, Operation, Outcome, Role, Side, Verdict
 from migration.model.ports import Recording, ReplayRecording, Sent
-from migration.running.candidate import Candidate, run_candidate, run_legacy
 from migration.running.in_flight import side_context
+from migration.running.loop import Candidate
 from migration.running.observers import Observers
 from migration.shadow.facts import Facts
 
@@ -129,9 +129,10 @@ class IsolatedRunner:
 def _legacy_to_its_end(legacy: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Outcome[Any]:
     start = time.perf_counter()
     try:
-        return run_legacy(legacy, args, kwargs)
+        value = legacy(*args, **kwargs)
     except BaseException as error:  # noqa: BLE001  # a side that would end the process is one that failed
         return Outcome(side=Side.LEGACY, seconds=time.perf_counter() - start, error=error)
+    return Outcome(side=Side.LEGACY, seconds=time.perf_counter() - start, value=value)
 
 
 async def _candidate_to_its_end(
@@ -139,7 +140,7 @@ async def _candidate_to_its_end(
 ) -> Outcome[Any]:
     start = time.perf_counter()
     try:
-        return await run_candidate(candidate, args, kwargs)
+        return await candidate.run(args, kwargs)
     except BaseException as error:
         if isinstance(error, GeneratorExit) or is_being_cancelled():
             raise

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
 
-from migration.model.errors import LoopClosedError
+from migration.model.errors import LoopUnavailableError
 from migration.model.model import Comparison, Side, Verdict
 from migration.running.in_flight import InFlightCalls
 from migration.running.loop import BackgroundLoop
@@ -150,7 +150,7 @@ class ShadowRunner:
         try:
             # an empty context: a shadow belongs to no caller's span, deadline or transaction
             self._loop.submit(self._work, contextvars.Context())
-        except (LoopClosedError, RuntimeError) as error:
+        except LoopUnavailableError as error:
             with self._lock:
                 self._workers -= 1
             self._drop_queue(f"no shadow can be started: {error}")

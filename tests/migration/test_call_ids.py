@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 from concurrent.futures import ThreadPoolExecutor
 
-from migration.running.in_flight import _AT_ONCE, new_call_id
+from migration.running.in_flight import PREPARED_IDS, new_call_id
 from tests.migration.helpers import run_script
 
 
 def test_an_id_is_32_hexadecimal_digits_and_never_comes_again() -> None:
     """Also where one piece of randomness ends and the next one begins, and for threads that ask at once."""
     with ThreadPoolExecutor(8) as pool:
-        asked = [pool.submit(lambda: [new_call_id() for _ in range(3 * _AT_ONCE + 1)]) for _ in range(8)]
+        asked = [pool.submit(lambda: [new_call_id() for _ in range(3 * PREPARED_IDS + 1)]) for _ in range(8)]
         made = [call_id for each in asked for call_id in each.result()]
     assert all(re.fullmatch("[0-9a-f]{32}", call_id) for call_id in made)
     assert len(set(made)) == len(made)

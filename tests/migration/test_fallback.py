@@ -6,6 +6,7 @@ import asyncio
 import importlib
 import itertools
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ import pytest
 
 from migration import Migration, Runtime, Side, migrate
 from migration.model import CandidateUnavailableError, NoticeKind
-from migration.running import candidate as _candidate
+from migration.running import loop as _loop
 from migration.testing import FixedRouter, RecordingObserver
+from tests.migration.helpers import in_thread
 from tests.migration.raising import NothingSentError, caught, raising
 
 
@@ -89,9 +91,9 @@ def test_a_mended_module_is_used_without_a_restart(
     assert f() == "old"
     (tmp_path / "late_module.py").write_text("async def f(): return 'new'")
     importlib.invalidate_caches()
-    now = _candidate.RETRY_SECONDS - 1
+    now = _loop.RETRY_SECONDS - 1
     assert f() == "old"
-    now = _candidate.RETRY_SECONDS
+    now = _loop.RETRY_SECONDS
     assert f() == "new"
     del sys.modules["late_module"]
 
@@ -178,3 +180,30 @@ def test_errors_say_what_happened() -> None:
     error = CandidateUnavailableError("pkg.mod:func", ImportError("No module named 'x'"))
     assert error.candidate == "pkg.mod:func"
     assert str(error) == "candidate 'pkg.mod:func' is unavailable: ImportError: No module named 'x'"
+
+
+@pytest.mark.parametrize("awaiting", [False, True])
+def test_a_thread_that_cannot_be_started_means_legacy(
+    router: FixedRouter, runtime: Runtime, monkeypatch: pytest.MonkeyPatch, *, awaiting: bool
+) -> None:
+    """The system is out of threads: legacy serves every call, until the background loop can be started."""
+
+    async def new() -> str:
+        return "new"
+
+    def start(thread: threading.Thread) -> None:
+        if thread.name == "migration-candidate":
+            raise RuntimeError("can't start new thread")
+        started(thread)
+
+    started = threading.Thread.start
+    f = migrate(Migration(name="m", candidate=new), runtime=runtime)(lambda: "old")
+    router.serve = Side.CANDIDATE
+
+    def call() -> str:
+        return asyncio.run(f.aio()) if awaiting else f()
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", start)
+        assert [in_thread(call).result(10) for _ in range(2)] == ["old", "old"]
+    assert call() == "new"

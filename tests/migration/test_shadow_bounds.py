@@ -245,7 +245,7 @@ def test_closing_reports_every_shadow(router: FixedRouter, observer: RecordingOb
     runtime.shadows.close(timeout=0)
     assert [found.detail for found in observer.comparisons] == ["the process is ending"] * 6
     shim()
-    assert "is closed" in observer.comparisons[-1].detail
+    assert "shutting down" in observer.comparisons[-1].detail
     assert runtime.shadows.pending == 0
     gate.opened.set()
     runtime.close()

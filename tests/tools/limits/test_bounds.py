@@ -9,7 +9,7 @@ import pytest
 from flags import UnleashRouter
 from flags.definitions import BUCKET, MOST_CUTS
 from migration.model import CallSite
-from migration.running.callsites import MAX_KNOWN_SITES, MAX_REPORTED_SITES, OncePerSite, _sites, calling_site
+from migration.running.in_flight import MAX_KNOWN_SITES, MAX_REPORTED_SITES, OncePerSite, _sites, calling_site
 from tests.flags.helpers import constraint, feature, make_call, payload, rollout
 
 

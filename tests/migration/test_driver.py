@@ -5,67 +5,72 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from migration import Decision, Migration, Reason, Runtime, Side, migrate
-from migration.model import Outcome
+from migration.model import Outcome, drive, drive_async
 from migration.routing import Shim
-from migration.routing.plan import Plan
 from migration.testing import FixedRouter, RecordingObserver
 
-outcomes: st.SearchStrategy[Outcome[int]] = st.builds(
-    Outcome,
-    side=st.sampled_from(Side),
-    seconds=st.just(0.0),
-    value=st.integers(),
-    error=st.none() | st.builds(ValueError, st.text(max_size=3)),
-)
+Drive = Callable[[Generator[str, Any, Any], Callable[[str], object]], Any]
 
 
-@given(st.lists(outcomes, min_size=1, max_size=6))
-def test_a_plan_runs_each_step_and_answers_the_last(ends: list[Outcome[int]]) -> None:
-    """Sides come in the policy's order, each outcome goes back to it, and what it returns is unwrapped."""
-    received: list[Outcome[int]] = []
+def awaiting(policy: Generator[str, Any, Any], perform: Callable[[str], object]) -> Any:
+    async def performed(step: str) -> object:
+        await asyncio.sleep(0)
+        return perform(step)
 
-    def policy() -> Generator[Side, Outcome[int], Outcome[int]]:
-        for end in ends:
-            outcome = yield end.side
-            received.append(outcome)
-        return received[-1]
-
-    plan = Plan(policy())
-    for end in ends:
-        assert plan.side is end.side
-        with plan:
-            pass
-        plan.ended(end)
-    assert plan.side is None
-    assert received == ends
-    if ends[-1].error is None:
-        assert plan.unwrap() == ends[-1].value
-    else:
-        with pytest.raises(ValueError, match=r".*") as found:
-            plan.unwrap()
-        assert found.value is ends[-1].error
+    return asyncio.run(drive_async(policy, performed))
 
 
-@pytest.mark.parametrize("interrupt", [KeyboardInterrupt, asyncio.CancelledError, GeneratorExit, SystemExit])
-def test_an_interrupted_step_passes_through_the_policy(interrupt: type[BaseException]) -> None:
+drivers = pytest.mark.parametrize("driver", [drive, awaiting])
+
+
+@drivers
+def test_steps_go_out_and_outcomes_come_back(driver: Drive) -> None:
+    """Steps are performed in the policy's order, each outcome is sent to it, and its result is returned."""
+
+    def policy() -> Generator[str, int, list[int]]:
+        return [(yield "a"), (yield "bb"), (yield "ccc")]
+
+    assert driver(policy(), len) == [1, 2, 3]
+
+
+@drivers
+def test_a_policy_may_handle_what_a_step_raises(driver: Drive) -> None:
+    """An exception is raised in the policy at its step; a step after it is performed as any other."""
+
+    def policy() -> Generator[str, str, list[str]]:
+        try:
+            yield "no number"
+        except ValueError as error:
+            return [type(error).__name__, (yield "7")]
+        return []
+
+    assert driver(policy(), int) == ["ValueError", 7]
+
+
+@drivers
+@pytest.mark.parametrize("interrupt", [KeyboardInterrupt, asyncio.CancelledError, SystemExit])
+def test_an_interrupt_passes_through_the_policy(driver: Drive, interrupt: type[BaseException]) -> None:
     """What the policy has opened is closed on the way out, and the interrupt goes on."""
     left: list[str] = []
 
-    def policy() -> Generator[Side, Outcome[int], Outcome[int]]:
+    def policy() -> Generator[str, object, None]:
         try:
-            return (yield Side.LEGACY)
+            yield "a"
         finally:
             left.append("left")
 
-    plan = Plan(policy())
-    with pytest.raises(interrupt), plan:
+    def perform(_step: str) -> object:
         raise interrupt
+
+    with pytest.raises(interrupt):
+        driver(policy(), perform)
     assert left == ["left"]
 
 
