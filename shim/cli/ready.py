@@ -21,7 +21,7 @@ from shim.cli.guard_standing import guard_report
 from shim.cli.mismatches import parse_duration
 from shim.cli.output import print_json, printable
 from shim.removal.declarations import Declared, one_declared
-from shim.removal.readiness import Check, Evidence, Required, checklist
+from shim.removal.readiness import Check, RemovalEvidence, Required, checklist
 from shim.removal.removal import removal
 from shim.removal.sources import RemovalError, SourceTree, last_changed
 from shim.removal.uses import Caller
@@ -50,14 +50,14 @@ def run(name: str, *, quiet: str, comparisons: int, source: Path, migrations: st
     return ExitCode.FAILED if missing else ExitCode.OK
 
 
-def _evidence(migration: Declared, tree: SourceTree, required: Required) -> Evidence:
+def _evidence(migration: Declared, tree: SourceTree, required: Required) -> RemovalEvidence:
     settings, now, name = get_settings(), time.time(), migration.name
     ledger, store = LedgerReader(settings.shim_db), open_guard_store(settings)
     guard, losses = guard_report(store, name), ledger.losses()
     changed, callers = _changed(migration, tree), callers_of(migration, tree)
     with closing(open_router(settings)) as router:
         decision = decision_now(router, name)
-    return Evidence(
+    return RemovalEvidence(
         now=now,
         decision=decision,
         standing=ledger.standing(name),

@@ -1,1 +1,1 @@
-"""The end of a migration: who calls, whether legacy can go, and the patch that removes it."""
+"""The end of a migration: the places that call it, whether legacy can go, and the patch that removes it."""

@@ -1,4 +1,4 @@
-"""Takes a migration out of where it is declared and installed."""
+"""The migrations of a monolith as it declares them, and how one is taken out of where it is declared and installed."""
 
 from __future__ import annotations
 
@@ -7,15 +7,26 @@ import inspect
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import libcst as cst
 
 from migration import Migration
-from migration.routing import Shim
+from migration.routing.shim import Shim
+from shim.application import Application
 from shim.removal.imports import GapKeeper
-from shim.removal.sources import DeclarationsNotFoundError, SourceError, SourceFile, SourceTree, UnknownMigrationError
+from shim.removal.sources import (
+    DeclarationsNotFoundError,
+    SourceError,
+    SourceFile,
+    SourceTree,
+    UnknownMigrationError,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_INSTALLS = frozenset({"install", "uninstall"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,32 +45,33 @@ class Declared:
 
 
 def declared(where: str, root: Path) -> dict[str, Declared]:
-    """All migrations of the mapping `where` (`pkg.mod:NAME`), by name.
+    """All migrations of an application or of a mapping, by name.
 
     Args:
-        where: the mapping.
+        where: the application, or a mapping of targets to declarations (`pkg.mod:NAME`).
         root: the folder of the sources, from which they are imported.
 
     Raises:
-        DeclarationsNotFoundError: there is no such mapping.
+        DeclarationsNotFoundError: there is no such thing.
     """
     if str(root) not in sys.path:
         sys.path.insert(0, str(root))
-    module_name, colon, attribute = where.partition(":")
+    module, colon, attribute = where.partition(":")
     if not colon:
         raise DeclarationsNotFoundError(where, "it has not two parts")
     try:
-        found = getattr(importlib.import_module(module_name), attribute)
+        found = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError) as error:
         raise DeclarationsNotFoundError(where, str(error)) from error
+    if isinstance(found, Application):
+        module = (found.declared_at or where).partition(":")[0]
+        found = found.migrations()
     if not isinstance(found, Mapping) or not all(isinstance(each, Migration) for each in found.values()):
         raise DeclarationsNotFoundError(where, f"it is a {type(found).__name__}")
     names = dict.fromkeys(migration.name for migration in found.values())
     return {
         name: Declared(
-            name=name,
-            targets={target: each for target, each in found.items() if each.name == name},
-            module=module_name,
+            name=name, targets={target: each for target, each in found.items() if each.name == name}, module=module
         )
         for name in names
     }
@@ -70,7 +82,7 @@ def one_declared(name: str, where: str, root: Path) -> Declared:
 
     Raises:
         UnknownMigrationError: there is none.
-        DeclarationsNotFoundError: there is no such mapping.
+        DeclarationsNotFoundError: there is no such application or mapping.
     """
     all_of_them = declared(where, root)
     if name not in all_of_them:
@@ -98,18 +110,13 @@ def legacy_of(target: str) -> Callable[..., Any]:
     return function
 
 
-# Takes a migration out of where it is declared and installed.
-
-_INSTALLS = frozenset({"install", "uninstall"})
-
-
 @dataclass(slots=True)
 class Undeclared:
     """What was taken out.
 
     Attributes:
         removed: how many entries, calls and decorators have gone.
-        mixed: places where it is declared together with others, in words; they are left to a person.
+        mixed: places where it is declared together with others, in words; they are left to be changed by hand.
     """
 
     removed: int = 0
@@ -119,9 +126,9 @@ class Undeclared:
 def undeclare(tree: SourceTree, migration: Declared, changed: dict[SourceFile, cst.Module]) -> Undeclared:
     """Take the migration out of the modules that declare or install it; `changed` gets what they become.
 
-    An entry of a mapping goes if all that it holds belongs to the migration: `"pkg.mod:func": DECLARATION`, or
-    `**function(...)`, whose value is looked at. So do `install("pkg.mod:func", ...)`, `@migrate(DECLARATION)`, and a
-    constant that holds the declaration and that nothing refers to any more.
+    An entry of a mapping goes if all that it holds belongs to the migration: `"pkg.mod:func": DECLARATION`, also within
+    `Application(migrations={...})`, or `**function(...)`, whose value is looked at. So do `@migrate(DECLARATION)`,
+    `install("pkg.mod:func", ...)`, and a constant that holds the declaration.
 
     Raises:
         SourceError: a module cannot be read.
@@ -142,7 +149,7 @@ def undeclare(tree: SourceTree, migration: Declared, changed: dict[SourceFile, c
 
 
 def _may_declare(file: SourceFile) -> bool:
-    """Whether it uses this package's core; tests of a migration go on testing what is left of it."""
+    """Whether it uses the library; tests of a migration go on testing what is left of it."""
     first = file.relative.partition("/")[0]
     return "migration" in file.text and first not in {"migration", "tests"}
 
@@ -160,11 +167,9 @@ class _Undeclare(GapKeeper):
         self._depth = 0
 
     def visit_FunctionDef(self, node: cst.FunctionDef) -> None:  # noqa: ARG002  # libcst's own name
-        """What a function builds has no value yet."""
-        self._depth += 1
+        self._depth += 1  # what a function builds has no value yet
 
     def leave_FunctionDef(self, original_node: cst.FunctionDef, updated_node: cst.FunctionDef) -> cst.FunctionDef:
-        """Remove a decorator."""
         self._depth -= 1
         kept = [each for each in original_node.decorators if not self._migrates(each)]
         if len(kept) == len(original_node.decorators):
@@ -173,14 +178,10 @@ class _Undeclare(GapKeeper):
         return updated_node.with_changes(decorators=kept)
 
     def leave_Dict(self, original_node: cst.Dict, updated_node: cst.Dict) -> cst.Dict:
-        """Remove the entries of a mapping."""
         if self._depth:
             return updated_node
-        kept = [
-            new
-            for old, new in zip(original_node.elements, updated_node.elements, strict=True)
-            if not self._is_ours(old.value)
-        ]
+        pairs = zip(original_node.elements, updated_node.elements, strict=True)
+        kept = [new for old, new in pairs if not self._is_ours(old.value)]
         self.removed += len(original_node.elements) - len(kept)
         if kept or not original_node.elements:
             return updated_node.with_changes(elements=kept)
@@ -192,15 +193,10 @@ class _Undeclare(GapKeeper):
     ) -> cst.SimpleStatementLine:
         """Remove `install(...)` of one of its functions, and a constant that holds its declaration."""
         [statement, *others] = original_node.body
-        if others or not self._goes(statement):
+        if others or not (self._installs(statement) or self._holds_declaration(statement)):
             return updated_node
         self.removed += 1
         return updated_node.with_changes(body=[])
-
-    def _goes(self, statement: cst.BaseSmallStatement) -> bool:
-        if isinstance(statement, cst.Expr):
-            return self._installs(statement.value)
-        return isinstance(statement, cst.Assign) and not self._depth and self._holds_declaration(statement)
 
     def _migrates(self, decorator: cst.Decorator) -> bool:
         call = decorator.decorator
@@ -208,14 +204,20 @@ class _Undeclare(GapKeeper):
             return False
         return _last_word(call.func) == "migrate" and self._is_ours(call.args[0].value)
 
-    def _installs(self, value: cst.BaseExpression) -> bool:
-        if not isinstance(value, cst.Call) or _last_word(value.func) not in _INSTALLS or not value.args:
+    def _installs(self, statement: cst.BaseSmallStatement) -> bool:
+        if not isinstance(statement, cst.Expr) or not isinstance(statement.value, cst.Call):
             return False
-        target = value.args[0].value
+        call = statement.value
+        if _last_word(call.func) not in _INSTALLS or not call.args:
+            return False
+        target = call.args[0].value
         return isinstance(target, cst.SimpleString) and target.evaluated_value in self._migration.targets
 
-    def _holds_declaration(self, statement: cst.Assign) -> bool:
-        found = self._value(statement.targets[0].target)
+    def _holds_declaration(self, statement: cst.BaseSmallStatement) -> bool:
+        if self._depth or not isinstance(statement, cst.Assign | cst.AnnAssign):
+            return False
+        target = statement.target if isinstance(statement, cst.AnnAssign) else statement.targets[0].target
+        found = self._value(target)
         return isinstance(found, Migration) and found.name == self._migration.name
 
     def _is_ours(self, expression: cst.BaseExpression) -> bool:
@@ -230,7 +232,7 @@ class _Undeclare(GapKeeper):
         return all(ours)
 
     def _value(self, expression: cst.BaseExpression) -> Any:
-        """What a module's own expression stands for; None if that cannot be told."""
+        """The value of a module's own expression; None if that cannot be told."""
         if not isinstance(expression, cst.Name | cst.Call | cst.Attribute):
             return None
         try:

@@ -1,4 +1,8 @@
-"""Removes what nothing refers to any more once a body has gone: imports, and private helpers."""
+"""Adds the imports that a change needs, and removes what only the change has made unused.
+
+`AddImportsVisitor` and `RemoveImportsVisitor` of libcst are not used for it: they put an import behind all others, wrap
+no line, and take away the blank lines before an import that they remove.
+"""
 
 from __future__ import annotations
 
@@ -18,70 +22,58 @@ MAX_LINE = 100
 _Key = tuple[int, bool, str]
 """Its section, whether it is `from ...` (these come second), and the module."""
 
+_Statement = cst.SimpleStatementLine | cst.BaseCompoundStatement
+_Import = TypeVar("_Import", cst.Import, cst.ImportFrom)
+
 
 def with_imports(module: cst.Module, wanted: Iterable[Origin], own: Collection[str]) -> cst.Module:
-    """The module with these imports, those that it has already left out.
+    """The module with these imports at its head, by kind and then in alphabetical order.
 
     Args:
         module: what imports.
-        wanted: what it imports.
+        wanted: what it imports; what it imports already is left out.
         own: the outermost packages of the tree, which are imported last.
     """
+    body = list(module.body)
     for origin in wanted:
-        module = module.with_changes(body=_with(list(module.body), origin, own))
-    return module
+        _add(body, origin, own)
+    return module.with_changes(body=body)
 
 
-def _with(
-    body: list[cst.SimpleStatementLine | cst.BaseCompoundStatement], origin: Origin, own: Collection[str]
-) -> list[cst.SimpleStatementLine | cst.BaseCompoundStatement]:
+def _add(body: list[_Statement], origin: Origin, own: Collection[str]) -> None:
     module, name, alias = origin
-    heads = {number: key for number, each in enumerate(body) if (key := _key(each, own)) is not None}
-    for number in heads:
-        statement = body[number]
-        [found] = statement.body if isinstance(statement, cst.SimpleStatementLine) else [None]
-        if isinstance(found, cst.ImportFrom) and name and _module(found) == module and not _is_star(found):
-            return [*body[:number], _merged(statement, found, name, alias), *body[number + 1 :]]
-        if (
-            isinstance(found, cst.Import)
-            and name is None
-            and any(each.evaluated_name == module for each in found.names)
-        ):
-            return body
-    return _inserted(body, heads, _line(module, name, alias), (_section(module, own), name is not None, module))
-
-
-def _inserted(
-    body: list[cst.SimpleStatementLine | cst.BaseCompoundStatement],
-    heads: dict[int, _Key],
-    line: cst.SimpleStatementLine,
-    key: _Key,
-) -> list[cst.SimpleStatementLine | cst.BaseCompoundStatement]:
+    key = (_section(module, own), name is not None, module)
+    heads = {number: found for number, each in enumerate(body) if (found := _key(each, own)) is not None}
+    for number, found in heads.items():
+        if found == key:
+            if name is not None:
+                body[number] = _merged(body[number], module, name, alias)
+            return
+    line = _line(module, [(name, alias)]) if name else _statement(f"import {module}{f' as {alias}' if alias else ''}\n")
     before = [number for number, each in heads.items() if each < key]
     after = [number for number, each in heads.items() if each > key]
-    place = before[-1] + 1 if before else (after[0] if after else _first(body))
-    if before and heads[before[-1]][0] == key[0]:
-        return [*body[:place], line, *body[place:]]
-    if after and heads[after[0]][0] == key[0]:
-        next_one = body[place]
-        line = line.with_changes(leading_lines=next_one.leading_lines)
-        return [*body[:place], line, next_one.with_changes(leading_lines=[]), *body[place + 1 :]]
-    return [*body[:place], line.with_changes(leading_lines=[cst.EmptyLine(indent=False)]), *body[place:]]
+    place = before[-1] + 1 if before else (after[0] if after else _behind_docstring(body))
+    if before and heads[before[-1]][0] == key[0]:  # others of its section come before
+        blank: Iterable[cst.EmptyLine] = []
+    elif after and heads[after[0]][0] == key[0]:  # it is the first of its section
+        blank, body[place] = body[place].leading_lines, body[place].with_changes(leading_lines=[])
+    else:
+        blank = [cst.EmptyLine(indent=False)]
+    body.insert(place, line.with_changes(leading_lines=blank))
 
 
-def _first(body: list[cst.SimpleStatementLine | cst.BaseCompoundStatement]) -> int:
-    """Behind the docstring."""
-    has_docstring = bool(body) and cst.Module(body=body[:1]).get_docstring() is not None
-    return 1 if has_docstring else 0
+def _behind_docstring(body: list[_Statement]) -> int:
+    return 1 if body and cst.Module(body=body[:1]).get_docstring() is not None else 0
 
 
-def _key(statement: cst.BaseStatement, own: Collection[str]) -> _Key | None:
-    """Where an import belongs; None of anything else."""
+def _key(statement: _Statement, own: Collection[str]) -> _Key | None:
+    """Where an import belongs; None of anything else, and of `import *`."""
     if not isinstance(statement, cst.SimpleStatementLine) or len(statement.body) != 1:
         return None
     [found] = statement.body
-    if isinstance(found, cst.ImportFrom):
-        module = _module(found)
+    if isinstance(found, cst.ImportFrom) and not isinstance(found.names, cst.ImportStar):
+        name = get_full_name_for_node(found.module) or "" if found.module else ""
+        module = "." * len(found.relative) + name
     elif isinstance(found, cst.Import):
         module = found.names[0].evaluated_name
     else:
@@ -98,30 +90,16 @@ def _section(module: str, own: Collection[str]) -> int:
     return 3 if first in own or not first else 2
 
 
-def _module(found: cst.ImportFrom) -> str:
-    return "." * len(found.relative) + (get_full_name_for_node(found.module) or "" if found.module else "")
-
-
-def _is_star(found: cst.ImportFrom) -> bool:
-    return isinstance(found.names, cst.ImportStar)
-
-
-def _merged(
-    statement: cst.SimpleStatementLine | cst.BaseCompoundStatement, found: cst.ImportFrom, name: str, alias: str | None
-) -> cst.SimpleStatementLine:
-    assert not isinstance(found.names, cst.ImportStar)  # noqa: S101  # asked before
+def _merged(statement: _Statement, module: str, name: str, alias: str | None) -> cst.SimpleStatementLine:
+    [found] = statement.body if isinstance(statement, cst.SimpleStatementLine) else [None]
+    assert isinstance(found, cst.ImportFrom)  # noqa: S101  # its key says so
+    assert not isinstance(found.names, cst.ImportStar)  # noqa: S101  # which has no key
     names = {(each.evaluated_name, each.evaluated_alias) for each in found.names} | {(name, alias)}
-    line = _parsed(_module(found), sorted(names, key=lambda each: (not each[0].isupper(), each[0].islower(), each[0])))
+    line = _line(module, sorted(names, key=lambda each: (not each[0].isupper(), each[0].islower(), each[0])))
     return line.with_changes(leading_lines=statement.leading_lines)
 
 
-def _line(module: str, name: str | None, alias: str | None) -> cst.SimpleStatementLine:
-    if name is not None:
-        return _parsed(module, [(name, alias)])
-    return _statement(f"import {module}{f' as {alias}' if alias else ''}\n")
-
-
-def _parsed(module: str, names: Iterable[tuple[str, str | None]]) -> cst.SimpleStatementLine:
+def _line(module: str, names: Iterable[tuple[str, str | None]]) -> cst.SimpleStatementLine:
     shown = [f"{name} as {alias}" if alias else name for name, alias in names]
     text = f"from {module} import {', '.join(shown)}\n"
     if len(text) > MAX_LINE:
@@ -133,9 +111,6 @@ def _statement(text: str) -> cst.SimpleStatementLine:
     statement = cst.parse_statement(text)
     assert isinstance(statement, cst.SimpleStatementLine)  # noqa: S101  # an import is one
     return statement
-
-
-# Removes what nothing refers to any more once a body has gone: imports, and private helpers.
 
 
 class GapKeeper(cst.CSTTransformer):
@@ -166,11 +141,6 @@ class GapKeeper(cst.CSTTransformer):
     ) -> cst.SimpleStatementLine:
         """What becomes of a statement; one without a body is removed."""
         return updated_node
-
-
-# Removes what nothing refers to any more once a body has gone: imports, and private helpers.
-
-_Import = TypeVar("_Import", cst.Import, cst.ImportFrom)
 
 
 def names_used(node: cst.CSTNode) -> Counter[str]:

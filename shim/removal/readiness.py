@@ -52,7 +52,7 @@ class Check:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Evidence:
+class RemovalEvidence:
     """What is known of a migration. Times are in seconds since the epoch.
 
     Attributes:
@@ -87,7 +87,7 @@ class Evidence:
     obstacle: str | None
 
 
-def checklist(evidence: Evidence, required: Required) -> list[Check]:
+def checklist(evidence: RemovalEvidence, required: Required) -> list[Check]:
     """Every check. Legacy can go if all of them hold."""
     return [
         _share(evidence),
@@ -99,13 +99,13 @@ def checklist(evidence: Evidence, required: Required) -> list[Check]:
         _losses(evidence, required),
         *evidence.open_work,
         _blocking(evidence),
-        _hidden(evidence),
+        _awaiting(evidence),
         _tests(evidence),
         _patch(evidence),
     ]
 
 
-def _share(evidence: Evidence) -> Check:
+def _share(evidence: RemovalEvidence) -> Check:
     decision = evidence.decision
     problem = f" ({decision.error})" if decision.error else ""
     return Check(
@@ -116,7 +116,7 @@ def _share(evidence: Evidence) -> Check:
     )
 
 
-def _soak(evidence: Evidence, required: Required) -> Check:
+def _soak(evidence: RemovalEvidence, required: Required) -> Check:
     legacy, candidate = (evidence.standing.sides[side] for side in (Side.LEGACY, Side.CANDIDATE))
     since = evidence.now - legacy.last_at
     last = f"legacy last served {_time(since)} ago" if legacy.calls else "legacy never served a call"
@@ -130,7 +130,7 @@ def _soak(evidence: Evidence, required: Required) -> Check:
     )
 
 
-def _guard(evidence: Evidence, required: Required) -> Check:
+def _guard(evidence: RemovalEvidence, required: Required) -> Check:
     acted = [
         record
         for record in evidence.records
@@ -146,7 +146,7 @@ def _guard(evidence: Evidence, required: Required) -> Check:
     )
 
 
-def _comparisons(evidence: Evidence, required: Required) -> Check:
+def _comparisons(evidence: RemovalEvidence, required: Required) -> Check:
     count = sum(evidence.verdicts.get(verdict, 0) for verdict in COMPARED)
     return Check(
         name="comparisons",
@@ -157,7 +157,7 @@ def _comparisons(evidence: Evidence, required: Required) -> Check:
     )
 
 
-def _mismatches(evidence: Evidence) -> Check:
+def _mismatches(evidence: RemovalEvidence) -> Check:
     count = sum(evidence.verdicts.get(verdict, 0) for verdict in MISMATCHES)
     return Check(
         name="mismatches",
@@ -167,7 +167,7 @@ def _mismatches(evidence: Evidence) -> Check:
     )
 
 
-def _fallbacks(evidence: Evidence) -> Check:
+def _fallbacks(evidence: RemovalEvidence) -> Check:
     count = sum(evidence.notices.get(kind, 0) for kind in _FALLBACKS)
     return Check(
         name="fallbacks",
@@ -177,7 +177,7 @@ def _fallbacks(evidence: Evidence) -> Check:
     )
 
 
-def _losses(evidence: Evidence, required: Required) -> Check:
+def _losses(evidence: RemovalEvidence, required: Required) -> Check:
     recent = evidence.lost is not None and evidence.now - evidence.lost < required.seconds
     return Check(
         name="records",
@@ -187,7 +187,7 @@ def _losses(evidence: Evidence, required: Required) -> Check:
     )
 
 
-def _blocking(evidence: Evidence) -> Check:
+def _blocking(evidence: RemovalEvidence) -> Check:
     sites = [each for each in evidence.callers if each.blocks]
     bypassing = evidence.notices.get(NoticeKind.BYPASSED, 0)
     return Check(
@@ -200,7 +200,7 @@ def _blocking(evidence: Evidence) -> Check:
     )
 
 
-def _hidden(evidence: Evidence) -> Check:
+def _awaiting(evidence: RemovalEvidence) -> Check:
     sites = [each for each in evidence.callers if each.awaits_unfound]
     return Check(
         name="awaiting",
@@ -211,7 +211,7 @@ def _hidden(evidence: Evidence) -> Check:
     )
 
 
-def _tests(evidence: Evidence) -> Check:
+def _tests(evidence: RemovalEvidence) -> Check:
     return Check(
         name="tests",
         holds=bool(evidence.tests),
@@ -220,7 +220,7 @@ def _tests(evidence: Evidence) -> Check:
     )
 
 
-def _patch(evidence: Evidence) -> Check:
+def _patch(evidence: RemovalEvidence) -> Check:
     return Check(
         name="patch",
         holds=evidence.obstacle is None,

@@ -1,4 +1,4 @@
-"""The patch that ends a migration: the new implementation takes the legacy function's place, and the shim goes."""
+"""The patch that ends a migration: the candidate takes the legacy function's place, and the shim goes."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ import libcst as cst
 from migration import Migration
 from shim.removal.declarations import Declared, legacy_of, undeclare
 from shim.removal.imports import with_imports, without_leftovers
-from shim.removal.replacing import Replacement, awaiting, names_in, needed_by, replaced, signature_of
+from shim.removal.replacing import Replacement, awaiting, find_function, names_in, needed_by, replaced
 from shim.removal.sources import RemovalError, SourceError, SourceFile, SourceTree, bound_names, imports_back, origins
 from shim.removal.uses import Use, UseKind, find_uses
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
+class FileChange:
     """What becomes of one file."""
 
     file: SourceFile
@@ -43,11 +43,11 @@ class Removal:
     Attributes:
         name: of the migration.
         changes: what becomes of the files.
-        by_hand: what is left to a person, in sentences.
+        by_hand: what is left to be done by hand, in sentences.
     """
 
     name: str
-    changes: tuple[Change, ...]
+    changes: tuple[FileChange, ...]
     by_hand: tuple[str, ...]
 
     @property
@@ -81,7 +81,7 @@ def removal(tree: SourceTree, migration: Declared) -> Removal:
     taken_out = undeclare(tree, migration, changed)
     if not taken_out.removed:
         raise RemovalError(f"the declaration of {migration.name} cannot be taken out; see docs/migration-path.md")
-    changes = [Change(file=file, after=_tidy(tree, file, module)) for file, module in changed.items()]
+    changes = [FileChange(file=file, after=_tidy(tree, file, module)) for file, module in changed.items()]
     return Removal(
         name=migration.name,
         changes=tuple(sorted(_real(changes), key=lambda change: change.file.relative)),
@@ -127,11 +127,11 @@ def _replacement(tree: SourceTree, file: SourceFile, target: str, migration: Mig
         raise RemovalError(f"the candidate of {target} is {name!r} of a class; name a function of a module")
     legacy = legacy_of(target)
     source = tree.module(legacy.__module__)
-    signature = signature_of(source.parsed.module, legacy.__qualname__)
+    signature = find_function(source.parsed.module.body, legacy.__qualname__)
     if signature is None:
         raise SourceError(source.relative, f"{legacy.__qualname__} is not defined there as a plain function")
     path = target.partition(":")[2]
-    twin = signature_of(file.parsed.module, f"{path}_async")
+    twin = find_function(file.parsed.module.body, f"{path}_async")
     return Replacement(
         path=path,
         signature=signature,
@@ -153,7 +153,7 @@ def _tidy(tree: SourceTree, file: SourceFile, module: cst.Module) -> str:
     return text
 
 
-def _real(changes: Sequence[Change]) -> list[Change]:
+def _real(changes: Sequence[FileChange]) -> list[FileChange]:
     return [change for change in changes if change.after != change.file.text]
 
 

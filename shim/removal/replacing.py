@@ -1,4 +1,4 @@
-"""Puts the new implementation where the legacy function stands: same name, same signature, sync and awaitable."""
+"""Puts the candidate where the legacy function is: same name, same signature, sync and awaitable."""
 
 from __future__ import annotations
 
@@ -71,8 +71,6 @@ def find_function(body: Sequence[cst.BaseStatement], path: str) -> cst.FunctionD
     return None
 
 
-# Puts the new implementation where the legacy function stands: same name, same signature, sync and awaitable.
-
 BRIDGE = "call_blocking"
 """What of `migration` a synchronous caller still needs: it waits for the background loop of the process."""
 
@@ -84,9 +82,9 @@ class Replacement:
     Attributes:
         path: where it stands in its module: `func` or `Class.method`.
         signature: the legacy function, the decorators left out; only its signature and docstring are used.
-        candidate_module, candidate_name: the new implementation.
+        candidate_module, candidate_name: the candidate.
         has_twin: whether the module has an asynchronous function of the twin's name of its own.
-        local_import: whether the import must wait for the first call, because the new implementation's module imports
+        local_import: whether the import must wait for the first call, because the candidate's module imports
             this one.
     """
 
@@ -114,12 +112,12 @@ class Replacement:
 
     @property
     def imports_twin(self) -> bool:
-        """Whether importing the new implementation is all that the twin takes."""
+        """Whether importing the candidate is all that the twin takes."""
         return not self.is_method and not self.local_import and self.candidate_name == self.twin
 
 
 def replaced(module: cst.Module, replacements: Sequence[Replacement]) -> cst.Module:
-    """The module with the new implementation in place. What it imports is added and removed by others."""
+    """The module with the candidate in place. What it imports is added and removed by others."""
     body: Sequence[cst.BaseStatement] = module.body
     for each in replacements:
         body = _in_body(body, each.path, each)
@@ -207,11 +205,6 @@ def _twins_docstring(replacement: Replacement) -> cst.BaseStatement:
 
 def _is_static(decorator: cst.Decorator) -> bool:
     return isinstance(decorator.decorator, cst.Name) and decorator.decorator.value == "staticmethod"
-
-
-def signature_of(module: cst.Module, path: str) -> cst.FunctionDef | None:
-    """The function at `func` or `Class.method` of a module; None if the class inherits it."""
-    return find_function(module.body, path)
 
 
 # Gives callers that await the shim the asynchronous twin instead: `f.aio(...)` becomes `f_async(...)`.

@@ -33,7 +33,8 @@ class DeclarationsNotFoundError(RemovalError):
 
     def __init__(self, where: str, problem: str) -> None:
         super().__init__(
-            f"{where!r} cannot be used: {problem}; name a mapping of targets to declarations as 'pkg.mod:NAME'"
+            f"{where!r} cannot be used: {problem}; name an application, or a mapping of targets to declarations, as "
+            "'pkg.mod:NAME'"
         )
 
 

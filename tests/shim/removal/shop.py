@@ -41,6 +41,14 @@ async def price_anew(item: str, *parts: str, factor: int = 1, **rest: int) -> in
 
 async def pay_anew(till: object, item: str) -> int:
     return len(item)
+
+
+async def offer_anew(item: str) -> int:
+    return len(item)
+
+
+async def rebate_anew(item: str) -> int:
+    return 1
 """
 
 DECLARED = """from migration import Migration
@@ -48,6 +56,33 @@ DECLARED = """from migration import Migration
 PRICE = Migration(name="new-price", candidate="SHOP.prices_v2:price_anew")
 TILL = Migration(name="new-till", candidate="SHOP.prices_v2:pay_anew")
 MIGRATIONS = {"SHOP.prices:price": PRICE, "SHOP.prices:Till.pay": TILL}
+"""
+
+APPLICATION = """from migration import Migration, ReadOnly, install
+from shim import Application
+
+app = Application(
+    migrations={
+        "SHOP.prices_v1:offer": Migration(
+            name="new-offer",
+            candidate="SHOP.prices_v2:offer_anew",
+            replay=ReadOnly(),
+        ),
+        "SHOP.prices_v1:rebate": Migration(name="new-rebate", candidate="SHOP.prices_v2:rebate_anew"),
+    },
+)
+
+
+def at_start() -> None:
+    install("SHOP.prices_v1:offer", app.migrations()["SHOP.prices_v1:offer"])
+"""
+
+OFFERS = """def offer(item: str) -> int:
+    return len(item)
+
+
+def rebate(item: str) -> int:
+    return 1
 """
 
 CALLERS = """from __future__ import annotations
@@ -95,7 +130,10 @@ def build(root: Path, name: str) -> str:
     """Write the package `name` below `root`, and give its name; a test imports each name once."""
     folder = root / name
     folder.mkdir()
-    files = {"__init__": "", "prices": PRICES, "prices_v2": NEW, "declared": DECLARED, "callers": CALLERS}
+    files = {
+        "__init__": "", "prices": PRICES, "prices_v1": OFFERS, "prices_v2": NEW, "declared": DECLARED,
+        "app": APPLICATION, "callers": CALLERS,
+    }  # fmt: skip
     for module, text in files.items():
         (folder / f"{module}.py").write_text(text.replace("SHOP", name))
     return name

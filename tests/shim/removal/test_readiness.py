@@ -10,7 +10,7 @@ from migration import Decision, Reason, Side
 from migration.guard import DecisionRecord
 from migration.model import Entrance, NoticeKind, Verdict
 from migration.store import SeenCaller, SideTotals, Standing
-from shim.removal.readiness import Check, Evidence, Required, checklist
+from shim.removal.readiness import Check, RemovalEvidence, Required, checklist
 from shim.removal.uses import Caller
 
 NOW, DAY = 1_000_000_000.0, 86_400.0
@@ -18,7 +18,7 @@ REQUIRED = Required(seconds=7 * DAY, comparisons=200)
 SITE = SeenCaller(
     migration="m", function="a:f", file="a.py", line=1, caller="g", entrance=Entrance.BLOCKING, first_at=1, last_at=2
 )
-READY = Evidence(
+READY = RemovalEvidence(
     now=NOW,
     decision=Decision(serve=Side.CANDIDATE, probability=1.0, reason=Reason.STATIC),
     standing=Standing(
@@ -45,7 +45,7 @@ SILENT = Standing(migration="m", sides={**READY.standing.sides, Side.CANDIDATE: 
 ROLLBACK = DecisionRecord(at=NOW - DAY, migration="m", action="rollback", by="guard", sentence="")
 
 
-def missing(evidence: Evidence) -> list[str]:
+def missing(evidence: RemovalEvidence) -> list[str]:
     return [check.name for check in checklist(evidence, REQUIRED) if not check.holds]
 
 

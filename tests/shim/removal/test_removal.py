@@ -60,6 +60,19 @@ def test_a_method_is_replaced_in_its_class(tmp_path: Path) -> None:
     assert "@migrate(PRICE)" in prices
 
 
+def test_a_declaration_within_an_application_goes(tmp_path: Path) -> None:
+    """So does `install`; the application stays with its other migration, and then with none."""
+    shop = build(tmp_path, "shop_application")
+    found = removal(SourceTree(tmp_path), one_declared("new-offer", f"{shop}.app:app", tmp_path))
+    after = {change.file.path.stem: change.after for change in found.changes}
+    assert after["prices_v1"].count("    return call_blocking(offer_anew, item)\n") == 1
+    assert after["app"].startswith("from migration import Migration\nfrom shim import Application\n\napp")
+    assert "new-offer" not in after["app"]
+    assert "        install(" not in after["app"]
+    assert '"new-rebate"' in after["app"]
+    assert found.by_hand == ("archive the flags new-offer and new-offer.shadow in Unleash once this is deployed",)
+
+
 def test_the_patch_is_one_that_programs_take(tmp_path: Path) -> None:
     """`git apply` and `patch -p1` make the very files of it."""
     shop = build(tmp_path, "shop_patch")
