@@ -13,12 +13,12 @@ from rich.text import Text
 from migration.model import Entrance
 from migration.store import LedgerReader
 from shim.cli.exits import ExitCode
+from shim.cli.finding import application, found
 from shim.cli.mismatches_view import ago
 from shim.cli.output import print_json, printable
 from shim.removal.declarations import Declared, declared, one_declared
 from shim.removal.sources import SourceTree
 from shim.removal.uses import Caller, UseKind, find_uses, matched
-from tools.settings import get_settings
 
 _WAYS = {
     Entrance.SYNC: "sync",
@@ -28,7 +28,7 @@ _WAYS = {
 _KINDS = {UseKind.CALL: "called", UseKind.AWAITED: "awaited", UseKind.REFERENCE: "passed on"}
 
 
-def run(name: str | None, *, source: Path, migrations: str, as_json: bool) -> int:
+def run(name: str | None, *, source: Path, migrations: str | None, as_json: bool) -> int:
     """List the call sites of one migration, or of all.
 
     Raises:
@@ -36,13 +36,16 @@ def run(name: str | None, *, source: Path, migrations: str, as_json: bool) -> in
         StoreError: what was seen at run time cannot be read.
     """
     root, now = source.resolve(), time.time()
-    chosen = [one_declared(name, migrations, root)] if name else list(declared(migrations, root).values())
+    where = migrations or found().reference
+    chosen = [one_declared(name, where, root)] if name else list(declared(where, root).values())
     tree = SourceTree(root)
-    found = {each.name: callers_of(each, tree) for each in chosen}
+    by_name = {each.name: callers_of(each, tree) for each in chosen}
     if as_json:
-        print_json({"migrations": {name: [as_data(each, now) for each in callers] for name, callers in found.items()}})
+        print_json(
+            {"migrations": {name: [as_data(each, now) for each in callers] for name, callers in by_name.items()}}
+        )
     else:
-        Console(highlight=False).print(Group(*(_rendered(name, callers, now) for name, callers in found.items())))
+        Console(highlight=False).print(Group(*(_rendered(name, callers, now) for name, callers in by_name.items())))
     return ExitCode.OK
 
 
@@ -53,7 +56,7 @@ def callers_of(migration: Declared, tree: SourceTree) -> list[Caller]:
         SourceError: a source file cannot be read.
         StoreError: the ledger cannot be read.
     """
-    seen = LedgerReader(get_settings().shim_db).callers(migration.name)
+    seen = LedgerReader(application().settings().shim_db).callers(migration.name)
     return matched(find_uses(tree, migration.targets), seen, tree.root)
 
 

@@ -16,7 +16,7 @@ from migration import MigrationError
 from migration.store import LedgerReader
 from shim.cli.callers import callers_of
 from shim.cli.exits import ExitCode
-from shim.cli.finding import application
+from shim.cli.finding import application, found
 from shim.cli.guard_standing import guard_report
 from shim.cli.mismatches import parse_duration
 from shim.cli.output import print_json, printable
@@ -32,7 +32,7 @@ _RECORDS = 200
 """Decisions that are looked at, newest first."""
 
 
-def run(name: str, *, quiet: str, comparisons: int, source: Path, migrations: str, as_json: bool) -> int:
+def run(name: str, *, quiet: str, comparisons: int, source: Path, migrations: str | None, as_json: bool) -> int:
     """Show the checklist; ends with 1 if anything is missing.
 
     Raises:
@@ -40,8 +40,9 @@ def run(name: str, *, quiet: str, comparisons: int, source: Path, migrations: st
         MigrationError: what was recorded cannot be read.
         CommandError: `quiet` is no time.
     """
+    where = migrations or found().reference
     root, required = source.resolve(), Required(seconds=parse_duration(quiet), comparisons=comparisons)
-    checks = checklist(_evidence(one_declared(name, migrations, root), SourceTree(root), required), required)
+    checks = checklist(_evidence(one_declared(name, where, root), SourceTree(root), required), required)
     missing = [check for check in checks if not check.holds]
     if as_json:
         print_json({"migration": name, "ready": not missing, "checks": [asdict(check) for check in checks]})
@@ -88,10 +89,10 @@ def _open_work() -> list[Check]:
 
 def _obstacle(tree: SourceTree, migration: Declared) -> str | None:
     try:
-        found = removal(tree, migration)
+        patch = removal(tree, migration)
     except (RemovalError, MigrationError) as error:
         return str(error)
-    return None if found.changes else "`shim remove` finds nothing to change"
+    return None if patch.changes else "`shim remove` finds nothing to change"
 
 
 def _is_test(caller: Caller) -> bool:

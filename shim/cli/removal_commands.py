@@ -17,10 +17,12 @@ SourceOption = Annotated[
     Path, typer.Option("--source", metavar="DIR", help="Folder of the sources, from which they are imported.")
 ]
 MigrationsOption = Annotated[
-    str, typer.Option("--migrations", metavar="PKG.MOD:NAME", help="The mapping that declares the migrations.")
+    str | None,
+    typer.Option(
+        "--migrations", metavar="PKG.MOD:NAME", help="The mapping of the migrations; default: the application's."
+    ),
 ]
 _HERE = Path()
-_DECLARED = "tools.migrations:MIGRATIONS"
 
 
 @removal_app.command()
@@ -28,7 +30,7 @@ def callers(
     name: Annotated[str | None, typer.Argument(metavar="NAME", help="Of this migration only.")] = None,
     *,
     source: SourceOption = _HERE,
-    migrations: MigrationsOption = _DECLARED,
+    migrations: MigrationsOption = None,
     json: JsonOption = False,
 ) -> int:
     """List who calls the migrated functions. Found in the source, seen at run time, or both."""
@@ -48,7 +50,7 @@ def ready(
         int, typer.Option(min=0, help="Comparisons since the candidate was last changed, at least.")
     ] = 200,
     source: SourceOption = _HERE,
-    migrations: MigrationsOption = _DECLARED,
+    migrations: MigrationsOption = None,
     json: JsonOption = False,
 ) -> int:
     """Say whether legacy can go, and what is missing. Ends with 1 if anything is."""
@@ -64,7 +66,7 @@ def remove(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the patch, and change nothing.")] = False,
     apply: Annotated[bool, typer.Option("--apply", help="Change the files.")] = False,
     source: SourceOption = _HERE,
-    migrations: MigrationsOption = _DECLARED,
+    migrations: MigrationsOption = None,
     json: JsonOption = False,
 ) -> int:
     """Replace shim and legacy by the new implementation. Callers stay as they are."""

@@ -7,13 +7,14 @@ from pathlib import Path
 
 from shim.cli.errors import CommandError
 from shim.cli.exits import ExitCode
+from shim.cli.finding import found
 from shim.cli.output import note, print_json
 from shim.removal.declarations import one_declared
 from shim.removal.removal import removal
 from shim.removal.sources import SourceTree
 
 
-def run(name: str, *, apply: bool, dry_run: bool, source: Path, migrations: str, as_json: bool) -> int:
+def run(name: str, *, apply: bool, dry_run: bool, source: Path, migrations: str | None, as_json: bool) -> int:
     """Print the patch, or apply it.
 
     Raises:
@@ -23,17 +24,17 @@ def run(name: str, *, apply: bool, dry_run: bool, source: Path, migrations: str,
     if apply == dry_run:
         raise CommandError("say --dry-run to see the patch, or --apply to change the files", ExitCode.USAGE)
     root = source.resolve()
-    found = removal(SourceTree(root), one_declared(name, migrations, root))
+    patch = removal(SourceTree(root), one_declared(name, migrations or found().reference, root))
     if apply:
-        found.apply()
-    files = [change.file.relative for change in found.changes]
+        patch.apply()
+    files = [change.file.relative for change in patch.changes]
     if as_json:
-        document = {"migration": name, "applied": apply, "files": files, "by_hand": found.by_hand, "patch": found.patch}
+        document = {"migration": name, "applied": apply, "files": files, "by_hand": patch.by_hand, "patch": patch.patch}
         print_json(document)
         return ExitCode.OK
     if dry_run:
-        sys.stdout.write(found.patch)  # as it is: a patch must be exact
-    for sentence in [*_told(applied=apply, files=files), *found.by_hand]:
+        sys.stdout.write(patch.patch)  # as it is: a patch must be exact
+    for sentence in [*_told(applied=apply, files=files), *patch.by_hand]:
         note(sentence)
     return ExitCode.OK
 
