@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from enum import IntEnum
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 from urllib.parse import urlsplit
 
 from mcp.server.mcpserver import Context, MCPServer
@@ -20,11 +20,12 @@ from shim.http.attempts import looked_on_by
 from shim.installation import Installation
 from shim.mcp import AssistantCalls, AssistantTools
 from tools.cli.session import session
+from tools.providers.spec import PROVIDERS
 from tools.settings import MEGABYTE
-from tools.smart_file_query import SmartFileQueryTool
+from tools.smart_file_query import AUTO, SmartFileQueryTool
 
 INSTRUCTIONS = (
-    "smart_file_query answers questions about files of this machine. A file is uploaded to Kimi or GLM once; later "
+    "smart_file_query answers questions about files of this machine. A file is uploaded to a provider once; later "
     "questions about the same contents find it there."
 )
 
@@ -43,7 +44,7 @@ class FileAnswer(BaseModel):
     """An answer, and where it comes from."""
 
     answer: str = Field(description="What the provider answered.")
-    provider: str = Field(description="Who answered: kimi or glm.")
+    provider: str = Field(description="Who answered.")
     model: str = Field(description="The model that answered.")
     file_id: str = Field(description="The provider's id of the file.")
     filename: str = Field(description="Name of the file, without its folder.")
@@ -52,7 +53,13 @@ class FileAnswer(BaseModel):
 
 FilePath = Annotated[str, Field(description="Path of the file on this machine, within the allowed folders.")]
 Question = Annotated[str, Field(description="The question about it.")]
-Provider = Annotated[Literal["auto", "kimi", "glm"], Field(description="Who is asked first; auto is Kimi, then GLM.")]
+Wanted = Annotated[
+    str,
+    Field(
+        description=f"Who is asked first; {AUTO} asks {', then '.join(each.label for each in PROVIDERS.values())}.",
+        json_schema_extra={"enum": [AUTO, *PROVIDERS]},
+    ),
+]
 Model = Annotated[str | None, Field(description="The model to ask; by default the provider's configured one.")]
 
 
@@ -60,7 +67,7 @@ def add_file_tools(server: MCPServer, calls: AssistantCalls) -> None:
     """Serve `smart_file_query`; its docstring is what clients are told of it."""
 
     async def smart_file_query(
-        file_path: FilePath, question: Question, ctx: Context, provider: Provider = "auto", model: Model = None
+        file_path: FilePath, question: Question, ctx: Context, provider: Wanted = AUTO, model: Model = None
     ) -> FileAnswer:
         """Answer a question about a file of this machine: upload it unless the provider has it, read it, ask.
 

@@ -33,6 +33,7 @@ from tools.demo.load import (
 )
 from tools.demo.results import Answer, BigUpload, Compared, DemoResult, Flip, PeakMemory, SideServed, Stage, settle
 from tools.demo.watching import Reporter, Served, TraceLines, Watcher
+from tools.providers.spec import PROVIDERS
 from tools.sandbox import RunningSandbox, running_sandbox
 from tools.sandbox.process import sandboxed
 from tools.settings import MEGABYTE, Settings, get_settings, use_settings
@@ -180,7 +181,7 @@ class _Show:
         self.reporter.began(f"uploading a file of {big.size // MEGABYTE} MB")
         self.watcher.take_served()
         with PeakMemory() as memory:
-            receipt = upload(Job(sample=big, provider="kimi"), self.storage)
+            receipt = upload(Job(sample=big, provider=next(iter(PROVIDERS))), self.storage)
         self.receipts.append(receipt)
         if receipt.error is not None:
             raise DemoError(f"the large file was not uploaded: {receipt.error}")
@@ -221,7 +222,7 @@ class _Show:
     def _trace_one(self) -> list[str]:
         """The spans of one asynchronous upload; none when the `OTEL_*` variables switch tracing off."""
         self.watcher.take_served()
-        self.receipts.append(upload(Job(sample=self.samples[0], provider="kimi"), self.storage))
+        self.receipts.append(upload(Job(sample=self.samples[0], provider=next(iter(PROVIDERS))), self.storage))
         [served] = self.watcher.take_served()
         comes_true(lambda: self.trace.is_complete(served.trace), seconds=_TRACE_SECONDS)
         lines = self.trace.of_trace(served.trace)

@@ -17,8 +17,7 @@ from flags import SHADOW_SUFFIX, FlagAdmin, UnleashRouter
 from shim.wiring import decision_now
 from tools.errors import ToolsError
 from tools.migrations import NAMES
-from tools.providers.glm import glm_files
-from tools.providers.kimi import kimi_files
+from tools.providers.spec import PROVIDERS, provider
 from tools.settings import MEGABYTE, get_settings
 from tools.storage.port import ProviderName, UploadStorage
 
@@ -100,14 +99,15 @@ class Receipt:
 
 
 def make_jobs(samples: Sequence[Sample], count: int) -> list[Job]:
-    """`count` uploads of the files in turn, to both providers in turn where both take them."""
-    limit = get_settings().glm_max_bytes
+    """`count` uploads of the files in turn, to all providers in turn that take them."""
+    settings = get_settings()
+    most = max(PROVIDERS, key=lambda name: PROVIDERS[name].limit(settings))
     jobs: list[Job] = []
     for index in range(count):
         turn, position = divmod(index, len(samples))
         sample = samples[position]
-        to_glm = sample.size <= limit and (turn + position) % 2 == 1
-        jobs.append(Job(sample=sample, provider="glm" if to_glm else "kimi"))
+        able = [name for name, each in PROVIDERS.items() if sample.size <= each.limit(settings)] or [most]
+        jobs.append(Job(sample=sample, provider=able[(turn + position) % len(able)]))
     return jobs
 
 
@@ -115,10 +115,8 @@ def upload(job: Job, storage: UploadStorage) -> Receipt:
     """Upload one file; this is the unchanged caller."""
     started = time.perf_counter()
     try:
-        if job.provider == "kimi":
-            file_id = kimi_files.upload_via_supabase_gateway_kimi(job.sample.path, storage)["kimi_file_id"]
-        else:
-            file_id = glm_files.upload_via_supabase_gateway_glm(job.sample.path, storage)["glm_file_id"]
+        to = provider(job.provider)
+        file_id = to.upload(job.sample.path, storage)[to.id_key]
     except (ValueError, OSError, RuntimeError) as error:
         return Receipt(job=job, seconds=time.perf_counter() - started, error=str(error))
     return Receipt(job=job, seconds=time.perf_counter() - started, file_id=str(file_id))

@@ -15,6 +15,7 @@ from migration import Side
 from migration.model import Difference, Verdict
 from shim.http.recording import SHARED
 from tools.demo.load import Receipt
+from tools.providers.spec import PROVIDERS
 from tools.sandbox import PARSER_PURPOSE, RunningSandbox
 
 AGREEING = frozenset({Verdict.IDENTICAL, Verdict.SAME_ERROR})
@@ -165,7 +166,7 @@ def settle(sandbox: RunningSandbox, receipts: Sequence[Receipt]) -> Account:
     state = sandbox.state()
     held = {
         (provider, file["id"]): file["sha256"]
-        for provider in ("kimi", "glm")
+        for provider in PROVIDERS
         for file in state[provider]["files"]
         if file["purpose"] != PARSER_PURPOSE  # given to be read for a question, not uploaded
     }

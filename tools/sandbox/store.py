@@ -34,8 +34,8 @@ CREATE TABLE IF NOT EXISTS resumable_uploads (
     body TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS provider_file_uploads (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
-    provider TEXT NOT NULL CONSTRAINT provider_file_uploads_provider_check CHECK (provider IN ('kimi', 'glm')),
-    provider_file_id TEXT NOT NULL, supabase_file_id TEXT, sha256 TEXT, filename TEXT, file_size_bytes INTEGER,
+    provider TEXT NOT NULL, provider_file_id TEXT NOT NULL, supabase_file_id TEXT, sha256 TEXT, filename TEXT,
+    file_size_bytes INTEGER,
     upload_status TEXT NOT NULL DEFAULT 'pending' CONSTRAINT provider_file_uploads_upload_status_check
         CHECK (upload_status IN ('pending', 'completed', 'failed', 'deleted')),
     upload_method TEXT, error_message TEXT, last_used TEXT, created_at TEXT NOT NULL, updated_at TEXT NOT NULL,
@@ -43,8 +43,7 @@ CREATE TABLE IF NOT EXISTS provider_file_uploads (
 CREATE INDEX IF NOT EXISTS provider_file_uploads_sha256 ON provider_file_uploads (sha256);
 CREATE TABLE IF NOT EXISTS upload_intents (
     upload_id TEXT NOT NULL PRIMARY KEY,
-    provider TEXT NOT NULL CONSTRAINT upload_intents_provider_check CHECK (provider IN ('kimi', 'glm')),
-    account TEXT NOT NULL, purpose TEXT NOT NULL, sha256 TEXT NOT NULL, filename TEXT NOT NULL,
+    provider TEXT NOT NULL, account TEXT NOT NULL, purpose TEXT NOT NULL, sha256 TEXT NOT NULL, filename TEXT NOT NULL,
     size INTEGER NOT NULL CONSTRAINT upload_intents_size_check CHECK (size >= 0), path TEXT NOT NULL,
     side TEXT NOT NULL CONSTRAINT upload_intents_side_check CHECK (side IN ('legacy', 'async')),
     state TEXT NOT NULL CONSTRAINT upload_intents_state_check CHECK (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import sqlite3
 import time
 import uuid
@@ -163,7 +164,7 @@ _BUSY_SECONDS = 30.0
 _SCHEMA = f"""
 CREATE TABLE IF NOT EXISTS {TABLE} (
     id TEXT PRIMARY KEY,
-    provider TEXT NOT NULL CHECK (provider IN ('kimi', 'glm')),
+    provider TEXT NOT NULL,
     provider_file_id TEXT NOT NULL,
     supabase_file_id TEXT,
     sha256 TEXT NOT NULL,
@@ -216,9 +217,25 @@ class LocalRows:
         create_private(self.path)
         with closing(sqlite3.connect(self.path, timeout=_BUSY_SECONDS)) as connection:
             use_write_ahead_log(connection, seconds=_BUSY_SECONDS)
+            _take_any_provider(connection)
             connection.executescript(_SCHEMA)
             with connection:
                 yield connection
+
+
+def _take_any_provider(connection: sqlite3.Connection) -> None:
+    """Make the table of an earlier version again, which took rows of two providers only, and keep its rows."""
+    told = f"SELECT sql FROM sqlite_master WHERE name = '{TABLE}' AND sql LIKE '%CHECK (provider IN%'"  # noqa: S608  # a constant name
+    if connection.execute(told).fetchone() is None:
+        return
+    with connection:
+        connection.execute("BEGIN IMMEDIATE")
+        found = connection.execute(told).fetchone()
+        if found is not None:
+            connection.execute(f"ALTER TABLE {TABLE} RENAME TO {TABLE}_before")
+            connection.execute(re.sub(r"CHECK \(provider IN [^)]*\)\)", "", found[0]))
+            connection.execute(f"INSERT INTO {TABLE} SELECT * FROM {TABLE}_before")  # noqa: S608  # constant names
+            connection.execute(f"DROP TABLE {TABLE}_before")
 
 
 # The embedded storage: a folder for the copies, SQLite for the rows. Safe for many threads and processes.

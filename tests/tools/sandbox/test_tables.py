@@ -89,7 +89,6 @@ def test_single_wants_exactly_one_row(supabase: Client) -> None:
     [
         (_row(), "23505"),
         ({"provider": "kimi"}, "23502"),
-        (_row(2, provider="openai"), "23514"),
         (_row(2, upload_status="lost"), "23514"),
         (_row(2, file_size_bytes="many"), "22P02"),
         (_row(2, colour="red"), "PGRST204"),
