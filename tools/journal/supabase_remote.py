@@ -11,10 +11,11 @@ import asyncio
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Generator, Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
+from shim.driver import drive_async
 from tools.journal import supabase_requests as requests
 from tools.journal.port import NOTHING_NEW, Entry, Facts, Finished, Held, Intent, Opening, State
 from tools.journal.supabase_asking import Asker, AwayError, FleetOwner, RemoteError, Turns, UnusableError
@@ -273,7 +274,7 @@ class Remote:
             try:
                 async with asyncio.timeout(OPEN_SECONDS):
                     plan = claim(intent, self._claimant(begun), waited_for=self.known.waited_for(intent))
-                    opening = await self._carry_out(plan)
+                    opening = await drive_async(plan, self.ask)
             except TimeoutError as error:
                 self._doubt(intent.upload_id)
                 raise self._failed(AwayError(self._asker.address, "it took too long to claim a content")) from error
@@ -289,7 +290,7 @@ class Remote:
         Raises:
             JournalError: the database cannot tell.
         """
-        taken = await self._carry_out(take_over(upload_id, self._claimant(time.monotonic())))
+        taken = await drive_async(take_over(upload_id, self._claimant(time.monotonic())), self.ask)
         if taken is not None:
             self.known.taken_over(upload_id)
         return taken
@@ -357,15 +358,6 @@ class Remote:
             call_seconds=lambda: time.monotonic() - begun,
             ended_before=lambda upload_id: self.known.ended_before(upload_id, begun),
         )
-
-    async def _carry_out(self, plan: Generator[Request, Reply, T]) -> T:
-        try:
-            request = next(plan)
-            while True:
-                request = plan.send(await self.ask(request))
-        except StopIteration as finished:
-            result: T = finished.value
-            return result
 
     def _doubt(self, upload_id: str) -> None:
         self._doubtful[upload_id] = None

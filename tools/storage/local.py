@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, ParamSpec, Self, TypeVar
 
+from shim.driver import drive, drive_async
 from shim.http.recording import OperationNote, noted_operation
 from shim.process import make_private_folder
 from shim.sqlite import create_private, use_write_ahead_log
@@ -29,8 +30,6 @@ from tools.storage.placement import (
     Step,
     Stored,
     Taken,
-    carry_out,
-    carry_out_async,
     place,
 )
 from tools.storage.port import ROW_KEY, TABLE, LocalStorageError, ProviderName, UploadRow
@@ -272,7 +271,7 @@ class LocalStorage:
                     return Done()
 
         with _noted("upload_file", file_path) as note, _translated(f"store {file_path!r}", self.folder.root):
-            return note.answered(carry_out(place(file_path, size=len(file_data), sha256=digest), perform))
+            return note.answered(drive(place(file_path, size=len(file_data), sha256=digest), perform))
 
     async def upload_file_streaming(
         self,
@@ -296,7 +295,7 @@ class LocalStorage:
 
         with _noted("upload_file", file_path) as note:
             placement = place(file_path, size=source.size, sha256=source.sha256)
-            return note.answered(await carry_out_async(placement, perform))
+            return note.answered(await drive_async(placement, perform))
 
     def record_upload(self, row: UploadRow) -> None:
         """See `UploadStorage.record_upload`."""

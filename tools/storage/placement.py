@@ -1,14 +1,14 @@
 """The rule by which a content gets its key in the storage, without any input or output (sans-IO).
 
-The plan is a generator: it yields what is to be done and is sent what came of it. A blocking and an asynchronous
-driver carry it out, so that both ask the same of a storage in the same order.
+The policy is a generator: it yields what is to be done and is sent what came of it. `shim.driver` runs it for blocking
+and for asynchronous storages, so that both ask the same in the same order.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Generator
 from dataclasses import dataclass
 
 from tools.storage.port import BadKeyError, NoFreeKeyError, StorageAnswerError
@@ -130,10 +130,10 @@ class Done:
 
 Step = Put | Look | CreateBucket
 Outcome = Stored | Taken | BucketMissing | Found | Absent | Done
-Plan = Generator[Step, Outcome, str]
+Policy = Generator[Step, Outcome, str]
 
 
-def place(path: str, *, size: int, sha256: str) -> Plan:
+def place(path: str, *, size: int, sha256: str) -> Policy:
     """Store content once, and never over other content. Returns the id of the object that holds it.
 
     Raises:
@@ -165,23 +165,3 @@ def _put(path: str) -> Generator[Step, Outcome, Outcome]:
             action=f"store {path!r}", problem="the bucket is missing, and creating it did not help"
         )
     return outcome
-
-
-def carry_out(plan: Plan, perform: Callable[[Step], Outcome]) -> str:
-    """Drive a plan with a blocking `perform`."""
-    try:
-        step = next(plan)
-        while True:
-            step = plan.send(perform(step))
-    except StopIteration as finished:
-        return str(finished.value)
-
-
-async def carry_out_async(plan: Plan, perform: Callable[[Step], Awaitable[Outcome]]) -> str:
-    """Drive a plan with an asynchronous `perform`."""
-    try:
-        step = next(plan)
-        while True:
-            step = plan.send(await perform(step))
-    except StopIteration as finished:
-        return str(finished.value)

@@ -11,6 +11,7 @@ import httpx
 from storage3.exceptions import StorageApiError
 from supabase import Client, ClientOptions, create_client
 
+from shim.driver import drive, drive_async
 from shim.http.httpx_tap import bounded_answers
 from shim.http.redaction import hide_api_keys
 from tools.settings import get_settings
@@ -21,8 +22,6 @@ from tools.storage.placement import (
     Outcome,
     Put,
     Step,
-    carry_out,
-    carry_out_async,
     encode_key,
     place,
 )
@@ -183,7 +182,7 @@ class SupabaseStorage:
         digest = hashlib.sha256(file_data).hexdigest()
         description = describe(original_name=original_name, mime_type=mime_type, file_type=file_type, sha256=digest)
         with objects(self._target, file_data, description) as placing:
-            return carry_out(place(file_path, size=len(file_data), sha256=digest), placing.perform)
+            return drive(place(file_path, size=len(file_data), sha256=digest), placing.perform)
 
     async def upload_file_streaming(
         self, file_path: str, source: FileSource, original_name: str, mime_type: str | None, file_type: str
@@ -193,7 +192,7 @@ class SupabaseStorage:
             original_name=original_name, mime_type=mime_type, file_type=file_type, sha256=source.sha256
         )
         placing = pooled.PooledObjects(self._target, source, description, self._pace)
-        return await carry_out_async(place(file_path, size=source.size, sha256=source.sha256), placing.perform)
+        return await drive_async(place(file_path, size=source.size, sha256=source.sha256), placing.perform)
 
     def record_upload(self, row: UploadRow) -> None:
         """See `UploadStorage.record_upload`."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 import aiohttp
 from yarl import URL
 
+from shim.driver import drive_async
 from shim.http.aiohttp_tap import read_bounded
 from shim.http.recording import Exchange, answer_headers, current_log, noting
 from shim.http.redaction import HiddenText
@@ -179,29 +180,18 @@ class ResumableObject:
     async def _in_time(self) -> Answer | None:
         try:
             async with asyncio.timeout(get_settings().upload_timeout):
-                return await self._carry_out()
+                return await self._upload()
         except TimeoutError as error:
             raise StorageTimeoutError(action=self._action, address=self._target.address) from error
 
-    async def _carry_out(self) -> Answer | None:
-        plan = upload_resumably(
+    async def _upload(self) -> Answer | None:
+        policy = upload_resumably(
             size=self._source.size,
             key=f"{self._target.bucket}/{self._key}",
             action=self._action,
             jitter=self._pace.jitter,
         )
-        try:
-            step = next(plan)
-            while True:
-                try:
-                    answer = await self._perform(step)
-                except BaseException as error:  # noqa: BLE001  # the plan raises it again, after it has tidied up
-                    step = plan.throw(error)
-                else:
-                    step = plan.send(answer)
-        except StopIteration as finished:
-            result: Answer | None = finished.value
-            return result
+        return await drive_async(policy, self._perform)
 
     async def _perform(self, step: Step) -> Answer | None:
         match step:

@@ -1,20 +1,16 @@
-"""What code on an event loop needs besides: a value for each loop, blocking work in threads, the clock, and drivers.
-
-A policy without input or output (sans-IO) is a generator: it yields steps and is sent their outcomes. `drive` and
-`drive_async` carry one out; what performing a step raises is raised in the policy, at the `yield`.
-"""
+"""What code on an event loop needs besides: a value for each loop, blocking work in threads, and the clock."""
 
 from __future__ import annotations
 
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from contextvars import copy_context
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Generic, ParamSpec, TypeVar
+from typing import Generic, ParamSpec, TypeVar
 
 T = TypeVar("T")
 
@@ -96,40 +92,3 @@ class Pace:
 
 
 REAL_PACE = Pace()
-
-
-# The two drivers of a policy.
-
-Step = TypeVar("Step")
-
-
-def drive(policy: Generator[Step, Any, R], perform: Callable[[Step], object]) -> R:
-    """Carry out a policy with a blocking `perform`; returns what the policy returns and raises what it raises."""
-    try:
-        step = next(policy)
-        while True:
-            try:
-                outcome = perform(step)
-            except BaseException as error:  # noqa: BLE001  # the policy raises it again, after it has cleaned up
-                step = policy.throw(error)
-            else:
-                step = policy.send(outcome)
-    except StopIteration as finished:
-        result: R = finished.value
-        return result
-
-
-async def drive_async(policy: Generator[Step, Any, R], perform: Callable[[Step], Awaitable[object]]) -> R:
-    """As `drive`, with an asynchronous `perform`."""
-    try:
-        step = next(policy)
-        while True:
-            try:
-                outcome = await perform(step)
-            except BaseException as error:  # noqa: BLE001  # likewise
-                step = policy.throw(error)
-            else:
-                step = policy.send(outcome)
-    except StopIteration as finished:
-        result: R = finished.value
-        return result

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from shim.driver import drive, drive_async
 from tools.storage.placement import (
     Absent,
     BucketMissing,
@@ -14,8 +15,6 @@ from tools.storage.placement import (
     Step,
     Stored,
     Taken,
-    carry_out,
-    carry_out_async,
     place,
 )
 from tools.storage.port import BadKeyError, NoFreeKeyError, StorageAnswerError
@@ -34,7 +33,7 @@ def played(*outcomes: Outcome) -> tuple[str, list[Step]]:
         steps.append(step)
         return next(answers)
 
-    return carry_out(place(FIRST, size=3, sha256=SHA256), perform), steps
+    return drive(place(FIRST, size=3, sha256=SHA256), perform), steps
 
 
 def test_a_free_path_takes_one_step() -> None:
@@ -94,7 +93,7 @@ def test_an_object_without_id_is_asked_for_it() -> None:
 def test_a_bad_path_asks_nothing() -> None:
     """What cannot be stored is refused before the first request."""
     with pytest.raises(BadKeyError):
-        carry_out(place("../a", size=0, sha256=SHA256), lambda _: pytest.fail("asked"))
+        drive(place("../a", size=0, sha256=SHA256), lambda _: pytest.fail("asked"))
 
 
 async def test_both_drivers_do_the_same() -> None:
@@ -107,7 +106,7 @@ async def test_both_drivers_do_the_same() -> None:
         steps.append(step)
         return next(answers)
 
-    result = await carry_out_async(place(FIRST, size=3, sha256=SHA256), perform)
+    result = await drive_async(place(FIRST, size=3, sha256=SHA256), perform)
     assert (result, steps) == played(*outcomes)
 
 

@@ -9,8 +9,8 @@ from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shim.driver import drive, drive_async
 from tools.transport.errors import AnswerTooLargeError, UnansweredError
-from tools.transport.loops import drive, drive_async
 from tools.transport.rest import Digest, HttpAnswer, RestClient, RestPolicy, is_transient, retry_delay, status_within
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
