@@ -24,9 +24,10 @@ from observability import HttpTelemetry, RecentSpan, Sources, Telemetry, Telemet
 from shim.application import Extension
 from shim.http.httpx_tap import install_httpx_tap, remove_httpx_tap
 from shim.http.recording import HttpObserver, watch
-from shim.process import SigtermDrain, make_private_folder
+from shim.process import SigtermDrain
 from shim.process_metrics import ProcessMetrics, SpanSample
 from shim.settings import Settings, use_settings
+from shim.sqlite import make_private_folder
 from shim.wiring import ProcessMemory, open_guard, open_ledger, open_router
 
 if TYPE_CHECKING:

@@ -13,7 +13,6 @@ import os
 import signal
 import threading
 from collections.abc import Callable
-from pathlib import Path
 from types import FrameType
 from typing import Protocol
 
@@ -94,25 +93,6 @@ class SigtermDrain:
 
 def _is_of_an_event_loop(handler: object) -> bool:
     return str(getattr(handler, "__module__", "")).partition(".")[0] in {"asyncio", "uvloop"}
-
-
-# Folders that nobody else on the machine may enter.
-
-_OWNER_ONLY = 0o700
-
-
-def make_private_folder(folder: Path) -> None:
-    """Make a folder, and every one above it that is missing, for the owner alone, whatever the process's umask.
-
-    `Path.mkdir` gives its mode to the last folder only: whoever may write to one above could put another in its place.
-
-    Raises:
-        OSError: it cannot be made.
-    """
-    for missing in reversed([each for each in (folder, *folder.parents) if not each.exists()]):
-        missing.mkdir(mode=_OWNER_ONLY, exist_ok=True)
-    if not folder.is_dir():
-        raise NotADirectoryError(f"{folder} is no folder")
 
 
 # Who acts, for the record of decisions.

@@ -45,7 +45,7 @@ def finish_earlier_work(runtime: Runtime) -> None:
     settings = _settings()
     if _has_leftovers(settings):
         runtime.shadows.loop.submit(lambda: clean_in_background(settings))
-    if settings.journal_file.exists() or settings.supabase_url is not None:
+    if settings.uploads_db.exists() or settings.supabase_url is not None:
         runtime.shadows.loop.submit(lambda: recover_in_background(settings))
 
 
@@ -164,7 +164,7 @@ def open_work() -> Sequence[Check]:
     from tools.shadowing.undoing import journal_of
 
     settings, unfinished = _settings(), None
-    if settings.journal_file.exists() or settings.supabase_url is not None:
+    if settings.uploads_db.exists() or settings.supabase_url is not None:
         standing = get_journal(settings).standing()
         unfinished = standing.left + standing.unknown
     leftovers = len(journal_of(settings).left())

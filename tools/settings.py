@@ -55,9 +55,14 @@ class Settings(_ShimSettings):
         return 2 * self.upload_concurrency
 
     @property
-    def journal_file(self) -> Path:
-        """Where the processes of this machine write down what they are about to upload."""
-        return self.shim_home / "journal.db"
+    def uploads_db(self) -> Path:
+        """Where the processes of this machine keep the journal of uploads, and the rows of the embedded storage."""
+        return self.shim_home / "uploads.db"
+
+    @property
+    def storage_folder(self) -> Path:
+        """Where the embedded storage has its copies."""
+        return self.shim_home / "storage"
 
     @property
     def trials_folder(self) -> Path:

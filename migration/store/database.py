@@ -37,14 +37,14 @@ class Database:
         path: made, with its folder, when something is first written (0600 in 0700).
         upgrades: the steps from an empty file to the version of this program, in order. `PRAGMA user_version` says
             which of them a file has behind it. A step never changes once it is published.
-        earlier: names of files in the same folder whose rows a step takes over.
+        earlier: files whose rows a step takes over, seen from the same folder.
     """
 
     def __init__(self, path: Path, upgrades: Sequence[Upgrade], *, earlier: Sequence[str] = ()) -> None:
         self.path = path
         self.version = FIRST_VERSION + len(upgrades) - 1
         self._upgrades = upgrades
-        self._earlier = [path.with_name(name) for name in earlier if name != path.name]
+        self._earlier = [path.parent / name for name in earlier if name != path.name]
 
     def exists(self) -> bool:
         """Whether there is anything to read: the file itself, or one whose rows it takes over."""

@@ -37,6 +37,11 @@ class ProcessLock:
         self._identity = file_identity(path)
         fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, self.number)
 
+    @property
+    def name(self) -> str:
+        """The number as text."""
+        return str(self.number)
+
     def release(self) -> None:
         """Give the lock up, with every other one of this process in the file."""
         os.close(self._file)
@@ -45,8 +50,12 @@ class ProcessLock:
         """Whether others still see it here: the file has not been removed or replaced."""
         return file_identity(path) == self._identity
 
-    def is_alive(self, number: int) -> bool:
-        """Whether the process with this number lives."""
+    def is_alive(self, number: int | str) -> bool:
+        """Whether the process with this number lives; none has a name that is no number."""
+        if isinstance(number, str):
+            if not number.isdecimal():
+                return False
+            number = int(number)
         if number == self.number:
             return True
         try:
@@ -74,13 +83,11 @@ def process_lock(path: Path) -> ProcessLock:
         return lock
 
 
-def release_process_locks(path: Path | None = None) -> None:
-    """Give the lock in one file up, or every one: what this process still has in work is taken for a dead one's."""
+def release_process_locks() -> None:
+    """Give every lock of this process up: what it still has in work is taken for a dead one's."""
     with _choosing:
-        for each in [path] if path is not None else list(_locks):
-            lock = _locks.pop(each, None)
-            if lock is not None:
-                lock.release()
+        while _locks:
+            _locks.popitem()[1].release()
 
 
 class LockHeldError(Exception):

@@ -198,6 +198,8 @@ def copy_rows(
             rows = earlier.execute(f"SELECT {columns} FROM {name}")  # noqa: S608  # names from this package only
             values = ", ".join("?" * len(rows.description))
             database.executemany(f"INSERT OR REPLACE INTO {target} VALUES ({values})", rows)  # noqa: S608  # likewise
+            if "sqlite_sequence" not in names:
+                continue
             for [last] in earlier.execute("SELECT seq FROM sqlite_sequence WHERE name = ?", (name,)):
                 database.execute("DELETE FROM sqlite_sequence WHERE name = ?", (target,))
                 database.execute("INSERT INTO sqlite_sequence VALUES (?, ?)", (target, last))  # no id is given twice

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from shim.process import make_private_folder
-from tools.journal.owners import owner_of
+from shim.sqlite import make_private_folder, process_lock
 from tools.storage.local import ObjectFolder
 
 
@@ -17,7 +16,7 @@ from tools.storage.local import ObjectFolder
     "make",
     [
         make_private_folder,
-        lambda folder: owner_of(folder / "journal.owners"),
+        lambda folder: process_lock(folder / "journal.owners"),
         lambda folder: ObjectFolder(folder).prepare(),
     ],
     ids=["itself", "owners", "copies"],

@@ -3,7 +3,6 @@ from __future__ import annotations
 import asyncio
 import importlib
 import json
-import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from tools.providers.glm import glm_files
 from tools.providers.kimi import kimi_files
 from tools.sandbox import FaultKind, RunningSandbox
 from tools.smart_file_query import SmartFileQueryTool
-from tools.storage import get_storage
+from tools.storage.uploads_db import uploads_db
 
 QUESTION = "What does the second line say about penguins?"
 
@@ -233,10 +232,8 @@ async def test_a_tracking_table_that_cannot_be_read_costs_only_an_upload(
     document: Path, sandbox: RunningSandbox, tmp_path: Path
 ) -> None:
     """The question is answered all the same."""
-    assert get_storage().find_upload(sha256="a", provider="kimi") is None
-    with sqlite3.connect(tmp_path / "home" / "storage" / "uploads.db") as connection:
-        connection.executescript("DROP TABLE provider_file_uploads; CREATE TABLE provider_file_uploads (x TEXT)")
-    connection.close()
+    with uploads_db(tmp_path / "home" / "uploads.db").writing() as database:
+        database.execute("ALTER TABLE provider_file_uploads RENAME TO something_else")
     assert (await ask(document))["status"] == "success"
     assert len(file_ids(sandbox, "kimi")) == 1
 

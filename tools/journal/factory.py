@@ -7,7 +7,7 @@ import threading
 from collections import OrderedDict
 from pathlib import Path
 
-from tools.journal.owners import release_owners
+from shim.sqlite import release_process_locks
 from tools.journal.port import Journal
 from tools.journal.sqlite import SqliteJournal
 from tools.settings import Settings, get_settings
@@ -26,7 +26,7 @@ def get_journal(settings: Settings | None = None) -> Journal:
     One instance a process. A database without the journal's table is not used; SQLite serves instead, and says so.
     """
     settings = settings or get_settings()
-    key = (settings.journal_file, settings.supabase_url)
+    key = (settings.uploads_db, settings.supabase_url)
     with _lock:
         journal = _journals.get(key)
         if journal is None:
@@ -50,11 +50,11 @@ def close_journals(seconds: float = 1.0) -> None:
     for journal in journals:
         journal.flush(seconds)
         journal.stop()
-    release_owners()
+    release_process_locks()
 
 
 def _opened(settings: Settings) -> Journal:
-    local = SqliteJournal(settings.journal_file)
+    local = SqliteJournal(settings.uploads_db)
     if settings.supabase_url is None or settings.supabase_service_role_key is None:
         return local
 

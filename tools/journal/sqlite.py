@@ -11,25 +11,27 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from shim.sqlite import use_write_ahead_log
+from shim.sqlite import ProcessLock, process_lock
 from tools.journal import sqlite_tables as tables
-from tools.journal.owners import Owner, owner_of
 from tools.journal.port import CLAIMING, NOTHING_NEW, Entry, Facts, Intent, JournalError, Opening, Standing, State
-from tools.journal.sqlite_writer import LOCKED_SECONDS, Writer
+from tools.journal.sqlite_writer import JournalFullError, JournalWriter
 
 T = TypeVar("T")
 
 MAX_BYTES = 64 * 1024 * 1024
-"""Largest size of the file. When what is unresolved fills it, uploads go on without the journal."""
+"""What uploads without a known outcome take at most. Beyond it, uploads go on without the journal."""
+
+MEASURE_EVERY = 50
+"""After how many begun uploads that is measured."""
+
+OWNERS = "journal.owners"
+"""The file of the process locks, beside the database. Earlier versions name it so: each sees that the other lives."""
 
 FORGET_EVERY = 200
 """After how many closed uploads old finished ones are deleted."""
 
 _ANSWER_SECONDS = 5.0
 """How long recovery and `shim status` wait for the file."""
-
-_PAGE_BYTES = 4096
-_WAL_BYTES = 4 * 1024 * 1024
 
 
 class SqliteJournal:
@@ -45,8 +47,10 @@ class SqliteJournal:
     def __init__(self, path: Path, *, now: Callable[[], float] = time.time) -> None:
         self.path = path
         self._now = now
-        self._writer = Writer(path, self._prepare)
+        self._writer = JournalWriter(path)
+        self._begun = 0
         self._closed = 0
+        self._is_full = False
 
     @property
     def owner(self) -> str:
@@ -64,7 +68,13 @@ class SqliteJournal:
         def work(database: sqlite3.Connection) -> Opening:
             owner = self._owner()
             return tables.open_intent(
-                database, intent, owner=owner.name, is_alive=owner.is_alive, overlapping=overlapping, now=now
+                database,
+                intent,
+                owner=owner.name,
+                is_alive=owner.is_alive,
+                make_sure_of_room=self._make_sure_of_room,
+                overlapping=overlapping,
+                now=now,
             )
 
         return self._writer.ask(work)
@@ -89,11 +99,13 @@ class SqliteJournal:
 
     def unfinished(self) -> Sequence[Entry]:
         """See `Journal.unfinished`."""
-        return self._answer(tables.unfinished) if self.path.exists() else []
+        return self._answer(tables.unfinished) if self._writer.database.exists() else []
 
     def namesakes(self, intent: Intent) -> Sequence[Entry]:
         """See `Journal.namesakes`."""
-        return self._answer(lambda database: tables.namesakes(database, intent)) if self.path.exists() else []
+        return (
+            self._answer(lambda database: tables.namesakes(database, intent)) if self._writer.database.exists() else []
+        )
 
     def take_over(self, upload_id: str) -> Entry | None:
         """See `Journal.take_over`."""
@@ -113,7 +125,7 @@ class SqliteJournal:
     def standing(self) -> Standing:
         """See `Journal.standing`."""
         backend = f"SQLite, {self.path}"
-        if not self.path.exists():
+        if not self._writer.database.exists():
             self._check_place()
             return Standing(backend=backend, under_way=0, left=0, unknown=0, unjournaled=0)
         entries, (unjournaled, last) = self._answer(
@@ -148,10 +160,17 @@ class SqliteJournal:
         if self._closed % FORGET_EVERY == 0:
             tables.forget(database, now=now)
 
-    def _owner(self) -> Owner:
-        path = self.path.with_suffix(".owners")
+    def _make_sure_of_room(self, database: sqlite3.Connection) -> None:
+        if self._is_full or self._begun % MEASURE_EVERY == 0:
+            self._is_full = tables.unfinished_bytes(database) > MAX_BYTES
+        self._begun += 1
+        if self._is_full:
+            raise JournalFullError(self.path)
+
+    def _owner(self) -> ProcessLock:
+        path = self.path.with_name(OWNERS)
         try:
-            return owner_of(path)
+            return process_lock(path)
         except OSError as error:
             raise JournalError(str(path), error.strerror or str(error)) from error
 
@@ -160,16 +179,3 @@ class SqliteJournal:
             return self._writer.ask(work).result(_ANSWER_SECONDS)
         except TimeoutError as error:
             raise JournalError(str(self.path), f"it did not answer within {_ANSWER_SECONDS:g} s") from error
-
-    def _prepare(self, database: sqlite3.Connection) -> None:
-        """Make the tables if there are none; also after a process that was killed before it came to that."""
-        self._owner()
-        [version] = database.execute("PRAGMA user_version").fetchone()
-        if version == 0:
-            use_write_ahead_log(database, seconds=LOCKED_SECONDS)
-            database.executescript(tables.CREATE)
-        elif version != tables.VERSION:
-            problem = f"its tables have version {version} and this program's have {tables.VERSION}"
-            raise JournalError(str(self.path), problem)
-        database.execute(f"PRAGMA max_page_count = {MAX_BYTES // _PAGE_BYTES}")
-        database.execute(f"PRAGMA journal_size_limit = {_WAL_BYTES}")

@@ -21,39 +21,22 @@ from tools.journal.port import (
     UploadSide,
 )
 
-VERSION = 1
-
 KEPT_SECONDS = 3600.0
 """How long a finished upload stays in the journal."""
 
 KEPT_UPLOADS = 10_000
 """How many finished uploads stay at most; the oldest go first. What is unresolved is never forgotten."""
 
+_ROW_BYTES = 512
+"""What an intent takes in the file besides its names, with its indexes."""
+
 _STATES = {
     name: ", ".join(f"'{state}'" for state in states)
-    for name, states in {"claiming": CLAIMING, "unresolved": UNRESOLVED, "finished": FINISHED}.items()
+    for name, states in {"claiming": CLAIMING, "unfinished": (*CLAIMING, *UNRESOLVED), "finished": FINISHED}.items()
 }
 _INTENT = tuple(field.name for field in fields(Intent))
 _FACTS = tuple(field.name for field in fields(Facts))
 _ENTRY = (*_INTENT, "state", *_FACTS, "owner", "lease_until", "updated_at", "finished_at")
-
-CREATE = f"""
-BEGIN IMMEDIATE;
-CREATE TABLE IF NOT EXISTS upload_intents (
-  upload_id TEXT PRIMARY KEY, provider TEXT NOT NULL, account TEXT NOT NULL, purpose TEXT NOT NULL,
-  sha256 TEXT NOT NULL, filename TEXT NOT NULL, size INTEGER NOT NULL, path TEXT NOT NULL, side TEXT NOT NULL,
-  began_at REAL NOT NULL, state TEXT NOT NULL, supabase_file_id TEXT, provider_file_id TEXT, attempts INTEGER,
-  error TEXT, owner TEXT, lease_until REAL, updated_at REAL NOT NULL, finished_at REAL
-);
-CREATE UNIQUE INDEX IF NOT EXISTS upload_intents_claim
-  ON upload_intents (sha256, provider, account, purpose) WHERE state IN ({_STATES["claiming"]});
-CREATE INDEX IF NOT EXISTS upload_intents_content ON upload_intents (sha256, finished_at);
-CREATE INDEX IF NOT EXISTS upload_intents_finished
-  ON upload_intents (finished_at) WHERE state IN ({_STATES["finished"]});
-CREATE TABLE IF NOT EXISTS unjournaled (id INTEGER PRIMARY KEY CHECK (id = 1), uploads INTEGER, last_at REAL);
-PRAGMA user_version = {VERSION};
-COMMIT;
-"""  # names from this module only
 
 _SAME_CONTENT = "sha256 = :sha256 AND provider = :provider AND account = :account AND purpose = :purpose"
 
@@ -89,7 +72,12 @@ _CLOSE = (
 
 _UNFINISHED = (
     f"SELECT {', '.join(_ENTRY)} FROM upload_intents "  # noqa: S608  # as above
-    f"WHERE state IN ({_STATES['claiming']}, {_STATES['unresolved']})"
+    f"WHERE state IN ({_STATES['unfinished']})"
+)
+
+_SIZE = (
+    f"SELECT count(*) * {_ROW_BYTES} + coalesce(sum(length(path) + length(filename)), 0) FROM upload_intents "  # noqa: S608  # as above
+    f"WHERE state IN ({_STATES['unfinished']})"
 )
 
 _NAMESAKES = (
@@ -111,10 +99,11 @@ def open_intent(
     *,
     owner: str,
     is_alive: Callable[[str], bool],
+    make_sure_of_room: Callable[[sqlite3.Connection], None],
     overlapping: float,
     now: float,
 ) -> Opening:
-    """See `Journal.open`."""
+    """See `Journal.open`; `make_sure_of_room` raises where nothing more can be written down."""
     content = _content(intent)
     finished = database.execute(_FIND_FINISHED, content | {"since": now - overlapping}).fetchone()
     if finished is not None:
@@ -125,6 +114,7 @@ def open_intent(
         if holders_owner is not None and is_alive(holders_owner):
             return Held(upload_id=holder, owner=holders_owner)
         database.execute(_ABANDON, {"upload_id": holder, "now": now})
+    make_sure_of_room(database)
     database.execute(_INSERT, content | {"owner": owner, "now": now})
     return Opened()
 
@@ -184,6 +174,11 @@ def unjournaled(database: sqlite3.Connection) -> tuple[int, float | None]:
     """How many uploads went on without the journal, and when the last one did."""
     row = database.execute("SELECT uploads, last_at FROM unjournaled").fetchone()
     return (0, None) if row is None else (row[0], row[1])
+
+
+def unfinished_bytes(database: sqlite3.Connection) -> int:
+    """About how much of the file is taken by what is never forgotten."""
+    return int(database.execute(_SIZE).fetchone()[0])
 
 
 def forget(database: sqlite3.Connection, *, now: float) -> None:

@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any, Final, TypeVar
 
 from tools.journal.port import NOTHING_NEW, Entry, Facts, Intent, JournalError, Opened, Opening, Standing, State
-from tools.journal.sqlite import SqliteJournal
+from tools.journal.sqlite import OWNERS, SqliteJournal
 from tools.journal.supabase_asking import Asker, FleetOwner, LoopThread, UnusableError
 from tools.journal.supabase_remote import Remote
 from tools.journal.supabase_writing import HEARTBEAT_SECONDS, Writing
@@ -216,7 +216,7 @@ class SupabaseJournal:
             if running is None or running.process != os.getpid():
                 if running is not None:
                     _inherited.append(running)
-                owner = FleetOwner(self._local.path.with_suffix(".owners"))
+                owner = FleetOwner(self._local.path.with_name(OWNERS))
                 running = self._current = _Running(self._new_asker(), owner, self._heartbeat)
             return running
 

@@ -26,7 +26,7 @@ from yarl import URL
 
 from shim.http.aiohttp_tap import read_bounded
 from shim.http.redaction import HiddenText
-from tools.journal.owners import Owner, owner_of
+from shim.sqlite import ProcessLock, process_lock
 from tools.journal.port import JournalError
 from tools.journal.supabase_requests import Reply, Request
 from tools.settings import MEGABYTE
@@ -258,11 +258,11 @@ class FleetOwner:
     """
 
     def __init__(self, path: Path) -> None:
-        self._owner: Owner | None = None
+        self._owner: ProcessLock | None = None
         self._machine = secrets.token_hex(6)
         place = "0"
         try:
-            self._owner = owner_of(path)
+            self._owner = process_lock(path)
             self._machine = _machine(path) or self._machine
             place = self._owner.name
         except OSError:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import sqlite3
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import closing
 from datetime import datetime
 from http import HTTPStatus
 from pathlib import Path
@@ -15,11 +13,13 @@ from typing import Any, Protocol, TypeVar
 from urllib.parse import quote
 
 from shim.http.redaction import HiddenText
+from shim.sqlite import StoreError
 from tools.recovery.rest_client import Answer, Asker, Digest, ServiceFailedError
 from tools.settings import Settings
 from tools.storage.local import LocalStorage, ObjectFolder
 from tools.storage.placement import Found, decode_key, encode_key
 from tools.storage.port import TABLE, ProviderName, UploadStorage
+from tools.storage.uploads_db import uploads_db
 
 MAX_LISTED = 1000
 """Objects of one mark that a listing shows; objects or rows of one page."""
@@ -195,10 +195,10 @@ _BUSY_SECONDS = 10.0
 class LocalPlace:
     """Implements `Place`."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, rows: Path) -> None:
         self.address = f"{_SCHEME}{root.resolve()}"
         self._folder = ObjectFolder(root)
-        self._database = root / "uploads.db"
+        self._database = uploads_db(rows)
 
     @staticmethod
     def root_of(address: str) -> Path | None:
@@ -299,13 +299,9 @@ class LocalPlace:
         def execute() -> list[Mapping[str, Any]]:
             if not self._database.exists():
                 return []
-            with closing(sqlite3.connect(self._database, timeout=_BUSY_SECONDS)) as database:
-                database.row_factory = sqlite3.Row
-                if not database.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (TABLE,)).fetchone():
-                    return []
-                with database:
-                    statement = f"{verb} {TABLE} WHERE {condition}"  # constants of this module
-                    return [dict(row) for row in database.execute(statement, values)]
+            with self._database.writing(_BUSY_SECONDS) as database:
+                statement = f"{verb} {TABLE} WHERE {condition}"  # constants of this module
+                return [dict(row) for row in database.execute(statement, values)]
 
         return await _in_thread(f"look at the rows of {TABLE}", execute)
 
@@ -313,7 +309,7 @@ class LocalPlace:
 async def _in_thread(action: str, function: Callable[[], T]) -> T:
     try:
         return await asyncio.to_thread(function)
-    except (OSError, sqlite3.Error) as error:
+    except (OSError, StoreError) as error:
         raise ServiceFailedError(action, str(error)) from error
 
 
@@ -386,7 +382,7 @@ def can_be_read_back(storage: UploadStorage) -> bool:
 def place_of(storage: UploadStorage, asker: Asker) -> Place:
     """How to read back and clean up a storage that can be read back."""
     if isinstance(storage, LocalStorage):
-        return LocalPlace(storage.folder.root)
+        return LocalPlace(storage.folder.root, storage.rows_file)
     target = _supabase_target(storage)
     assert target is not None  # noqa: S101  # what `can_be_read_back` is for
     return SupabasePlace(url=target.url, key=target.key, bucket=target.bucket, asker=asker)
@@ -395,7 +391,8 @@ def place_of(storage: UploadStorage, asker: Asker) -> Place:
 def place_at(address: str, settings: Settings, asker: Asker) -> Place | None:
     """The place that was written down under this address; None if the configuration does not lead there."""
     if (root := LocalPlace.root_of(address)) is not None:
-        return LocalPlace(root)
+        is_ours = root == settings.storage_folder.resolve()
+        return LocalPlace(root, settings.uploads_db if is_ours else root / "uploads.db")
     bucket = SupabasePlace.bucket_at(address, settings.supabase_url or "")
     if bucket is None or settings.supabase_url is None or settings.supabase_service_role_key is None:
         return None

@@ -17,7 +17,7 @@ def get_storage() -> UploadStorage:
     settings = get_settings()
     url, key = settings.supabase_url, settings.supabase_service_role_key
     if url is None and key is None:
-        return LocalStorage(settings.shim_home / "storage")
+        return LocalStorage(settings.storage_folder, settings.uploads_db)
     if url is None:
         raise ConfigurationError({"SUPABASE_URL": "must be set when SUPABASE_SERVICE_ROLE_KEY is"})
     if key is None:

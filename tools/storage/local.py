@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 import sqlite3
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, closing, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import asdict, fields
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,8 +16,7 @@ from typing import TYPE_CHECKING, BinaryIO, ParamSpec, Self, TypeVar
 
 from shim.driver import drive, drive_async
 from shim.http.recording import OperationNote, noted_operation
-from shim.process import make_private_folder
-from shim.sqlite import create_private, use_write_ahead_log
+from shim.sqlite import StoreError, make_private_folder
 from tools.storage.placement import (
     Absent,
     CreateBucket,
@@ -33,6 +31,7 @@ from tools.storage.placement import (
     place,
 )
 from tools.storage.port import ROW_KEY, TABLE, LocalStorageError, ProviderName, UploadRow
+from tools.storage.uploads_db import uploads_db
 from tools.transport.loops import run_in_thread
 
 if TYPE_CHECKING:
@@ -160,26 +159,6 @@ _COLUMNS = tuple(field.name for field in fields(UploadRow))
 _KEPT_ON_CONFLICT = {*ROW_KEY, "id", "created_at"}
 _BUSY_SECONDS = 30.0
 
-_SCHEMA = f"""
-CREATE TABLE IF NOT EXISTS {TABLE} (
-    id TEXT PRIMARY KEY,
-    provider TEXT NOT NULL,
-    provider_file_id TEXT NOT NULL,
-    supabase_file_id TEXT,
-    sha256 TEXT NOT NULL,
-    filename TEXT NOT NULL,
-    file_size_bytes INTEGER NOT NULL,
-    upload_status TEXT NOT NULL CHECK (upload_status IN ('pending', 'completed', 'failed', 'deleted')),
-    upload_method TEXT NOT NULL,
-    error_message TEXT,
-    last_used TEXT,
-    created_at TEXT NOT NULL,
-    updated_at TEXT NOT NULL,
-    UNIQUE ({", ".join(ROW_KEY)})
-);
-CREATE INDEX IF NOT EXISTS {TABLE}_sha256 ON {TABLE} (sha256);
-"""
-
 _WRITE = (
     f"INSERT INTO {TABLE} ({', '.join(_COLUMNS)}) VALUES ({', '.join(':' + name for name in _COLUMNS)}) "  # noqa: S608  # names from this module only
     f"ON CONFLICT ({', '.join(ROW_KEY)}) DO UPDATE SET "
@@ -193,48 +172,23 @@ _FIND = (
 
 
 class LocalRows:
-    """Rows in one database file. Every operation has its own connection, so threads and forks share nothing."""
+    """Rows in one database file."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        self._database = uploads_db(path)
 
     def write(self, row: UploadRow) -> None:
         """Insert the row, or replace the one with the same key; its id and its time of creation stay."""
         now = datetime.now(UTC).isoformat()
         given = {"id": row.id or str(uuid.uuid4()), "created_at": row.created_at or now, "updated_at": now}
-        with self._connected() as connection:
-            connection.execute(_WRITE, asdict(row) | given)
+        with self._database.writing(_BUSY_SECONDS) as database:
+            database.execute(_WRITE, asdict(row) | given)
 
     def find(self, *, sha256: str, provider: ProviderName) -> UploadRow | None:
         """The latest completed row of this content and provider."""
-        with self._connected() as connection:
-            found = connection.execute(_FIND, (sha256, provider)).fetchone()
+        with self._database.reading(_BUSY_SECONDS) as database:
+            found = database.execute(_FIND, (sha256, provider)).fetchone() if database else None
         return None if found is None else UploadRow(**dict(zip(_COLUMNS, found, strict=True)))
-
-    @contextmanager
-    def _connected(self) -> Iterator[sqlite3.Connection]:
-        create_private(self.path)
-        with closing(sqlite3.connect(self.path, timeout=_BUSY_SECONDS)) as connection:
-            use_write_ahead_log(connection, seconds=_BUSY_SECONDS)
-            _take_any_provider(connection)
-            connection.executescript(_SCHEMA)
-            with connection:
-                yield connection
-
-
-def _take_any_provider(connection: sqlite3.Connection) -> None:
-    """Make the table of an earlier version again, which took rows of two providers only, and keep its rows."""
-    told = f"SELECT sql FROM sqlite_master WHERE name = '{TABLE}' AND sql LIKE '%CHECK (provider IN%'"  # noqa: S608  # a constant name
-    if connection.execute(told).fetchone() is None:
-        return
-    with connection:
-        connection.execute("BEGIN IMMEDIATE")
-        found = connection.execute(told).fetchone()
-        if found is not None:
-            connection.execute(f"ALTER TABLE {TABLE} RENAME TO {TABLE}_before")
-            connection.execute(re.sub(r"CHECK \(provider IN [^)]*\)\)", "", found[0]))
-            connection.execute(f"INSERT INTO {TABLE} SELECT * FROM {TABLE}_before")  # noqa: S608  # constant names
-            connection.execute(f"DROP TABLE {TABLE}_before")
 
 
 # The embedded storage: a folder for the copies, SQLite for the rows. Safe for many threads and processes.
@@ -244,11 +198,17 @@ T = TypeVar("T")
 
 
 class LocalStorage:
-    """Keeps copies under `root/objects` and rows in `root/uploads.db`. Implements `UploadStorage`."""
+    """Keeps copies under `root/objects` and rows in an SQLite file. Implements `UploadStorage`.
 
-    def __init__(self, root: Path) -> None:
+    Args:
+        root: the folder.
+        rows: the file; `root/uploads.db` by default.
+    """
+
+    def __init__(self, root: Path, rows: Path | None = None) -> None:
         self.folder = ObjectFolder(root)
-        self._rows = LocalRows(root / "uploads.db")
+        self.rows_file = rows or root / "uploads.db"
+        self._rows = LocalRows(self.rows_file)
 
     def upload_file(
         self,
@@ -362,6 +322,8 @@ def _translated(action: str, root: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise LocalStorageError(action=action, problem=error.strerror or str(error), root=root) from error
+    except StoreError as error:
+        raise LocalStorageError(action=action, problem=error.problem, root=root) from error
     except (sqlite3.Error, UnicodeError) as error:
         raise LocalStorageError(action=action, problem=str(error), root=root) from error
 

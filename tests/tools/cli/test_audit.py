@@ -56,7 +56,7 @@ def uploaded(shim: Shim, flags: FileFlagAdmin, provider: str, tmp_path: Path) ->
 
 @pytest.fixture
 def rows(tmp_path: Path) -> Iterator[sqlite3.Connection]:
-    with closing(sqlite3.connect(tmp_path / "home" / "storage" / "uploads.db", isolation_level=None)) as database:
+    with closing(sqlite3.connect(tmp_path / "home" / "uploads.db", isolation_level=None)) as database:
         database.row_factory = sqlite3.Row
         yield database
 

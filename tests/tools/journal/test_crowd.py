@@ -202,7 +202,7 @@ def test_another_process_shares_its_file(world: World, upload: Upload) -> None:
     """What another owner has finished meanwhile is the answer, and nothing is sent."""
     content = b"held by somebody"
     other = intent(content, account=world.sandbox.urls["kimi"])
-    elsewhere = SqliteJournal(world.settings.journal_file)
+    elsewhere = SqliteJournal(world.settings.uploads_db)
     assert opened(elsewhere, other) == Opened()
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(copy_context().run, upload, world.file(content), world.storage)
@@ -231,7 +231,7 @@ def test_without_a_journal_uploads_go_on(
         monkeypatch.setattr(drivers, "OPEN_SECONDS", 0.2)
         monkeypatch.setattr(journal._writer, "_commit", _stuck(journal._writer._commit))
     else:
-        monkeypatch.setattr(journal._writer, "_put", lambda _: False)
+        monkeypatch.setattr(journal._writer, "_put", lambda _, **__: False)
     assert upload(world.file(), world.storage)["kimi_file_id"] == world.held[0]["id"]
     monkeypatch.undo()
     if trouble != "overrun":  # there was no room for the note, either
@@ -240,15 +240,15 @@ def test_without_a_journal_uploads_go_on(
     assert journal.unfinished() == []
 
 
-def _full(_pieces: object) -> None:
+def _full(_pieces: object, **_: object) -> None:
     raise OSError(28, "No space left on device")
 
 
-def _stuck(commit: Callable[[list[Any]], None]) -> Callable[[list[Any]], None]:
+def _stuck(commit: Callable[..., None]) -> Callable[..., None]:
     """A transaction that succeeds after everybody has stopped waiting for it."""
 
-    def commit_late(pieces: list[Any]) -> None:
+    def commit_late(pieces: object, **options: object) -> None:
         time.sleep(0.6)
-        commit(pieces)
+        commit(pieces, **options)
 
     return commit_late

@@ -25,7 +25,7 @@ def test_without_configuration_it_is_a_file(tmp_path: Path) -> None:
     settings = Settings(shim_home=tmp_path)
     journal = get_journal(settings)
     assert isinstance(journal, SqliteJournal)
-    assert journal.path == tmp_path / "journal.db"
+    assert journal.path == tmp_path / "uploads.db"
     assert get_journal(Settings(shim_home=tmp_path)) is journal
     assert get_journal(Settings(shim_home=tmp_path / "other")) is not journal
 

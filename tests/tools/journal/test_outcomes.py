@@ -208,7 +208,7 @@ def test_a_shadow_does_not_touch_the_journal(world: World, upload: Upload) -> No
         upload(world.file(b"rehearsed"), world.storage)
     with behind(Gate()):
         upload(world.file(b"tried"), world.storage)
-    assert not world.settings.journal_file.exists()
+    assert not world.settings.uploads_db.exists()
 
 
 def test_the_journal_holds_no_secret(world: World, upload: Upload) -> None:

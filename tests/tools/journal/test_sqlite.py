@@ -13,15 +13,16 @@ from pathlib import Path
 
 import pytest
 
+from shim.sqlite import process_lock
 from tests.tools.journal.making import SECONDS, intent, opened
 from tools.journal import sqlite, sqlite_tables
-from tools.journal.owners import owner_of
 from tools.journal.port import Facts, Finished, Held, Opened, State, UploadSide
 from tools.journal.sqlite import SqliteJournal
 
 _DIES = """
 import os, sys
 from pathlib import Path
+from shim.sqlite import process_lock
 from tests.tools.journal.making import intent, opened
 from tools.journal.port import State
 from tools.journal.sqlite import SqliteJournal
@@ -230,9 +231,9 @@ def test_a_process_is_one_owner_whoever_asks_first(tmp_path: Path) -> None:
     for attempt in range(30):
         path, ready = tmp_path / f"{attempt}.owners", threading.Barrier(4)
 
-        def ask(path: Path = path, ready: threading.Barrier = ready) -> str:
+        def ask(path: Path = path, ready: threading.Barrier = ready) -> int:
             ready.wait()
-            return owner_of(path).name
+            return process_lock(path).number
 
         with ThreadPoolExecutor(4) as pool:
             assert len({asked.result() for asked in [pool.submit(ask) for _ in range(4)]}) == 1

@@ -18,7 +18,7 @@ def test_a_quiet_journal_needs_no_attention(world: World) -> None:
     opened(world.journal, intent())
     [(line, wanting)] = sections()["journal"].lines
     figures = "1 under way, 0 left by processes that died, 0 of unknown outcome"
-    assert line == f"journal: SQLite, {world.settings.journal_file}: {figures}"
+    assert line == f"journal: SQLite, {world.settings.uploads_db}: {figures}"
     assert not wanting
 
 
@@ -45,7 +45,7 @@ def test_a_journal_that_cannot_be_used_is_said(tmp_path: Path, spoiled: str) -> 
         home.write_text("no folder")
     else:
         home.mkdir()
-        (home / "journal.db").write_text("no database, and long enough to be told from an empty one" * 100)
+        (home / "uploads.db").write_text("no database, and long enough to be told from an empty one" * 100)
     with use_settings(Settings(shim_home=home)):
         section = sections()["journal"]
     [(line, wanting)] = section.lines

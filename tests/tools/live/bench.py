@@ -105,7 +105,7 @@ class Held:
         objects = {each["name"]: repr(sorted(each.items())) for each in supabase["objects"]}
         rows = {row["provider_file_id"]: repr(sorted(row.items())) for row in supabase["provider_file_uploads"]}
         objects |= dict(_local_objects(bench.settings.shim_home / "storage" / "objects"))
-        rows |= dict(_local_rows(bench.settings.shim_home / "storage" / "uploads.db"))
+        rows |= dict(_local_rows(bench.settings.shim_home / "uploads.db"))
         copies = bench.settings.trials_folder
         return cls(
             files=files,

@@ -128,7 +128,7 @@ class Bench:
     def _dying_process(self, upload_id: str) -> Iterator[Journal]:
         """The journal on this machine; afterwards the upload's owner holds no lock."""
         yield self.journal
-        with closing(sqlite3.connect(self.settings.journal_file)) as database, database:
+        with closing(sqlite3.connect(self.settings.uploads_db)) as database, database:
             database.execute(
                 "UPDATE upload_intents SET owner = ? WHERE upload_id = ? AND owner IS NOT NULL", (NOBODY, upload_id)
             )
@@ -188,7 +188,7 @@ class Bench:
         if self.settings.supabase_url is not None:
             shared = self.sandbox.state()["supabase"]["upload_intents"]
             return State(next(row["state"] for row in shared if row["upload_id"] == upload_id))
-        with closing(sqlite3.connect(self.settings.journal_file)) as database:
+        with closing(sqlite3.connect(self.settings.uploads_db)) as database:
             [(state,)] = database.execute("SELECT state FROM upload_intents WHERE upload_id = ?", (upload_id,))
         return State(state)
 
@@ -220,7 +220,7 @@ class Bench:
         return copies
 
     def _rows(self) -> list[dict[str, Any]]:
-        database_file = self.settings.shim_home / "storage" / "uploads.db"
+        database_file = self.settings.shim_home / "uploads.db"
         if not database_file.exists():
             return []
         with closing(sqlite3.connect(database_file)) as database:

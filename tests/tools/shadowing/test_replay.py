@@ -203,7 +203,7 @@ def test_a_large_file_is_not_compared(bench: Callable[..., Bench], storage: Uplo
 def test_a_rehearsal_logs_nothing(bench: Callable[..., Bench], world: World, caplog: pytest.LogCaptureFixture) -> None:
     """A row that could not be written is in the log once, for the call, and not again for its comparison."""
     world.sandbox.inject(FaultKind.SERVER_ERROR, "supabase", "table.insert", times=None)
-    (world.folder / "state" / "storage" / "uploads.db").mkdir(parents=True)  # so that the embedded table fails as well
+    (world.folder / "state" / "uploads.db").mkdir(parents=True)  # so that the embedded table fails as well
     for serve in Side:
         caplog.clear()
         comparison = bench().compare(document(world.folder), world.storage, serve=serve)

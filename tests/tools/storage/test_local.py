@@ -3,9 +3,11 @@ from __future__ import annotations
 import asyncio
 import multiprocessing
 import os
+import sqlite3
 import stat
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -59,7 +61,7 @@ def test_many_write_rows_at_once(executor: Executor, tmp_path: Path) -> None:
     for number in range(60):
         storage.record_upload(replace(ROW, provider_file_id=str(number), upload_status="deleted"))
     assert storage.find_upload(sha256=ROW.sha256, provider="kimi") is None
-    with storage._rows._connected() as connection:
+    with closing(sqlite3.connect(storage.rows_file)) as connection:
         assert connection.execute("SELECT count(*) FROM provider_file_uploads").fetchone() == (60,)
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
