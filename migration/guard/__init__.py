@@ -1,12 +1,15 @@
 """The guard: watches both sides of each migration, and rolls back when the evidence says so."""
 
-from migration.guard.evidence import FREEZE_AT, ROLLBACK_AT, WEIGHTS, Evidence
+from migration.guard.evidence import FREEZE_AT, ROLLBACK_AT, WEIGHTS, Evidence, replay_evidence
 from migration.guard.flag_changes import NO_SWITCH, FlagChanges, FlagGoneError, PendingAction
 from migration.guard.guard import Guard
 from migration.guard.judge import Judge, replay_rules
 from migration.guard.model import (
     Action,
     BadCall,
+    CallTally,
+    CandidateResult,
+    DecisionRecord,
     FinishedCall,
     FlagSwitch,
     GuardFigures,
@@ -16,8 +19,6 @@ from migration.guard.model import (
     Ruling,
     Signal,
 )
-from migration.guard.records import CandidateResult, DecisionRecord, replay_evidence
-from migration.guard.sequential import CallTally, harm_bound, rate_bounds, ratio_evidence
 from migration.guard.store import GuardStatus, GuardStore
 
 __all__ = [
@@ -46,9 +47,6 @@ __all__ = [
     "Rule",
     "Ruling",
     "Signal",
-    "harm_bound",
-    "rate_bounds",
-    "ratio_evidence",
     "replay_evidence",
     "replay_rules",
 ]

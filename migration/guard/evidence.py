@@ -1,101 +1,166 @@
-"""The evidence against a candidate, from all signals together."""
+"""The evidence against a candidate: of the calls that went badly, were more on the candidate than its share?
+
+If the candidate is no worse, a bad call was on it with exactly the probability `p` that was fixed before the call. The
+likelihood ratio of "the candidate is r times as likely to go badly" against "it is not" is, for each bad call,
+`r^A / (p r + 1 - p)`, where `A` says whether the candidate served it. Products of such ratios, and weighted means of
+products, are e-processes: if the candidate is no worse, one ever reaches `1/alpha` in at most a share `alpha` of all
+rollouts, however often it is looked at, and what hits both sides alike cancels out.
+
+Source: M. Lindon and A. Malek, Anytime-Valid Inference for Multinomial Count Data, NeurIPS 2022, arXiv 2011.03567.
+"""
 
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from migration.guard.model import Action, BadCall, Signal
-from migration.guard.sequential import LateChangeTest, NewKindTest, SequentialTest, log_mean
 
-QUANTILE = 0.95
-ENOUGH_CALLS = 100
-"""Legacy calls of a size that must have been seen before anything of that size counts as slow."""
+RELATIVE_RISKS = (1.5, 3.0, 4.0, 8.0, 12.0, 50.0)
+"""How many times as likely to go badly the candidate may be; all have the same weight. They are dense where a fault of
+a few percentage points on top of a legacy that seldom fails lies, because an early rollback saves most there."""
 
-FORGET_EVERY = 2_000
-"""After so many legacy calls of a size what was counted is halved, so that the baseline follows slow changes."""
+SPREAD_AGAIN = 1 / 500
+"""Share of the stake of a `LateChangeTest` that is spread again after each bad call."""
 
-LOOK_EVERY = 50
-"""Legacy calls of a size between two computations of its threshold."""
+MAX_KINDS = 100
+"""Kinds of failure that are watched one by one; further ones are no evidence."""
 
-IMPERCEPTIBLE_SECONDS = 0.02
-"""A call that is over so soon is never slow, whatever legacy takes."""
 
-SIZE_CLASSES = 24
-"""Classes of file sizes, each four times the one before; the last takes all that are larger."""
+def log_mean(logs: Sequence[float], weights: Sequence[float]) -> float:
+    """Logarithm of the weighted mean of numbers that are given by their logarithms."""
+    top = max(logs)
+    if top == -math.inf:
+        return -math.inf
+    return top + math.log(sum(weight * math.exp(log - top) for log, weight in zip(logs, weights, strict=True)))
 
-_STEP = math.log(1.1)
-"""Durations are counted in steps of ten percent."""
 
-_SHORTEST = 1e-5
-_STEPS = 250
-"""From 10 µs to more than 2 days."""
+_EQUAL = [1 / len(RELATIVE_RISKS)] * len(RELATIVE_RISKS)
+_FIRST_SHARES = (0.5, *(0.5 * weight for weight in _EQUAL))
+
+
+@lru_cache(maxsize=256)
+def _gains(probability: float, *, on_candidate: bool) -> tuple[float, ...]:
+    """What one bad call adds for each relative risk. There are few probabilities: one for each stage."""
+    return tuple(log_ratio(risk, on_candidate=on_candidate, probability=probability) for risk in RELATIVE_RISKS)
+
+
+@lru_cache(maxsize=256)
+def _factors(probability: float, *, on_candidate: bool) -> tuple[float, ...]:
+    """What one bad call multiplies each share by."""
+    return (1.0, *(math.exp(gain) for gain in _gains(probability, on_candidate=on_candidate)))
+
+
+def log_ratio(risk: float, *, on_candidate: bool, probability: float) -> float:
+    """Logarithm of the likelihood ratio of one bad call: of this relative risk against none."""
+    return math.log(risk if on_candidate else 1.0) - math.log1p(probability * (risk - 1.0))
 
 
 @dataclass(slots=True)
-class _SizeClass:
-    """Legacy's durations for one class of sizes, in steps; `threshold` is None while too few are known."""
+class SequentialTest:
+    """The sequential test of one signal, for a candidate that is bad from the start.
 
-    counts: Counter[int] = field(default_factory=Counter)
-    total: int = 0
-    until_next_look: int = ENOUGH_CALLS
-    threshold: int | None = None
+    Attributes:
+        logs: logarithm of the e-process for each of `RELATIVE_RISKS`.
+    """
 
-    def add(self, step: int) -> None:
-        self.counts[step] += 1
-        self.total += 1
-        if self.total >= FORGET_EVERY:
-            self.counts = Counter({step: count // 2 for step, count in self.counts.items() if count > 1})
-            self.total = self.counts.total()
-        self.until_next_look -= 1
-        if self.until_next_look <= 0:
-            self.threshold = self._quantile()
-            self.until_next_look = LOOK_EVERY
+    logs: list[float] = field(default_factory=lambda: [0.0] * len(RELATIVE_RISKS))
 
-    def _quantile(self) -> int:
-        left = QUANTILE * self.total
-        for step in sorted(self.counts):
-            left -= self.counts[step]
-            if left <= 0:
-                return step
-        return _STEPS
-
-
-class LatencyBaseline:
-    """What is slow, by size of the files."""
-
-    def __init__(self) -> None:
-        self._classes: dict[int, _SizeClass] = {}
-
-    def is_slow(self, seconds: float, size: int) -> bool:
-        """Whether a call took longer than 95 of 100 earlier legacy calls of about this size; False while unknown.
+    def add(self, *, on_candidate: bool, probability: float) -> None:
+        """Take in one bad call.
 
         Args:
-            seconds: how long the call took.
-            size: of its files, in bytes.
+            on_candidate: whether the candidate served it.
+            probability: of being on the candidate, fixed before the call; 0 and 1 are no evidence.
         """
-        if seconds < IMPERCEPTIBLE_SECONDS:
-            return False
-        known = self._classes.get(_size_class(size))
-        return known is not None and known.threshold is not None and _step(seconds) > known.threshold
+        if 0.0 < probability < 1.0:
+            gains = _gains(probability, on_candidate=on_candidate)
+            self.logs = [log + gain for log, gain in zip(self.logs, gains, strict=True)]
 
-    def add_legacy(self, seconds: float, size: int) -> None:
-        """Count a legacy call, after everything has been asked about it."""
-        self._classes.setdefault(_size_class(size), _SizeClass()).add(_step(seconds))
-
-
-def _size_class(size: int) -> int:
-    return min(SIZE_CLASSES - 1, max(0, size.bit_length() // 2))
+    @property
+    def log(self) -> float:
+        """Logarithm of the evidence; 0 is none."""
+        return log_mean(self.logs, _EQUAL)
 
 
-def _step(seconds: float) -> int:
-    return min(_STEPS, int(math.log(max(seconds, _SHORTEST) / _SHORTEST) / _STEP))
+@dataclass(slots=True)
+class LateChangeTest:
+    """The sequential test of one signal, for a candidate that turns bad after a long good time.
+
+    A `SequentialTest` forgets nothing: after thousands of calls that spoke for the candidate it needs hundreds to
+    change. This one bets on the same relative risks, but holds back half of its stake, and after each bad call spreads
+    a little of the whole as at the beginning. Spreading leaves the sum as it is, so it is an e-process as well. Source:
+    M. Herbster and M. Warmuth, Tracking the Best Expert, Machine Learning 32 (1998).
+
+    Attributes:
+        log: logarithm of the evidence; 0 is none.
+        shares: the part that is held back, and the part on each of `RELATIVE_RISKS`.
+    """
+
+    log: float = 0.0
+    shares: list[float] = field(default_factory=lambda: list(_FIRST_SHARES))
+
+    def add(self, *, on_candidate: bool, probability: float) -> None:
+        """Take in one bad call, as a `SequentialTest` does."""
+        if not 0.0 < probability < 1.0:
+            return
+        factors = _factors(probability, on_candidate=on_candidate)
+        bets = [share * factor for share, factor in zip(self.shares, factors, strict=True)]
+        total = sum(bets)
+        self.log += math.log(total)
+        self.shares = [
+            (1.0 - SPREAD_AGAIN) * bet / total + SPREAD_AGAIN * first
+            for bet, first in zip(bets, _FIRST_SHARES, strict=True)
+        ]
 
 
-# The evidence against a candidate, from all signals together.
+@dataclass(slots=True)
+class NewKindTest:
+    """The sequential test for kinds of failure that legacy never shows.
+
+    The evidence of one kind is the product of `1/p` while only the candidate shows it, and void once legacy does. The
+    j-th new kind of a rollout, whichever side shows it first, has the weight `1 / (j (j + 1))`, so all weights sum to
+    at most 1. What legacy shows while it serves every call costs nothing.
+
+    Attributes:
+        known: kinds that legacy has shown.
+        found: logarithm of the evidence of each kind that was new in this rollout, in order of appearance.
+    """
+
+    known: set[str] = field(default_factory=set)
+    found: dict[str, float] = field(default_factory=dict)
+
+    def add(self, kind: str, *, on_candidate: bool, probability: float) -> bool:
+        """Take in one failure; returns whether it is the first of a kind that legacy has never shown."""
+        if kind in self.known or (kind not in self.found and len(self.found) >= MAX_KINDS):
+            return self._add_known(kind, on_candidate=on_candidate)
+        first = on_candidate and kind not in self.found
+        has_alternative = 0.0 < probability < 1.0
+        if on_candidate:
+            self.found[kind] = self.found.get(kind, 0.0) - (math.log(probability) if has_alternative else 0.0)
+            return first
+        if has_alternative or kind in self.found:
+            self.found[kind] = -math.inf
+        return self._add_known(kind, on_candidate=on_candidate)
+
+    def _add_known(self, kind: str, *, on_candidate: bool) -> bool:
+        """Take in a failure that is no evidence."""
+        if not on_candidate and len(self.known) < MAX_KINDS:
+            self.known.add(kind)
+        return False
+
+    @property
+    def log(self) -> float:
+        """Logarithm of the evidence; 0 is none."""
+        weights = [1 / (number * (number + 1)) for number in range(1, len(self.found) + 1)]
+        return log_mean([0.0, *self.found.values()], [1 - sum(weights), *weights])
+
+
+# All signals together
 
 WEIGHTS: Mapping[Signal, float] = {
     Signal.ERROR: 0.88,
@@ -104,46 +169,44 @@ WEIGHTS: Mapping[Signal, float] = {
     Signal.TIMEOUT: 0.01,
     Signal.STRANGER: 0.02,
 }
-"""How much each signal counts in the whole; they sum to 1, so the whole is an e-process as well. Timeouts and strangers
-are errors, too, and so count twice."""
+"""Weight of each signal; they sum to 1, so the whole is an e-process as well. Timeouts and new kinds of failure are
+errors, too, so they count twice."""
 
 LATE = 0.1
-"""How much of a signal's weight is on the candidate turning bad late; the rest is on its being bad from the start."""
+"""Part of a signal's weight that is on a candidate turning bad late; the rest is on one that is bad from the start."""
 
 FREEZE_AT = 20.0
 ROLLBACK_AT = 100.0
-"""With no regression the evidence ever reaches this in at most 1 of 100 rollouts."""
+"""If the candidate is no worse, the evidence ever reaches this in at most 1 of 100 rollouts."""
 
 STAKED_UP_TO = 1.25 * ROLLBACK_AT
-"""No more is staked than a win needs to reach this: what a win brings above it is of no use, and what is not staked
-cannot be lost. It lies a little above `ROLLBACK_AT`, so that false rollbacks stay well below what is promised."""
+"""No more is staked than a win needs to reach this: more would be of no use, and what is not staked cannot be lost. It
+is a little above `ROLLBACK_AT`, so that false rollbacks stay well below what is promised."""
 
 _WEIGHTS = tuple(WEIGHTS.values())
-_LABELLED = (Signal.ERROR, Signal.TIMEOUT, Signal.MISMATCH, Signal.LATENCY)
+_TESTED = (Signal.ERROR, Signal.TIMEOUT, Signal.MISMATCH, Signal.LATENCY)
 
 _NEXT_TO_NOTHING = 1e-300
-"""Evidence never falls below, so that it stays a number."""
+"""The evidence never falls below this, so that it can rise again."""
 
 
 @dataclass(slots=True)
 class Evidence:
-    """What the bad calls of one rollout say so far. All signals of a call are taken in together, once.
+    """The evidence of all signals of one rollout. All signals of a call are taken in together, once.
 
-    The evidence is money that is bet on the candidate being worse, at odds that are fair if it is not. It grows as the
-    weighted mean of the signals does, but no more is staked than a win needs (`STAKED_UP_TO`).
+    The evidence is a stake on the candidate being worse, in a game that is fair if it is not. It grows as the weighted
+    mean of the signals does, but no more is staked than a win needs (`STAKED_UP_TO`).
 
     Attributes:
-        labelled: the e-process of each signal but one, for a candidate that is bad from the start.
+        tests: of each signal but one, for a candidate that is bad from the start.
         late: likewise, for one that turns bad late.
-        strangers: that of failures of new kinds.
-        calls: how many bad calls were taken in.
+        strangers: the test for new kinds of failure.
+        calls: number of bad calls that were taken in.
         total: the evidence of all signals together; 1 is none, and `ROLLBACK_AT` is enough.
     """
 
-    labelled: dict[Signal, SequentialTest] = field(
-        default_factory=lambda: {each: SequentialTest() for each in _LABELLED}
-    )
-    late: dict[Signal, LateChangeTest] = field(default_factory=lambda: {each: LateChangeTest() for each in _LABELLED})
+    tests: dict[Signal, SequentialTest] = field(default_factory=lambda: {each: SequentialTest() for each in _TESTED})
+    late: dict[Signal, LateChangeTest] = field(default_factory=lambda: {each: LateChangeTest() for each in _TESTED})
     strangers: NewKindTest = field(default_factory=NewKindTest)
     calls: int = 0
     total: float = 1.0
@@ -151,13 +214,13 @@ class Evidence:
     _log_mean: float = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        """Compute what each signal says alone."""
-        self._logs = {signal: self._log_of(signal) for signal in _LABELLED}
+        """Compute the evidence of each signal alone."""
+        self._logs = {signal: self._log_of(signal) for signal in _TESTED}
         self._logs[Signal.STRANGER] = self.strangers.log
         self._log_mean = _weighted(self._logs)
 
     def add(self, call: BadCall) -> bool:
-        """Take in one bad call; whether its failure is the first of a kind that legacy has never shown."""
+        """Take in one bad call; returns whether its failure is the first of a kind that legacy has never shown."""
         before = self._log_mean
         first = self._take_in(call)
         self._log_mean = _weighted(self._logs)
@@ -168,8 +231,8 @@ class Evidence:
     def _take_in(self, call: BadCall) -> bool:
         """Let each signal of a call take it in."""
         self.calls += 1
-        for signal in call.signals & self.labelled.keys():
-            for process in (self.labelled[signal], self.late[signal]):
+        for signal in call.signals & self.tests.keys():
+            for process in (self.tests[signal], self.late[signal]):
                 process.add(on_candidate=call.on_candidate, probability=call.probability)
             self._logs[signal] = self._log_of(signal)
         if call.kind is None or Signal.ERROR not in call.signals:
@@ -179,13 +242,13 @@ class Evidence:
         return first
 
     def _log_of(self, signal: Signal) -> float:
-        return log_mean((self.labelled[signal].log, self.late[signal].log), (1.0 - LATE, LATE))
+        return log_mean((self.tests[signal].log, self.late[signal].log), (1.0 - LATE, LATE))
 
     def _bet(self, gain: float, *, on_candidate: bool, probability: float) -> None:
-        """Multiply the evidence by a gain, as far as it is staked.
+        """Multiply the part of the evidence that is staked by a gain.
 
-        How much is staked must not depend on where the call was, so it follows from what the candidate would have
-        gained. With no regression the gains of both sides have the mean 1, so each follows from the other.
+        How much is staked must not depend on the side of the call, so it follows from what the candidate would have
+        gained. If the candidate is no worse the gains of both sides have the mean 1, so each follows from the other.
         """
         win = gain if on_candidate else (1.0 - (1.0 - probability) * gain) / probability
         if win > 1.0 and self.total * win > STAKED_UP_TO:
@@ -199,7 +262,7 @@ class Evidence:
 
     @property
     def action(self) -> Action:
-        """What the evidence calls for."""
+        """The action that follows from the evidence."""
         if self.total >= ROLLBACK_AT:
             return Action.ROLLBACK
         return Action.FREEZE if self.total >= FREEZE_AT else Action.NONE
@@ -209,9 +272,9 @@ class Evidence:
         return max(self._logs.items(), key=lambda item: item[1] + math.log(WEIGHTS[item[0]]))[0]
 
     def state(self) -> dict[str, object]:
-        """Everything as plain data, for `restored`."""
+        """All of it as plain data, for `restored`."""
         return {
-            "labelled": {signal.value: list(process.logs) for signal, process in self.labelled.items()},
+            "labelled": {signal.value: list(process.logs) for signal, process in self.tests.items()},
             "late": {signal.value: [process.log, list(process.shares)] for signal, process in self.late.items()},
             "known": sorted(self.strangers.known),
             "found": [[kind, None if log == -math.inf else log] for kind, log in self.strangers.found.items()],
@@ -223,7 +286,7 @@ class Evidence:
     def restored(cls, state: Mapping[str, Any]) -> Evidence:
         """The evidence whose `state` this is."""
         return cls(
-            labelled={
+            tests={
                 Signal(signal): SequentialTest([float(log) for log in logs])
                 for signal, logs in state["labelled"].items()
             },
@@ -242,5 +305,52 @@ def _weighted(logs: Mapping[Signal, float]) -> float:
 
 
 def _exp(log: float) -> float:
-    """The number itself; beyond what a float can hold, the largest one."""
+    """`exp`, limited to what a float can hold."""
     return math.exp(min(log, 700.0))
+
+
+# How the evidence came about
+
+KEPT_CALLS = 1_000
+"""Bad calls that are kept one by one; older ones are kept as a sum."""
+
+
+class Trail:
+    """The evidence of a rollout, and the bad calls that led to it."""
+
+    def __init__(self, start: Evidence | None = None) -> None:
+        self.evidence = start or Evidence()
+        self._start = Evidence.restored(self.evidence.state())
+        self._calls: deque[BadCall] = deque()
+
+    def add(self, call: BadCall) -> bool:
+        """Take in one bad call; returns whether its failure is the first of a kind that legacy has never shown."""
+        self._calls.append(call)
+        if len(self._calls) > KEPT_CALLS:
+            self._start.add(self._calls.popleft())
+        return self.evidence.add(call)
+
+    @property
+    def start(self) -> dict[str, object]:
+        """The evidence before the calls that are kept."""
+        return self._start.state()
+
+    @property
+    def last(self) -> BadCall:
+        """The call that was taken in last."""
+        return self._calls[-1]
+
+    @property
+    def calls(self) -> tuple[BadCall, ...]:
+        """The calls that are kept, oldest first."""
+        return tuple(self._calls)
+
+
+def replay_evidence(start: Mapping[str, object], calls: Iterable[BadCall]) -> list[float]:
+    """Compute the total evidence at the start and after each call again; the last is what the decision was based on."""
+    evidence = Evidence.restored(start)
+    totals = [evidence.total]
+    for call in calls:
+        evidence.add(call)
+        totals.append(evidence.total)
+    return totals

@@ -12,8 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 
-from migration.guard.model import Action, FlagSwitch
-from migration.guard.records import DecisionRecord
+from migration.guard.model import Action, DecisionRecord, FlagSwitch
 from migration.guard.store import GuardStatus, GuardStore
 from migration.model.errors import MigrationError
 

@@ -20,6 +20,7 @@ from migration.guard.judge import Judge
 from migration.guard.model import (
     Action,
     BadCall,
+    CandidateResult,
     FinishedCall,
     FlagSwitch,
     GuardFigures,
@@ -29,7 +30,6 @@ from migration.guard.model import (
     Ruling,
     Signal,
 )
-from migration.guard.records import CandidateResult
 from migration.guard.store import GuardStore
 from migration.guard.watching import HANG_SECONDS, NOT_JUDGED, InFlightRuns, MemoryWatch, Run
 from migration.guard.worker import GuardWorker

@@ -6,10 +6,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from migration.guard.evidence import Evidence, LatencyBaseline
-from migration.guard.model import Action, BadCall, FinishedCall, Policy, Rule, Ruling, Signal
-from migration.guard.records import Trail
-from migration.guard.sequential import CallTally
+from migration.guard.evidence import Evidence, Trail
+from migration.guard.model import Action, BadCall, CallTally, FinishedCall, Policy, Rule, Ruling, Signal
+from migration.guard.watching import LatencyBaseline
 from migration.model.taxonomy import ErrorKind
 
 POINTS = 0.05

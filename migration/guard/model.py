@@ -1,25 +1,26 @@
-"""The guard's vocabulary: what it watches, what it may do, and what it has decided."""
+"""The guard's data: what it watches, what it may do, what it has decided, and what it asks of the outside."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
-from typing import Protocol
+from typing import Any, Protocol
 
 
 class Signal(StrEnum):
-    """A way in which a call can go badly, and evidence is gathered."""
+    """A way in which a call can go badly, for which evidence is gathered."""
 
     ERROR = "error"  # it failed
-    TIMEOUT = "timeout"  # it failed because patience ran out
+    TIMEOUT = "timeout"  # it failed because a timeout ended, its own or its caller's
     MISMATCH = "mismatch"  # a shadow differed where legacy does not differ from itself
     LATENCY = "latency"  # slower than 19 of 20 earlier legacy calls of its size
-    STRANGER = "stranger"  # it failed in a way that legacy never does
+    STRANGER = "stranger"  # it failed with a kind of error that legacy never shows
 
 
 class Action(IntEnum):
-    """What the guard does, from nothing to most."""
+    """What the guard does, in order of severity."""
 
     NONE = 0
     FREEZE = 1  # promotion stops, and more calls are compared
@@ -27,12 +28,12 @@ class Action(IntEnum):
 
     @property
     def word(self) -> str:
-        """As in commands and records."""
+        """Its name in commands and records."""
         return self.name.lower()
 
 
 class Rule(StrEnum):
-    """Why the guard acts. What each calls for is set in a `Policy`."""
+    """Why the guard acts; a `Policy` says which action follows."""
 
     EVIDENCE = "evidence"  # the evidence of all signals together is overwhelming
     SUSPICION = "suspicion"  # it is considerable
@@ -46,7 +47,7 @@ class Rule(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """What each rule calls for. Legacy serves what the guard rolls back, so a rule may well be strict."""
+    """The action that follows from each rule."""
 
     evidence: Action = Action.ROLLBACK
     suspicion: Action = Action.FREEZE
@@ -58,23 +59,23 @@ class Policy:
     memory_growth: Action = Action.FREEZE
 
     def action_for(self, rule: Rule) -> Action:
-        """What this rule calls for."""
+        """The action that follows from a rule."""
         action: Action = getattr(self, rule.value)
         return action
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FinishedCall:
-    """A call as the guard sees it when it is over.
+    """A call as the guard sees it at its end.
 
     Attributes:
-        at: when, seconds since the epoch.
-        on_candidate: which side it was on.
+        at: when it ended, in seconds since the epoch.
+        on_candidate: whether the candidate served it.
         probability: of being on the candidate, fixed before the call.
-        seconds: how long it took.
+        seconds: its duration.
         size: of its files, in bytes.
-        kind: kind of its failure, None after success.
-        given_up: whether its caller did not wait for its end; then nobody knows whether it would have failed.
+        kind: kind of its failure; None after a success.
+        given_up: whether its caller did not wait for its end, so that it is unknown whether it would have failed.
         trace: W3C traceparent of the run.
         flag_version: fingerprint of the flag in force.
     """
@@ -92,11 +93,11 @@ class FinishedCall:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BadCall:
-    """A finished call, or a comparison, that is evidence.
+    """A call that went badly, or a comparison that differs.
 
     Attributes:
-        at: when it was finished, seconds since the epoch.
-        signals: in which ways it went badly; at least one.
+        at: when it ended, in seconds since the epoch.
+        signals: the ways in which it went badly; at least one.
         on_candidate: which side it was on.
         probability: of being on the candidate, fixed before the call.
         kind: kind of the failure, if it failed.
@@ -117,10 +118,10 @@ class BadCall:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GuardFigures:
-    """What the guard of one process knows at a moment.
+    """Figures of the guard of one process, for metrics.
 
     Attributes:
-        evidence: against the candidate of each migration it has judged; 1 is none.
+        evidence: against the candidate, by migration; 1 is none.
         tripped: the migrations that are rolled back.
         rulings: how often this process has ruled, by migration, rule and action.
         memory_limit: bytes that the process may have; None if its memory is not watched.
@@ -134,15 +135,15 @@ class GuardFigures:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ruling:
-    """One decision of the guard, with everything that is needed to understand it and to reach it again.
+    """One decision of the guard, with all that is needed to compute it again.
 
     Attributes:
         at: when, seconds since the epoch.
-        migration: about which migration.
-        rule: why.
-        action: what is done.
+        migration: its migration.
+        rule: the rule that was met.
+        action: what follows.
         sentence: the decision in words.
-        numbers: the figures behind it, by name.
+        numbers: the figures that it was based on, by name.
         flag_version: fingerprint of the flag in force.
         start: the evidence before `calls`, as `Evidence.state` gives it.
         calls: the latest bad calls, oldest first.
@@ -159,14 +160,142 @@ class Ruling:
     calls: tuple[BadCall, ...] = field(default=(), repr=False)
 
 
-# What the guard asks of the outside: somebody who can change flags, and somebody who knows the memory in use.
+@dataclass(frozen=True, slots=True)
+class CallTally:
+    """Calls of one side and how many of them went badly."""
+
+    calls: int = 0
+    bad: int = 0
+
+    @property
+    def rate(self) -> float | None:
+        """Share that went badly; None before the first call."""
+        return self.bad / self.calls if self.calls else None
+
+
+# What is kept
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecisionRecord:
+    """One decision of the guard, of a rollout or of an operator, as it is kept.
+
+    Attributes:
+        at: when, seconds since the epoch.
+        migration: its migration.
+        action: what was decided: `freeze`, `rollback`, `resume`, `promote`, `hold`, ...; `off`, `on`, `set` or `stage`
+            if an operator changed a flag.
+        by: who or what decided.
+        sentence: the decision in words.
+        numbers: the figures behind it.
+        rule: the guard's rule, if it was the guard.
+        flag_before: fingerprint of the flag when it was decided.
+        flag_after: fingerprint of the flag once it was carried out.
+        start: what it was based on: of the guard, the evidence before `calls`; of a rollout, its state and what it saw.
+        calls: the bad calls that it was based on, oldest first.
+        carried_out_at: when the flag was changed; None while that is pending, or if nothing is to be changed.
+        problem: why the flag has not been changed.
+        id: given by the store.
+    """
+
+    at: float
+    migration: str
+    action: str
+    by: str
+    sentence: str
+    numbers: Mapping[str, float | int | str] = field(default_factory=dict)
+    rule: str | None = None
+    flag_before: str | None = None
+    flag_after: str | None = None
+    start: Mapping[str, object] | None = field(default=None, repr=False)
+    calls: tuple[BadCall, ...] = field(default=(), repr=False)
+    carried_out_at: float | None = None
+    problem: str | None = None
+    id: int | None = None
+
+    @property
+    def is_of_rollout(self) -> bool:
+        """Whether a rollout decided it."""
+        return self.start is not None and "rollout" in self.start
+
+    @classmethod
+    def of(cls, ruling: Ruling, *, by: str, problem: str | None = None) -> DecisionRecord:
+        """The record of a ruling of the guard."""
+        return cls(
+            at=ruling.at,
+            migration=ruling.migration,
+            action=ruling.action.word,
+            by=by,
+            sentence=ruling.sentence,
+            numbers=ruling.numbers,
+            rule=ruling.rule,
+            flag_before=ruling.flag_version,
+            start=ruling.start,
+            calls=ruling.calls,
+            problem=problem,
+        )
+
+    @classmethod
+    def of_row(cls, row: Mapping[str, Any]) -> DecisionRecord:
+        """The record that a row of the table holds."""
+        return cls(
+            **{
+                **row,
+                "numbers": json.loads(row["numbers"]),
+                "start": json.loads(row["start"]) if row["start"] else None,
+                "calls": tuple(call_of(each) for each in json.loads(row["calls"] or "[]")),
+            }
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CandidateResult:
+    """What a call of a candidate has created, for an audit.
+
+    Attributes:
+        migration: its migration.
+        at: when the call ended, in seconds since the epoch.
+        kind: kind of its failure; None after success.
+        things: what it created, each as names and plain values; empty after a failure.
+        trace: W3C traceparent of the run.
+        flag_version: fingerprint of the flag in force.
+    """
+
+    migration: str
+    at: float
+    kind: str | None = None
+    things: tuple[Mapping[str, str], ...] = ()
+    trace: str | None = None
+    flag_version: str | None = None
+
+
+def call_as_data(call: BadCall) -> dict[str, object]:
+    """A bad call as plain data."""
+    return {
+        "at": call.at,
+        "signals": sorted(call.signals),
+        "on_candidate": call.on_candidate,
+        "probability": call.probability,
+        "kind": call.kind,
+        "seconds": call.seconds,
+        "trace": call.trace,
+        "flag_version": call.flag_version,
+    }
+
+
+def call_of(data: Mapping[str, Any]) -> BadCall:
+    """The bad call that `call_as_data` wrote."""
+    return BadCall(**{**data, "signals": frozenset(Signal(each) for each in data["signals"])})
+
+
+# What the guard asks of the outside
 
 
 class FlagSwitch(Protocol):
-    """Changes the flags of a migration for every process everywhere. May block; may raise anything."""
+    """Changes the flags of a migration for all processes of all machines. May block; may raise anything."""
 
     def turn_off(self, migration: str, *, because: str) -> str | None:
-        """Let legacy serve every call, and return the fingerprint of the flag as it is then, if it has one."""
+        """Let legacy serve every call; returns the flag's state afterwards, if it has one."""
         ...
 
     def compare_more(self, migration: str, *, percent: int, because: str) -> None:
@@ -175,12 +304,12 @@ class FlagSwitch(Protocol):
 
 
 class ProcessMemoryGauge(Protocol):
-    """Knows this process's memory."""
+    """Measures this process's memory."""
 
     def used(self) -> int:
         """Resident bytes."""
         ...
 
     def limit(self) -> int:
-        """Bytes that the process may have: of its control group or of the machine."""
+        """Bytes that the process may use: the limit of its control group, or the machine's memory."""
         ...

@@ -9,9 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from migration.guard.evidence import Evidence
-from migration.guard.model import BadCall
-from migration.guard.records import CandidateResult, DecisionRecord, Trail
+from migration.guard.evidence import Evidence, Trail
+from migration.guard.model import BadCall, CandidateResult, DecisionRecord
 from migration.guard.tables import (
     ADD_MADE,
     RELEASE,

@@ -11,8 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from migration.guard.evidence import Evidence
-from migration.guard.model import BadCall, Signal
-from migration.guard.records import DecisionRecord, call_as_data
+from migration.guard.model import BadCall, DecisionRecord, Signal, call_as_data
 
 ADD_BAD_CALL = """
 INSERT INTO bad_calls

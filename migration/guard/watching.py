@@ -1,10 +1,12 @@
-"""The runs under way, and which of them hang: a run that never ends must count as well, and only once."""
+"""What is watched besides failures: runs that hang, durations, and memory."""
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Protocol
 
@@ -12,18 +14,18 @@ from migration.guard.model import ProcessMemoryGauge, Rule
 from migration.model.model import Operation
 
 HANG_SECONDS = 120.0
-"""How long a run may be under way before it counts as one that ran out of patience."""
+"""A run that is in flight for longer counts as a timeout."""
 
 MAX_IN_FLIGHT = 10_000
-"""Runs whose end is awaited; a further one is judged when it ends, however late."""
+"""Runs that are watched; further ones are judged when they end, however late."""
 
 
 class InFlightRuns:
-    """The runs that are watched. Whoever takes a run out of it counts that run, so nothing is counted twice.
+    """The runs that are watched. A run is counted when it is taken out, so that it counts once.
 
     Args:
-        hang_seconds: a run that is under way for longer hangs.
-        clock: what that is measured with, in seconds.
+        hang_seconds: a run that is in flight for longer hangs.
+        clock: a clock that only goes forwards, in seconds.
     """
 
     def __init__(self, *, hang_seconds: float, clock: Callable[[], float]) -> None:
@@ -35,7 +37,7 @@ class InFlightRuns:
         return len(self._runs)
 
     def add(self, run: Run) -> bool:
-        """Watch a run; False if there are too many, and it is judged at its end only."""
+        """Watch a run; False if there are too many, so that it is judged at its end only."""
         run.began = self._clock()
         if len(self._runs) >= MAX_IN_FLIGHT:
             return False
@@ -44,7 +46,7 @@ class InFlightRuns:
         return True
 
     def take(self, run: Run) -> bool:
-        """Take a run out; False if it is not there, because it was found hanging before."""
+        """Take a run out; False if it was found hanging before."""
         return self._runs.pop(id(run), None) is not None
 
     def take_hanging(self) -> list[Operation]:
@@ -53,7 +55,7 @@ class InFlightRuns:
         return [run.operation for run in list(self._runs.values()) if run.due <= moment and self.take(run)]
 
     def clear(self) -> None:
-        """Forget all of them, in a forked process: they go on in the parent."""
+        """Forget all of them, in a forked process: they belong to the parent."""
         self._runs.clear()
 
 
@@ -70,12 +72,12 @@ class Run(AbstractContextManager[None]):
 
     Args:
         operation: what is run.
-        in_flight: where it is watched meanwhile.
-        ended: told of its end, whether it counts (not if it was found hanging before), and what interrupted it.
+        in_flight: watches it meanwhile.
+        ended: called at its end.
 
     Attributes:
-        began: when it did, by the clock of `in_flight`.
-        due: when it hangs, likewise.
+        began: reading of the clock of `in_flight`, in seconds.
+        due: when it counts as hanging, likewise.
     """
 
     __slots__ = ("_ended", "_in_flight", "_watched", "began", "due", "operation")
@@ -89,7 +91,7 @@ class Run(AbstractContextManager[None]):
         self._watched = False
 
     def __enter__(self) -> None:
-        """Have it watched, for it may hang."""
+        """Have it watched."""
         self._watched = self._in_flight.add(self)
 
     def __exit__(
@@ -100,31 +102,117 @@ class Run(AbstractContextManager[None]):
 
 
 class _NotJudged(AbstractContextManager[None]):
-    """Surrounds an operation that says nothing about a side."""
+    """Surrounds an operation that is not judged."""
 
     def __exit__(self, *_: object) -> None:
-        """Nothing follows."""
+        """Do nothing."""
 
 
 NOT_JUDGED = _NotJudged()
 
 
-# Whether the process holds too much memory. It cannot be told which call holds it, so the process is judged.
+# Which calls are slow
+
+QUANTILE = 0.95
+ENOUGH_CALLS = 100
+"""Legacy calls of a class of sizes before which no call of that class counts as slow."""
+
+FORGET_EVERY = 2_000
+"""Legacy calls of a class after which its counts are halved, so that the baseline follows slow changes."""
+
+COMPUTE_EVERY = 50
+"""Legacy calls of a class between two computations of its threshold."""
+
+IMPERCEPTIBLE_SECONDS = 0.02
+"""A shorter call is never slow."""
+
+SIZE_CLASSES = 24
+"""Classes of file sizes, each four times as large as the one before; the last has no upper end."""
+
+_STEP = math.log(1.1)
+"""Durations are counted in steps of ten percent."""
+
+_SHORTEST = 1e-5
+_STEPS = 250
+"""From 10 µs to more than 2 days."""
+
+
+@dataclass(slots=True)
+class _SizeClass:
+    """Legacy's durations of one class of sizes, in steps; `threshold` is None while too few are known."""
+
+    counts: Counter[int] = field(default_factory=Counter)
+    total: int = 0
+    until_next_look: int = ENOUGH_CALLS
+    threshold: int | None = None
+
+    def add(self, step: int) -> None:
+        self.counts[step] += 1
+        self.total += 1
+        if self.total >= FORGET_EVERY:
+            self.counts = Counter({step: count // 2 for step, count in self.counts.items() if count > 1})
+            self.total = self.counts.total()
+        self.until_next_look -= 1
+        if self.until_next_look <= 0:
+            self.threshold = self._quantile()
+            self.until_next_look = COMPUTE_EVERY
+
+    def _quantile(self) -> int:
+        left = QUANTILE * self.total
+        for step in sorted(self.counts):
+            left -= self.counts[step]
+            if left <= 0:
+                return step
+        return _STEPS
+
+
+class LatencyBaseline:
+    """Legacy's durations, by size of the files, and which calls are slow compared with them."""
+
+    def __init__(self) -> None:
+        self._classes: dict[int, _SizeClass] = {}
+
+    def is_slow(self, seconds: float, size: int) -> bool:
+        """Whether a call took longer than 95 of 100 legacy calls of about its size; False while too few are known.
+
+        Args:
+            seconds: its duration.
+            size: of its files, in bytes.
+        """
+        if seconds < IMPERCEPTIBLE_SECONDS:
+            return False
+        known = self._classes.get(_size_class(size))
+        return known is not None and known.threshold is not None and _step(seconds) > known.threshold
+
+    def add_legacy(self, seconds: float, size: int) -> None:
+        """Count a legacy call; `is_slow` is asked about it before."""
+        self._classes.setdefault(_size_class(size), _SizeClass()).add(_step(seconds))
+
+
+def _size_class(size: int) -> int:
+    return min(SIZE_CLASSES - 1, max(0, size.bit_length() // 2))
+
+
+def _step(seconds: float) -> int:
+    return min(_STEPS, int(math.log(max(seconds, _SHORTEST) / _SHORTEST) / _STEP))
+
+
+# Memory, of the whole process: which call holds it cannot be told
 
 CAP = 0.85
-"""Share of what the process may have."""
+"""Share of the memory that the process may use."""
 
 GROWTH_FACTOR = 1.5
 GROWTH_BYTES = 256 * 1024 * 1024
-"""How much more than when legacy served everything counts as growth: half again, and this much, both."""
+"""Growth compared with the time when legacy served every call: half as much again and at least these bytes more."""
 
 LOOK_EVERY_SECONDS = 1.0
 CONFIRMATIONS = 3
-"""Looks in a row that must find growth; a single large file is none."""
+"""Looks in a row that must find growth, so that a single large file does not count."""
 
 
 class MemoryWatch:
-    """Looks at the memory now and then. The baseline is the most that was seen while legacy served everything."""
+    """Looks at the memory once a second. The baseline is the most that was seen while legacy served every call."""
 
     def __init__(self, gauge: ProcessMemoryGauge) -> None:
         self._gauge = gauge
@@ -137,7 +225,7 @@ class MemoryWatch:
         """The rules that are met at this moment.
 
         Args:
-            at: reading of a clock that only goes forwards, seconds.
+            at: reading of a clock that only goes forwards, in seconds.
             share: of the calls that go to the candidate.
         """
         if at < self._next_look:

@@ -11,9 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from migration.guard.evidence import Trail
 from migration.guard.flag_changes import NO_SWITCH, FlagChanges
-from migration.guard.model import Action, BadCall, FlagSwitch, Ruling
-from migration.guard.records import CandidateResult, DecisionRecord, Trail
+from migration.guard.model import Action, BadCall, CandidateResult, DecisionRecord, FlagSwitch, Ruling
 from migration.guard.store import GuardStatus, GuardStore
 from migration.model.errors import StoreError, StoreRefusedError
 from migration.model.model import Notice, NoticeKind

@@ -1,8 +1,8 @@
-"""The controller of one rollout: looks, decides, writes down what is intended, and only then changes the flag.
+"""The controller of one rollout: looks, decides, writes down what is intended, and then changes the flag.
 
-The store says what is intended, the flag what is. A change that was written down and not confirmed is made again by the
-next look, whichever process that is in: after a crash at any moment the rollout goes on where it was. A change that was
-confirmed is never made again: if the flag shows something else then, somebody wanted that, and the rollout is held.
+The store holds what is intended, the flag what is. A change that was written down and not confirmed is made again by
+the next look, in whichever process: after a crash at any moment the rollout goes on where it was. A change that was
+confirmed is never made again: if the flag shows something else then, an operator has set it, and the rollout is held.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from functools import partial
 from typing import Protocol
 
 from migration.guard.flag_changes import PendingAction
-from migration.guard.records import DecisionRecord
+from migration.guard.model import DecisionRecord
 from migration.guard.store import GuardStatus
 from migration.model.errors import RolloutError
 from migration.rollout.counts import Tallies, with_calls
@@ -32,38 +32,38 @@ from migration.rollout.model import (
 from migration.rollout.store import OvertakenError, RolloutStore
 
 CONTROLLER = "rollout"
-"""Who decides, in records, if it is no person."""
+"""Who decides, in records, if it is not an operator."""
 
 
 class FlagDial(Protocol):
-    """Sets the flag of a migration for every process everywhere. May block; may raise anything."""
+    """Sets the flag of a migration for all processes of all machines. May block; may raise anything."""
 
     def shown(self, migration: str) -> FlagShown:
         """The flag as it is."""
         ...
 
     def open(self, migration: str, exposure: Exposure) -> None:
-        """Make the flag if there is none, let in exactly these calls, and turn it on."""
+        """Create the flag if there is none, set its exposure, and turn it on."""
         ...
 
     def set(self, migration: str, exposure: Exposure) -> None:
-        """Let in exactly these calls; a flag that is off stays off."""
+        """Set the exposure; a flag that is off stays off."""
         ...
 
     def close(self, migration: str, *, because: str) -> None:
-        """Turn the flag off, so that legacy serves every call, and let nobody in should it be turned on again."""
+        """Turn the flag off, so that legacy serves every call, and set it to 0 %, should it be turned on again."""
         ...
 
 
 class RolloutController:
-    """Carries the rollout of one migration on.
+    """Advances the rollout of one migration.
 
     Args:
         migration: its name.
         store: where its state is kept.
         dial: sets the flag.
-        tallies: knows how the calls went.
-        now: the clock, in seconds since the epoch.
+        tallies: counts the calls.
+        now: seconds since the epoch.
     """
 
     def __init__(
@@ -81,17 +81,17 @@ class RolloutController:
         self._tallies = tallies
         self._now = now
         self.problem: str | None = None
-        """Why the flag could not be changed; None if it could."""
+        """Why the flag could not be changed by the last look; None if it could."""
 
     def begin(self, plan: RolloutPlan, *, by: str) -> Rollout:
-        """Write down that a rollout begins; the first look opens the flag.
+        """Write down that a rollout begins; the first look turns the flag on.
 
         Raises:
-            RolloutError: one is under way, or the guard has rolled the migration back or frozen it.
+            RolloutError: another one is running, or the guard has rolled the migration back or frozen it.
         """
         known = self.known()
         if known is not None and not known.phase.is_over:
-            raise RolloutError(f"a rollout of {self.migration} is under way; abort it before you begin another")
+            raise RolloutError(f"a rollout of {self.migration} is running; abort it before you begin another")
         status = self._status()
         if status.tripped_by is not None or status.frozen_by is not None:
             raise RolloutError(
@@ -109,10 +109,10 @@ class RolloutController:
         return self._keep(rollout, "start", sentence, by=by)
 
     def look(self) -> tuple[Rollout, RolloutStep]:
-        """Look at everything once and do what follows.
+        """Look at everything once, decide, and do what follows.
 
         Returns:
-            Where the rollout stands then, and what was decided.
+            The rollout afterwards, and what was decided.
 
         Raises:
             RolloutError: there is no rollout.
@@ -123,11 +123,11 @@ class RolloutController:
                 seen, rollout = self._seen(self.rollout())
                 step = next_step(rollout, seen)
                 return self._do(rollout, step, seen), step
-            except OvertakenError:  # somebody paused or aborted it at this moment: that goes first
+            except OvertakenError:  # an operator paused or aborted it at this moment, which goes first
                 continue
 
     def rollout(self) -> Rollout:
-        """Where the rollout stands.
+        """The rollout at this moment.
 
         Raises:
             RolloutError: there is none.
@@ -138,13 +138,13 @@ class RolloutController:
         return rollout
 
     def known(self) -> Rollout | None:
-        """Where the latest rollout stands; None if there has never been one."""
+        """The latest rollout; None if there has never been one."""
         return self._store.rollout(self.migration)
 
-    # What people say
+    # What operators say
 
     def pause(self, *, by: str) -> Rollout:
-        """Hold it until somebody resumes it."""
+        """Hold it until it is resumed."""
         return self._say("pause", f"{self.migration} was paused by {by}.", by=by, paused=True)
 
     def resume(self, *, by: str) -> Rollout:
@@ -152,13 +152,13 @@ class RolloutController:
         return self._say("go on", f"{self.migration} goes on, says {by}.", by=by, paused=False)
 
     def approve(self, *, by: str) -> Rollout:
-        """Let it take the next step as soon as everything else allows that."""
+        """Let it take the next step once all other conditions are met."""
         return self._say(
             "approve", f"the step of {self.migration} that is next was approved by {by}.", by=by, approved=True
         )
 
     def complete(self, *, by: str) -> Rollout:
-        """Let the last stage end: nothing is held back any more.
+        """Let the last stage end, so that nothing is held back.
 
         Raises:
             RolloutError: it is not in its last stage.
@@ -174,7 +174,7 @@ class RolloutController:
         while rollout.changed is None:
             try:
                 return self._apply(rollout)
-            except OvertakenError:  # the controller is carrying it out, too
+            except OvertakenError:  # the controller carries it out as well
                 rollout = self.rollout()
         return rollout
 
@@ -228,10 +228,10 @@ class RolloutController:
         return self._apply(kept) if step.move.changes_flag else kept
 
     def _apply(self, rollout: Rollout) -> Rollout:
-        """Change the flag as intended and confirm that; one that is out of reach is tried again at the next look.
+        """Change the flag as intended and confirm that; one that is out of reach is tried again by the next look.
 
         Raises:
-            OvertakenError: somebody has decided something else meanwhile; that is to be carried out anew.
+            OvertakenError: something else was decided meanwhile, which the next look carries out.
         """
         pending = PendingAction(
             migration=self.migration, change=partial(self._change_flag, rollout), number=rollout.record
@@ -254,10 +254,10 @@ class RolloutController:
         return str(rollout.exposure)
 
     def _confirmed(self, rollout: Rollout) -> Rollout:
-        """Keep what was tried with the flag.
+        """Keep what came of a change of the flag.
 
-        If somebody has decided otherwise meanwhile, and has carried that out, the flag may show either of both, so the
-        later decision is due again.
+        If something else was decided and carried out meanwhile, the flag may show either, so the later decision is due
+        again.
         """
         try:
             return self._store.keep(rollout)

@@ -1,4 +1,4 @@
-"""Decides what a rollout does next. No clock, no input, no output: the same state and sight lead to the same step."""
+"""Decides what a rollout does next. Pure: the same state and the same situation lead to the same step."""
 
 from __future__ import annotations
 
@@ -7,16 +7,15 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from migration.guard.evidence import FREEZE_AT, ROLLBACK_AT
-from migration.guard.sequential import harm_bound, ratio_evidence
-from migration.rollout.counts import evidence_of
+from migration.rollout.counts import evidence_of, harm_bound, ratio_evidence
 from migration.rollout.model import Move, Rollout, RolloutPhase, RolloutStep, Situation, StageCounts
 
 RATIO_ALARM_AT = 1000.0
-"""Evidence that calls are not shared out as intended; with a right sharing one stage in 1000 ever reaches it."""
+"""Evidence that calls are not routed in the intended shares; if they are, 1 stage in 1000 ever reaches it."""
 
 
 def next_step(rollout: Rollout, seen: Situation) -> RolloutStep:
-    """What to do next. Whatever is missing, unknown or old holds the rollout; nothing of that kind ever promotes it."""
+    """The next step. Data that are missing, unknown or old hold the rollout and never promote it."""
     numbers = numbers_of(rollout)
     move, reason, text = next(_findings(rollout, seen, numbers))
     sentence = rollout.because if move is Move.END else f"{rollout.migration} {text}."
@@ -24,26 +23,26 @@ def next_step(rollout: Rollout, seen: Situation) -> RolloutStep:
 
 
 def grounds(rollout: Rollout, seen: Situation) -> dict[str, object]:
-    """All that `next_step` decided by, as plain data, for `replay_step`."""
+    """What `next_step` has decided by, as plain data, for `replay_step`."""
     counts = replace(rollout.counts, last={})  # only for counting on, and large
     return {"rollout": replace(rollout, counts=counts).state(), "seen": asdict(seen)}
 
 
 def replay_step(start: Mapping[str, Any]) -> RolloutStep:
-    """What `next_step` says to what `grounds` wrote down."""
+    """The step that `next_step` decides by what `grounds` wrote down."""
     return next_step(Rollout.restored(start["rollout"]), Situation.restored(start["seen"]))
 
 
 def after(rollout: Rollout, step: RolloutStep, seen: Situation) -> Rollout:
-    """Where the rollout stands once this step is decided."""
+    """The rollout after this step was decided."""
     match step.move:
         case Move.HOLD:
             return replace(rollout, noted=(*rollout.noted, step.reason))
         case Move.RESTART:
-            return _at_the_beginning(replace(rollout, epoch=seen.epoch), logs=())
+            return _at_stage_start(replace(rollout, epoch=seen.epoch), logs=())
         case Move.PROMOTE:
             promoted = replace(rollout, stage=rollout.stage + 1, changed=None)
-            return _at_the_beginning(promoted, logs=rollout.counts.logs)
+            return _at_stage_start(promoted, logs=rollout.counts.logs)
         case Move.COMPLETE:
             return replace(rollout, phase=RolloutPhase.COMPLETED, changed=None, because=step.sentence)
         case Move.ROLLBACK | Move.FOLLOW:
@@ -52,8 +51,8 @@ def after(rollout: Rollout, step: RolloutStep, seen: Situation) -> Rollout:
             return rollout
 
 
-def _at_the_beginning(rollout: Rollout, *, logs: tuple[float, ...]) -> Rollout:
-    """As its stage begins; evidence goes on from stage to stage."""
+def _at_stage_start(rollout: Rollout, *, logs: tuple[float, ...]) -> Rollout:
+    """The rollout at the beginning of its stage."""
     counts = StageCounts(last=rollout.counts.last, logs=logs)
     return replace(rollout, entered=None, approved=False, noted=(), counts=counts)
 
@@ -84,11 +83,11 @@ Finding = tuple[Move, str, str]
 
 
 def _findings(rollout: Rollout, seen: Situation, numbers: dict[str, float | int | str]) -> Iterator[Finding]:
-    """What there is to say, the gravest first."""
+    """All that applies, in order of severity."""
     yield from _ends(rollout, seen)
     yield from _alarms(rollout, seen, numbers)
     yield from _obstacles(rollout, seen)
-    yield from _patience(rollout, seen, numbers)
+    yield from _conditions(rollout, seen, numbers)
     if rollout.is_last_stage:
         yield (
             Move.COMPLETE,
@@ -114,7 +113,7 @@ def _ends(rollout: Rollout, seen: Situation) -> Iterator[Finding]:
 
 def _alarms(rollout: Rollout, seen: Situation, numbers: dict[str, float | int | str]) -> Iterator[Finding]:
     if seen.epoch != rollout.epoch:
-        yield Move.RESTART, "resumed", f"begins its stage ({rollout.exposure}) anew, because somebody resumed it"
+        yield Move.RESTART, "resumed", f"restarts its stage ({rollout.exposure}), because the migration was resumed"
     if float(numbers["evidence"]) >= ROLLBACK_AT:
         yield Move.ROLLBACK, "evidence", f"was rolled back: {_evidence(numbers)}"
     if seen.frozen_by is not None:
@@ -126,7 +125,7 @@ def _alarms(rollout: Rollout, seen: Situation, numbers: dict[str, float | int | 
 
 
 def _obstacles(rollout: Rollout, seen: Situation) -> Iterator[Finding]:
-    """What holds a rollout, whatever its time and figures say."""
+    """What holds a rollout whatever its figures are."""
     resume = f"`shim resume {rollout.migration} --because ...` lets it go on"
     if seen.frozen_by is not None:
         yield Move.HOLD, "frozen", f"is held: its promotion is frozen (decision {seen.frozen_by}); {resume}"
@@ -134,7 +133,7 @@ def _obstacles(rollout: Rollout, seen: Situation) -> Iterator[Finding]:
         yield (
             Move.HOLD,
             "paused",
-            f"is held: somebody paused it; `shim rollout resume {rollout.migration}` goes on",
+            f"is held: it is paused; `shim rollout resume {rollout.migration}` goes on",
         )
     if not rollout.opened and seen.problem is not None:
         yield Move.HOLD, "no_data", f"does not begin: there are no data ({seen.problem})"
@@ -162,16 +161,16 @@ def _obstacles(rollout: Rollout, seen: Situation) -> Iterator[Finding]:
         yield Move.HOLD, "stale", f"is held: the latest data are {seen.age:,.0f} s old"
 
 
-def _patience(rollout: Rollout, seen: Situation, numbers: dict[str, float | int | str]) -> Iterator[Finding]:
-    """What only time, more calls, or somebody's word can bring."""
+def _conditions(rollout: Rollout, seen: Situation, numbers: dict[str, float | int | str]) -> Iterator[Finding]:
+    """What only time, more calls or an approval can bring."""
     if rollout.entered is None:
         yield Move.WAIT, "settling", f"waits until every process follows to {rollout.exposure}"
         return
     left = rollout.entered + rollout.plan.soak - seen.at
     if left > 0:
         yield Move.WAIT, "soaking", f"soaks at {rollout.exposure}: {_harm(numbers)}"
-    nothing_beside = rollout.exposure.probability == 1
-    if nothing_beside:
+    is_alone = rollout.exposure.probability == 1
+    if is_alone:
         if not rollout.counts.candidate.calls:
             yield Move.HOLD, "no_data", "is held: the candidate has served nothing yet"
     elif float(numbers["harm"]) >= rollout.plan.margin:
@@ -196,15 +195,15 @@ def _harm(numbers: dict[str, float | int | str]) -> str:
 
 def _evidence(numbers: dict[str, float | int | str]) -> str:
     evidence = float(numbers["evidence"])
-    return f"the evidence that the candidate fails more often stands at {evidence:,.0f} to 1 ({_counts(numbers)})"
+    return f"the evidence that the candidate fails more often is {evidence:,.0f} to 1 ({_counts(numbers)})"
 
 
 def _sharing(rollout: Rollout) -> str:
     counts = rollout.counts
     calls = counts.legacy.calls + counts.candidate.calls
     return (
-        f"calls are not shared out as intended ({rollout.exposure}): the candidate served {counts.candidate.calls} "
-        f"of {calls}, which is {100 * counts.candidate.calls / calls:.2f} %"
+        f"calls are not routed in the intended shares ({rollout.exposure}): the candidate served "
+        f"{counts.candidate.calls} of {calls}, which is {100 * counts.candidate.calls / calls:.2f} %"
     )
 
 

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any, Self
 
-from migration.guard.sequential import CallTally
+from migration.guard.model import CallTally
 from migration.model.errors import ExposureError, RolloutError
 
 SMALLEST_PERCENT = 0.01

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from migration.guard.records import DecisionRecord
+from migration.guard.model import DecisionRecord
 from migration.guard.store import GuardStore
 from migration.guard.tables import keep_decision
 from migration.model.errors import RolloutError

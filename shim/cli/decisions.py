@@ -129,11 +129,12 @@ def _word_anew(record: DecisionRecord) -> _Again:
 
 def _rollout_anew(record: DecisionRecord) -> _Again:
     step = replay_step(record.start or {})
-    same_numbers = step.numbers == record.numbers
+    # the sentence is not compared: another version may have worded it otherwise
+    same_grounds = (step.reason, step.numbers) == (record.rule, record.numbers)
     return _Again(
         recorded=record.action,
         computed=step.move.value,
-        agrees=(step.move.value, step.sentence) == (record.action, record.sentence) and same_numbers,
+        agrees=step.move.value == record.action and same_grounds,
         source=f"where the rollout stood and {len(record.numbers)} figures",
         words="{!r}",
     )

@@ -7,7 +7,7 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from migration.guard.evidence import (
+from migration.guard.watching import (
     ENOUGH_CALLS,
     FORGET_EVERY,
     IMPERCEPTIBLE_SECONDS,

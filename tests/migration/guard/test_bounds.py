@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from migration.guard.sequential import CallTally, harm_bound, rate_bounds, ratio_evidence
+from migration.guard import CallTally
+from migration.rollout import harm_bound, rate_bounds, ratio_evidence
 
 
 @given(calls=st.integers(1, 20_000), share=st.floats(0, 1))

@@ -8,9 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from migration.guard.evidence import WEIGHTS, Evidence
+from migration.guard.evidence import KEPT_CALLS, WEIGHTS, Evidence, Trail, replay_evidence
 from migration.guard.model import Action, BadCall, Signal
-from migration.guard.records import KEPT_CALLS, Trail, replay_evidence
 from tests.migration.guard.making import bad
 
 calls = st.builds(

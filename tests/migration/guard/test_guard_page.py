@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from migration.guard import FREEZE_AT, ROLLBACK_AT, WEIGHTS, Policy, Rule, Signal
-from migration.guard.evidence import STAKED_UP_TO
-from migration.guard.sequential import RELATIVE_RISKS, SPREAD_ANEW
+from migration.guard.evidence import RELATIVE_RISKS, SPREAD_AGAIN, STAKED_UP_TO
 from tests.migration.guard.worlds import NULL_WORLDS, STAGES, STICKY_ROUTING
 
 PAGE = (Path(__file__).parents[3] / "docs" / "guard.md").read_text(encoding="utf-8")
@@ -35,7 +34,7 @@ def test_the_figures_of_the_evidence_are_the_real_ones() -> None:
         f"the evidence reaches {ROLLBACK_AT:.0f}",
         f"the evidence reaches {FREEZE_AT:.0f}",
         f"to reach {STAKED_UP_TO:.0f}",
-        f"spreads 1/{1 / SPREAD_ANEW:.0f}",
+        f"spreads 1/{1 / SPREAD_AGAIN:.0f}",
         f"({', '.join(f'{risk:g}' for risk in RELATIVE_RISKS)})",
         f"{sum(calls for _, calls in STAGES):,} calls in all",
         *(f"| {world.name} |" for world in (*NULL_WORLDS, STICKY_ROUTING)),

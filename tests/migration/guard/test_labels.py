@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from migration.guard.sequential import MAX_KINDS, RELATIVE_RISKS, NewKindTest, SequentialTest, log_mean
+from migration.guard.evidence import MAX_KINDS, RELATIVE_RISKS, NewKindTest, SequentialTest, log_mean
 
 probabilities = st.floats(min_value=0.001, max_value=0.999)
 

@@ -13,8 +13,7 @@ from scipy.integrate import quad  # type: ignore[import-untyped]  # it ships no 
 from scipy.stats import beta  # type: ignore[import-untyped]  # it ships no types
 
 from migration.guard import BadCall, Evidence, Signal
-from migration.guard.evidence import ROLLBACK_AT, STAKED_UP_TO
-from migration.guard.sequential import LateChangeTest, log_ratio
+from migration.guard.evidence import ROLLBACK_AT, STAKED_UP_TO, LateChangeTest, log_ratio
 from tests.migration.guard.making import bad
 
 shares = st.sampled_from([0.001, 0.01, 0.1, 0.5, 0.98])

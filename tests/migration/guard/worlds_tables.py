@@ -10,7 +10,8 @@ from itertools import chain
 import numpy as np
 from scipy.stats import beta  # type: ignore[import-untyped]  # it ships no types
 
-from migration.guard import CallTally, harm_bound
+from migration.guard import CallTally
+from migration.rollout import harm_bound
 from tests.migration.guard.worlds import NULL_WORLDS, STICKY_ROUTING, World
 from tests.migration.guard.worlds_detection import (
     ERRORS,

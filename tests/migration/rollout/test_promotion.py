@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from migration.guard import CallTally, harm_bound
+from migration.guard import CallTally
+from migration.rollout import harm_bound
 from tests.migration.guard.worlds_tables import uploads_to_pass
 
 ALPHA = 0.05

@@ -10,7 +10,7 @@ import pytest
 from migration import Side
 from migration.guard import CallTally, DecisionRecord
 from migration.model.errors import RolloutError
-from migration.rollout import CallCounter, CounterReading, Exposure, FlagShown, LedgerTallies, RolloutPhase
+from migration.rollout import CallCounter, CounterReading, Exposure, FlagShown, LedgerTallies, RolloutPhase, replay_step
 from migration.rollout.counts import MAX_COUNTERS, counted
 from migration.rollout.model import StageCounts
 from migration.store import Ledger
@@ -287,10 +287,28 @@ def test_a_clock_that_was_set_back_makes_old_calls_no_news(tmp_path: Path) -> No
 
 
 def test_a_new_rollout_may_follow(world: World) -> None:
-    """While one is under way there is no other; afterwards a new one begins with its first stage."""
+    """While one is running there is no other; afterwards a new one begins with its first stage."""
     world.begin()
-    with pytest.raises(RolloutError, match="under way"):
+    with pytest.raises(RolloutError, match="is running"):
         world.controller.begin(PLAN, by="a test")
     world.controller.abort(because="-", by="somebody")
     world.begin()
     assert world.controller.rollout().phase is RolloutPhase.RUNNING
+
+
+def test_a_step_is_computed_again_from_its_record(world: World) -> None:
+    """Each record of a step leads to the same step, also one in the spelling of earlier versions."""
+    world.begin()
+    world.serve_well(0.01, 60_000)
+    world.look(60)
+    world.store.decide(DecisionRecord(at=0.0, migration="m", action="rollback", by="guard", sentence="Bad."))
+    world.look(6)
+    steps = [each for each in world.store.records("m") if each.is_of_rollout]
+    assert [each.action for each in steps] == ["follow", "promote"]
+    for step in steps:
+        start = dict(step.start or {})
+        seen = dict(start["seen"])  # type: ignore[call-overload]  # plain data
+        earlier = {"latched_by" if name == "tripped_by" else name: value for name, value in seen.items()}
+        for each in (seen, earlier):
+            again = replay_step(start | {"seen": each})
+            assert (again.move.value, again.reason, again.numbers) == (step.action, step.rule, step.numbers)
