@@ -6,11 +6,10 @@ from collections.abc import Iterator
 from enum import Enum
 from typing import Any, get_args
 
-import typer
-
 from docs_reference.markdown import code, table
 from docs_reference.markdown import page as a_page
-from shim.cli.app import app
+from shim.cli.app import commands
+from shim.cli.finding import searching
 
 
 def page() -> str:
@@ -21,7 +20,9 @@ def page() -> str:
 
 
 def _root() -> Any:
-    return typer.main.get_command(app)
+    """The command line with the monolith's own commands."""
+    with searching("tools.application:app"):
+        return commands()
 
 
 def _of(command: Any, path: str) -> Iterator[str]:

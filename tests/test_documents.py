@@ -30,7 +30,6 @@ from shim import mcp as places
 from shim import mcp as serving
 from shim import report as findings
 from shim import report as report_page
-from shim.cli import top
 from shim.console import figures as evidence
 from shim.console import figures as processes
 from shim.console import figures as sides
@@ -41,7 +40,7 @@ from shim.process_metrics import store as metrics
 from shim.removal import sources as tree
 from shim.removal import uses
 from tools import mcp as reporting
-from tools.cli import compare_files, compare_session, journal_section
+from tools.cli import compare, compare_session, journal_section
 from tools.engine import limiter as aimd
 from tools.engine import throttle
 from tools.recovery import audit, orphans, provider_files, verdict
@@ -146,7 +145,6 @@ def test_the_bounds_in_the_documents_are_the_real_ones() -> None:
         f"| {serving.MAX_SESSIONS} sessions",
         f"{serving.DRAIN_SECONDS} s for those under way at the end",
         f"| {findings.MAX_RECORDS} decisions, {report_page.MAX_CAUSES} causes of differences",
-        f"| processes that `shim top` lists | {top.MOST_PROCESSES} |",
         f"| drills that are remembered | {history.KEEP_DRILLS:,} |",
         f"| {metrics.KEEP_CALLS:,} calls, {metrics.KEEP_SAMPLES:,} samples of processes,",
         f"{metrics.KEEP_SHARES:,} changes",
@@ -161,7 +159,7 @@ def test_the_bounds_in_the_documents_are_the_real_ones() -> None:
         f"| {_ledger_retention.KEEP_CALLERS:,} kept of all processes, each written down once in ",
         f"once in {_ledger.CALLER_SECONDS:g} s; {_ledger.MAX_CALLERS:,} remembered by a process",
         f"| {tree.MAX_FILES:,} source files, searched {uses.MAX_ROUNDS} times at most",
-        f"{compare_files.MAX_FILES:,} files of one `shim compare`, {compare_session.FILES_TOGETHER} of one call",
+        f"{compare.MAX_FILES:,} files of one `shim compare`, {compare_session.FILES_TOGETHER} of one call",
     ):
         assert figure in page, figure
 

@@ -35,6 +35,8 @@ class UnknownProviderError(ToolsError, LookupError):
         known: the names that could have been given.
     """
 
+    exit_code = 2
+
     def __init__(self, name: str, known: tuple[str, ...]) -> None:
         self.name = name
         self.known = known

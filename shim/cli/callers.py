@@ -1,51 +1,60 @@
 """`shim callers`: who calls the migrated functions, as the source shows it and as it was seen at run time."""
 
+# ruff: noqa: PLC0415  # what is heavy is imported when the command runs, so that help is quick
+
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.table import Column, Table
 from rich.text import Text
 
 from migration.model import Entrance
 from migration.store import LedgerReader
 from shim.cli.exits import ExitCode
-from shim.cli.finding import application, found
-from shim.cli.mismatches_view import ago
-from shim.cli.output import print_json, printable
-from shim.removal.declarations import Declared, declared, one_declared
-from shim.removal.sources import SourceTree
-from shim.removal.uses import Caller, UseKind, find_uses, matched
+from shim.cli.finding import found, settings
+from shim.cli.options import JsonOption, MigrationsOption, OneMigration, SourceOption
+from shim.cli.output import ago, print_json, printable, show
+
+if TYPE_CHECKING:
+    from shim.removal.declarations import Declared
+    from shim.removal.sources import SourceTree
+    from shim.removal.uses import Caller
 
 _WAYS = {
     Entrance.SYNC: "sync",
     Entrance.BLOCKING: "sync, inside a running loop",
     Entrance.AWAITED: "awaited",
 }
-_KINDS = {UseKind.CALL: "called", UseKind.AWAITED: "awaited", UseKind.REFERENCE: "passed on"}
+_KINDS = {"call": "called", "awaited": "awaited", "reference": "passed on"}
 
 
-def run(name: str | None, *, source: Path, migrations: str | None, as_json: bool) -> int:
-    """List the call sites of one migration, or of all.
+def callers(
+    name: OneMigration = None,
+    *,
+    source: SourceOption = Path(),
+    migrations: MigrationsOption = None,
+    json: JsonOption = False,
+) -> int:
+    """List who calls the migrated functions. Found in the source, seen at run time, or both."""
+    from shim.removal.declarations import declared, one_declared
+    from shim.removal.sources import SourceTree
 
-    Raises:
-        RemovalError: the migration is not declared, or the sources cannot be read.
-        StoreError: what was seen at run time cannot be read.
-    """
-    root, now = source.resolve(), time.time()
     where = migrations or found().reference
+    root, now = source.resolve(), time.time()
     chosen = [one_declared(name, where, root)] if name else list(declared(where, root).values())
     tree = SourceTree(root)
     by_name = {each.name: callers_of(each, tree) for each in chosen}
-    if as_json:
+    if json:
         print_json(
             {"migrations": {name: [as_data(each, now) for each in callers] for name, callers in by_name.items()}}
         )
     else:
-        Console(highlight=False).print(Group(*(_rendered(name, callers, now) for name, callers in by_name.items())))
+        show(Group(*(_rendered(name, callers, now) for name, callers in by_name.items())))
     return ExitCode.OK
 
 
@@ -56,7 +65,9 @@ def callers_of(migration: Declared, tree: SourceTree) -> list[Caller]:
         SourceError: a source file cannot be read.
         StoreError: the ledger cannot be read.
     """
-    seen = LedgerReader(application().settings().shim_db).callers(migration.name)
+    from shim.removal.uses import find_uses, matched
+
+    seen = LedgerReader(settings().shim_db).callers(migration.name)
     return matched(find_uses(tree, migration.targets), seen, tree.root)
 
 
@@ -119,7 +130,7 @@ def _in_source(caller: Caller) -> str:
         return "not found"
     certain = "" if caller.found.certain else " (perhaps)"
     loop = ", inside a running loop" if caller.found.blocks else ""
-    return f"{_KINDS[caller.found.kind]}{loop}{certain}"
+    return f"{_KINDS[caller.found.kind.value]}{loop}{certain}"
 
 
 def _seen(caller: Caller, now: float) -> str:

@@ -1,4 +1,6 @@
-"""`shim decisions`, `explain`, `replay` and `resume`: what the guard has decided, why, and how to go on."""
+"""`shim decisions`, `explain`, `replay` and `resume`: what was decided, why, and how to go on."""
+
+# ruff: noqa: PLC0415  # what is heavy is imported when the command runs, so that help is quick
 
 from __future__ import annotations
 
@@ -6,21 +8,19 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from typing import Annotated
 
-from rich.console import Console
+import typer
 from rich.table import Table
 from rich.text import Text
 
-from migration.guard import FREEZE_AT, ROLLBACK_AT, DecisionRecord, replay_evidence, replay_rules
+from migration.guard import FREEZE_AT, ROLLBACK_AT, DecisionRecord, GuardStore, replay_evidence, replay_rules
 from migration.rollout import replay_step
-from shim.cli.errors import CommandError
-from shim.cli.exits import ExitCode
-from shim.cli.output import print_json, printable, say
+from shim.cli.exits import CommandError, ExitCode
+from shim.cli.finding import known, settings
+from shim.cli.options import JsonOption, MigrationName, OneMigration
+from shim.cli.output import clock, local_time, plain_table, print_json, printable, say, show
 from shim.process import who_acts
-from shim.wiring import open_guard_store
-from tools.migrations import NAMES
-from tools.settings import get_settings
 
 PLOT_HEIGHT = 8
 PLOT_WIDTH = 60
@@ -30,28 +30,35 @@ _AT_ONCE = 0.05
 _SAME = 1e-9
 """Relative difference that two ways of adding the same numbers may have."""
 
+Number = Annotated[int, typer.Argument(metavar="ID", help="Its number in `shim decisions`.")]
 
-def run(name: str | None, *, limit: int, as_json: bool) -> int:
-    """List decisions, newest first."""
-    records = open_guard_store(get_settings()).records(_known(name), limit=limit)
-    if as_json:
+
+def decisions(
+    name: OneMigration = None,
+    *,
+    limit: Annotated[int, typer.Option(min=1, help="Show at most so many.")] = 20,
+    json: JsonOption = False,
+) -> int:
+    """List what was decided, when, by whom and why. Promotions, freezes, rollbacks, and flags that `shim` changed."""
+    records = _store().records(None if name is None else known(name), limit=limit)
+    if json:
         print_json([_as_data(record) for record in records])
     elif records:
-        _print_table(records)
+        show(_table(records))
     else:
         say("Nothing has been decided: no rollout was promoted, frozen or rolled back, and no flag was changed here.")
     return ExitCode.OK
 
 
-def explain(number: int, *, as_json: bool) -> int:
-    """Show one decision with its figures, its bad calls, and how the evidence came about."""
+def explain(number: Number, *, json: JsonOption = False) -> int:
+    """Show one decision with its figures. Also the calls behind it, and the evidence over time."""
     record = _record(number)
     path = replay_evidence(record.start, record.calls) if record.start and not record.is_of_rollout else []
-    if as_json:
+    if json:
         print_json({**_as_data(record), "evidence_over_calls": path})
         return ExitCode.OK
     say(record.sentence)
-    say(f"{_when(record)}, by {record.by}; the flag: {_flag(record)}")
+    say(f"{local_time(record.at)}, by {record.by}; the flag: {_flag(record)}")
     for name, value in record.numbers.items():
         say(f"  {name:<20} {value:,.4g}" if isinstance(value, float) else f"  {name:<20} {value}")
     if path:
@@ -60,22 +67,22 @@ def explain(number: int, *, as_json: bool) -> int:
         say("\nThe latest of them")
         for call in record.calls[-10:]:
             side = "candidate" if call.on_candidate else "legacy"
-            say(f"  {_clock(call.at)}  {side:<9} {call.kind or ', '.join(sorted(call.signals)):<16} {call.trace or ''}")
+            say(f"  {clock(call.at)}  {side:<9} {call.kind or ', '.join(sorted(call.signals)):<16} {call.trace or ''}")
     return ExitCode.OK
 
 
-def replay(number: int, *, as_json: bool) -> int:
-    """Compute a decision anew from what was recorded; fails if it comes out differently."""
+def replay(number: Number, *, json: JsonOption = False) -> int:
+    """Compute a decision again from what was recorded. Fails if it comes out differently."""
     record = _record(number)
     if record.start is None:
-        again = _word_anew(record)
+        again = _word_again(record)
     else:
-        again = _rollout_anew(record) if record.is_of_rollout else _evidence_anew(record)
-    if as_json:
+        again = _rollout_again(record) if record.is_of_rollout else _evidence_again(record)
+    if json:
         print_json({"id": number, "recorded": again.recorded, "computed": again.computed, "agrees": again.agrees})
     else:
         say(
-            f"Decision {number}: recorded {again.words.format(again.recorded)}, computed anew from {again.source} "
+            f"Decision {number}: recorded {again.words.format(again.recorded)}, computed again from {again.source} "
             f"{again.words.format(again.computed)}: {'the same' if again.agrees else 'NOT the same'}{again.why}."
         )
     return ExitCode.OK if again.agrees else ExitCode.FAILED
@@ -102,7 +109,7 @@ class _Again:
     why: str = ""
 
 
-def _evidence_anew(record: DecisionRecord) -> _Again:
+def _evidence_again(record: DecisionRecord) -> _Again:
     start = record.start or {}
     recorded, computed = float(record.numbers["evidence"]), replay_evidence(start, record.calls)[-1]
     is_met = record.rule in replay_rules(start, record.calls, record.numbers)
@@ -116,8 +123,8 @@ def _evidence_anew(record: DecisionRecord) -> _Again:
     )
 
 
-def _word_anew(record: DecisionRecord) -> _Again:
-    """What somebody said follows from nothing else, so it comes out as it is recorded."""
+def _word_again(record: DecisionRecord) -> _Again:
+    """What a person said follows from nothing else, so it comes out as it is recorded."""
     return _Again(
         recorded=record.action,
         computed=record.action,
@@ -127,7 +134,7 @@ def _word_anew(record: DecisionRecord) -> _Again:
     )
 
 
-def _rollout_anew(record: DecisionRecord) -> _Again:
+def _rollout_again(record: DecisionRecord) -> _Again:
     step = replay_step(record.start or {})
     # the sentence is not compared: another version may have worded it otherwise
     same_grounds = (step.reason, step.numbers) == (record.rule, record.numbers)
@@ -140,21 +147,22 @@ def _rollout_anew(record: DecisionRecord) -> _Again:
     )
 
 
-def resume(name: str, *, because: str, as_json: bool) -> int:
-    """Let the flags decide again about a migration that was rolled back or frozen; evidence begins anew.
-
-    Raises:
-        CommandError: nothing holds it, or no such migration is declared.
-    """
-    store = open_guard_store(get_settings())
-    status = store.statuses().get(str(_known(name)))
+def resume(
+    name: MigrationName,
+    *,
+    because: Annotated[str, typer.Option(metavar="REASON", help="Why it is safe to go on.")],
+    json: JsonOption = False,
+) -> int:
+    """Let a migration go on that was rolled back or frozen. Its flags decide again, and evidence starts at nothing."""
+    store = _store()
+    status = store.statuses().get(known(name))
     if status is None or (status.tripped_by is None and status.frozen_by is None):
         raise CommandError(f"{name} is neither rolled back nor frozen; there is nothing to resume")
     by = who_acts()
     sentence = f"{name} was resumed by {by}: {because}."
     record = DecisionRecord(at=time.time(), migration=name, action="resume", by=by, sentence=sentence)
     number = store.release(record)
-    if as_json:
+    if json:
         print_json({"id": number, "migration": name, "sentence": sentence})
     else:
         say(sentence)
@@ -183,14 +191,14 @@ def _thinned(values: Sequence[float]) -> list[float]:
     return [values[index] for index in range((len(values) - 1) % step, len(values), step)]
 
 
-def _known(name: str | None) -> str | None:
-    if name is not None and name not in NAMES:
-        raise CommandError(f"no migration is called {name!r}; there are {', '.join(NAMES)}", ExitCode.USAGE)
-    return name
+def _store() -> GuardStore:
+    from shim.wiring import open_guard_store
+
+    return open_guard_store(settings())
 
 
 def _record(number: int) -> DecisionRecord:
-    record = open_guard_store(get_settings()).record(number)
+    record = _store().record(number)
     if record is None:
         raise CommandError(f"there is no decision {number}; `shim decisions` lists them")
     return record
@@ -203,16 +211,13 @@ def _as_data(record: DecisionRecord) -> dict[str, object]:
     return document
 
 
-def _print_table(records: Sequence[DecisionRecord]) -> None:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for title in ("id", "when", "decision", "the flag", "why"):
-        table.add_column(title, overflow="fold", no_wrap=title in {"id", "when"})
+def _table(records: Sequence[DecisionRecord]) -> Table:
+    table = plain_table("id", "when", "decision", "the flag", "why", whole=("id", "when"))
     for record in records:
         style = {"rollback": "red", "off": "red", "freeze": "yellow"}.get(record.action, "")
-        table.add_row(
-            str(record.id), _when(record), Text(record.action, style), _flag(record), Text(printable(record.sentence))
-        )
-    Console(highlight=False).print(table)
+        action, why = Text(record.action, style), Text(printable(record.sentence))
+        table.add_row(str(record.id), local_time(record.at), action, _flag(record), why)
+    return table
 
 
 def _flag(record: DecisionRecord) -> str:
@@ -222,11 +227,3 @@ def _flag(record: DecisionRecord) -> str:
     if record.problem:
         return f"not changed: {printable(record.problem)}"
     return "to be changed" if record.action == "rollback" else "left alone"
-
-
-def _when(record: DecisionRecord) -> str:
-    return datetime.fromtimestamp(record.at).astimezone().isoformat(" ", "seconds")[:19]
-
-
-def _clock(at: float) -> str:
-    return datetime.fromtimestamp(at).astimezone().strftime("%H:%M:%S")

@@ -1,94 +1,106 @@
 """`shim drill`: a candidate goes wrong on purpose; how soon does legacy serve again?"""
 
+# ruff: noqa: PLC0415  # what is heavy is imported when the command runs, so that help is quick
+
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from datetime import datetime
+from dataclasses import asdict
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
 
+import typer
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
 from shim.application import Application
-from shim.cli.errors import CommandError
-from shim.cli.exits import ExitCode
-from shim.cli.finding import application
-from shim.cli.output import note, print_json, say
-from shim.drill import DrillPlan, Workloads, own_workload, run_drill
-from shim.drill_history import DrillHistory, DrillResult
-from shim.faults import DrillFault
+from shim.cli.exits import CommandError, ExitCode
+from shim.cli.finding import application, known
+from shim.cli.options import JsonOption
+from shim.cli.output import local_time, note, plain_table, print_json, say, show
+
+if TYPE_CHECKING:
+    from shim.drill import Workloads
+    from shim.drill_history import DrillHistory, DrillResult
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DrillChoice:
-    """What is tried; see `shim.drill.DrillPlan`."""
+class FaultChoice(StrEnum):
+    """What goes wrong in a drill; `bytes` is what `wrong` is called for uploads."""
 
-    fault: str
-    percent: int
-    severity: int
-    on_server: bool
+    ERROR = "error"
+    TIMEOUT = "timeout"
+    HANG = "hang"
+    SLOW = "slow"
+    WRONG = "wrong"
+    BYTES = "bytes"
+    MEMORY = "memory"
 
 
-def run(name: str | None, choice: DrillChoice, *, as_json: bool) -> int:
-    """Carry out a drill, keep it in the history, and end well only if legacy serves again.
+def drill(
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Name of the migration.")] = None,
+    *,
+    fault: Annotated[FaultChoice, typer.Option(help="What goes wrong.")] = FaultChoice.ERROR,
+    percent: Annotated[int, typer.Option(min=1, max=50, help="Share of the calls that the candidate gets.")] = 10,
+    severity: Annotated[int, typer.Option(min=1, max=100, metavar="PERCENT", help="How many of these go wrong.")] = 100,
+    on_server: Annotated[
+        bool, typer.Option("--on-server", help="Steer by the configured Unleash server, with flags of the drill's own.")
+    ] = False,
+    history: Annotated[bool, typer.Option("--history", help="List the drills so far instead.")] = False,
+    json: JsonOption = False,
+) -> int:
+    """Let a candidate go wrong on purpose, and time the way back. Measures how soon legacy serves again."""
+    from shim.drill import DrillPlan, run_drill
+    from shim.faults import DrillFault
 
-    Raises:
-        CommandError: no such migration is declared.
-        ShimError: the drill could not be carried out.
-    """
     app = application()
+    if history:
+        return _show_history(None if name is None else known(name), app, as_json=json)
     if name is None:
         raise CommandError(f"say which migration: {', '.join(app.names())}", ExitCode.USAGE)
-    _check(name, app)
     plan = DrillPlan(
-        migration=name,
-        fault=DrillFault(choice.fault),
-        percent=choice.percent,
-        severity=choice.severity,
-        on_server=choice.on_server,
+        migration=known(name),
+        fault=DrillFault(fault.value),
+        percent=percent,
+        severity=severity,
+        on_server=on_server,
     )
     with _told() as progress:
         result = run_drill(plan, app, workload=_workloads(app), progress=progress)
-    _history().add(result)
-    if as_json:
+    _history(app).add(result)
+    if json:
         print_json({"ok": result.ok, **asdict(result)})
     else:
         _print(result)
     return ExitCode.OK if result.ok else ExitCode.FAILED
 
 
-def show_history(name: str | None, *, as_json: bool) -> int:
+def _show_history(name: str | None, app: Application, *, as_json: bool) -> int:
     """List the drills, newest first."""
-    app = application()
-    if name is not None:
-        _check(name, app)
-    drills = _history().drills(name)
+    drills = _history(app).drills(name)
     if as_json:
         print_json([{"ok": drill.ok, **asdict(drill)} for drill in drills])
     elif drills:
-        Console(highlight=False).print(_table(drills))
+        show(_table(drills))
     else:
         say(f"There was no drill yet; `shim drill {name or next(iter(app.names()), 'NAME')}` is one.")
     return ExitCode.OK
 
 
-def _check(name: str, app: Application) -> None:
-    names = app.names()
-    if name not in names:
-        raise CommandError(f"no migration is called {name!r}; there are {', '.join(names)}", ExitCode.USAGE)
-
-
 def _workloads(app: Application) -> Workloads:
     """What the application calls in a drill, or else the drill's own function."""
+    from shim.drill import own_workload
+
     hooks = (extension.workloads for extension in app.extensions if extension.workloads is not None)
     return next((hook() for hook in hooks), own_workload)
 
 
-def _history() -> DrillHistory:
-    return DrillHistory(application().settings().shim_home / "drills.jsonl")
+def _history(app: Application) -> DrillHistory:
+    from shim.drill_history import DrillHistory
+
+    return DrillHistory(app.settings().shim_home / "drills.jsonl")
 
 
 @contextmanager
@@ -122,19 +134,19 @@ def _print(result: DrillResult) -> None:
     table = Table(box=None, show_header=False, pad_edge=False)
     for title, value in rows.items():
         table.add_row(title, value)
-    Console(highlight=False).print(table)
+    show(table)
     say("(seconds since the first misrouted call began)")
     verdict = "Legacy serves again." if result.ok else "Legacy does NOT serve as it should."
     say(f"{verdict} ({result.seconds:.0f} s in all; flags were in {result.flags})")
 
 
 def _table(drills: Sequence[DrillResult]) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for title in ("when", "migration", "fault", "share", "misrouted", "decided", "last misrouted", "flag off", ""):
-        table.add_column(title, no_wrap=title == "when")
+    table = plain_table(
+        "when", "migration", "fault", "share", "misrouted", "decided", "last misrouted", "flag off", "", whole=("when",)
+    )
     for drill in drills:
         table.add_row(
-            datetime.fromtimestamp(drill.at).astimezone().isoformat(" ", "seconds")[:19],
+            local_time(drill.at),
             drill.migration,
             drill.fault,
             f"{drill.percent} %",

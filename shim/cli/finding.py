@@ -12,10 +12,14 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from shim.application import Application
+from shim.application import Application, names_on_disk
+from shim.cli.exits import CommandError, ExitCode
 from shim.errors import ConfigurationError, ShimError
+
+if TYPE_CHECKING:
+    from shim.settings import Settings
 
 _VARIABLE = "SHIM_APP"
 
@@ -144,3 +148,50 @@ def application() -> Application:
         NoApplicationError: there is none.
     """
     return found().application
+
+
+def settings() -> Settings:
+    """The configuration in force: the application's, or what any migration has where there is no application.
+
+    Raises:
+        ConfigurationError: a variable has a wrong value.
+    """
+    try:
+        return application().settings()
+    except NoApplicationError:
+        from shim.settings import get_settings  # noqa: PLC0415  # heavy, and help needs none
+
+        return get_settings()
+
+
+def names() -> tuple[str, ...]:
+    """The migrations that the application declares, then those that only the state on disk knows.
+
+    Without an application those on disk alone: what is known there can be looked at and steered from anywhere.
+    """
+    try:
+        return application().names()
+    except NoApplicationError:
+        return names_on_disk(settings())
+
+
+def known(name: str) -> str:
+    """The name, if a migration is called so.
+
+    Raises:
+        NoApplicationError: nothing on disk is, and there is no application that might declare it.
+        CommandError: none is.
+    """
+    found = names()
+    if name in found:
+        return name
+    there_are = ", ".join(application().names()) or "none"
+    raise CommandError(f"no migration is called {name!r}; there are {there_are}", ExitCode.USAGE)
+
+
+def has_command(name: str) -> bool:
+    """Whether the application has a command of its own that is called so."""
+    try:
+        return any(name in extension.commands for extension in application().extensions)
+    except NoApplicationError:
+        return False

@@ -1,108 +1,174 @@
 """`shim flags`: shows and changes the flags, in the local file or on the server."""
 
+# ruff: noqa: PLC0415  # what is heavy is imported when the command runs, so that help is quick
+
 from __future__ import annotations
 
 import difflib
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
 
-from rich.console import Console
+import typer
 from rich.table import Table
 from rich.text import Text
 
-from flags import SHADOW_SUFFIX, Flag, FlagAdmin, FlagError, FlagNotFoundError
+from migration import MigrationError
+from migration.guard import DecisionRecord
 from migration.model import Stage, StageFlags, flags_of, stage_of
-from shim.cli.errors import CommandError
-from shim.cli.exits import ExitCode
-from shim.cli.flag_log import write_down
-from shim.cli.output import print_json
+from shim.cli.exits import CommandError, ExitCode
+from shim.cli.finding import NoApplicationError, application, settings
+from shim.cli.options import JsonOption
+from shim.cli.output import note, print_json, show
 from shim.process import who_acts
-from shim.wiring import flag_admin
-from tools.migrations import NAMES, migrations_with
-from tools.settings import Settings, get_settings
+
+if TYPE_CHECKING:
+    from flags import Flag, FlagAdmin
 
 _MOST_SUGGESTIONS = 4
 _NO_REASON = "no reason was given"
 
+flags_app = typer.Typer(
+    help="Show and change who serves. The flags are in a local file, or on the Unleash server that is configured.",
+    rich_markup_mode=None,
+)
+FlagName = Annotated[str, typer.Argument(metavar="NAME", help="Name of the flag.")]
 
-def show_all(*, as_json: bool) -> int:
+
+class MigrationStage(StrEnum):
+    """How far a migration is."""
+
+    OFF = "off"
+    DUALWRITE = "dualwrite"
+    SHADOW = "shadow"
+    LIVE = "live"
+    RAMPDOWN = "rampdown"
+    COMPLETE = "complete"
+
+
+@flags_app.callback(invoke_without_command=True)
+def flags_root(context: typer.Context) -> int:
+    """Without a command, show all flags."""
+    return flags_list() if context.invoked_subcommand is None else ExitCode.OK
+
+
+@flags_app.command("list")
+def flags_list(*, json: JsonOption = False) -> int:
     """Show all flags."""
-    settings = get_settings()
-    flags = flag_admin(settings).list()
-    if as_json:
-        print_json({"source": _source(settings), "flags": [asdict(flag) for flag in flags]})
+    flags, source = _admin().list(), settings().unleash_url or str(settings().flags_file)
+    if json:
+        print_json({"source": source, "flags": [asdict(flag) for flag in flags]})
     elif flags:
-        _print_table(flags)
+        show(_table(flags))
     else:
-        Console(highlight=False).print(f"No flags in {_source(settings)} yet: `shim flags create` makes them.")
+        show(f"No flags in {source} yet: `shim flags create` makes them.")
     return ExitCode.OK
 
 
-def show(name: str, *, as_json: bool) -> int:
+@flags_app.command("show")
+def flags_show(name: FlagName, *, json: JsonOption = False) -> int:
     """Show one flag."""
     with _admin_for(name) as admin:
-        return _report(admin.get(name), as_json=as_json)
+        return _report(admin.get(name), as_json=json)
 
 
-def create(name: str | None, *, as_json: bool) -> int:
-    """Create one flag, or those of all migrations and their shadows."""
-    admin = flag_admin(get_settings())
-    wanted = [name] if name else [flag for migration in NAMES for flag in (migration, migration + SHADOW_SUFFIX)]
+@flags_app.command("create")
+def flags_create(
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", help="Default: those of all migrations and of their shadows.")
+    ] = None,
+    *,
+    json: JsonOption = False,
+) -> int:
+    """Create flags, on with 0 %. One that exists stays as it is."""
+    from flags import SHADOW_SUFFIX
+
+    wanted = [name] if name else [each + end for each in application().declared_names() for end in ("", SHADOW_SUFFIX)]
+    admin = _admin()
     flags = [admin.ensure(flag) for flag in wanted]
-    if as_json:
+    if json:
         print_json([asdict(flag) for flag in flags])
     else:
-        _print_table(flags)
+        show(_table(flags))
     return ExitCode.OK
 
 
-def set_percentage(name: str, percentage: int, *, as_json: bool) -> int:
-    """Set a flag's percentage."""
+@flags_app.command("set")
+def flags_set(
+    name: FlagName,
+    percent: Annotated[int, typer.Argument(metavar="PERCENT", help="Whole number from 0 to 100.")],
+    *,
+    json: JsonOption = False,
+) -> int:
+    """Set the percentage of a flag."""
     with _admin_for(name) as admin:
-        flag = admin.set_percentage(name, percentage)
+        flag = admin.set_percentage(name, percent)
     off = "" if flag.enabled else "; it is off"
-    write_down(name, "set", f"{name} was set to {percentage} % by {who_acts()}{off}.")
-    return _report(flag, as_json=as_json)
+    _write_down(name, "set", f"{name} was set to {percent} % by {who_acts()}{off}.")
+    return _report(flag, as_json=json)
 
 
-def set_stage(name: str, stage: str, *, percent: int, as_json: bool) -> int:
-    """Set both flags of a migration as a stage needs them; who serves first, so that a step back is quick.
+@flags_app.command("stage")
+def flags_stage(
+    name: FlagName,
+    stage: MigrationStage,
+    *,
+    percent: Annotated[
+        int, typer.Option(min=1, max=100, help="Calls that take the step: are compared, or from `live` on answered.")
+    ] = 100,
+    json: JsonOption = False,
+) -> int:
+    """Set both flags of a migration as a stage needs them. These are NAME and NAME.shadow."""
+    from flags import SHADOW_SUFFIX
 
-    Raises:
-        CommandError: no such migration is declared, it is not declared in a way that allows this stage, or `percent`
-            does not suit the stage.
-    """
-    wanted = _stage_flags(name, Stage(stage), percent)
-    admin = flag_admin(get_settings())
-    percentages = {name: wanted.serve, name + SHADOW_SUFFIX: wanted.shadow}
+    wanted = _stage_flags(name, Stage(stage.value), percent)
+    admin = _admin()
+    percentages = {name: wanted.serve, name + SHADOW_SUFFIX: wanted.shadow}  # who serves first: a step back is quick
     for flag_name in percentages:
         admin.ensure(flag_name)
     flags = [_set(admin, flag_name, percentage) for flag_name, percentage in percentages.items()]
-    shares = f"{wanted.serve:g} % served by async, {wanted.shadow:g} % compared"
-    write_down(name, "stage", f"{name} was put into stage {stage} by {who_acts()}: {shares}.")
-    if as_json:
-        print_json({"stage": stage, "flags": [asdict(flag) for flag in flags]})
+    shares = f"{wanted.serve:g} % served by the candidate, {wanted.shadow:g} % compared"
+    _write_down(name, "stage", f"{name} was put into stage {stage.value} by {who_acts()}: {shares}.")
+    if json:
+        print_json({"stage": stage.value, "flags": [asdict(flag) for flag in flags]})
     else:
-        _print_table(flags)
+        show(_table(flags))
     return ExitCode.OK
 
 
-def turn_on(name: str, *, as_json: bool) -> int:
-    """Turn a flag on."""
+@flags_app.command("on")
+def flags_on(name: FlagName, *, json: JsonOption = False) -> int:
+    """Turn a flag on, with the percentage that it has."""
     with _admin_for(name) as admin:
         flag = admin.turn_on(name)
-    write_down(name, "on", f"{name} was turned on by {who_acts()}: {_share(flag)}.")
-    return _report(flag, as_json=as_json)
+    _write_down(name, "on", f"{name} was turned on by {who_acts()}: {_share(flag)}.")
+    return _report(flag, as_json=json)
 
 
-def turn_off(name: str, *, reason: str, as_json: bool) -> int:
-    """Turn a flag off; who did it, and why, stands in its description and among the decisions."""
-    why = " ".join(reason.split()) or _NO_REASON
+@flags_app.command("off")
+def flags_off(
+    name: FlagName,
+    *,
+    because: Annotated[
+        str, typer.Option(metavar="REASON", help="Kept in the flag's description and among the decisions.")
+    ] = "",
+    json: JsonOption = False,
+) -> int:
+    """Turn a flag off: everything is served by legacy."""
+    why = " ".join(because.split()) or _NO_REASON
     with _admin_for(name) as admin:
         flag = admin.turn_off(name, f"{why} ({who_acts()})")
-    write_down(name, "off", f"{name} was turned off by {who_acts()}: {why}.")
-    return _report(flag, as_json=as_json)
+    _write_down(name, "off", f"{name} was turned off by {who_acts()}: {why}.")
+    return _report(flag, as_json=json)
+
+
+def _admin() -> FlagAdmin:
+    from shim.wiring import flag_admin
+
+    return flag_admin(settings())
 
 
 def _set(admin: FlagAdmin, name: str, percentage: int) -> Flag:
@@ -112,10 +178,16 @@ def _set(admin: FlagAdmin, name: str, percentage: int) -> Flag:
 
 
 def _stage_flags(name: str, stage: Stage, percent: int) -> StageFlags:
-    declared = migrations_with(get_settings().shadow_mode).values()
+    """What both flags are in a stage.
+
+    Raises:
+        CommandError: no such migration is declared, it is not declared in a way that allows this stage, or `percent`
+            does not suit the stage.
+    """
+    declared = application().migrations(settings()).values()
     modes = {migration.mode for migration in declared if migration.name == name}
     if not modes:
-        raise CommandError(f"no migration {name!r} is declared; there are {', '.join(NAMES)}")
+        raise CommandError(f"no migration {name!r} is declared; there are {', '.join(application().declared_names())}")
     try:
         wanted = flags_of(stage, percent)
     except ValueError as unsuitable:
@@ -129,21 +201,47 @@ def _stage_flags(name: str, stage: Stage, percent: int) -> StageFlags:
     return wanted
 
 
+def _write_down(flag: str, action: str, sentence: str) -> None:
+    """Keep who changed it among the decisions, if the flag is a migration's or that of its shadow.
+
+    The flag has been changed by now, and that is what counts: a record that cannot be kept is only said.
+    """
+    from flags import SHADOW_SUFFIX
+    from shim.wiring import open_guard_store
+
+    migration = flag.removesuffix(SHADOW_SUFFIX)
+    try:
+        if migration not in application().names():
+            return
+    except NoApplicationError:
+        pass  # it may be one: rather a record too many
+    now, by = time.time(), f"{who_acts()} (command line)"
+    record = DecisionRecord(at=now, migration=migration, action=action, by=by, sentence=sentence, carried_out_at=now)
+    try:
+        open_guard_store(settings()).decide(record)
+    except MigrationError as error:
+        note(f"the flag is changed, but `shim decisions` will not show it: {error}")
+
+
 @contextmanager
 def _admin_for(name: str) -> Iterator[FlagAdmin]:
-    """Whoever changes flags; a flag that does not exist is answered with those that may have been meant.
+    """What changes flags; a flag that does not exist is answered with those that may have been meant.
 
     Raises:
         CommandError: there is no such flag.
     """
-    admin = flag_admin(get_settings())
+    from flags import FlagNotFoundError
+
+    admin = _admin()
     try:
         yield admin
     except FlagNotFoundError:
-        raise CommandError(f"there is no flag {name!r}; {_advice(name, _names(admin))}") from None
+        raise CommandError(f"there is no flag {name!r}; {_advice(name, _existing(admin))}") from None
 
 
-def _names(admin: FlagAdmin) -> list[str]:
+def _existing(admin: FlagAdmin) -> list[str]:
+    from flags import FlagError
+
     try:
         return [flag.name for flag in admin.list()]
     except FlagError:
@@ -158,15 +256,11 @@ def _advice(name: str, existing: Sequence[str]) -> str:
     return f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(existing[:_MOST_SUGGESTIONS])}"
 
 
-def _source(settings: Settings) -> str:
-    return settings.unleash_url or str(settings.flags_file)
-
-
 def _report(flag: Flag, *, as_json: bool) -> int:
     if as_json:
         print_json(asdict(flag))
     else:
-        _print_table([flag])
+        show(_table([flag]))
     return ExitCode.OK
 
 
@@ -176,7 +270,7 @@ def _share(flag: Flag) -> str:
     return f"{flag.percentage:g} %" + (f" of {flag.instance}" if flag.instance else "")
 
 
-def _print_table(flags: Sequence[Flag]) -> None:
+def _table(flags: Sequence[Flag]) -> Table:
     table = Table("flag", "state", "share", "sticks to", "description", box=None, header_style="bold")
     for flag in flags:
         table.add_row(
@@ -186,4 +280,4 @@ def _print_table(flags: Sequence[Flag]) -> None:
             flag.stickiness or "",
             Text(flag.description),
         )
-    Console(highlight=False).print(table)
+    return table

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from xml.etree import ElementTree as ET
 
-from shim.cli.errors import CommandError
+from shim.cli.exits import CommandError
 from shim.cli.output import printable
 
 
@@ -38,31 +37,24 @@ def write_junit(path: Path, suite: str, cases: Sequence[JUnitCase]) -> None:
     Raises:
         CommandError: the file cannot be written.
     """
-    root = ET.Element("testsuites")
-    totals = {
-        "tests": str(len(cases)),
-        "failures": str(sum(case.failure is not None for case in cases)),
-        "errors": "0",
-        "skipped": str(sum(case.skipped is not None for case in cases)),
-        "time": f"{sum(case.seconds for case in cases):.3f}",
-    }
-    element = ET.SubElement(root, "testsuite", {"name": suite, **totals})
+    from junitparser import Failure, JUnitXml, Skipped, TestCase, TestSuite  # noqa: PLC0415  # for those who ask for it
+
+    found = TestSuite(suite)
     for case in cases:
-        _add(element, case)
-    ET.indent(root)
+        written = TestCase(_legal(case.name), _legal(case.group), case.seconds)
+        for kind, message in ((Failure, case.failure), (Skipped, case.skipped)):
+            if message is not None:
+                result = kind(_legal(message))
+                if case.text:
+                    result.text = _legal(case.text)
+                written.result = [result]
+        found.add_testcase(written)
+    report = JUnitXml()
+    report.add_testsuite(found)
     try:
-        ET.ElementTree(root).write(path, encoding="utf-8", xml_declaration=True)
+        report.write(str(path), pretty=True)
     except OSError as error:
         raise CommandError(f"{path} cannot be written: {error.strerror}") from error
-
-
-def _add(suite: ET.Element, case: JUnitCase) -> None:
-    element = ET.SubElement(
-        suite, "testcase", classname=_legal(case.group), name=_legal(case.name), time=f"{case.seconds:.3f}"
-    )
-    for tag, message in (("failure", case.failure), ("skipped", case.skipped)):
-        if message is not None:
-            ET.SubElement(element, tag, message=_legal(message)).text = _legal(case.text) or None
 
 
 def _legal(text: str) -> str:

@@ -1,33 +1,45 @@
 """`shim mcp`: the operators' tools, and those of the application, for assistants."""
 
+# ruff: noqa: PLC0415  # what is heavy is imported when the command runs, so that help is quick
+
 from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from flags import UnleashRouter
-from migration.store import Ledger
-from shim.cli.errors import CommandError
-from shim.cli.exits import ExitCode
+import typer
+
+from shim.cli.exits import CommandError, ExitCode
 from shim.cli.finding import application
 from shim.cli.output import note, say
-from shim.cli.standing import report
-from shim.settings import Settings, use_settings
-from shim.wiring import open_guard_store, open_ledger, open_router
+from shim.cli.status import report
+
+if TYPE_CHECKING:
+    from flags import UnleashRouter
+    from migration.store import Ledger
+    from shim.settings import Settings
 
 LATEST_DECISIONS = 20
 """Decisions that are listed for an assistant that names none."""
 
 
-def run(*, http: bool, port: int) -> int:
-    """Serve until the client closes standard input, or with `http` until Ctrl-C.
+def mcp(
+    *,
+    http: Annotated[
+        bool, typer.Option("--http", help="Over HTTP on the loopback, until Ctrl-C; prints its address.")
+    ] = False,
+    port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="Port for --http; without it, and with 0, a free one.")
+    ] = None,
+) -> int:
+    """Serve assistants by the Model Context Protocol. Over standard input and output, or --http."""
+    from shim.settings import use_settings
 
-    Raises:
-        CommandError: the extra `mcp` is not installed, or the port cannot be used.
-    """
+    if port is not None and not http:
+        raise CommandError("--port is for --http; without --http standard input and output are used", ExitCode.USAGE)
     try:
-        from shim.mcp import build_server, serve_http, serve_stdio  # noqa: PLC0415  # optional
+        from shim.mcp import build_server, serve_http, serve_stdio
 
         app = application()
         hooks = [extension.assistants for extension in app.extensions if extension.assistants is not None]
@@ -52,7 +64,7 @@ def run(*, http: bool, port: int) -> int:
         serving.enter_context(suppress(KeyboardInterrupt))  # the orderly end
         if http:
             try:
-                serve_http(server, port=port, on_ready=_say_ready)
+                serve_http(server, port=port or 0, on_ready=_say_ready)
             except OSError as error:
                 raise CommandError(f"port {port} cannot be used: {error.strerror or error}") from error
         else:
@@ -61,6 +73,8 @@ def run(*, http: bool, port: int) -> int:
 
 
 def _opened(serving: ExitStack, settings: Settings) -> tuple[UnleashRouter, Ledger]:
+    from shim.wiring import open_ledger, open_router
+
     router = open_router(settings)
     serving.callback(router.close)
     return router, open_ledger(settings)
@@ -68,7 +82,8 @@ def _opened(serving: ExitStack, settings: Settings) -> tuple[UnleashRouter, Ledg
 
 def explained(settings: Settings, number: int | None) -> Mapping[str, Any] | None:
     """A decision in full, or the latest in a line each; None if there is no such decision."""
-    from shim.console.figures import decision_in_full, decision_row  # noqa: PLC0415  # only an assistant that asks
+    from shim.console.figures import decision_in_full, decision_row
+    from shim.wiring import open_guard_store
 
     store = open_guard_store(settings)
     if number is None:

@@ -2,107 +2,135 @@
 
 from __future__ import annotations
 
-import re
 import time
-from collections.abc import Collection, Sequence
-from dataclasses import asdict
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Annotated
 
-from rich.console import Console
+import typer
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
 
-from migration.shadow import noise_report
-from migration.store import MISMATCHES, NOT_COMPARED, Cause, LedgerReader, causes
-from shim.cli.errors import CommandError
-from shim.cli.exits import ExitCode
+from migration import Side
+from migration.shadow import NoiseReport, noise_report
+from migration.store import (
+    MISMATCHES,
+    NOT_COMPARED,
+    Cause,
+    DifferenceKind,
+    LedgerReader,
+    RecordedComparison,
+    causes,
+)
+from shim.cli.exits import CommandError, ExitCode
+from shim.cli.finding import has_command, settings
 from shim.cli.junit import JUnitCase, write_junit
-from shim.cli.mismatches_view import Overview, noise_view, one_comparison, overview
-from shim.cli.output import note, print_json
-from tools.settings import get_settings
+from shim.cli.options import JsonOption, JUnitOption, ListByDefault, OneMigration, parse_duration
+from shim.cli.output import ago, local_time, note, print_json, printable, shortened, show
 
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
-_DURATION = re.compile(r"(\d{1,6})([smhd])")
+_SHOWN_FIELDS = 4
+_VALUE_LENGTH, _ERROR_LENGTH = 28, 120
+_SAMPLED = ("1", "3")  # the lowest bit of a traceparent's last figure
+
+mismatches_app = typer.Typer(
+    cls=ListByDefault,
+    help="List where the two implementations were seen to differ. `list` may be left out; `show` shows one comparison.",
+    rich_markup_mode=None,
+)
 
 
-def run(
-    name: str | None,
+class RecordedVerdict(StrEnum):
+    """How a comparison can end."""
+
+    IDENTICAL = "identical"
+    DIFFERENT = "different"
+    CANDIDATE_ERROR = "candidate_error"
+    LEGACY_ERROR = "legacy_error"
+    SAME_ERROR = "same_error"
+    IGNORED = "ignored"
+    NOISY = "noisy"
+    STALE_INPUT = "stale_input"
+    DROPPED = "dropped"
+
+
+@mismatches_app.command("list")
+def mismatches_list(
+    name: OneMigration = None,
     *,
-    since: str | None,
-    verdicts: Collection[str],
-    limit: int,
-    each: bool,
-    check: bool,
-    junit: Path | None,
-    as_json: bool,
+    since: Annotated[str | None, typer.Option(metavar="TIME", help="Not older than 90s, 15m, 2h, 3d, ...")] = None,
+    verdict: Annotated[
+        list[RecordedVerdict] | None, typer.Option(help="With this verdict; may be given several times.")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, help="Show at most so many.")] = 20,
+    each: Annotated[bool, typer.Option("--each", help="List every comparison, not grouped by cause.")] = False,
+    noise: Annotated[
+        bool, typer.Option("--noise", help="Instead, show in which fields legacy differs from itself.")
+    ] = False,
+    check: Annotated[bool, typer.Option("--check", help="End with 6 if anything is listed.")] = False,
+    junit: JUnitOption = None,
+    json: JsonOption = False,
 ) -> int:
-    """List them, grouped by cause or each for itself; with `check`, say by the exit code whether there are any."""
-    ledger, now = LedgerReader(get_settings().shim_db), time.time()
+    """List where they were seen to differ, grouped by cause."""
+    if noise:
+        return _show_noise(name, as_json=json)
+    ledger, now = LedgerReader(settings().shim_db), time.time()
     earliest = 0.0 if since is None else now - parse_duration(since)
     counts = ledger.verdicts(name, since=earliest)
-    found = ledger.comparisons(name, verdicts=verdicts or MISMATCHES, since=earliest)
+    found = ledger.comparisons(name, verdicts=[one.value for one in verdict or []] or MISMATCHES, since=earliest)
     groups = causes(found)
     if junit is not None:
         not_compared = ledger.comparisons(name, verdicts=NOT_COMPARED, since=earliest)
         write_junit(junit, "shim mismatches", [*_cases(groups), *_skipped(causes(not_compared)), *_agreeing(counts)])
-    if as_json:
+    if json:
         listed = {"comparisons": [asdict(one) for one in found[:limit]]} if each else {}
         print_json({"verdicts": counts, "causes": [asdict(cause) for cause in groups[:limit]], **listed})
     else:
-        shown = Overview(counts=counts, causes=groups, comparisons=found if each else (), limit=limit, now=now)
-        Console(highlight=False).print(overview(shown))
+        show(
+            _overview(_Overview(counts=counts, causes=groups, comparisons=found if each else (), limit=limit, now=now))
+        )
         if not counts:
             note(_nothing_recorded(name, since))
     return ExitCode.DIFFERENT if check and found else ExitCode.OK
 
 
-def show(number: int, *, as_json: bool) -> int:
-    """Show one comparison, both sides next to each other.
-
-    Raises:
-        CommandError: there is none with this number.
-    """
-    ledger = LedgerReader(get_settings().shim_db)
-    found = ledger.comparison(number)
+@mismatches_app.command("show")
+def mismatches_show(
+    number: Annotated[int, typer.Argument(metavar="ID", help="Its number in the list.")], *, json: JsonOption = False
+) -> int:
+    """Show one comparison, both sides next to each other."""
+    found = LedgerReader(settings().shim_db).comparison(number)
     if found is None:
         raise CommandError(f"no comparison {number} is recorded (any more); `shim mismatches` lists those that are")
-    if as_json:
+    if json:
         print_json(asdict(found))
     else:
-        Console(highlight=False).print(one_comparison(found, now=time.time()))
+        show(_one_comparison(found, now=time.time()))
     return ExitCode.OK
 
 
-def show_noise(name: str | None, *, as_json: bool) -> int:
+def _show_noise(name: str | None, *, as_json: bool) -> int:
     """Show what is known of fields in which legacy, run twice, differs from itself."""
-    ledger = LedgerReader(get_settings().shim_db)
-    names = [name] if name else ledger.migrations()
-    reports = [noise_report(each, ledger.noise_samples(each)) for each in names]
+    ledger = LedgerReader(settings().shim_db)
+    reports = [noise_report(each, ledger.noise_samples(each)) for each in ([name] if name else ledger.migrations())]
     if as_json:
         print_json({"reports": [asdict(report) for report in reports]})
         return ExitCode.OK
-    Console(highlight=False).print(noise_view(reports))
+    show(_noise_view(reports))
     if not any(report.samples for report in reports):
         note("legacy was never run twice; it is for a share of the compared calls (SHADOW_NOISE_SHARE)")
     return ExitCode.OK
 
 
-def parse_duration(text: str) -> int:
-    """Seconds of `90s`, `15m`, `2h` or `3d`.
-
-    Raises:
-        CommandError: it is none of these.
-    """
-    found = _DURATION.fullmatch(text)
-    if found is None:
-        raise CommandError(f"--since takes a number with s, m, h or d, as in 2h, not {text!r}", ExitCode.USAGE)
-    return int(found[1]) * _UNITS[found[2]]
-
-
 def _nothing_recorded(name: str | None, since: str | None) -> str:
     which = f" of {name}" if name else ""
     when = f" in the last {since}" if since else ""
+    at_once = ", `shim compare FILE` compares a file at once" if has_command("compare") else ""
     return (
         f"no comparison{which} is recorded{when}; `shim flags set {name or 'NAME'}.shadow 20` compares a fifth of the "
-        "calls, `shim compare FILE` compares a file at once"
+        f"calls{at_once}"
     )
 
 
@@ -113,7 +141,7 @@ def _cases(groups: Sequence[Cause]) -> list[JUnitCase]:
             name=f"{cause.verdict}: {', '.join(symptom.field for symptom in cause.symptoms)}",
             failure=f"{cause.count} comparisons; `shim mismatches show {cause.example}` shows the newest",
             text="\n".join(
-                f"{symptom.field} ({symptom.kind}): legacy {symptom.legacy}, async {symptom.candidate}"
+                f"{symptom.field} ({symptom.kind}): legacy {symptom.legacy}, candidate {symptom.candidate}"
                 for symptom in cause.symptoms
             ),
         )
@@ -139,3 +167,178 @@ def _agreeing(counts: dict[str, int]) -> list[JUnitCase]:
         for verdict, count in counts.items()
         if verdict not in others
     ]
+
+
+# At a terminal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Overview:
+    """What the list shows.
+
+    Attributes:
+        counts: how many comparisons ended how.
+        causes: the groups.
+        comparisons: those that are listed one by one instead of the groups.
+        limit: how many of either are shown.
+        now: the time, in seconds since the epoch.
+    """
+
+    counts: Mapping[str, int]
+    causes: Sequence[Cause]
+    comparisons: Sequence[RecordedComparison]
+    limit: int
+    now: float
+
+
+def _overview(shown: _Overview) -> RenderableType:
+    """A line about all comparisons, then the groups, the most frequent first."""
+    parts: list[RenderableType] = [_sum(shown.counts)] if shown.counts else []
+    if shown.comparisons:
+        parts.append(_each(shown))
+    else:
+        for cause in shown.causes[: shown.limit]:
+            parts += [Text(""), _head(cause), Padding(Group(_when(cause, shown.now), _fields(cause)), (0, 0, 0, 2))]
+    left_out = len(shown.comparisons or shown.causes) - shown.limit
+    if left_out > 0:
+        parts.append(Text(f"\nand {left_out} more; `--limit` shows them", "dim"))
+    return Group(*parts)
+
+
+def _one_comparison(found: RecordedComparison, *, now: float) -> RenderableType:
+    """Everything that is known of one comparison."""
+    facts = Table.grid(padding=(0, 2))
+    for label, value in _facts(found, now):
+        facts.add_row(Text(label, "dim"), Text(printable(value)))
+    title = Text(f"Comparison {found.id}: ", "bold")
+    title.append(found.verdict, _style(found.verdict))
+    if not found.differences:
+        return Group(title, facts)
+    table = _table()
+    table.add_column("field", no_wrap=True)
+    for side in Side:
+        table.add_column(side.value, overflow="fold")
+    for each in found.differences:
+        field = f"{each.field} (noise)" if each.field in found.noisy else each.field
+        table.add_row(*(Text(printable(value)) for value in (field, each.legacy, each.candidate)))
+    return Group(title, facts, Text(""), table)
+
+
+def _noise_view(reports: Sequence[NoiseReport]) -> RenderableType:
+    """The fields that ever differed in a call for which legacy ran twice."""
+    parts: list[RenderableType] = []
+    for report in reports:
+        if not report.samples:
+            continue
+        parts.append(Text(f"{report.migration}: legacy ran twice in {report.samples} calls", "bold"))
+        table = _table()
+        for column in ("field", "verdict", "only candidate differs", "only legacy", "both", "function"):
+            table.add_column(column, no_wrap=column != "function", overflow="fold")
+        for each in report.fields:
+            figures = (str(count) for count in (each.candidate_only, each.legacy_only, each.both))
+            table.add_row(
+                Text(printable(each.field)), each.verdict, *figures, Text(printable(each.function.rpartition(":")[2]))
+            )
+        parts.append(table if report.fields else Text("  no field differed"))
+    return Group(*parts)
+
+
+def _sum(counts: Mapping[str, int]) -> Text:
+    different, not_compared = (sum(counts.get(each, 0) for each in which) for which in (MISMATCHES, NOT_COMPARED))
+    total = sum(counts.values()) - not_compared
+    if different:
+        text = Text(f"{different} of {total} comparisons found that the two sides differ", "bold red")
+    elif total:
+        text = Text(f"{total} comparisons, and the two sides never differed", "bold green")
+    else:
+        text = Text("no call could be compared", "bold yellow")
+    if not_compared:
+        reasons = ", ".join(f"{counts[each]} {each}" for each in NOT_COMPARED if counts.get(each))
+        text.append(f"; not compared: {reasons}; --verdict dropped says why", "yellow")
+    return text
+
+
+def _head(cause: Cause) -> Text:
+    text = Text(f"{cause.count} ", "bold")
+    text.append(cause.verdict, _style(cause.verdict))
+    text.append(f"  {printable(cause.function.rpartition(':')[2])}", "bold")
+    return text
+
+
+def _when(cause: Cause, now: float) -> Text:
+    when = ago(now - cause.last_at)
+    if cause.count > 1:
+        when = f"last {when}, first {ago(now - cause.first_at)}"
+    return Text(f"{when}; shim mismatches show {cause.example}", "dim")
+
+
+def _fields(cause: Cause) -> RenderableType:
+    if not any(symptom.field for symptom in cause.symptoms):
+        return Text(printable(cause.detail))
+    table = _table()
+    table.add_column("field", no_wrap=True)
+    table.add_column("differs in", no_wrap=True)
+    for side in Side:
+        table.add_column(side.value, overflow="fold")
+    for symptom in cause.symptoms[:_SHOWN_FIELDS]:
+        length = _ERROR_LENGTH if symptom.kind is DifferenceKind.ERROR else _VALUE_LENGTH
+        values = (symptom.field, symptom.kind, shortened(symptom.legacy, length), shortened(symptom.candidate, length))
+        table.add_row(*(Text(printable(value)) for value in values))
+    others = len(cause.symptoms) - _SHOWN_FIELDS
+    return Group(table, Text(f"and {others} more fields", "dim")) if others > 0 else table
+
+
+def _each(shown: _Overview) -> Table:
+    table = _table()
+    for column in ("id", "when", "verdict"):
+        table.add_column(column, no_wrap=True)
+    table.add_column("function", overflow="fold")
+    table.add_column("what differs", no_wrap=True)
+    for found in shown.comparisons[: shown.limit]:
+        fields = [each.field for each in found.differences[:_SHOWN_FIELDS]] or [found.detail]
+        more = len(found.differences) - _SHOWN_FIELDS
+        if more > 0:
+            fields.append(f"and {more} more")
+        table.add_row(
+            str(found.id),
+            ago(shown.now - found.at),
+            Text(found.verdict, _style(found.verdict)),
+            Text(printable(found.function.rpartition(":")[2])),
+            Text("\n".join(map(printable, fields))),
+        )
+    return table
+
+
+def _facts(found: RecordedComparison, now: float) -> list[tuple[str, str]]:
+    facts = [
+        ("when", f"{local_time(found.at)}, {ago(now - found.at)}"),
+        ("function", found.function),
+        ("flag", f"{found.migration}, version {found.flag_version or 'unknown'}"),
+        ("call", "  ".join(f"{name}={value}" for name, value in found.attributes.items())),
+        ("call id", found.call_id),
+        ("served by", _run(found.primary_side, found.primary_seconds, found.primary_trace)),
+        (f"by {found.mode}", _run(found.primary_side.other, found.shadow_seconds, found.shadow_trace)),
+        ("masked", ", ".join(found.masked)),
+        ("unused masks", ", ".join(found.unused_masks)),
+        ("detail", found.detail),
+    ]
+    return [(label, value) for label, value in facts if value]
+
+
+def _run(side: Side, seconds: float | None, trace: str | None) -> str:
+    parts = [side.value]
+    if seconds is not None:
+        parts.append(f"{seconds * 1000:.0f} ms")
+    if trace is not None:
+        _, _, rest = trace.partition("-")
+        trace_id, _, flags = rest.partition("-")
+        parts.append(f"trace {trace_id}{'' if flags.endswith(_SAMPLED) else ' (not sampled)'}")
+    return ", ".join(parts)
+
+
+def _table(*columns: str) -> Table:
+    return Table(*columns, box=None, header_style="dim", padding=(0, 2, 0, 0))
+
+
+def _style(verdict: str) -> str:
+    return "red" if verdict in MISMATCHES else "yellow" if verdict in NOT_COMPARED else "green"

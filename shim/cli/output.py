@@ -1,11 +1,19 @@
-"""Where a command's words go: results to standard output, everything else to standard error."""
+"""What a command shows: results on standard output, everything else on standard error; times, bars, live pictures."""
 
 from __future__ import annotations
 
 import json
 import logging
 import sys
+import time
+from collections.abc import Callable
+from datetime import datetime
 from typing import Any
+
+from rich.console import Console, RenderableType
+from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
 
 OWN_PACKAGES = ("tools", "shim", "migration", "flags", "observability")
 
@@ -35,6 +43,90 @@ def note(text: str) -> None:
     """Tell the person at the terminal something that is not the result."""
     sys.stderr.write(f"shim: {printable(text)}\n")
     sys.stderr.flush()
+
+
+# Tables, times and values
+
+_MINUTE, _HOUR, _DAY = 60, 3600, 86_400
+
+
+def show(picture: RenderableType) -> None:
+    """Print a table or a text, without guessing what in it might be a number."""
+    Console(highlight=False).print(picture)
+
+
+def plain_table(*titles: str, whole: tuple[str, ...] = ()) -> Table:
+    """A table without lines whose columns fold, but for those in `whole`."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for title in titles:
+        table.add_column(title, overflow="fold", no_wrap=title in whole)
+    return table
+
+
+def local_time(at: float) -> str:
+    """Seconds since the epoch as date and time of this place."""
+    return datetime.fromtimestamp(at).astimezone().isoformat(" ", "seconds")[:19]
+
+
+def clock(at: float) -> str:
+    """Seconds since the epoch as time of day of this place."""
+    return local_time(at)[11:]
+
+
+def ago(seconds: float) -> str:
+    """A stretch of time as people say it."""
+    if seconds < _MINUTE:
+        return f"{seconds:.0f} s ago"
+    if seconds < _HOUR:
+        return f"{seconds / _MINUTE:.0f} min ago"
+    return f"{seconds / _HOUR:.0f} h ago" if seconds < 2 * _DAY else f"{seconds / _DAY:.0f} days ago"
+
+
+def shortened(value: str, length: int) -> str:
+    """The beginning of a value, for a list."""
+    return value if len(value) <= length else f"{value[: length - 3]}..."
+
+
+# While a command goes on
+
+
+def progress_bar(console: Console | None = None) -> Progress:
+    """A bar with its task's name, how much is done, and the time; on standard error unless a console is given.
+
+    Nothing is shown where there is no terminal.
+    """
+    console = console or Console(stderr=True)
+    return Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
+
+
+def show_live(picture: Callable[[], RenderableType], *, every: float) -> None:
+    """Show it every so many seconds until Ctrl-C, the orderly end; once where there is no terminal.
+
+    The last picture stays on the terminal. One that is higher than the terminal is cut at its bottom.
+    """
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.print(picture())
+        return
+    try:
+        with Live(picture(), console=console, auto_refresh=False, vertical_overflow="crop") as live:
+            while True:
+                time.sleep(every)
+                live.update(picture(), refresh=True)
+    except KeyboardInterrupt:
+        return
+
+
+# The program's own log
 
 
 class _OneLine(logging.Formatter):

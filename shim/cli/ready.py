@@ -1,5 +1,7 @@
 """`shim ready`: whether legacy can go, as a checklist with figures."""
 
+# ruff: noqa: PLC0415  # what is heavy is imported when the command runs, so that help is quick
+
 from __future__ import annotations
 
 import time
@@ -7,8 +9,9 @@ from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-from rich.console import Console
+import typer
 from rich.table import Table
 from rich.text import Text
 
@@ -16,35 +19,44 @@ from migration import MigrationError
 from migration.store import LedgerReader
 from shim.cli.callers import callers_of
 from shim.cli.exits import ExitCode
-from shim.cli.finding import application, found
-from shim.cli.guard_standing import guard_report
-from shim.cli.mismatches import parse_duration
-from shim.cli.output import print_json, printable
-from shim.removal.declarations import Declared, one_declared
-from shim.removal.readiness import Check, RemovalEvidence, Required, checklist
-from shim.removal.removal import removal
-from shim.removal.sources import RemovalError, SourceTree, last_changed
-from shim.removal.uses import Caller
-from shim.settings import get_settings
-from shim.wiring import decision_now, open_guard_store, open_router
+from shim.cli.finding import application, found, settings
+from shim.cli.options import JsonOption, MigrationName, MigrationsOption, SourceOption, parse_duration
+from shim.cli.output import print_json, printable, show
+from shim.cli.status import guard_report
+
+if TYPE_CHECKING:
+    from shim.removal.declarations import Declared
+    from shim.removal.readiness import Check, RemovalEvidence, Required
+    from shim.removal.sources import SourceTree
+    from shim.removal.uses import Caller
 
 _RECORDS = 200
 """Decisions that are looked at, newest first."""
 
 
-def run(name: str, *, quiet: str, comparisons: int, source: Path, migrations: str | None, as_json: bool) -> int:
-    """Show the checklist; ends with 1 if anything is missing.
+def ready(
+    name: MigrationName,
+    *,
+    quiet: Annotated[
+        str, typer.Option("--for", metavar="TIME", help="How long legacy must not have been needed: 90s, 2h, 7d, ...")
+    ] = "7d",
+    comparisons: Annotated[
+        int, typer.Option(min=0, help="Comparisons since the candidate was last changed, at least.")
+    ] = 200,
+    source: SourceOption = Path(),
+    migrations: MigrationsOption = None,
+    json: JsonOption = False,
+) -> int:
+    """Say whether legacy can go, and what is missing. Ends with 1 if anything is."""
+    from shim.removal.declarations import one_declared
+    from shim.removal.readiness import Required, checklist
+    from shim.removal.sources import SourceTree
 
-    Raises:
-        RemovalError: the migration is not declared, or the sources cannot be read.
-        MigrationError: what was recorded cannot be read.
-        CommandError: `quiet` is no time.
-    """
     where = migrations or found().reference
     root, required = source.resolve(), Required(seconds=parse_duration(quiet), comparisons=comparisons)
     checks = checklist(_evidence(one_declared(name, where, root), SourceTree(root), required), required)
     missing = [check for check in checks if not check.holds]
-    if as_json:
+    if json:
         print_json({"migration": name, "ready": not missing, "checks": [asdict(check) for check in checks]})
     else:
         _print(name, checks, missing)
@@ -52,11 +64,14 @@ def run(name: str, *, quiet: str, comparisons: int, source: Path, migrations: st
 
 
 def _evidence(migration: Declared, tree: SourceTree, required: Required) -> RemovalEvidence:
-    settings, now, name = get_settings(), time.time(), migration.name
-    ledger, store = LedgerReader(settings.shim_db), open_guard_store(settings)
+    from shim.removal.readiness import RemovalEvidence
+    from shim.wiring import decision_now, open_guard_store, open_router
+
+    configured, now, name = settings(), time.time(), migration.name
+    ledger, store = LedgerReader(configured.shim_db), open_guard_store(configured)
     guard, losses = guard_report(store, name), ledger.losses()
     changed, callers = _changed(migration, tree), callers_of(migration, tree)
-    with closing(open_router(settings)) as router:
+    with closing(open_router(configured)) as router:
         decision = decision_now(router, name)
     return RemovalEvidence(
         now=now,
@@ -77,6 +92,8 @@ def _evidence(migration: Declared, tree: SourceTree, required: Required) -> Remo
 
 
 def _changed(migration: Declared, tree: SourceTree) -> float:
+    from shim.removal.sources import last_changed
+
     candidates = {str(each.candidate).partition(":")[0] for each in migration.targets.values()}
     return last_changed(tree, candidates, {target.partition(":")[0] for target in migration.targets})
 
@@ -88,6 +105,9 @@ def _open_work() -> list[Check]:
 
 
 def _obstacle(tree: SourceTree, migration: Declared) -> str | None:
+    from shim.removal.removal import removal
+    from shim.removal.sources import RemovalError
+
     try:
         patch = removal(tree, migration)
     except (RemovalError, MigrationError) as error:
@@ -102,12 +122,11 @@ def _is_test(caller: Caller) -> bool:
 
 
 def _print(name: str, checks: Sequence[Check], missing: Sequence[Check]) -> None:
-    console = Console(highlight=False)
     table = Table("", "", "", box=None, show_header=False)
     for check in checks:
         mark, style = ("ok", "green") if check.holds else ("missing", "yellow")
         text = check.figure if check.holds else f"{check.figure}\n{check.advice.replace('NAME', name)}"
         table.add_row(Text(mark, style), check.name, Text(printable(text, keep="\n")))
-    console.print(table)
+    show(table)
     verdict = f"{len(missing)} of {len(checks)} are missing: legacy stays" if missing else "legacy can go: `shim remove"
-    console.print(f"{name}: {verdict}" + ("" if missing else f" {name} --dry-run` shows the patch"))
+    show(f"{name}: {verdict}" + ("" if missing else f" {name} --dry-run` shows the patch"))

@@ -1,26 +1,35 @@
 """`shim remove`: the patch that ends a migration."""
 
+# ruff: noqa: PLC0415  # what is heavy is imported when the command runs, so that help is quick
+
 from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Annotated
 
-from shim.cli.errors import CommandError
-from shim.cli.exits import ExitCode
+import typer
+
+from shim.cli.exits import CommandError, ExitCode
 from shim.cli.finding import found
+from shim.cli.options import JsonOption, MigrationName, MigrationsOption, SourceOption
 from shim.cli.output import note, print_json
-from shim.removal.declarations import one_declared
-from shim.removal.removal import removal
-from shim.removal.sources import SourceTree
 
 
-def run(name: str, *, apply: bool, dry_run: bool, source: Path, migrations: str | None, as_json: bool) -> int:
-    """Print the patch, or apply it.
+def remove(
+    name: MigrationName,
+    *,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the patch, and change nothing.")] = False,
+    apply: Annotated[bool, typer.Option("--apply", help="Change the files.")] = False,
+    source: SourceOption = Path(),
+    migrations: MigrationsOption = None,
+    json: JsonOption = False,
+) -> int:
+    """Replace shim and legacy by the new implementation. Callers stay as they are."""
+    from shim.removal.declarations import one_declared
+    from shim.removal.removal import removal
+    from shim.removal.sources import SourceTree
 
-    Raises:
-        CommandError: neither was asked for, or both were.
-        RemovalError: the patch cannot be worked out; nothing was written.
-    """
     if apply == dry_run:
         raise CommandError("say --dry-run to see the patch, or --apply to change the files", ExitCode.USAGE)
     root = source.resolve()
@@ -28,17 +37,13 @@ def run(name: str, *, apply: bool, dry_run: bool, source: Path, migrations: str 
     if apply:
         patch.apply()
     files = [change.file.relative for change in patch.changes]
-    if as_json:
+    if json:
         document = {"migration": name, "applied": apply, "files": files, "by_hand": patch.by_hand, "patch": patch.patch}
         print_json(document)
         return ExitCode.OK
     if dry_run:
         sys.stdout.write(patch.patch)  # as it is: a patch must be exact
-    for sentence in [*_told(applied=apply, files=files), *patch.by_hand]:
+    did = "changed" if apply else "nothing was changed; --apply would change"
+    for sentence in (f"{did} {', '.join(files)}; let your formatter and your tests run over them", *patch.by_hand):
         note(sentence)
     return ExitCode.OK
-
-
-def _told(*, applied: bool, files: list[str]) -> list[str]:
-    did = "changed" if applied else "nothing was changed; --apply would change"
-    return [f"{did} {', '.join(files)}; let your formatter and your tests run over them"]

@@ -1,40 +1,52 @@
 """`shim status`: where each migration stands on this machine."""
 
+# ruff: noqa: PLC0415  # what is heavy is imported when the command runs, so that help is quick
+
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, TypedDict
 
-from rich.console import Console, Group, RenderableType
+import typer
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from flags import UnleashRouter
-from migration.store import Ledger
+from migration import MigrationError, Side
+from migration.guard import GuardStatus, GuardStore
+from migration.model import StoreError
+from migration.store import Ledger, Losses, SideTotals, Standing
+from shim.application import Section
 from shim.cli.exits import ExitCode
-from shim.cli.guard_standing import GuardReport
-from shim.cli.live_view import show_live
-from shim.cli.output import print_json, printable
-from shim.cli.standing import MigrationReport, Report, report
-from shim.settings import get_settings
-from shim.wiring import open_ledger, open_router
+from shim.cli.finding import NoApplicationError, application, has_command, names, settings
+from shim.cli.options import JsonOption
+from shim.cli.output import print_json, printable, show, show_live
+
+if TYPE_CHECKING:
+    from flags import UnleashRouter
 
 _WATCH_SECONDS = 1.0
-_LABELS = {"legacy": "legacy", "candidate": "async"}
 
 
-def run(*, watch: bool, as_json: bool) -> int:
-    """Show it once, or each second until interrupted, which is the orderly end."""
-    settings = get_settings()
-    ledger = open_ledger(settings)
-    with closing(open_router(settings)) as router:
+def status(
+    *,
+    watch: Annotated[bool, typer.Option("--watch", help="Show it again each second, until Ctrl-C.")] = False,
+    json: JsonOption = False,
+) -> int:
+    """Show where each migration stands on this machine. With --watch, --json prints one line a second."""
+    from shim.wiring import open_ledger, open_router
+
+    ledger = open_ledger(settings())
+    with closing(open_router(settings())) as router:
         if watch:
-            _watch(router, ledger, as_json=as_json)
-        elif as_json:
+            _watch(router, ledger, as_json=json)
+        elif json:
             print_json(report(router, ledger).as_data())
         else:
-            Console(highlight=False).print(_rendered(report(router, ledger)))
+            show(_rendered(report(router, ledger)))
     return ExitCode.OK
 
 
@@ -49,18 +61,215 @@ def _watch(router: UnleashRouter, ledger: Ledger, *, as_json: bool) -> None:
         return
 
 
+# As plain data
+
+
+class GuardReport(TypedDict):
+    """What the guard holds of one migration.
+
+    `state` is `watching`, `frozen`, `rolled back` or `unknown`; `evidence` says how much speaks against the candidate
+    (1 is nothing, 100 rolls back); `decision` is the number for `shim explain`.
+    """
+
+    state: str
+    evidence: float | None
+    decision: int | None
+    reason: str | None
+    problem: str | None
+    advice: str | None
+
+
+class MigrationReport(TypedDict):
+    """One migration. The percentages, the reason and the error are those of a call made now."""
+
+    migration: str
+    percentage: float
+    shadow_percentage: float
+    reason: str
+    error: str | None
+    sides: dict[str, dict[str, Any]]
+    verdicts: dict[str, int]
+    last_decision: dict[str, Any] | None
+    notices: dict[str, int]
+    guard: GuardReport
+
+
+class FlagsReport(TypedDict):
+    """How well the flags are known; `missing` if none were made so far."""
+
+    source: str
+    location: str
+    healthy: bool
+    missing: bool
+    age_seconds: float | None
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """Everything that `shim status` shows.
+
+    Attributes:
+        flags: how well the flags are known.
+        lost: records of calls and comparisons that could not be written, of all processes.
+        sections: what the application says of itself.
+        migrations: the migrations.
+    """
+
+    flags: FlagsReport
+    lost: Mapping[str, float] | None
+    sections: Mapping[str, Section]
+    migrations: Sequence[MigrationReport]
+
+    def as_data(self) -> dict[str, object]:
+        """As plain data."""
+        sections = {name: section.data for name, section in self.sections.items()}
+        return {"flags": self.flags, "lost": self.lost, **sections, "migrations": self.migrations}
+
+
+def report(router: UnleashRouter, ledger: Ledger) -> Report:
+    """All migrations at this moment. What a file that cannot be read holds is left out; the guard's report names it.
+
+    Raises:
+        NoApplicationError: there is no application, and nothing on disk.
+    """
+    found, losses = names() or application().names(), _losses(ledger)
+    return Report(
+        flags=_flags(router),
+        lost=None if losses is None else {"records": losses.records, "age_seconds": time.time() - losses.last_at},
+        sections=_sections(),
+        migrations=[_migration(router, ledger, name) for name in found],
+    )
+
+
+def _sections() -> Mapping[str, Section]:
+    try:
+        extensions = application().extensions
+    except NoApplicationError:
+        return {}
+    hooks = [extension.sections for extension in extensions if extension.sections is not None]
+    return {name: section for sections in hooks for name, section in sections().items()}
+
+
+def _losses(ledger: Ledger) -> Losses | None:
+    try:
+        return ledger.losses()
+    except StoreError:
+        return None
+
+
+def _standing(ledger: Ledger, name: str) -> Standing:
+    try:
+        return ledger.standing(name)
+    except StoreError:
+        return Standing(migration=name)
+
+
+def _flags(router: UnleashRouter) -> FlagsReport:
+    from shim.wiring import has_no_flags_yet
+
+    configured, status = settings(), router.status()
+    return {
+        "source": status.source,
+        "location": configured.unleash_url or str(configured.flags_file),
+        "healthy": status.healthy,
+        "missing": has_no_flags_yet(configured),
+        "age_seconds": status.last_success_age,
+        "error": status.error,
+    }
+
+
+def _migration(router: UnleashRouter, ledger: Ledger, name: str) -> MigrationReport:
+    from shim.wiring import decision_now, open_guard_store
+
+    decision, standing = decision_now(router, name), _standing(ledger, name)
+    return {
+        "migration": name,
+        "percentage": decision.probability * 100,
+        "shadow_percentage": decision.shadow_probability * 100,
+        "reason": decision.reason.value,
+        "error": decision.error,
+        "sides": {side.value: _side(standing.sides[side]) for side in Side},
+        "verdicts": standing.verdicts,
+        "last_decision": None if standing.decision is None else _last(standing.decision),
+        "notices": standing.notices,
+        "guard": guard_report(open_guard_store(settings()), name),
+    }
+
+
+def _side(totals: SideTotals) -> dict[str, Any]:
+    return {
+        "calls": totals.calls,
+        "errors": totals.errors,
+        "mean_seconds": totals.mean_seconds,
+        "bytes": totals.bytes,
+    }
+
+
+def _last(decided: Mapping[str, Any]) -> dict[str, Any]:
+    shown = ("serve", "reason", "error", "source", "probability")
+    return {**{name: decided[name] for name in shown}, "age_seconds": time.time() - decided["at"]}
+
+
+def guard_report(store: GuardStore, name: str) -> GuardReport:
+    """What holds at this moment; a file that cannot be read is said, and is no error."""
+    try:
+        standing = store.statuses().get(name, GuardStatus(migration=name))
+        evidence, _ = store.recall(migration=name, epoch=standing.epoch)
+        number = standing.tripped_by or standing.frozen_by
+        record = None if number is None else store.record(number)
+    except MigrationError as error:
+        return {
+            "state": "unknown",
+            "evidence": None,
+            "decision": None,
+            "reason": None,
+            "problem": str(error),
+            "advice": None,
+        }
+    return {
+        "state": _state(standing),
+        "evidence": evidence.total,
+        "decision": number,
+        "reason": None if record is None else record.sentence,
+        "problem": None if record is None else record.problem,
+        "advice": None if number is None else _advice(standing, name, number),
+    }
+
+
+def _state(standing: GuardStatus) -> str:
+    if standing.tripped_by is not None:
+        return "rolled back"
+    return "watching" if standing.frozen_by is None else "frozen"
+
+
+def _advice(standing: GuardStatus, name: str, number: int) -> str:
+    resume = f'`shim explain {number}` says why; `shim resume {name} --because "..."` lets it go on'
+    if standing.tripped_by is None:
+        return resume
+    if has_command("audit"):
+        resume = f"{resume}, `shim audit {name}` looks at what was made"
+    return resume if standing.carried_out else f"its flag is still to be turned off; {resume}"
+
+
+# At a terminal
+
+
 def _rendered(found: Report) -> RenderableType:
     migrations, missing = found.migrations, found.flags["missing"]
     table = Table("", *(each["migration"] for each in migrations), box=None, header_style="bold")
-    table.add_row("async share", *(_share(each["percentage"], each, missing=missing) for each in migrations))
-    table.add_row("compared share", *(_share(each["shadow_percentage"], each, missing=missing) for each in migrations))
-    for side, label in _LABELS.items():
-        table.add_row(f"{label} served", *(_side(each, side) for each in migrations))
-    table.add_row("verdicts", *(_counts(each["verdicts"]) for each in migrations))
-    table.add_row("last decision", *(_decision(each) for each in migrations))
-    table.add_row("notices", *(_counts(each["notices"]) for each in migrations))
-    table.add_row("guard", *(_guard(each["guard"]) for each in migrations))
-    return Group(_health(found), *_losses(found), *_sections(found), table, *_held(migrations))
+    rows: dict[str, list[str | Text]] = {
+        "candidate share": [_share(each["percentage"], each, missing=missing) for each in migrations],
+        "compared share": [_share(each["shadow_percentage"], each, missing=missing) for each in migrations],
+        **{f"{side.value} served": [_served(each, side.value) for each in migrations] for side in Side},
+        "verdicts": [_counts(each["verdicts"]) for each in migrations],
+        "last decision": [_decision(each) for each in migrations],
+        "notices": [_counts(each["notices"]) for each in migrations],
+        "guard": [_guard(each["guard"]) for each in migrations],
+    }
+    for title, cells in rows.items():
+        table.add_row(title, *cells)
+    return Group(_health(found), *_lost(found), *_section_lines(found), table, *_held(migrations))
 
 
 def _guard(guard: GuardReport) -> Text:
@@ -86,14 +295,14 @@ def _health(found: Report) -> Text:
     return Text(f"flags: {flags['location']}, {age}", "green" if flags["healthy"] else "yellow")
 
 
-def _losses(found: Report) -> list[Text]:
+def _lost(found: Report) -> list[Text]:
     lost = found.lost
     if lost is None:
         return []
     return [Text(f"ledger: {lost['records']} records were lost, the last {lost['age_seconds']:.0f} s ago", "yellow")]
 
 
-def _sections(found: Report) -> list[Text]:
+def _section_lines(found: Report) -> list[Text]:
     lines = [line for section in found.sections.values() for line in section.lines]
     return [Text(printable(line), "yellow" if wanting else "") for line, wanting in lines]
 
@@ -103,7 +312,7 @@ def _share(percentage: float, migration: MigrationReport, *, missing: bool) -> s
     return f"{percentage:g} % ({why})"
 
 
-def _side(migration: MigrationReport, name: str) -> str:
+def _served(migration: MigrationReport, name: str) -> str:
     side = migration["sides"][name]
     if side["mean_seconds"] is None:
         return "-"
@@ -120,4 +329,4 @@ def _decision(migration: MigrationReport) -> str:
     if decision is None:
         return "-"
     error = f", {decision['error']}" if decision["error"] else ""
-    return f"{_LABELS[decision['serve']]} ({decision['reason']}{error}), {decision['age_seconds']:.0f} s ago"
+    return f"{decision['serve']} ({decision['reason']}{error}), {decision['age_seconds']:.0f} s ago"

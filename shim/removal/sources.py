@@ -24,6 +24,8 @@ class RemovalError(ShimError):
 class UnknownMigrationError(RemovalError):
     """No migration has this name."""
 
+    exit_code = 2
+
     def __init__(self, name: str, known: tuple[str, ...]) -> None:
         super().__init__(f"no migration is called {name!r}; there are {', '.join(known) or 'none'}")
 

@@ -17,7 +17,7 @@ def test_without_the_repository_it_says_so(
 ) -> None:
     """What is installed elsewhere has no benchmark."""
     monkeypatch.setattr(bench, "_ROOT", tmp_path)
-    assert bench.run(quick=True, only=[], as_json=False) == ExitCode.FAILED
+    assert bench.bench(quick=True, only=[], json=False) == ExitCode.FAILED
     assert "needs the repository" in capsys.readouterr().err
 
 
@@ -31,7 +31,7 @@ def test_it_runs_in_an_environment_of_its_own(
     python.chmod(0o700)
     monkeypatch.setattr(bench, "_ENVIRONMENT", tmp_path)
     (tmp_path / "prepared").write_text(bench._fingerprint(), encoding="ascii")
-    assert bench.run(quick=True, only=["flying"], as_json=True) == ExitCode.FAILED
+    assert bench.bench(quick=True, only=["flying"], json=True) == ExitCode.FAILED
     said = capfd.readouterr()
     assert said.err.startswith("bench: there is no flying; there are large-50mb-tls, ")
     assert said.out == ""

@@ -8,9 +8,9 @@ import shutil
 from pathlib import Path
 
 import pytest
-import typer
 
-from shim.cli.app import app
+from shim.cli.app import commands
+from shim.cli.finding import searching
 from tests.support.documents import ROOT, Reader, blocks, documents
 
 COPIED = ("tools", "migration", "flags", "observability", "pyproject.toml", "constraints.txt", "requirements.txt")
@@ -34,7 +34,8 @@ def test_the_path_works_as_it_is_written(tmp_path: Path) -> None:
 
 def test_every_command_in_the_documents_exists() -> None:
     """Wherever a document says `shim ...`, there is such a command with such options."""
-    command = typer.main.get_command(app)
+    with searching("tools.application:app"):
+        command = commands()
     for document in documents():
         for line in re.findall(r"^shim .*$|`shim [^`]*`", document.read_text(encoding="utf-8"), re.MULTILINE):
             words = line.strip("`").partition(" #")[0].split()[1:]

@@ -1,29 +1,43 @@
 """`shim ask`: a question about a file, asked as the monolith asks it."""
 
+# ruff: noqa: PLC0415  # what is heavy is imported when the command runs, so that help is quick
+
 from __future__ import annotations
 
 import asyncio
-import json
+import json as json_text
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from shim.cli.errors import CommandError
-from shim.cli.exits import ExitCode
+import typer
+
+from shim.cli.exits import CommandError, ExitCode
+from shim.cli.options import JsonOption
 from shim.cli.output import note, print_json, say
-from tools.cli.session import session
-from tools.settings import get_settings, use_settings
-from tools.smart_file_query import SmartFileQueryTool
 
 
-def run(file: Path, question: str, *, provider: str, model: str | None, as_json: bool) -> int:
-    """Ask, and print the answer."""
+def ask(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The file that the question is about.")],
+    question: Annotated[str, typer.Argument(metavar="QUESTION", help="The question, in quotes.")],
+    *,
+    provider: Annotated[
+        str, typer.Option(metavar="NAME", help="Who is asked first: kimi, glm, or auto, which is one after the other.")
+    ] = "auto",
+    model: Annotated[str | None, typer.Option(help="The model to ask; default: the provider's configured one.")] = None,
+    json: JsonOption = False,
+) -> int:
+    """Ask a question about a file. Without the providers' keys a sandbox on this machine answers."""
+    from tools.cli.session import session
+    from tools.settings import get_settings, use_settings
+    from tools.smart_file_query import SmartFileQueryTool
+
     arguments = {"file_path": str(file), "question": question, "provider": provider, "model": model}
     with session(provider):
         settings = get_settings()
         roots = (Path.cwd(), *settings.shim_allowed_roots)
         with use_settings(settings.model_copy(update={"shim_allowed_roots": roots})):
-            answer: dict[str, Any] = json.loads(asyncio.run(SmartFileQueryTool().execute(arguments)))
-    if as_json:
+            answer: dict[str, Any] = json_text.loads(asyncio.run(SmartFileQueryTool().execute(arguments)))
+    if json:
         print_json(answer)
     elif answer["status"] == "success":
         say(answer["content"])

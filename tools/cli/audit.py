@@ -1,4 +1,6 @@
-"""`shim audit`: whether what the new implementation has made is there and whole; `--repair` mends the rows."""
+"""`shim audit`: whether what the candidate has made is there and whole; `--repair` mends the rows."""
+
+# ruff: noqa: PLC0415  # what is heavy is imported when the command runs, so that help is quick
 
 from __future__ import annotations
 
@@ -6,46 +8,50 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Sequence
-from datetime import datetime
+from typing import TYPE_CHECKING, Annotated
 
-from rich.console import Console
+import typer
 from rich.table import Table
 from rich.text import Text
 
 from migration.guard import CandidateResult, GuardStore
-from shim.cli.errors import CommandError
 from shim.cli.exits import ExitCode
-from shim.cli.mismatches import parse_duration
-from shim.cli.output import print_json, printable, say
-from shim.cli.progress import progress_bar
-from shim.wiring import open_guard_store
-from tools.cli.session import session
-from tools.migrations import NAMES
-from tools.recovery.audit import Finding, Remedy, State, audit, repaired, uploads_of
-from tools.settings import get_settings
-from tools.storage import get_storage
-from tools.transport.connections import cleanup_http_session
+from shim.cli.finding import known, settings
+from shim.cli.options import JsonOption, MigrationName, parse_duration
+from shim.cli.output import local_time, plain_table, print_json, printable, progress_bar, say, show
 
-_STYLES = {State.INTACT: "green", State.REPAIRED: "green", State.QUARANTINED: "yellow"}
+if TYPE_CHECKING:
+    from tools.recovery.audit import Finding
+
+_STYLES = {"intact": "green", "repaired": "green", "quarantined": "yellow"}
 _BEGINNINGS = frozenset({"promote", "resume"})
 """Decisions with which a stage begins."""
 
 
-def run(name: str, *, since: str | None, contents: bool, repair: bool, as_json: bool) -> int:
-    """Look at everything, repair what is asked for, show it.
+def audit(
+    name: MigrationName,
+    *,
+    since: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Not older than 90s, 15m, 2h, 3d, ... Default: its last stage.")
+    ] = None,
+    contents: Annotated[
+        bool, typer.Option("--contents", help="Read every stored copy, instead of asking for its hash.")
+    ] = False,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Write rows again, and mark those as failed that cannot be mended.")
+    ] = False,
+    json: JsonOption = False,
+) -> int:
+    """Check that what the candidate has uploaded is there and whole. Ends with 1 if not."""
+    from shim.wiring import open_guard_store
 
-    Raises:
-        CommandError: no such migration is declared.
-        tools.errors.ToolsError: a service cannot be asked.
-    """
-    if name not in NAMES:
-        raise CommandError(f"no migration is called {name!r}; there are {', '.join(NAMES)}", ExitCode.USAGE)
-    store = open_guard_store(get_settings())
+    store = open_guard_store(settings())
+    name = known(name)
     earliest = _stage_began(store, name) if since is None else time.time() - parse_duration(since)
     made = store.made(name, since=earliest)
     findings = _looked_at(made, contents=contents, repair=repair)
     failed = [each for each in made if each.kind is not None]
-    if as_json:
+    if json:
         print_json(_document(name, earliest, findings, failed, repair=repair))
     else:
         _print(name, earliest, findings, failed, repair=repair)
@@ -53,6 +59,13 @@ def run(name: str, *, since: str | None, contents: bool, repair: bool, as_json: 
 
 
 def _looked_at(made: Sequence[CandidateResult], *, contents: bool, repair: bool) -> list[Finding]:
+    from tools.cli.session import session
+    from tools.recovery.audit import audit as look_at
+    from tools.recovery.audit import repaired, uploads_of
+    from tools.settings import get_settings
+    from tools.storage import get_storage
+    from tools.transport.connections import cleanup_http_session
+
     uploads = uploads_of(made)
     if not uploads:
         return []
@@ -62,7 +75,7 @@ def _looked_at(made: Sequence[CandidateResult], *, contents: bool, repair: bool)
 
         async def work() -> list[Finding]:
             try:
-                findings = await audit(
+                findings = await look_at(
                     uploads, get_settings(), storage, contents=contents, on_done=lambda: progress.advance(task)
                 )
                 return await repaired(findings, storage) if repair else findings
@@ -107,16 +120,16 @@ def _document(
 def _print(
     name: str, since: float, findings: Sequence[Finding], failed: Sequence[CandidateResult], *, repair: bool
 ) -> None:
-    when = f"since {_when(since)}" if since else "that is known of"
+    when = f"since {local_time(since)}" if since else "that is known of"
     if not findings:
-        say(f"{name}: no upload of the new implementation {when}, so there is nothing to look at.")
+        say(f"{name}: no upload of the candidate {when}, so there is nothing to look at.")
     else:
-        bad = [finding for finding in findings if finding.state is not State.INTACT]
+        bad = [finding for finding in findings if finding.state.value != "intact"]
         if bad:
-            Console(highlight=False).print(_table(bad, repair=repair))
+            show(_table(bad, repair=repair))
         counts = Counter(finding.state for finding in findings)
         told = ", ".join(f"{count} {state}" for state, count in counts.items())
-        say(f"{name}: {len(findings)} uploads of the new implementation {when}: {told}")
+        say(f"{name}: {len(findings)} uploads of the candidate {when}: {told}")
         if not repair and any(finding.row is not None for finding in findings):
             say(f"Nothing was changed; `shim audit {name} --repair` does what the last column says.")
     if failed:
@@ -127,23 +140,18 @@ def _print(
 
 
 def _table(findings: Sequence[Finding], *, repair: bool) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for title in ("uploaded", "file", "state", "what is wrong", "done" if repair else "to be done"):
-        table.add_column(title, overflow="fold", no_wrap=title in {"uploaded", "state"})
+    done = "done" if repair else "to be done"
+    table = plain_table("uploaded", "file", "state", "what is wrong", done, whole=("uploaded", "state"))
     for finding in findings:
         table.add_row(
-            _when(finding.at),
+            local_time(finding.at),
             Text(f"{finding.provider} {printable(finding.file_id)}"),
             Text(finding.state, _STYLES.get(finding.state, "red")),
             Text(printable("; ".join(finding.problems))),
-            "" if finding.remedy is Remedy.NONE else finding.remedy,
+            "" if finding.remedy.value == "none" else finding.remedy,
         )
     return table
 
 
 def _counts(failed: Sequence[CandidateResult]) -> str:
     return ", ".join(f"{kind} {count}" for kind, count in Counter(str(each.kind) for each in failed).items())
-
-
-def _when(at: float) -> str:
-    return datetime.fromtimestamp(at).astimezone().isoformat(" ", "seconds")[:19]

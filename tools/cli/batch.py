@@ -9,11 +9,11 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from tools.providers.glm import glm_files
-from tools.providers.kimi import kimi_files
+from tools.providers.spec import provider as provider_named
 from tools.storage.port import UploadStorage
 
 _ENDING = (signal.SIGINT, signal.SIGTERM)
@@ -25,7 +25,7 @@ class FileStatus(StrEnum):
     UPLOADED = "uploaded"
     FAILED = "failed"
     NOT_BEGUN = "not_begun"
-    GIVEN_UP = "given_up"  # interrupted while under way: the provider may have the file
+    GIVEN_UP = "given_up"  # interrupted while in flight: the provider may have the file
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,9 +54,9 @@ class Batch:
 
     Args:
         files: the files.
-        provider: `kimi` or `glm`.
+        provider: its name in the registry.
         storage: where the copies go.
-        concurrency: how many are under way at once.
+        concurrency: how many are in flight at once.
         on_end: told of each file that has ended.
     """
 
@@ -74,7 +74,7 @@ class Batch:
         self._concurrency = concurrency
         self._on_end = on_end
         self._waiting = list(enumerate(files))[::-1]
-        self._under_way = 0
+        self._in_flight = 0
         self._results = {
             index: FileResult(file=str(file), status=FileStatus.NOT_BEGUN) for index, file in self._waiting
         }
@@ -89,12 +89,16 @@ class Batch:
         """How many files ended like this."""
         return sum(result.status is status for result in self.results)
 
+    def counts(self) -> dict[str, int]:
+        """How many files ended how."""
+        return {status.value: self.count(status) for status in FileStatus}
+
     def bytes_uploaded(self) -> int:
         """Bytes of the files that were uploaded."""
         return sum(int(result.answer["size_bytes"]) for result in self.results if result.answer is not None)
 
     async def run(self, *, on_interrupt: Callable[[int], None]) -> None:
-        """Upload everything. The first Ctrl-C lets those under way end, as nothing half done is left that way.
+        """Upload everything. The first Ctrl-C lets those in flight end, as nothing half done is left that way.
 
         The second gives up those that can be: the asynchronous implementation stops, a thread of legacy's cannot and
         is waited for.
@@ -110,7 +114,7 @@ class Batch:
             else:
                 self.interrupted = True
                 self._waiting.clear()
-                on_interrupt(self._under_way)
+                on_interrupt(self._in_flight)
 
         for number in _ENDING:
             loop.add_signal_handler(number, interrupt)
@@ -126,7 +130,7 @@ class Batch:
     async def _work(self) -> None:
         while self._waiting:
             index, file = self._waiting.pop()
-            self._under_way += 1
+            self._in_flight += 1
             started = time.perf_counter()
             result = FileResult(file=str(file), status=FileStatus.GIVEN_UP)
             try:
@@ -135,14 +139,14 @@ class Batch:
                     file=str(file),
                     status=FileStatus.UPLOADED,
                     seconds=time.perf_counter() - started,
-                    file_id=str(answer[f"{self._provider}_file_id"]),
+                    file_id=str(answer[provider_named(self._provider).id_key]),
                     answer=answer,
                 )
             except Exception as error:  # noqa: BLE001  # whatever one file meets is its result; the others go on
                 seconds = time.perf_counter() - started
                 result = FileResult(file=str(file), status=FileStatus.FAILED, seconds=seconds, error=str(error))
             finally:
-                self._under_way -= 1
+                self._in_flight -= 1
                 self._results[index] = result
                 self._on_end(result)
 
@@ -153,9 +157,8 @@ async def upload(provider: str, file: Path, storage: UploadStorage) -> dict[str,
     Raises:
         ValueError, OSError, RuntimeError: as the provider's upload function does.
     """
-    function: Callable[..., dict[str, Any]] = (
-        kimi_files.upload_via_supabase_gateway_kimi if provider == "kimi" else glm_files.upload_via_supabase_gateway_glm
-    )
+    spec = provider_named(provider)
+    function: Callable[..., dict[str, Any]] = getattr(import_module(spec.legacy_module), spec.function)
     awaitable = getattr(function, "aio", None)
     if awaitable is None:
         return await asyncio.to_thread(function, file, storage)

@@ -7,10 +7,13 @@ import os
 import subprocess
 import sys
 import venv
-from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from shim.cli.exits import ExitCode
+from shim.cli.options import JsonOption
 from shim.cli.output import note
 
 _ROOT = Path(__file__).parents[2]
@@ -20,16 +23,23 @@ _NIQUESTS = "bench/requirements-niquests.txt"
 _CONSTRAINTS = "constraints.txt"
 
 
-def run(*, quick: bool, only: Sequence[str], as_json: bool) -> int:
-    """Prepare the environment if it is not there, and run the benchmark in it."""
+def bench(
+    *,
+    quick: Annotated[bool, typer.Option("--quick", help="Two minutes instead of an hour; leaves docs/ alone.")] = False,
+    only: Annotated[
+        list[str] | None, typer.Option(metavar="ROW", help="Measure this only; may be given several times.")
+    ] = None,
+    json: JsonOption = False,
+) -> int:
+    """Measure uploads and routed calls beside other ways. Writes docs/benchmarks.md; needs the repository."""
     if not (_ROOT / "bench" / "requirements.txt").exists():
         note("the benchmark needs the repository; what is installed here has no bench/")
         return ExitCode.FAILED
     python = _ENVIRONMENT / "bin" / "python"
     if not _is_prepared() and not _prepare(python):
         return ExitCode.FAILED
-    arguments = [*(["--quick"] if quick else []), *(["--json"] if as_json else [])]
-    arguments += [word for name in only for word in ("--only", name)]
+    arguments = [*(["--quick"] if quick else []), *(["--json"] if json else [])]
+    arguments += [word for name in only or () for word in ("--only", name)]
     finished = subprocess.run([python, "-m", "bench", "run", *arguments], cwd=_ROOT, check=False)  # noqa: S603  # our own module
     if finished.returncode == ExitCode.INTERRUPTED:
         return ExitCode.INTERRUPTED

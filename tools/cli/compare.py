@@ -1,81 +1,125 @@
 """`shim compare`: both implementations on given files, compared as in production, without key and network."""
 
+# ruff: noqa: PLC0415  # what is heavy is imported when the command runs, so that help is quick
+
 from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from enum import StrEnum
 from pathlib import Path
+from random import Random
+from typing import TYPE_CHECKING, Annotated
 
-from rich.console import Console
+import typer
+from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
 
-from migration.store import MISMATCHES, NOT_COMPARED
-from shim.cli.errors import CommandError
-from shim.cli.exits import ExitCode
+from migration import Side
+from migration.model import Difference
+from migration.store import MISMATCHES, NOT_COMPARED, ONE_SIDED, symptoms
+from shim.cli.exits import CommandError, ExitCode
 from shim.cli.junit import JUnitCase, write_junit
-from shim.cli.output import print_json
-from shim.cli.progress import progress_bar
-from tools.cli.compare_files import collect, generate
-from tools.cli.compare_session import Entrance, Result, compare, make_jobs
-from tools.cli.compare_view import results_view
-from tools.sandbox import Fault, FaultKind, InvalidFaultError
-from tools.storage.port import ProviderName
+from shim.cli.options import JsonOption, JUnitOption
+from shim.cli.output import print_json, printable, progress_bar, shortened
+
+if TYPE_CHECKING:
+    from tools.cli.compare_session import Job, Result
+    from tools.sandbox import Fault
 
 _STORAGE = "storage_"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Choice:
-    """How the files are to be uploaded.
+class UploadEntrance(StrEnum):
+    """Through which of the monolith's entrances a file goes."""
 
-    Attributes:
-        providers: to whom.
-        entrances: through which of the monolith's entrances.
-        fault: what goes wrong; the name of a fault of the provider, or of the storage with `storage_` before it.
-        times: how many requests of a call it hits; None for every one.
-    """
-
-    providers: Sequence[str]
-    entrances: Sequence[str]
-    fault: str | None = None
-    times: int | None = None
+    FUNCTION = "function"  # the gateway function
+    FILE = "file"  # the tool, one file
+    FILES = "files"  # the tool, several files in one call
 
 
-def run(files: Sequence[Path], choice: Choice, *, generated: int, junit: Path | None, as_json: bool) -> int:
-    """Compare, show what differs, and say by the exit code whether anything does."""
+class ComparedFault(StrEnum):
+    """What a service answers instead of doing what it is asked; faults without an answer cannot be rehearsed."""
+
+    RATE_LIMITED = "rate_limited"
+    OVERLOADED = "overloaded"
+    QUOTA_EXCEEDED = "quota_exceeded"
+    SERVER_ERROR = "server_error"
+    GATEWAY_TIMEOUT = "gateway_timeout"
+    ERROR_IN_SUCCESS = "error_in_success"
+    STORAGE_RATE_LIMITED = "storage_rate_limited"
+    STORAGE_OVERLOADED = "storage_overloaded"
+    STORAGE_SERVER_ERROR = "storage_server_error"
+    STORAGE_GATEWAY_TIMEOUT = "storage_gateway_timeout"
+
+
+def compare(
+    files: Annotated[list[Path] | None, typer.Argument(metavar="FILE", help="Files, and folders with files.")] = None,
+    *,
+    provider: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Uploads to this provider only: kimi, glm; may be given several times."),
+    ] = None,
+    entrance: Annotated[
+        list[UploadEntrance] | None,
+        typer.Option(help="Through this entrance; may be given several times. Default: function."),
+    ] = None,
+    fault: Annotated[
+        ComparedFault | None, typer.Option(help="What the provider (or the storage) answers instead of taking a file.")
+    ] = None,
+    times: Annotated[
+        int | None, typer.Option(min=1, help="To how many requests of a call; default: to every one.")
+    ] = None,
+    generated: Annotated[
+        int, typer.Option(min=0, max=1000, metavar="N", help="Also N files with difficult names and sizes.")
+    ] = 0,
+    junit: JUnitOption = None,
+    json: JsonOption = False,
+) -> int:
+    """Compare both implementations on files, in a sandbox. No key, no network. Ends with 6 if they differ."""
+    from tools.cli.compare_session import compare_all, make_jobs
+    from tools.providers.spec import PROVIDERS
+    from tools.providers.spec import provider as provider_named
+
     if not files and not generated:
         raise CommandError(
             "give files or folders, or --generated 40 for files with difficult names and sizes", ExitCode.USAGE
         )
-    providers: list[ProviderName] = ["kimi" if name == "kimi" else "glm" for name in choice.providers]
-    faults = {provider: _faults(choice, provider) for provider in providers}
-    console = Console(stderr=as_json, highlight=False)
+    providers = [provider_named(name).name for name in provider or PROVIDERS]
+    faults = {name: _faults(fault, times, name) for name in providers}
+    console = Console(stderr=json, highlight=False)
     with tempfile.TemporaryDirectory(prefix="shim-files-") as folder:
-        inputs = [*collect(files), *generate(Path(folder), generated)]
-        jobs = make_jobs(inputs, providers, [Entrance(name) for name in choice.entrances])
+        inputs = [*collect(files or []), *generate(Path(folder), generated)]
+        jobs = make_jobs(inputs, providers, entrance or [UploadEntrance.FUNCTION])
         started = time.perf_counter()
         with progress_bar() as progress:
             task = progress.add_task("comparing", total=2 * len(jobs))
-            results = compare(jobs, lambda provider: faults[provider], on_done=lambda: progress.advance(task))
+            results = compare_all(jobs, lambda name: faults[name], on_done=lambda: progress.advance(task))
         seconds = time.perf_counter() - started
     if junit is not None:
         write_junit(junit, "shim compare", [_case(result) for result in results])
-    if as_json:
+    if json:
         print_json(
             {"ok": _code(results) == ExitCode.OK, "seconds": seconds, "comparisons": [_plain(each) for each in results]}
         )
     else:
-        console.print(results_view(results, seconds))
+        console.print(_results_view(results, seconds))
     return _code(results)
 
 
-def _faults(choice: Choice, provider: ProviderName) -> list[Fault]:
-    if choice.fault is None:
+def _faults(fault: ComparedFault | None, times: int | None, provider: str) -> list[Fault]:
+    from tools.sandbox import Fault, FaultKind, InvalidFaultError
+
+    if fault is None:
         return []
-    service = "supabase" if choice.fault.startswith(_STORAGE) else provider
+    service = "supabase" if fault.startswith(_STORAGE) else provider
     try:
-        return [Fault(kind=FaultKind(choice.fault.removeprefix(_STORAGE)), service=service, times=choice.times)]
+        return [Fault(kind=FaultKind(fault.removeprefix(_STORAGE)), service=service, times=times)]
     except InvalidFaultError as impossible:
         raise CommandError(f"{impossible}; choose another one with --provider", ExitCode.USAGE) from impossible
 
@@ -100,7 +144,7 @@ def _plain(result: Result) -> dict[str, object]:
 
 
 def _case(result: Result) -> JUnitCase:
-    lines = [f"{each.field}: legacy {each.legacy}, async {each.candidate}" for each in result.differences]
+    lines = [f"{each.field}: legacy {each.legacy}, candidate {each.candidate}" for each in result.differences]
     summary = f"{result.verdict}: {result.detail or f'{len(lines)} fields differ'}"
     return JUnitCase(
         group=f"{result.job.provider}.{result.job.entrance}",
@@ -110,3 +154,181 @@ def _case(result: Result) -> JUnitCase:
         skipped=summary if result.verdict in NOT_COMPARED else None,
         text="\n".join(lines),
     )
+
+
+# Which files: those given, those in folders, and generated ones that are hard to get right
+
+MAX_FILES = 2000
+"""More files than this are refused; each takes up to a second."""
+
+_NAMES = (
+    "plain.txt",
+    "no-extension",
+    ".hidden",
+    "Größe 文件 🙂.md",
+    "a \"quoted\" 'name'.txt",
+    "two\nlines.txt",
+    "100%41 done.txt",
+    "back\\slash.pdf",
+    "semi;colon=equals.txt",
+    "n" * 180 + ".txt",
+    " spaces around .txt",
+    "tab\there.csv",
+    "UPPER.PDF",
+)
+_BORDERS = tuple(2**power for power in (12, 14, 16, 18, 20, 21))
+_SIZES = (1000, 0, 1, *(border + off for border in _BORDERS for off in (-1, 0, 1)))
+_HOSTILE = b'--boundary\r\nContent-Disposition: form-data; name="purpose"\r\n\r\n\0\xff\r\n--boundary--\r\n'
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Input:
+    """A file to be compared, and how it is called in the result."""
+
+    path: Path
+    label: str
+
+
+def collect(given: Sequence[Path]) -> list[Input]:
+    """The files, and those in the folders and all below them, without hidden ones.
+
+    Raises:
+        CommandError: there is nothing there, or there are too many.
+    """
+    found: list[Input] = []
+    for path in given:
+        if path.is_dir():
+            found += (Input(path=file, label=str(file)) for file in _files_in(path))
+        elif path.exists():
+            found.append(Input(path=path, label=str(path)))
+        else:
+            raise CommandError(f"{path} does not exist", ExitCode.USAGE)
+        if len(found) > MAX_FILES:
+            raise CommandError(f"more than {MAX_FILES} files; give fewer", ExitCode.USAGE)
+    return found
+
+
+def generate(folder: Path, count: int) -> list[Input]:
+    """Make files whose names need escaping and whose sizes lie around the borders of what is read at once.
+
+    The same ones each time.
+    """
+    made: list[Input] = []
+    for index in range(count):
+        name, size = _NAMES[index % len(_NAMES)], _SIZES[index % len(_SIZES)]
+        path = folder / str(index) / name
+        path.parent.mkdir(parents=True)
+        path.write_bytes(_content(index, size))
+        made.append(Input(path=path, label=f"{name} ({size} bytes)"))
+    return made
+
+
+def _files_in(folder: Path) -> Iterable[Path]:
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and not any(part.startswith(".") for part in path.relative_to(folder).parts):
+            yield path
+
+
+def _content(seed: int, size: int) -> bytes:
+    """Every second file looks like a part of a form."""
+    if seed % 2:
+        return (_HOSTILE * (size // len(_HOSTILE) + 1))[:size]
+    return Random(seed).randbytes(size)  # noqa: S311  # the same each time, no secret
+
+
+# At a terminal
+
+MAX_AGREEING = 30
+"""With more rows than this, those in which nothing differs are only counted."""
+
+_MAX_DIFFERENCES = 8
+_NAME_LENGTH, _VALUE_LENGTH = 32, 100
+
+
+def _results_view(results: Sequence[Result], seconds: float) -> RenderableType:
+    """A row for each call with the verdicts for either side serving, then what differs, then the sum."""
+    rows: dict[int, dict[Side, Result]] = {}
+    for result in results:
+        rows.setdefault(id(result.job), {})[result.served] = result
+    shown = [row for row in rows.values() if len(rows) <= MAX_AGREEING or not _agrees(row)]
+    entrances = len({_job(row).entrance for row in rows.values()}) > 1
+    parts: list[RenderableType] = [_verdicts(shown, entrances=entrances)] if shown else []
+    for row in shown:
+        if not _agrees(row):
+            parts += [Text(""), *_differing(row)]
+    return Group(*parts, *([Text("")] if parts else []), _sum(results, len(rows) - len(shown), seconds))
+
+
+def _agrees(row: Mapping[Side, Result]) -> bool:
+    return not any(result.verdict in {*MISMATCHES, *NOT_COMPARED} for result in row.values())
+
+
+def _verdicts(rows: Sequence[Mapping[Side, Result]], *, entrances: bool) -> Table:
+    table = _table()
+    table.add_column("file", overflow="fold")
+    for column in ("provider", *(["entrance"] if entrances else []), "legacy serves", "candidate serves"):
+        table.add_column(column, no_wrap=True)
+    for row in rows:
+        job = _job(row)
+        verdicts = (Text(row[side].verdict, _style(row[side].verdict)) for side in Side)
+        entrance = [str(job.entrance)] if entrances else []
+        table.add_row(Text(shortened(printable(job.label), _NAME_LENGTH)), job.provider, *entrance, *verdicts)
+    return table
+
+
+def _differing(row: Mapping[Side, Result]) -> list[RenderableType]:
+    """What differs in one call; said once if it is the same whichever side serves."""
+    job = _job(row)
+    parts: list[RenderableType] = []
+    said: list[tuple[str, str, Sequence[Difference]]] = []
+    for side, result in row.items():
+        what = (result.verdict, result.detail, result.differences)
+        if what in said or (result.verdict not in {*MISMATCHES, *NOT_COMPARED}):
+            continue
+        said.append(what)
+        both = len(row) > 1 and all((each.verdict, each.detail, each.differences) == what for each in row.values())
+        head = Text(f"{printable(job.label)} to {job.provider} ", "bold")
+        head.append(result.verdict, _style(result.verdict))
+        head.append("" if both else f" when {side.value} serves")
+        parts += [head, Padding(_details(result), (0, 0, 0, 2))]
+    return parts
+
+
+def _details(result: Result) -> RenderableType:
+    table = _table()
+    table.add_column("field", no_wrap=True)
+    for side in Side:
+        table.add_column(side.value, overflow="fold")
+    found = symptoms(result.verdict, result.differences) if result.verdict in ONE_SIDED else result.differences
+    for each in found[:_MAX_DIFFERENCES]:
+        values = (each.field, shortened(each.legacy, _VALUE_LENGTH), shortened(each.candidate, _VALUE_LENGTH))
+        table.add_row(*(Text(printable(value)) for value in values))
+    parts: list[RenderableType] = [Text(printable(result.detail))] if result.detail else []
+    if result.differences:
+        parts.append(table)
+    others = len(found) - _MAX_DIFFERENCES
+    if others > 0:
+        parts.append(Text(f"and {others} more fields; --json shows all", "dim"))
+    return Group(*parts)
+
+
+def _sum(results: Sequence[Result], hidden: int, seconds: float) -> Text:
+    counts = Counter(result.verdict for result in results)
+    verdicts = ", ".join(f"{count} {verdict}" for verdict, count in counts.most_common())
+    well = not any(verdict in {*MISMATCHES, *NOT_COMPARED} for verdict in counts)
+    text = Text(f"{len(results)} comparisons: {verdicts} ({seconds:.1f} s)", "bold green" if well else "bold red")
+    if hidden:
+        text.append(f"; {hidden} calls in which nothing differs are not listed", "dim")
+    return text
+
+
+def _job(row: Mapping[Side, Result]) -> Job:
+    return next(iter(row.values())).job
+
+
+def _table() -> Table:
+    return Table(box=None, header_style="dim", padding=(0, 2, 0, 0))
+
+
+def _style(verdict: str) -> str:
+    return "red" if verdict in MISMATCHES else "yellow" if verdict in NOT_COMPARED else "green"

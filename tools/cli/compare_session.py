@@ -7,44 +7,32 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 from migration import Call, Comparison, Decision, Reason, Runtime, Side
 from migration.model import Difference, Notice, Operation
-from shim.cli.errors import CommandError
+from shim.cli.exits import CommandError
 from tools.application import app
-from tools.cli.compare_files import Input
-from tools.providers.glm import glm_files
-from tools.providers.kimi import kimi_files
-from tools.providers.upload_tool import UploadTool
+from tools.cli.compare import Input, UploadEntrance
+from tools.providers.spec import PROVIDERS
 from tools.sandbox import Fault, RunningSandbox, running_sandbox
 from tools.sandbox.process import sandboxed
 from tools.settings import Settings, get_settings, use_settings
 from tools.storage import get_storage
-from tools.storage.port import ProviderName
 
 FILES_TOGETHER = 20
 """Files of one call where an entrance takes several: more would be more requests than are noted of a call."""
 
-_PATIENCE_SECONDS = 5.0  # beyond the time that a comparison may take
-
-
-class Entrance(StrEnum):
-    """Through which of the monolith's entrances files are uploaded."""
-
-    FUNCTION = "function"  # the gateway function
-    FILE = "file"  # the tool, one file
-    FILES = "files"  # the tool, all files in one call
+_GRACE_SECONDS = 5.0  # beyond the time that a comparison may take
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
     """One call that is to be made."""
 
-    provider: ProviderName
-    entrance: Entrance
+    provider: str
+    entrance: UploadEntrance
     files: Sequence[Input]
 
     @property
@@ -65,12 +53,12 @@ class Result:
     seconds: float
 
 
-def make_jobs(files: Sequence[Input], providers: Sequence[ProviderName], entrances: Sequence[Entrance]) -> list[Job]:
+def make_jobs(files: Sequence[Input], providers: Sequence[str], entrances: Sequence[UploadEntrance]) -> list[Job]:
     """One call for each file, provider and entrance; one for many files where the entrance takes several."""
     return [
         Job(provider=provider, entrance=entrance, files=together)
         for entrance in entrances
-        for together in _together(files, FILES_TOGETHER if entrance is Entrance.FILES else 1)
+        for together in _together(files, FILES_TOGETHER if entrance is UploadEntrance.FILES else 1)
         for provider in providers
     ]
 
@@ -79,8 +67,8 @@ def _together(files: Sequence[Input], count: int) -> list[Sequence[Input]]:
     return [files[first : first + count] for first in range(0, len(files), count)]
 
 
-def compare(
-    jobs: Sequence[Job], faults: Callable[[ProviderName], Sequence[Fault]], *, on_done: Callable[[], object]
+def compare_all(
+    jobs: Sequence[Job], faults: Callable[[str], Sequence[Fault]], *, on_done: Callable[[], object]
 ) -> list[Result]:
     """Make each call with each side serving, and compare it with the other side.
 
@@ -117,7 +105,7 @@ def _bench(home: Path) -> Iterator[_Bench]:
 def _settings(configured: Settings, sandbox: RunningSandbox, home: Path) -> Settings:
     """Everything in the sandbox, the storage too; every file that may be uploaded is compared, and once."""
     settings = sandboxed(configured, sandbox)
-    largest = max(configured.kimi_max_bytes, configured.glm_max_bytes) * FILES_TOGETHER
+    largest = max(provider.limit(configured) for provider in PROVIDERS.values()) * FILES_TOGETHER
     return settings.model_copy(
         update={
             "supabase_url": sandbox.supabase_url,
@@ -181,7 +169,7 @@ class _Bench:
         with suppress(ValueError, OSError, RuntimeError):  # what a call raises is compared like any other answer
             _upload(job)
         seconds = self.settings.shadow_timeout
-        if not self.runtime.shadows.drain(seconds + _PATIENCE_SECONDS) or not self.seen.found:
+        if not self.runtime.shadows.drain(seconds + _GRACE_SECONDS) or not self.seen.found:
             raise CommandError(f"{job.label} was not compared within {seconds:g} s")
         comparison = self.seen.found[-1]
         return Result(
@@ -196,12 +184,10 @@ class _Bench:
 
 def _upload(job: Job) -> Any:
     """The call, made as the monolith makes it."""
-    storage, paths = get_storage(), [str(file.path) for file in job.files]
-    kimi = job.provider == "kimi"
-    if job.entrance is Entrance.FUNCTION:
-        module: Any = kimi_files if kimi else glm_files
-        return getattr(module, f"upload_via_supabase_gateway_{job.provider}")(paths[0], storage)
-    tool: UploadTool = kimi_files.KimiUploadFilesTool(storage) if kimi else glm_files.GLMUploadFileTool(storage)
-    if job.entrance is Entrance.FILE:
+    storage, paths, provider = get_storage(), [str(file.path) for file in job.files], PROVIDERS[job.provider]
+    if job.entrance is UploadEntrance.FUNCTION:
+        return provider.upload(paths[0], storage)
+    tool = provider.upload_tool(storage)
+    if job.entrance is UploadEntrance.FILE:
         return tool.run(file=paths[0])
     return tool._run(files=paths)  # noqa: SLF001  # the monolith's callers use it by this name

@@ -1,34 +1,50 @@
 """`shim demo`: the demonstration, shown while it runs."""
 
+# ruff: noqa: PLC0415  # what is heavy is imported when the command runs, so that help is quick
+
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
+import typer
 from rich.console import Console
 from rich.progress import TaskID
 from rich.text import Text
 
 from migration import Side
-from migration.model import Verdict
 from shim.cli.exits import ExitCode
-from shim.cli.output import print_json, printable
-from shim.cli.progress import progress_bar
-from tools.demo import Answer, BigUpload, Compared, DemoResult, Flip, Plan, SideServed, Stage, run_demo
-from tools.settings import MEGABYTE
+from shim.cli.options import JsonOption
+from shim.cli.output import print_json, printable, progress_bar
 
+if TYPE_CHECKING:
+    from migration.model import Verdict
+    from tools.demo import Answer, BigUpload, Compared, DemoResult, Flip, SideServed, Stage
+
+_MEGABYTE = 1024 * 1024
 _COLUMNS = "{:>6}  {:>7}  {:>6}  {:<19}  {:<19}  {:<}"
-_LABELS = {Side.LEGACY: "legacy", Side.CANDIDATE: "async"}
 
 
-def run(files: Sequence[Path], *, uploads: int, big_megabytes: int, verbose: bool, as_json: bool) -> int:
-    """Run it, and end well only if nothing was lost or doubled and both sides always did the same."""
-    view = _View(Console(stderr=as_json, highlight=False, soft_wrap=True), verbose=verbose)
+def demo(
+    files: Annotated[
+        list[Path] | None, typer.Argument(metavar="FILE", help="Default: documents of this repository.")
+    ] = None,
+    *,
+    uploads: Annotated[int, typer.Option(min=1, max=5000, help="Uploads at each percentage.")] = 120,
+    big_megabytes: Annotated[int, typer.Option(min=1, max=100, help="Size of the one large file.")] = 50,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show each comparison.")] = False,
+    json: JsonOption = False,
+) -> int:
+    """Show the migration on real files, in a sandbox. From 0 to 1, 10, 50, 100 % and back, in about a minute."""
+    from tools.demo import Plan, run_demo
+
+    view = _View(Console(stderr=json, highlight=False, soft_wrap=True), verbose=verbose)
     with view.progress:
-        result = run_demo(Plan(files=tuple(files), uploads=uploads, big_megabytes=big_megabytes), view)
-    if as_json:
+        result = run_demo(Plan(files=tuple(files or ()), uploads=uploads, big_megabytes=big_megabytes), view)
+    if json:
         print_json({"ok": result.ok, **asdict(result)})
     else:
         view.summed_up(result)
@@ -73,9 +89,9 @@ class _View:
 
     def uploaded_big(self, upload: BigUpload) -> None:
         """Show time and memory."""
-        size, growth = upload.size / MEGABYTE, upload.memory_growth / MEGABYTE
+        size, growth = upload.size / _MEGABYTE, upload.memory_growth / _MEGABYTE
         self._print(
-            f"  one file of {size:.0f} MB through {_LABELS[upload.side]}: {upload.seconds:.2f} s, "
+            f"  one file of {size:.0f} MB through {upload.side.value}: {upload.seconds:.2f} s, "
             f"memory grew by {growth:.1f} MB at most"
         )
 
@@ -86,7 +102,7 @@ class _View:
                 self._print(f"  {_comparison(each)}", "yellow" if each.differences or each.detail else "dim")
             for difference in each.differences:
                 self._print(
-                    f"      {difference.field}: legacy {difference.legacy}, async {difference.candidate}", "yellow"
+                    f"      {difference.field}: legacy {difference.legacy}, candidate {difference.candidate}", "yellow"
                 )
 
     def staged(self, stage: Stage) -> None:
@@ -94,7 +110,7 @@ class _View:
         if not self._headed:
             self._headed = True
             self._head("Uploads by several threads, share by share")
-            columns = ("share", "uploads", "failed", "served by legacy", "served by async", "compared")
+            columns = ("share", "uploads", "failed", "served by legacy", "served by candidate", "compared")
             self._print(_COLUMNS.format(*columns), "bold")
         self._print(
             _COLUMNS.format(
@@ -110,16 +126,16 @@ class _View:
     def traced(self, lines: Sequence[str]) -> None:
         """Show the spans of one call."""
         if lines:
-            self._head("One asynchronous upload as telemetry saw it")
+            self._head("One upload by the candidate as telemetry saw it")
         for line in lines:
             self._print(f"  {line}", "cyan")
 
     def flipped(self, flip: Flip) -> None:
         """Show how quickly the flags worked."""
         self._head("The flags are turned off while uploads go on")
-        self._print(f"  last call begun on async     {flip.last_async_begun:.2f} s after the flip")
-        self._print(f"  last call answered by async  {flip.last_async_answered:.2f} s")
-        self._print(f"  first call begun on legacy   {flip.first_legacy_begun:.2f} s")
+        self._print(f"  last call begun on candidate     {flip.last_async_begun:.2f} s after the flip")
+        self._print(f"  last call answered by candidate  {flip.last_async_answered:.2f} s")
+        self._print(f"  first call begun on legacy       {flip.first_legacy_begun:.2f} s")
 
     def summed_up(self, result: DemoResult) -> None:
         """Show the account of it all."""
@@ -160,10 +176,10 @@ def _counts(verdicts: Mapping[Verdict, int]) -> str:
 
 
 def _comparison(compared: Compared) -> str:
-    served_by = _LABELS[compared.primary]
+    served_by = compared.primary.value
     parts = [f"{compared.verdict:<15} {compared.migration} {compared.size} bytes, served by {served_by}"]
     if compared.primary_seconds is not None and compared.shadow_seconds is not None:
-        parts.append(f"in {compared.primary_seconds:.3f} s, the other side took {compared.shadow_seconds:.3f} s")
+        parts.append(f"in {compared.primary_seconds:.3f} s, the shadow took {compared.shadow_seconds:.3f} s")
     if compared.detail:
         parts.append(f"({compared.detail})")
     return " ".join(parts)

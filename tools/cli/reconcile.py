@@ -1,5 +1,7 @@
 """`shim reconcile`: what is unfinished, why, and what is done about it."""
 
+# ruff: noqa: PLC0415  # what is heavy is imported when the command runs, so that help is quick
+
 from __future__ import annotations
 
 import asyncio
@@ -7,35 +9,40 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
-from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated
 
-from rich.console import Console
-from rich.table import Table
+import typer
 from rich.text import Text
 
 from shim.cli.exits import ExitCode
-from shim.cli.mismatches import parse_duration
-from shim.cli.output import note, print_json, printable, say
-from tools.cli.session import sandbox_home, sandbox_lock
-from tools.recovery import Orphan, Resolution, Step, find_orphans, recover, remove_orphans
-from tools.sandbox import running_sandbox
-from tools.sandbox.process import sandboxed
-from tools.settings import Settings, get_settings
+from shim.cli.options import JsonOption, parse_duration
+from shim.cli.output import local_time, note, plain_table, print_json, printable, say, show
+
+if TYPE_CHECKING:
+    from tools.recovery import Orphan, Resolution
+    from tools.settings import Settings
 
 _LOCK_SECONDS = 60.0
-_OPEN = frozenset({Step.WAIT, Step.UNKNOWN})
+_OPEN = ("wait", "unknown")
+"""Steps that change nothing."""
 
 
-def run(*, apply: bool, orphans: bool, older_than: str, as_json: bool) -> int:
-    """Recover, look for orphans if asked to, and show it.
-
-    Raises:
-        ToolsError: the journal or the storage cannot be used.
-    """
+def reconcile(
+    *,
+    apply: Annotated[bool, typer.Option("--apply", help="Do it; else it is only shown what would be done.")] = False,
+    orphans: Annotated[
+        bool, typer.Option("--orphans", help="Also look for files, copies and rows that belong to no upload.")
+    ] = False,
+    older_than: Annotated[
+        str, typer.Option(metavar="TIME", help="Orphans that are younger are left alone; 30m, 2h, 7d.")
+    ] = "1h",
+    json: JsonOption = False,
+) -> int:
+    """Bring uploads to an end that a crash has left open. Finds out what became of them. Ends with 7 if any is left."""
     age = parse_duration(older_than)
     with _services_in_force() as settings:
         found, there, unknown = asyncio.run(_reconciled(settings, apply=apply, orphans=orphans, age=age))
-    if as_json:
+    if json:
         print_json(
             {
                 "applied": apply,
@@ -54,9 +61,12 @@ def run(*, apply: bool, orphans: bool, older_than: str, as_json: bool) -> int:
 async def _reconciled(
     settings: Settings, *, apply: bool, orphans: bool, age: float
 ) -> tuple[list[Resolution], list[Orphan], list[str]]:
+    from tools.recovery import find_orphans, recover, remove_orphans
+
     try:
         found = await recover(settings, apply=apply)
-        there, unknown = list[Orphan](), list[str]()
+        there: list[Orphan] = []
+        unknown: list[str] = []
         if orphans:
             look = remove_orphans if apply else find_orphans
             there, unknown = await look(settings, older_than=age)
@@ -75,12 +85,19 @@ async def _close_pool() -> None:
 @contextmanager
 def _services_in_force() -> Iterator[Settings]:
     """The configured services; without any provider's key the sandbox, where `ask` and `upload` went."""
+    from tools.cli.session import sandbox_home, sandbox_lock
+    from tools.providers.spec import PROVIDERS
+    from tools.sandbox import running_sandbox
+    from tools.sandbox.process import sandboxed
+    from tools.settings import get_settings
+
     settings = get_settings()
-    if settings.kimi_api_key is not None or settings.glm_api_key is not None:
+    if any(provider.secret(settings) is not None for provider in PROVIDERS.values()):
         yield settings
         return
     home = sandbox_home(settings)
-    note("KIMI_API_KEY and GLM_API_KEY are not set: looking at the local sandbox, nothing leaves this machine")
+    keys = " and ".join(provider.key_variable for provider in PROVIDERS.values())
+    note(f"{keys} are not set: looking at the local sandbox, nothing leaves this machine")
     with sandbox_lock(home, wait_seconds=_LOCK_SECONDS), running_sandbox(home) as sandbox:
         yield sandboxed(settings, sandbox)
 
@@ -98,13 +115,13 @@ def _print_uploads(found: Sequence[Resolution], *, apply: bool) -> None:
     if not found:
         say("No upload is unfinished.")
         return
-    table = _table("begun", "file", "to", "by", "state", "done" if apply else "to be done", "why")
+    table = plain_table("begun", "file", "to", "by", "state", "done" if apply else "to be done", "why")
     for each in found:
         step = f"{each.step} (failed)" if each.trouble else str(each.step)
         why = each.reason if each.trouble is None else f"{each.reason}; {each.trouble}"
         name = Text(printable(each.filename))
-        table.add_row(_when(each.began_at), name, each.provider, each.side, each.state, step, Text(printable(why)))
-    Console(highlight=False).print(table)
+        table.add_row(local_time(each.began_at), name, each.provider, each.side, each.state, step, Text(printable(why)))
+    show(table)
     if not apply and any(each.step not in _OPEN for each in found):
         say("Nothing was changed; `shim reconcile --apply` does what is to be done.")
 
@@ -115,12 +132,12 @@ def _print_orphans(there: Sequence[Orphan], unknown: Sequence[str], *, apply: bo
     if not there:
         say("There are no orphans.")
         return
-    table = _table("made", "what", "of", "which", "file", "done" if apply else "to be done", "why")
+    table = plain_table("made", "what", "of", "which", "file", "done" if apply else "to be done", "why")
     for each in there:
         why = "; ".join(filter(None, (each.reason, each.kept_because, each.trouble)))
         named = (Text(printable(each.name)), Text(printable(each.filename)))
-        table.add_row(_when(each.created_at), each.kind, each.provider, *named, _deed(each), Text(printable(why)))
-    Console(highlight=False).print(table)
+        table.add_row(local_time(each.created_at), each.kind, each.provider, *named, _deed(each), Text(printable(why)))
+    show(table)
     if not apply and any(each.kept_because is None for each in there):
         say("Nothing was changed; `shim reconcile --orphans --apply` does what is to be done.")
 
@@ -130,14 +147,3 @@ def _deed(orphan: Orphan) -> str:
         return "leave alone"
     deed = "mark as deleted" if orphan.kind == "row" else "remove"
     return f"{deed} (failed)" if orphan.trouble else deed
-
-
-def _table(*titles: str) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for title in titles:
-        table.add_column(title, overflow="fold")
-    return table
-
-
-def _when(at: float) -> str:
-    return datetime.fromtimestamp(at, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")

@@ -1,32 +1,46 @@
 """`shim sandbox`: the stand-ins in the foreground."""
 
+# ruff: noqa: PLC0415  # what is heavy is imported when the command runs, so that help is quick
+
 from __future__ import annotations
 
 import asyncio
 import shlex
 import signal
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-from shim.cli.errors import CommandError
-from shim.cli.exits import ExitCode
+import typer
+
+from shim.cli.exits import CommandError, ExitCode
+from shim.cli.options import JsonOption
 from shim.cli.output import note, print_json, say
-from tools.cli.session import sandbox_home, sandbox_lock
-from tools.providers.spec import PROVIDERS, provider
-from tools.sandbox import SandboxServer
-from tools.settings import get_settings
+
+if TYPE_CHECKING:
+    from tools.sandbox import SandboxServer
 
 _KEY = "sandbox-key"
 
 
-def run(*, port: int, home: Path | None, as_json: bool) -> int:
-    """Serve until interrupted, which is the orderly end."""
+def sandbox(
+    *,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port on loopback; 0 takes a free one.")] = 0,
+    home: Annotated[Path | None, typer.Option(help="Folder of its state; default: SHIM_HOME/sandbox.")] = None,
+    json: JsonOption = False,
+) -> int:
+    """Run the stand-ins of Kimi, GLM and Supabase until Ctrl-C. Prints how to use them."""
+    from tools.cli.session import sandbox_home, sandbox_lock
+    from tools.settings import get_settings
+
     folder = home or sandbox_home(get_settings())
     with sandbox_lock(folder):
-        asyncio.run(_serve(folder, port, as_json=as_json))
+        asyncio.run(_serve(folder, port, as_json=json))
     return ExitCode.OK
 
 
 async def _serve(home: Path, port: int, *, as_json: bool) -> None:
+    from tools.sandbox import SandboxServer
+
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
@@ -43,6 +57,8 @@ async def _serve(home: Path, port: int, *, as_json: bool) -> None:
 
 
 def _announce(server: SandboxServer, home: Path, *, as_json: bool) -> None:
+    from tools.providers.spec import PROVIDERS, provider
+
     environment: dict[str, str] = {}
     for name, url in server.urls.items():
         environment |= {provider(name).address_setting.upper(): url, provider(name).key_variable: _KEY}

@@ -5,14 +5,16 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from shim.cli.exits import ExitCode
+from shim.cli.options import JsonOption
 from shim.cli.output import print_json, say
-from tools.journal.migrations import migrations
 
 
-def run(*, as_json: bool) -> int:
-    """Print all migrations in their order; nothing is asked and nothing is applied."""
+def schema(*, json: JsonOption = False) -> int:
+    """Print the SQL of the tables in Supabase. For its SQL editor or psql; applying it again changes nothing."""
+    from tools.journal.migrations import migrations  # noqa: PLC0415  # heavy, and help needs none of it
+
     found = migrations()
-    if as_json:
+    if json:
         print_json({"migrations": [asdict(migration) for migration in found]})
     else:
         say("\n".join(f"-- {migration.name}\n{migration.sql}" for migration in found))

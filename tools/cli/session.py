@@ -11,17 +11,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
-from shim.cli.errors import CommandError
-from shim.cli.exits import ExitCode
+from shim.cli.exits import CommandError, ExitCode
 from shim.cli.output import note
 from shim.installation import Installation
 from shim.wiring import has_no_flags_yet
 from tools.application import app
+from tools.providers.spec import PROVIDERS
+from tools.providers.spec import provider as provider_named
 from tools.sandbox import running_sandbox
 from tools.sandbox.process import sandboxed
 from tools.settings import Settings, get_settings, use_settings
 
-_KEYS = {"kimi": ("KIMI_API_KEY",), "glm": ("GLM_API_KEY",), "auto": ("KIMI_API_KEY", "GLM_API_KEY")}
 _LOCK_SECONDS = 60.0
 _LOCK_POLL_SECONDS = 0.1
 
@@ -46,6 +46,7 @@ def session(provider: str) -> Iterator[Session]:
     Flags and ledger are the configured ones in any case.
 
     Raises:
+        UnknownProviderError: no such provider is registered.
         ConfigurationError: a variable has a wrong value.
         SandboxError: the sandbox does not start.
         CommandError: another command keeps using the sandbox, or its state cannot be kept.
@@ -117,11 +118,11 @@ def _lock_file(home: Path) -> TextIO:
         ) from error
 
 
-def _missing_keys(settings: Settings, provider: str) -> list[str]:
-    """The variables that are missing for `provider`; for `auto` one key is enough."""
-    names = _KEYS[provider]
-    missing = [name for name in names if getattr(settings, name.lower()) is None]
-    return missing if len(missing) == len(names) else []
+def _missing_keys(settings: Settings, name: str) -> list[str]:
+    """The variables that are missing for a provider; for `auto` one key is enough."""
+    asked = list(PROVIDERS.values()) if name == "auto" else [provider_named(name)]
+    missing = [each.key_variable for each in asked if each.secret(settings) is None]
+    return missing if len(missing) == len(asked) else []
 
 
 def _say_if_flags_are_unknown(installation: Installation) -> None:

@@ -1,5 +1,7 @@
 """`shim upload`: files through the monolith's own upload functions, several at once."""
 
+# ruff: noqa: PLC0415  # what is heavy is imported when the command runs, so that help is quick
+
 from __future__ import annotations
 
 import asyncio
@@ -7,37 +9,49 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
+import typer
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, SpinnerColumn, TextColumn, TransferSpeedColumn
 from rich.text import Text
 
 from shim.cli.exits import ExitCode
+from shim.cli.options import JsonOption
 from shim.cli.output import note, print_json, printable
-from tools.cli.batch import Batch, FileResult, FileStatus
-from tools.cli.session import session
-from tools.settings import MEGABYTE
-from tools.storage import get_storage
 
-_STYLES = {FileStatus.UPLOADED: "green", FileStatus.FAILED: "red"}
+if TYPE_CHECKING:
+    from tools.cli.batch import Batch, FileResult
+
+_MEGABYTE = 1024 * 1024
+_STYLES = {"uploaded": "green", "failed": "red"}
 
 
-def run(files: Sequence[Path], *, provider: str, concurrency: int, as_json: bool) -> int:
-    """Upload, show how it goes, and say what was done."""
-    console = Console(stderr=as_json, highlight=False)
+def upload(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE", help="Files to upload.")],
+    *,
+    provider: Annotated[str, typer.Option(metavar="NAME", help="Where the files go: kimi or glm.")] = "kimi",
+    concurrency: Annotated[int, typer.Option(min=1, max=256, help="Files in flight at once.")] = 4,
+    json: JsonOption = False,
+) -> int:
+    """Upload files. Ctrl-C begins no further file and brings those in flight to their end."""
+    from tools.cli.batch import Batch, FileStatus
+    from tools.cli.session import session
+    from tools.storage import get_storage
+
+    console = Console(stderr=json, highlight=False)
     with session(provider) as opened:
-        view = _View(files, console, lines=not as_json)
+        view = _View(files, console, lines=not json)
         batch = Batch(files, provider=provider, storage=get_storage(), concurrency=concurrency, on_end=view.ended)
         started = time.perf_counter()
         with view.progress:
             asyncio.run(batch.run(on_interrupt=_say_interrupted))
         seconds = time.perf_counter() - started
-    summary = _summary(batch, provider=provider, sandbox=opened.sandboxed, seconds=seconds)
     lost = opened.installation.ledger.lost
     if lost:
         note(f"{lost} records of these uploads could not be written to {opened.installation.ledger.path}")
-    if as_json:
-        print_json(summary)
+    if json:
+        print_json(_summary(batch, provider=provider, sandbox=opened.sandboxed, seconds=seconds))
     else:
         console.print(_last_line(batch, seconds))
     if batch.interrupted:
@@ -87,11 +101,11 @@ def _line(result: FileResult) -> Text:
 
 
 def _last_line(batch: Batch, seconds: float) -> str:
-    counts = ", ".join(f"{batch.count(status)} {status}" for status in FileStatus if batch.count(status))
+    counts = ", ".join(f"{count} {status}" for status, count in batch.counts().items() if count)
     sent = batch.bytes_uploaded()
-    if sent < MEGABYTE:
+    if sent < _MEGABYTE:
         return f"{counts} in {seconds:.1f} s"
-    return f"{counts}: {sent / MEGABYTE:.1f} MB in {seconds:.1f} s ({sent / MEGABYTE / seconds:.1f} MB/s)"
+    return f"{counts}: {sent / _MEGABYTE:.1f} MB in {seconds:.1f} s ({sent / _MEGABYTE / seconds:.1f} MB/s)"
 
 
 def _summary(batch: Batch, *, provider: str, sandbox: bool, seconds: float) -> dict[str, object]:
@@ -99,15 +113,15 @@ def _summary(batch: Batch, *, provider: str, sandbox: bool, seconds: float) -> d
         "provider": provider,
         "sandbox": sandbox,
         "interrupted": batch.interrupted,
-        **{status.value: batch.count(status) for status in FileStatus},
+        **batch.counts(),
         "bytes": batch.bytes_uploaded(),
         "seconds": seconds,
         "files": [asdict(result) for result in batch.results],
     }
 
 
-def _say_interrupted(under_way: int) -> None:
-    note(f"finishing {under_way} uploads that are under way, beginning no others; Ctrl-C again gives them up")
+def _say_interrupted(in_flight: int) -> None:
+    note(f"finishing {in_flight} uploads that are in flight, beginning no others; Ctrl-C again gives them up")
 
 
 def _size(path: Path) -> int:

@@ -19,6 +19,8 @@ from tools.settings import MEGABYTE
 class SandboxError(ToolsError):
     """Base of the sandbox's errors."""
 
+    exit_code = 5
+
 
 class SandboxStartError(SandboxError):
     """The sandbox process did not come up."""

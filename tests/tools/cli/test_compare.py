@@ -9,12 +9,9 @@ from typing import Any
 import pytest
 from junitparser import Failure, JUnitXml
 
-from shim.cli.choices import ComparedFault, UploadEntrance
-from shim.cli.errors import CommandError
-from shim.cli.exits import ExitCode
+from shim.cli.exits import CommandError, ExitCode
 from tests.tools.cli.conftest import CommandLine, RunHere
-from tools.cli.compare_files import MAX_FILES, collect, generate
-from tools.cli.compare_session import Entrance
+from tools.cli.compare import MAX_FILES, ComparedFault, UploadEntrance, collect, generate
 from tools.sandbox import FaultKind
 from tools.transport import body as multipart
 
@@ -37,7 +34,7 @@ def test_it_needs_no_configuration(shim: CommandLine, document: Path) -> None:
     finished = shim("compare", document)
     assert (finished.code, finished.err) == (ExitCode.OK, "")
     head, kimi, glm, _, summary = finished.out.splitlines()
-    assert head.split() == ["file", "provider", "legacy", "serves", "async", "serves"]
+    assert head.split() == ["file", "provider", "legacy", "serves", "candidate", "serves"]
     assert [row.split()[-3:] for row in (kimi, glm)] == [[name, "identical", "identical"] for name in ("kimi", "glm")]
     assert summary.startswith("4 comparisons: 4 identical")
     assert not Path(shim.environment["SHIM_HOME"]).exists()
@@ -79,7 +76,7 @@ def test_an_error_of_one_side_is_said_alone(run_here: RunHere, document: Path, m
     finished = run_here("compare", document, "--provider", "glm", COLUMNS="120")
     assert finished.code == ExitCode.DIFFERENT
     out = " ".join(finished.out.split())  # lines are broken where the path of the document wants it
-    shown, _, _ = out.partition("when legacy serves")[2].partition("when async serves")
+    shown, _, _ = out.partition("when legacy serves")[2].partition("when candidate serves")
     assert "RuntimeError: Failed to upload to GLM via SDK: broken" in shown
     assert "(absent)" not in shown
 
@@ -152,7 +149,7 @@ def test_folders_are_gone_through(tmp_path: Path) -> None:
 def test_files_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Too many files are refused at once."""
     assert MAX_FILES == 2000
-    monkeypatch.setattr("tools.cli.compare_files.MAX_FILES", 3)
+    monkeypatch.setattr("tools.cli.compare.MAX_FILES", 3)
     for number in range(4):
         (tmp_path / f"{number}.txt").touch()
     with pytest.raises(CommandError, match="more than 3 files"):
@@ -187,7 +184,6 @@ def test_generated_files_are_compared(run_here: RunHere) -> None:
 
 
 def test_choices_are_those_of_the_programs_behind_them() -> None:
-    """The command line offers every entrance, and only faults that exist."""
-    assert {each.value for each in UploadEntrance} == {each.value for each in Entrance}
+    """The command line offers only faults that exist."""
     kinds: Any = {each.value for each in FaultKind}
     assert {each.removeprefix("storage_") for each in ComparedFault} <= kinds

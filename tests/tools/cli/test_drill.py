@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from shim.cli.drill import FaultChoice
 from shim.cli.exits import ExitCode
-from shim.cli.guard_commands import FaultChoice
 from shim.drill_history import KEEP_DRILLS, DrillHistory, DrillResult
 from shim.faults import DrillFault
 from tests.tools.cli.conftest import RunHere

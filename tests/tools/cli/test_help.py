@@ -89,7 +89,7 @@ def test_a_machine_on_which_nothing_has_happened(run_here: RunHere, monkeypatch:
     monkeypatch.setenv("COLUMNS", "80")
     status = run_here("status").out
     assert "none yet, legacy serves every call; `shim flags create` makes them" in status
-    for shown in (status, run_here("top").out, run_here("decisions").out, run_here("flags").out):
+    for shown in (status, run_here("decisions").out, run_here("flags").out):
         assert "Error" not in shown
         assert "error" not in shown
     assert run_here("shadows").code == run_here("mismatches").code == ExitCode.OK
@@ -117,3 +117,17 @@ def test_a_folder_without_sources_is_said(run_here: RunHere, tmp_path: Path, mon
     finished = run_here("ready", "async-upload-kimi")
     assert finished.code == ExitCode.FAILED
     assert "--source" in finished.err
+
+
+def test_a_removed_command_says_where_to_go(run_here: RunHere) -> None:
+    """`shim top` names what shows the same."""
+    finished = run_here("top")
+    assert finished.code == ExitCode.USAGE
+    assert "shim status --watch" in finished.err
+
+
+def test_the_version_needs_no_application(run_here: RunHere) -> None:
+    """It is printed whatever is, or is not, named as the application."""
+    finished = run_here("--app", "nosuch.module:app", "--version")
+    assert (finished.code, finished.err) == (ExitCode.OK, "")
+    assert finished.out.strip()

@@ -11,8 +11,8 @@ from junitparser import Failure, JUnitXml, Skipped
 from migration import Comparison
 from migration.model import Difference, NoiseSample, Verdict
 from migration.store import Ledger
-from shim.cli.choices import RecordedVerdict
 from shim.cli.exits import ExitCode
+from shim.cli.mismatches import RecordedVerdict
 from tests.migration.ledgers import DECISION, call, comparison, record
 from tests.tools.cli.conftest import RunHere
 
@@ -64,7 +64,7 @@ def test_what_differs_is_grouped_by_cause(run_here: RunHere) -> None:
     )
     assert lines[2] == "4 different  f"
     assert lines[3].startswith("last 0 s ago, first 3 h ago; shim mismatches show 4")
-    assert lines[4].split() == ["field", "differs", "in", "legacy", "async"]
+    assert lines[4].split() == ["field", "differs", "in", "legacy", "candidate"]
     assert lines[5].split() == ["requests[*].parts[*].length", "value", "462", "461"]
     assert lines[6].split() == ["requests[*].parts[*].sha256", "value", "'62b3957b'", "'d0330ba9'"]
     assert lines[8] == "1 candidate_error  g"
@@ -114,7 +114,7 @@ def test_a_wrong_time_is_explained(run_here: RunHere, since: str) -> None:
     """It says which forms there are."""
     finished = run_here("mismatches", f"--since={since}")
     assert finished.code == ExitCode.USAGE
-    assert "as in 2h" in finished.err
+    assert "as in 24h" in finished.err
 
 
 def test_without_comparisons_it_says_how_to_get_some(run_here: RunHere) -> None:
@@ -166,8 +166,8 @@ def test_one_comparison_in_full(run_here: RunHere, ledger: Ledger) -> None:
         "function pkg.mod:f",
         "flag m, version v1",
         "call upload.provider=kimi file.size=462",
-        "unit u",
-        f"served by async, 150 ms, trace {'a' * 32}",
+        "call id u",
+        f"served by candidate, 150 ms, trace {'a' * 32}",
         f"by replay legacy, 30 ms, trace {'c' * 32} (not sampled)",
         "masked result[*].at",
         "unused masks result.gone",
@@ -176,7 +176,7 @@ def test_one_comparison_in_full(run_here: RunHere, ledger: Ledger) -> None:
     ):
         assert line in lines
     document = run_here("mismatches", "show", "1", "--json").document
-    assert (document["unit"], document["differences"][0]["candidate"]) == ("u", "461")
+    assert (document["call_id"], document["differences"][0]["candidate"]) == ("u", "461")
 
 
 def test_a_comparison_that_is_not_there(run_here: RunHere) -> None:
@@ -201,7 +201,7 @@ def test_a_build_server_can_read_it(run_here: RunHere, tmp_path: Path) -> None:
         "different: requests[*].parts[*].length, requests[*].parts[*].sha256",
     )
     assert "4 comparisons" in str(failure.message)
-    assert "legacy 462, async 461" in str(failure.text)
+    assert "legacy 462, candidate 461" in str(failure.text)
     assert failed.name == "candidate_error: error.type"
     assert isinstance(dropped.result[0], Skipped)
     assert (agreed.name, agreed.result) == ("1 identical", [])

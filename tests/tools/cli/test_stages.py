@@ -7,7 +7,7 @@ import pytest
 from flags import FileFlagAdmin
 from migration.model import Stage
 from shim.cli.exits import ExitCode
-from shim.cli.flags_commands import MigrationStage
+from shim.cli.flags import MigrationStage
 from tests.tools.cli.conftest import RunHere
 from tools.migrations import NAMES
 

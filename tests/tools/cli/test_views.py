@@ -1,4 +1,4 @@
-"""`shim top`, `shim status --watch` and `shim report` as a person uses them; the first two on a real terminal."""
+"""`shim status --watch`, on a real terminal, and `shim report` as a person uses them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ import sys
 import termios
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -24,7 +23,6 @@ from tests.tools.cli.conftest import CommandLine
 COLUMNS, LINES = 80, 40
 SECONDS = 60.0
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b\][^\x07]*\x07")
-WATCHING = [("top",), ("status", "--watch")]
 
 
 def _take_terminal() -> None:
@@ -99,10 +97,9 @@ def on_terminal(shim: CommandLine, *arguments: str) -> Iterator[Terminal]:
         terminal.close()
 
 
-@pytest.mark.parametrize("arguments", WATCHING)
-def test_a_live_view(shim: CommandLine, flags: FileFlagAdmin, arguments: tuple[str, ...]) -> None:
-    """It shows anew what has changed, fits into 80 columns, and ends quietly with Ctrl-C."""
-    with on_terminal(shim, *arguments) as terminal:
+def test_a_live_view(shim: CommandLine, flags: FileFlagAdmin) -> None:
+    """It shows what has changed, fits into 80 columns, and ends quietly with Ctrl-C."""
+    with on_terminal(shim, "status", "--watch") as terminal:
         terminal.read_until("async-upload-kimi", 2)
         flags.set_percentage("async-upload-kimi", 37)
         flags.turn_on("async-upload-kimi")
@@ -113,26 +110,13 @@ def test_a_live_view(shim: CommandLine, flags: FileFlagAdmin, arguments: tuple[s
         assert terminal.shown.count("\x1b[?25l") == terminal.shown.count("\x1b[?25h")  # the cursor is back
 
 
-@pytest.mark.parametrize("arguments", WATCHING)
 @pytest.mark.usefixtures("flags")
-def test_without_a_terminal(shim: CommandLine, arguments: tuple[str, ...]) -> None:
+def test_without_a_terminal(shim: CommandLine) -> None:
     """The picture is printed once, without colours, and that is all."""
-    finished = shim(*arguments)
+    finished = shim("status", "--watch")
     assert finished.code == 0
     assert finished.out.count("async-upload-kimi") == 1
     assert "\x1b" not in finished.out
-
-
-@pytest.mark.usefixtures("flags")
-def test_top_shows_what_happens(shim: CommandLine, documents: list[Path]) -> None:
-    """Uploads that were just made are there, with their durations, and as JSON with exact figures."""
-    assert shim("upload", *documents).code == 0
-    [kimi, glm] = shim("top", "--window", "600", "--json").document["migrations"]
-    assert kimi["sides"]["legacy"]["calls"] == 3
-    assert kimi["sides"]["legacy"]["median"] > 0
-    assert glm["sides"]["legacy"]["calls"] == 0
-    legacy = next(line for line in shim("top", "--window", "600").out.splitlines() if line.startswith("legacy"))
-    assert re.match(r"legacy +3 +100\.0 % +\d+ ms +\d+ ms +[\d.]+$", legacy)
 
 
 @pytest.mark.usefixtures("flags")
