@@ -43,10 +43,9 @@ from tools import mcp as reporting
 from tools.cli import compare, compare_session, journal_section
 from tools.engine import limiter as aimd
 from tools.engine import throttle
-from tools.recovery import audit, orphans, provider_files, verdict
+from tools.recovery import audit, orphans, provider_files, stored, verdict
 from tools.recovery import reconcile as recovery
-from tools.recovery import rest_client as asking
-from tools.recovery import stored as supabase_place
+from tools.recovery.service_client import POLICY as INVENTORY
 from tools.settings import MEGABYTE, Settings
 from tools.shadowing import live as trial
 from tools.shadowing import undoing
@@ -111,10 +110,10 @@ def test_the_bounds_in_the_documents_are_the_real_ones() -> None:
         f"{settings.shadow_live_timeout:g} s (`SHADOW_LIVE_TIMEOUT`)",
         f"| {trial.UNDO_SECONDS:g} s and {undoing.ROUNDS} rounds",
         f"| {trial.CLEANED_BEFORE}, older than {trial.SETTLED_SECONDS:g} s",
-        f"{asking.ATTEMPTS} attempts of {asking.ANSWER_SECONDS:g} s",
-        f"an answer of {asking.MAX_ANSWER_BYTES // MEGABYTE} MiB",
+        f"{INVENTORY.attempts} attempts of {INVENTORY.read_seconds:g} s",
+        f"an answer of {INVENTORY.max_bytes // MEGABYTE} MiB",
         f"| {provider_files.MAX_PAGES} pages of {provider_files.PAGE_SIZE} files; {provider_files.PARSING_SECONDS:g} s",
-        f"| {supabase_place.MAX_LISTED:,} in a listing",
+        f"| {stored.MAX_PAGES} pages of {stored.MAX_LISTED:,};",
         f"| {_noise.MAX_FIELDS} of a migration",
         f"most {100 * _noise.ALPHA:g} % for each of the two claims",
         f"{_compare.MAX_DIFFERENCES}, each value {_compare.MAX_SHOWN} characters",
@@ -137,7 +136,7 @@ def test_the_bounds_in_the_documents_are_the_real_ones() -> None:
         f"| {recovery.MAX_UPLOADS:,} of one run; at the start of a process {recovery.MAX_AT_START}, for ",
         f"at the start of a process {recovery.MAX_AT_START}, for {recovery.START_SECONDS:g} s |",
         f"may appear {verdict.LATE_SECONDS:,.0f} s after its last word",
-        f"left alone for {orphans.SAFE_SECONDS:,.0f} s; {supabase_place.MAX_PAGES} pages of",
+        f"left alone for {orphans.SAFE_SECONDS:,.0f} s |",
         f"{drill.DECISION_SECONDS:g} s for a decision, {drill.THREADS} callers",
         f"{faults.MAX_HELD_BYTES // MEGABYTE} MiB of memory kept, hangs of {faults.HANG_SECONDS:g} s",
         f"| {places.CALLS_AT_ONCE} at once, {places.CALLS_WAITING} waiting; further ones are refused",

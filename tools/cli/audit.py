@@ -21,7 +21,7 @@ from shim.cli.options import JsonOption, MigrationName, parse_duration
 from shim.cli.output import local_time, plain_table, print_json, printable, progress_bar, say, show
 
 if TYPE_CHECKING:
-    from tools.recovery.audit import Finding
+    from tools.recovery.audit import AuditFinding
 
 _STYLES = {"intact": "green", "repaired": "green", "quarantined": "yellow"}
 _BEGINNINGS = frozenset({"promote", "resume"})
@@ -58,7 +58,7 @@ def audit(
     return ExitCode.OK if all(finding.fine for finding in findings) else ExitCode.FAILED
 
 
-def _looked_at(made: Sequence[CandidateResult], *, contents: bool, repair: bool) -> list[Finding]:
+def _looked_at(made: Sequence[CandidateResult], *, contents: bool, repair: bool) -> list[AuditFinding]:
     from tools.cli.session import session
     from tools.recovery.audit import audit as look_at
     from tools.recovery.audit import repaired, uploads_of
@@ -73,7 +73,7 @@ def _looked_at(made: Sequence[CandidateResult], *, contents: bool, repair: bool)
         task = progress.add_task("looking", total=len(uploads))
         storage = get_storage()
 
-        async def work() -> list[Finding]:
+        async def work() -> list[AuditFinding]:
             try:
                 findings = await look_at(
                     uploads, get_settings(), storage, contents=contents, on_done=lambda: progress.advance(task)
@@ -93,7 +93,7 @@ def _stage_began(store: GuardStore, name: str) -> float:
 
 
 def _document(
-    name: str, since: float, findings: Sequence[Finding], failed: Sequence[CandidateResult], *, repair: bool
+    name: str, since: float, findings: Sequence[AuditFinding], failed: Sequence[CandidateResult], *, repair: bool
 ) -> dict[str, object]:
     return {
         "migration": name,
@@ -118,7 +118,7 @@ def _document(
 
 
 def _print(
-    name: str, since: float, findings: Sequence[Finding], failed: Sequence[CandidateResult], *, repair: bool
+    name: str, since: float, findings: Sequence[AuditFinding], failed: Sequence[CandidateResult], *, repair: bool
 ) -> None:
     when = f"since {local_time(since)}" if since else "that is known of"
     if not findings:
@@ -139,7 +139,7 @@ def _print(
         )
 
 
-def _table(findings: Sequence[Finding], *, repair: bool) -> Table:
+def _table(findings: Sequence[AuditFinding], *, repair: bool) -> Table:
     done = "done" if repair else "to be done"
     table = plain_table("uploaded", "file", "state", "what is wrong", done, whole=("uploaded", "state"))
     for finding in findings:

@@ -1,10 +1,10 @@
-"""Brings uploads to an end that nobody brought to one, and finds what belongs to none."""
+"""Looks at what is at the services, and reconciles it: unfinished uploads, orphans, what the candidate has made."""
 
 from __future__ import annotations
 
-from tools.recovery.finding import Orphan, OrphanKind, Resolution, Step
-from tools.recovery.orphans import find_orphans, remove_orphans
-from tools.recovery.reconcile import recover, recover_in_background
+from tools.recovery.orphans import Orphan, OrphanKind, find_orphans, remove_orphans
+from tools.recovery.reconcile import Resolution, recover, recover_in_background
+from tools.recovery.verdict import Step
 
 __all__ = [
     "Orphan",

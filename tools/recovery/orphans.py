@@ -9,35 +9,73 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
-import re
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import fields, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
-from pathlib import PurePosixPath
+from enum import StrEnum
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from shim.sqlite import make_private_folder
 from tools.errors import ToolsError
 from tools.journal.port import Entry, Facts, Intent, State, UploadSide
 from tools.providers.spec import PROVIDERS, provider
-from tools.recovery.finding import AtWorkError, Orphan, OrphanKind
+from tools.recovery.inventory import Inventory, is_marked, listing_of, open_inventory, row_of
 from tools.recovery.provider_files import Listing, ProviderFiles
 from tools.recovery.reconcile import claimed
-from tools.recovery.verdict import Services, Sleep, listing_of, services
 from tools.settings import Settings
-from tools.shadowing.marks import PREFIX
-from tools.storage.port import ProviderName, UploadRow
+from tools.storage.port import ProviderName
+from tools.transport.rest import Sleep
 
 SAFE_SECONDS = 3600.0
 """What is younger is left alone: it may belong to an upload of which the journal does not know."""
 
-_OURS = re.compile(rf"{PREFIX}[0-9a-f]{{32}}-")
-"""How the names of live shadows' files begin."""
-
-_COLUMNS = frozenset(field.name for field in fields(UploadRow))
 _PRIVATE_FILE = 0o600
+
+
+class AtWorkError(ToolsError):
+    """Another process is removing orphans."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        super().__init__(f"another process is removing orphans (it holds {path}); wait until it has ended")
+
+
+class OrphanKind(StrEnum):
+    """What an orphan is."""
+
+    FILE = "file"  # at a provider, and no row names it
+    OBJECT = "object"  # in the storage, and no row names it or its content
+    ROW = "row"  # it names a file that the provider no longer has
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Orphan:
+    """Something that belongs to no upload.
+
+    Attributes:
+        kind: what it is.
+        provider: whose file, copy or row it is.
+        name: the provider's id of the file, or the path of the object.
+        filename: name of the file.
+        created_at: when it was made, seconds since the epoch.
+        reason: why it is an orphan, in words.
+        kept_because: why it is left alone even if orphans are to be removed; None: it is removed, or its row marked.
+        done: whether that was done.
+        trouble: why it could not be done.
+    """
+
+    kind: OrphanKind
+    provider: ProviderName
+    name: str
+    filename: str
+    created_at: float
+    reason: str
+    kept_because: str | None = None
+    done: bool = False
+    trouble: str | None = None
 
 
 async def find_orphans(
@@ -56,7 +94,7 @@ async def find_orphans(
     Raises:
         ConfigurationError, JournalError, ServiceFailedError: journal or storage cannot be looked at.
     """
-    async with services(settings, sleep=sleep) as at:
+    async with open_inventory(settings, sleep=sleep) as at:
         return await _Search(at, older_than).everywhere()
 
 
@@ -70,7 +108,7 @@ async def remove_orphans(
         ConfigurationError, JournalError, ServiceFailedError: journal or storage cannot be looked at.
     """
     with _alone(settings):
-        async with services(settings, sleep=sleep) as at:
+        async with open_inventory(settings, sleep=sleep) as at:
             found, unknown = await _Search(at, older_than).everywhere()
             return [await _removed(at, orphan) for orphan in found], unknown
 
@@ -78,7 +116,7 @@ async def remove_orphans(
 class _Search:
     """A search. The lists come first, then the journal, then the rows: see `tools.recovery.verdict`."""
 
-    def __init__(self, at: Services, older_than: float) -> None:
+    def __init__(self, at: Inventory, older_than: float) -> None:
         self._at = at
         self._older_than = older_than
         self._unfinished: Sequence[Entry] = ()
@@ -90,10 +128,10 @@ class _Search:
             name: await listing_of(account) for name, account in self._at.accounts.items()
         }
         objects: dict[ProviderName, list[Mapping[str, Any]]] = {
-            name: await self._at.place.objects(each.folder) for name, each in PROVIDERS.items()
+            name: await self._at.stored.objects(each.folder) for name, each in PROVIDERS.items()
         }
         self._unfinished = await asyncio.to_thread(self._at.journal.unfinished)
-        self._rows = await self._at.place.all_rows()
+        self._rows = await self._at.stored.rows()
         found: list[Orphan] = []
         for name, listing in listings.items():
             if not isinstance(listing, str):
@@ -114,7 +152,7 @@ class _Search:
                 filename=str(file["filename"]),
                 created_at=float(file["created_at"]) - lag,
                 reason="no row names it",
-                kept_because=None if _OURS.match(str(file["filename"])) else "nothing proves that it is ours",
+                kept_because=None if is_marked(str(file["filename"])) else "nothing proves that it is ours",
             )
             for file in listing.files
             if file["id"] not in with_row
@@ -160,8 +198,8 @@ class _Search:
         return found
 
     async def _has_row(self, provider: ProviderName, path: str) -> bool:
-        """Whether a row is about this object, or its content: who shared another's upload was told of his own copy."""
-        described = await self._at.place.look(path)
+        """Whether a row is about this object, or its content: several uploads may share a copy."""
+        described = await self._at.stored.look(path)
         return described is None or any(
             row["supabase_file_id"] == described["id"]
             or (row["provider"], row["sha256"]) == (provider, described.get("sha256"))
@@ -195,7 +233,7 @@ class _Search:
         )
 
 
-async def _removed(at: Services, orphan: Orphan) -> Orphan:
+async def _removed(at: Inventory, orphan: Orphan) -> Orphan:
     if orphan.kept_because is not None:
         return orphan
     removals = {OrphanKind.FILE: _remove_file, OrphanKind.OBJECT: _remove_object, OrphanKind.ROW: _mark_row}
@@ -206,33 +244,33 @@ async def _removed(at: Services, orphan: Orphan) -> Orphan:
     return replace(orphan, kept_because=refusal) if refusal else replace(orphan, done=True)
 
 
-async def _remove_file(at: Services, orphan: Orphan) -> str | None:
-    if await at.place.rows(orphan.provider, [orphan.name]):
+async def _remove_file(at: Inventory, orphan: Orphan) -> str | None:
+    if await at.stored.rows(orphan.provider, ids=[orphan.name]):
         return "a row names it by now"
     await at.accounts[orphan.provider].remove(orphan.name)
     return None
 
 
-async def _remove_object(at: Services, orphan: Orphan) -> str | None:
+async def _remove_object(at: Inventory, orphan: Orphan) -> str | None:
     """Remove it while its content is claimed, so that no upload takes it for its copy meanwhile."""
-    described = await at.place.look(orphan.name)
+    described = await at.stored.look(orphan.name)
     if described is None:
         return "it is gone by now"
     if described.get("sha256") is None:
         return "it does not say what it holds, as ours do"
     claim = await claimed(at, _intent_about(at, orphan, described))
     if claim is None:
-        return "an upload of this content is under way"
+        return "an upload of this content is in flight"
     try:
-        if await at.place.rows_about(str(described["id"])):
+        if await at.stored.rows(object_id=str(described["id"])):
             return "a row names it by now"
-        await at.place.remove([orphan.name])
+        await at.stored.remove([orphan.name])
     finally:
         at.journal.close(claim, State.FAILED, Facts(error="a claim while an orphan was removed"))
     return None
 
 
-def _intent_about(at: Services, orphan: Orphan, described: Mapping[str, Any]) -> Intent:
+def _intent_about(at: Inventory, orphan: Orphan, described: Mapping[str, Any]) -> Intent:
     account = at.accounts.get(orphan.provider)
     return Intent(
         upload_id="",  # the claim has its own
@@ -248,11 +286,10 @@ def _intent_about(at: Services, orphan: Orphan, described: Mapping[str, Any]) ->
     )
 
 
-async def _mark_row(at: Services, orphan: Orphan) -> str | None:
+async def _mark_row(at: Inventory, orphan: Orphan) -> str | None:
     """Mark the row as deleted, so that the next upload of the content sends it again."""
-    for row in await at.place.rows(orphan.provider, [orphan.name]):
-        known = {name: value for name, value in row.items() if name in _COLUMNS}
-        await at.storage.record_upload_async(replace(UploadRow(**known), upload_status="deleted"))
+    for row in await at.stored.rows(orphan.provider, ids=[orphan.name]):
+        await at.storage.record_upload_async(row_of(row, upload_status="deleted"))
     return None
 
 

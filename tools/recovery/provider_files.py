@@ -1,6 +1,6 @@
-"""The files that one provider's account holds, as far as the provider lets them be looked at.
+"""The files that one provider's account holds, as far as the provider shows them.
 
-What each lets be looked at (one file, the listing, the text that it read) is in `tools.providers.spec.FilesApi`.
+What each provider shows (one file, the listing, the text that it read) is in `tools.providers.spec.FilesApi`.
 """
 
 from __future__ import annotations
@@ -11,13 +11,14 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from email.utils import mktime_tz, parsedate_tz
 from http import HTTPStatus
-from typing import Any, Protocol
+from typing import Any
 
 from shim.http.redaction import HiddenText
 from tools.providers import spec
-from tools.recovery.rest_client import Answer, Asker, Digest, NoListingError, ServiceFailedError
+from tools.recovery.service_client import NoListingError, ServiceClient, ServiceFailedError
 from tools.settings import Settings
 from tools.storage.port import ProviderName
+from tools.transport.rest import Digest, HttpAnswer
 
 MAX_PAGES = 20
 """Pages of a listing that are looked at."""
@@ -29,6 +30,8 @@ PAGE_SIZE = 100
 """Files of one page."""
 
 _POLL_SECONDS = 0.25
+
+_SHOWN = {"created_at": int | float, "bytes": int, "filename": str, "purpose": str}
 
 Described = Mapping[str, Any]
 
@@ -45,88 +48,51 @@ class Listing:
     files: tuple[Described, ...]
     taken_at: float
 
-
-class ProviderFiles(Protocol):
-    """Where a provider keeps files."""
-
     @property
-    def name(self) -> ProviderName:
-        """The provider, as in rows and settings."""
-        ...
+    def is_readable(self) -> bool:
+        """Whether every file shows what it is recognised by: one that does not might be the one that is looked for."""
+        return all(isinstance(file.get(name), kind) for file in self.files for name, kind in _SHOWN.items())
 
-    @property
-    def label(self) -> str:
-        """The provider, as in messages."""
-        ...
 
-    @property
-    def address(self) -> str:
-        """The base address of its API."""
-        ...
+class ProviderFiles:
+    """The files of one account.
 
-    async def look(self, ids: Collection[str], *, patience: float = 0.0) -> dict[str, Described]:
+    Attributes:
+        name: the provider, as in rows and settings.
+        label: the provider, as in messages.
+        folder: where the storage keeps the copies of its files.
+        address: the base address of its API.
+
+    Raises:
+        UnknownProviderError, MissingKeyError: there is no such provider, or no key is configured for it.
+    """
+
+    def __init__(self, provider: ProviderName, settings: Settings, client: ServiceClient) -> None:
+        registered = spec.provider(provider)
+        self.name = registered.name
+        self.label = registered.label
+        self.folder = registered.folder
+        self.address = registered.address(settings)
+        self._api = registered.files
+        self._headers = {"Authorization": HiddenText(f"Bearer {registered.key(settings)}")}
+        self._client = client
+
+    async def look(self, ids: Collection[str], *, wait: float = 0.0) -> dict[str, Described]:
         """Those of the files that are there, described; a file that is still being read is waited for so many seconds.
 
         Raises:
             NoListingError: the provider does not say.
             ServiceFailedError: the provider cannot be asked.
         """
-        ...
-
-    async def listed(self) -> Listing:
-        """All files; raises as `look`."""
-        ...
-
-    async def marked(self, mark: str) -> list[str]:
-        """The ids of the files whose names begin with the mark; raises as `look`."""
-        ...
-
-    async def text_of(self, file_id: str, mark: str) -> Digest | str:
-        """What the provider read out of the file (where it names the file, without the mark), or why that is not known.
-
-        Raises:
-            ServiceFailedError: the provider cannot be asked.
-        """
-        ...
-
-    async def remove(self, file_id: str) -> None:
-        """Delete a file; one that is not there is as good.
-
-        Raises:
-            ServiceFailedError: the provider did not delete it.
-        """
-        ...
-
-
-def provider_files(provider: ProviderName, settings: Settings, asker: Asker) -> ProviderFiles:
-    """The files at a provider.
-
-    Raises:
-        MissingKeyError: no key is configured.
-    """
-    return _Files(spec.provider(provider), settings, asker)
-
-
-class _Files:
-    def __init__(self, provider: spec.Provider, settings: Settings, asker: Asker) -> None:
-        self.name = provider.name
-        self.label = provider.label
-        self.address = provider.address(settings)
-        self._api = provider.files
-        self._headers = {"Authorization": HiddenText(f"Bearer {provider.key(settings)}")}
-        self._asker = asker
-
-    async def look(self, ids: Collection[str], *, patience: float = 0.0) -> dict[str, Described]:
-        """See `ProviderFiles.look`."""
         if not ids:
             return {}
         if not self._api.describes_one:
             return {str(file["id"]): file for file in (await self.listed()).files if file["id"] in ids}
-        found = {file_id: await self._look_at(file_id, patience) for file_id in ids}
+        found = {file_id: await self._look_at(file_id, wait) for file_id in ids}
         return {file_id: described for file_id, described in found.items() if described is not None}
 
     async def listed(self) -> Listing:
-        """See `ProviderFiles.listed`."""
+        """All files; raises as `look`."""
         files: list[Described] = []
         query = {"limit": str(PAGE_SIZE)} if self._api.pages else {}
         for _ in range(MAX_PAGES):
@@ -144,11 +110,15 @@ class _Files:
         raise NoListingError(f"{self.label} lists more than {MAX_PAGES * PAGE_SIZE} files")
 
     async def marked(self, mark: str) -> list[str]:
-        """See `ProviderFiles.marked`."""
+        """The ids of the files whose names contain the mark; raises as `look`."""
         return [str(file["id"]) for file in (await self.listed()).files if mark in str(file.get("filename"))]
 
     async def text_of(self, file_id: str, mark: str) -> Digest | str:
-        """See `ProviderFiles.text_of`."""
+        """What the provider read out of the file (where it names the file, without the mark), or why that is not known.
+
+        Raises:
+            ServiceFailedError: the provider cannot be asked.
+        """
         if not self._api.returns_text:
             return f"the content at {self.label}, which gives none back"
         action = f"read the text of {file_id} at {self.label}"
@@ -160,7 +130,11 @@ class _Files:
         return Digest.of(_plain_text(answer.body).replace(mark.encode(), b""))
 
     async def remove(self, file_id: str) -> None:
-        """See `ProviderFiles.remove`."""
+        """Delete a file; one that is not there is as good.
+
+        Raises:
+            ServiceFailedError: the provider did not delete it.
+        """
         action = f"delete {file_id} at {self.label}"
         answer = await self._ask(action, "DELETE", f"/{file_id}")
         if answer.status == HTTPStatus.NOT_FOUND:
@@ -169,7 +143,7 @@ class _Files:
         if not answer.succeeded or not isinstance(document, dict) or document.get("deleted") is not True:
             raise ServiceFailedError(action, f"it was not deleted (HTTP {answer.status})")
 
-    async def _look_at(self, file_id: str, patience: float) -> Described | None:
+    async def _look_at(self, file_id: str, wait: float) -> Described | None:
         action = f"look at {file_id} at {self.label}"
         waited = 0.0
         while True:
@@ -179,18 +153,20 @@ class _Files:
             described = answer.document()
             if not answer.succeeded or not isinstance(described, dict):
                 raise ServiceFailedError(action, f"HTTP {answer.status}")
-            if described.get("status") not in self._api.unfinished or waited >= patience:
+            if described.get("status") not in self._api.unfinished or waited >= wait:
                 return described
-            await self._asker.sleep(_POLL_SECONDS)
+            await self._client.sleep(_POLL_SECONDS)
             waited += _POLL_SECONDS
 
-    async def _ask(self, action: str, method: str, path: str = "", params: Mapping[str, str] | None = None) -> Answer:
-        return await self._asker.ask(
+    async def _ask(
+        self, action: str, method: str, path: str = "", params: Mapping[str, str] | None = None
+    ) -> HttpAnswer:
+        return await self._client.ask(
             action, method, f"{self.address}/files{path}", headers=self._headers, params=params
         )
 
 
-def _listed(answer: Answer, label: str) -> list[Described]:
+def _listed(answer: HttpAnswer, label: str) -> list[Described]:
     """Strict: an entry that cannot be read might be the one that is looked for."""
     document = answer.document()
     files = document.get("data") if isinstance(document, dict) else None
@@ -201,8 +177,8 @@ def _listed(answer: Answer, label: str) -> list[Described]:
     return files
 
 
-def _server_time(answer: Answer) -> float:
-    moment = parsedate_tz(answer.date)
+def _server_time(answer: HttpAnswer) -> float:
+    moment = parsedate_tz(answer.headers.get("Date", ""))
     return time.time() if moment is None else mktime_tz(moment)
 
 

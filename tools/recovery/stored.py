@@ -1,4 +1,4 @@
-"""Reads back and cleans up the embedded storage: files in a folder, rows in SQLite."""
+"""What is in the storage: objects and rows, in Supabase or in the embedded storage. Looks, and removes."""
 
 from __future__ import annotations
 
@@ -14,201 +14,140 @@ from urllib.parse import quote
 
 from shim.http.redaction import HiddenText
 from shim.sqlite import StoreError
-from tools.recovery.rest_client import Answer, Asker, Digest, ServiceFailedError
+from tools.recovery.service_client import ServiceClient, ServiceFailedError, document_of
 from tools.settings import Settings
 from tools.storage.local import LocalStorage, ObjectFolder
-from tools.storage.placement import Found, decode_key, encode_key
+from tools.storage.placement import Found, candidate_paths, decode_key, encode_key
 from tools.storage.port import TABLE, ProviderName, UploadStorage
 from tools.storage.uploads_db import uploads_db
+from tools.transport.rest import Digest
 
 MAX_LISTED = 1000
-"""Objects of one mark that a listing shows; objects or rows of one page."""
+"""Objects or rows of one page."""
 
 MAX_PAGES = 100
-"""Pages that are looked at where all objects or rows are asked for."""
+"""Pages that are looked at; with more it is not known what is there."""
 
+_FOLDER_SCHEME = "folder:"
 _SUPABASE_SCHEME = "supabase:"
-
-
-class SupabasePlace:
-    """Implements `Place`."""
-
-    def __init__(self, *, url: str, key: str, bucket: str, asker: Asker) -> None:
-        self.address = f"{_SUPABASE_SCHEME}{url} {bucket}"
-        self._storage = f"{url}/storage/v1"
-        self._table = f"{url}/rest/v1/{TABLE}"
-        self._bucket = bucket
-        self._headers = {"apikey": HiddenText(key), "Authorization": HiddenText(f"Bearer {key}")}
-        self._asker = asker
-
-    @staticmethod
-    def bucket_at(address: str, url: str) -> str | None:
-        """The bucket of a place that was written down, if it is at this URL."""
-        beginning = f"{_SUPABASE_SCHEME}{url} "
-        return address.removeprefix(beginning) if address.startswith(beginning) else None
-
-    async def look(self, path: str) -> Mapping[str, Any] | None:
-        """See `Place.look`."""
-        action = f"look at the stored {path!r}"
-        answer = await self._ask(action, "GET", f"{self._storage}/object/info/{self._key(path)}")
-        if answer.status == HTTPStatus.NOT_FOUND:
-            return None
-        described = _succeeded(action, answer)
-        if not isinstance(described, dict) or not isinstance(described.get("id"), str):
-            raise ServiceFailedError(action, "the answer does not describe an object")
-        metadata = described.get("metadata")
-        return {**described, "sha256": metadata.get("sha256") if isinstance(metadata, dict) else None}
-
-    async def digest_of(self, path: str) -> Digest | None:
-        """See `Place.digest_of`."""
-        url = f"{self._storage}/object/authenticated/{self._key(path)}"
-        return await self._asker.digest_of(f"read the stored {path!r}", url, headers=self._headers)
-
-    def compared(self, described: Mapping[str, Any]) -> dict[str, object]:
-        """See `Place.compared`."""
-        return {name: described.get(name) for name in ("size", "content_type", "cache_control", "metadata")}
-
-    async def marked(self, folder: str, mark: str) -> list[str]:
-        """See `Place.marked`."""
-        action = f"list the objects in {folder!r}"
-        query = {"prefix": folder, "search": mark, "limit": MAX_LISTED, "offset": 0}
-        found = await self._listed(action, query)
-        if len(found) >= MAX_LISTED:
-            raise ServiceFailedError(action, "the answer does not list all objects")
-        names = [str(each["name"]) for each in found if each.get("id") is not None]
-        return [f"{folder}/{decode_key(name)}" for name in names if name.startswith(mark)]
-
-    async def remove(self, paths: Sequence[str]) -> None:
-        """See `Place.remove`."""
-        if paths:
-            action = f"remove {len(paths)} objects"
-            keys = {"prefixes": [encode_key(path) for path in paths]}
-            url = f"{self._storage}/object/{quote(self._bucket)}"
-            _succeeded(action, await self._ask(action, "DELETE", url, document=keys))
-
-    async def rows(self, provider: ProviderName, ids: Collection[str]) -> list[Mapping[str, Any]]:
-        """See `Place.rows`."""
-        if not ids:
-            return []
-        return await self._select({"provider": f"eq.{provider}", "provider_file_id": _one_of(ids), "select": "*"})
-
-    async def marked_rows(self, provider: ProviderName, mark: str) -> list[str]:
-        """See `Place.marked_rows`."""
-        query = {"provider": f"eq.{provider}", "filename": f"like.{mark}*", "select": "provider_file_id"}
-        return [str(row["provider_file_id"]) for row in await self._select(query)]
-
-    async def remove_rows(self, provider: ProviderName, ids: Collection[str]) -> None:
-        """See `Place.remove_rows`."""
-        if ids:
-            action = f"remove {len(ids)} rows"
-            query = {"provider": f"eq.{provider}", "provider_file_id": _one_of(ids)}
-            _succeeded(action, await self._ask(action, "DELETE", self._table, params=query))
-
-    async def rows_about(self, object_id: str) -> list[Mapping[str, Any]]:
-        """See `Place.rows_about`."""
-        return await self._select({"supabase_file_id": f"eq.{object_id}", "select": "*"})
-
-    async def all_rows(self) -> list[Mapping[str, Any]]:
-        """See `Place.all_rows`."""
-        rows: list[Mapping[str, Any]] = []
-        for number in range(MAX_PAGES):
-            page = {"limit": str(MAX_LISTED), "offset": str(number * MAX_LISTED)}
-            found = await self._select({"select": "*", "order": "id", **page})
-            rows += found
-            if len(found) < MAX_LISTED:
-                return rows
-        raise ServiceFailedError(f"look at the rows of {TABLE}", f"there are {MAX_PAGES * MAX_LISTED} or more")
-
-    async def objects(self, folder: str) -> list[Mapping[str, Any]]:
-        """See `Place.objects`."""
-        action = f"list the objects in {folder!r}"
-        objects: list[Mapping[str, Any]] = []
-        for number in range(MAX_PAGES):
-            query = {"prefix": folder, "limit": MAX_LISTED, "offset": number * MAX_LISTED}
-            found = await self._listed(action, query)
-            objects += [
-                {"path": f"{folder}/{decode_key(str(each['name']))}", "created_at": _seconds(each.get("created_at"))}
-                for each in found
-                if each.get("id") is not None and str(each["name"]).isascii()  # ours are, see `encode_key`
-            ]
-            if len(found) < MAX_LISTED:
-                return objects
-        raise ServiceFailedError(action, f"there are {MAX_PAGES * MAX_LISTED} or more")
-
-    async def _listed(self, action: str, query: Mapping[str, object]) -> list[Mapping[str, Any]]:
-        url = f"{self._storage}/object/list/{quote(self._bucket)}"
-        answer = await self._ask(action, "POST", url, document=query)
-        if answer.status == HTTPStatus.NOT_FOUND:
-            return []  # no bucket, no objects
-        found = _succeeded(action, answer)
-        if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
-            raise ServiceFailedError(action, "the answer is no list of objects")
-        return found
-
-    async def _select(self, query: Mapping[str, str]) -> list[Mapping[str, Any]]:
-        action = f"look at the rows of {TABLE}"
-        found = _succeeded(action, await self._ask(action, "GET", self._table, params=query))
-        if not isinstance(found, list) or not all(isinstance(row, dict) for row in found):
-            raise ServiceFailedError(action, "the answer is no list of rows")
-        return found
-
-    async def _ask(
-        self, action: str, method: str, url: str, *, params: Mapping[str, str] | None = None, document: object = None
-    ) -> Answer:
-        return await self._asker.ask(action, method, url, headers=self._headers, params=params, document=document)
-
-    def _key(self, path: str) -> str:
-        return f"{quote(self._bucket)}/{quote(encode_key(path), safe='/')}"
-
-
-def _one_of(ids: Collection[str]) -> str:
-    """PostgREST's filter. https://docs.postgrest.org/en/stable/references/api/url_grammar.html#reserved-characters."""
-    escaped = (identity.replace("\\", "\\\\").replace('"', '\\"') for identity in ids)
-    return "in.({})".format(",".join(f'"{identity}"' for identity in escaped))
-
-
-def _seconds(moment: object) -> float:
-    """Seconds since the epoch, for a time as Postgres' JSON shows it.
-
-    What cannot be read counts as this moment: nothing is removed because of its age then.
-    """
-    try:
-        return datetime.fromisoformat(str(moment)).timestamp()
-    except ValueError:
-        return time.time()
-
-
-def _succeeded(action: str, answer: Answer) -> Any:
-    if not answer.succeeded:
-        raise ServiceFailedError(action, f"HTTP {answer.status}")
-    return answer.document()
-
-
-# Reads back and cleans up the embedded storage: files in a folder, rows in SQLite.
-
-T = TypeVar("T")
-
-_SCHEME = "folder:"
 _BUSY_SECONDS = 10.0
 
+Described = Mapping[str, Any]
+T = TypeVar("T")
 
-class LocalPlace:
-    """Implements `Place`."""
+
+class StorageContents(Protocol):
+    """Objects and rows. Every method raises `ServiceFailedError` when the storage does not say or do it.
+
+    Attributes:
+        address: how it is written down.
+    """
+
+    address: str
+
+    async def look(self, path: str) -> Described | None:
+        """What is known of the object `path`: its `id`, `size` and `sha256` among it; None if there is none."""
+        ...
+
+    async def digest_of(self, path: str) -> Digest | None:
+        """Length and hash of the object's content, which is read for it; None if there is none."""
+        ...
+
+    def compared(self, described: Described) -> dict[str, object]:
+        """What of the description has to be the same for the same file."""
+        ...
+
+    async def objects(self, folder: str, beginning: str = "") -> list[Described]:
+        """The objects of a folder whose names begin so: `path`, and `created_at` in seconds since the epoch."""
+        ...
+
+    async def remove(self, paths: Sequence[str]) -> None:
+        """Remove objects; those that are not there are as good."""
+        ...
+
+    async def rows(
+        self,
+        provider: ProviderName | None = None,
+        *,
+        ids: Collection[str] | None = None,
+        beginning: str | None = None,
+        object_id: str | None = None,
+    ) -> list[Described]:
+        """The rows that meet every condition given.
+
+        Args:
+            provider: rows of this provider.
+            ids: rows of these of its files.
+            beginning: rows of files whose names begin so; letters, digits and hyphens only.
+            object_id: rows that name this object as their copy.
+        """
+        ...
+
+    async def remove_rows(self, provider: ProviderName, ids: Collection[str]) -> None:
+        """Remove the rows of these files; those that are not there are as good."""
+        ...
+
+
+async def find_copy(stored: StorageContents, path: str, sha256: str) -> Described | None:
+    """The object that holds a content which was to be stored at `path`, with its own `path`; None if there is none."""
+    for each in candidate_paths(path, sha256):
+        described = await stored.look(each)
+        if described is not None and described.get("sha256") == sha256:
+            return {**described, "path": each}
+    return None
+
+
+def can_be_read_back(storage: UploadStorage) -> bool:
+    """Whether it is known how to read this storage back."""
+    return isinstance(storage, LocalStorage) or _supabase_target(storage) is not None
+
+
+def contents_of(storage: UploadStorage, client: ServiceClient) -> StorageContents:
+    """What is in a storage.
+
+    Raises:
+        ServiceFailedError: it is not known how to read it back.
+    """
+    if isinstance(storage, LocalStorage):
+        return FolderContents(storage.folder.root, storage.rows_file)
+    target = _supabase_target(storage)
+    if target is None:
+        raise ServiceFailedError("look at what is stored", f"a {type(storage).__name__} cannot be read back")
+    return SupabaseContents(url=target.url, key=target.key, bucket=target.bucket, client=client)
+
+
+def contents_at(address: str, settings: Settings, client: ServiceClient) -> StorageContents | None:
+    """What is in the storage that was written down under this address; None if it is not configured here."""
+    if address.startswith(_FOLDER_SCHEME):
+        root = Path(address.removeprefix(_FOLDER_SCHEME))
+        is_ours = root == settings.storage_folder.resolve()
+        return FolderContents(root, settings.uploads_db if is_ours else root / "uploads.db")
+    url, key = settings.supabase_url, settings.supabase_service_role_key
+    beginning = f"{_SUPABASE_SCHEME}{url} "
+    if url is None or key is None or not address.startswith(beginning):
+        return None
+    bucket = address.removeprefix(beginning)
+    return SupabaseContents(url=url, key=key.get_secret_value(), bucket=bucket, client=client)
+
+
+def _supabase_target(storage: UploadStorage) -> Any:
+    """Where a Supabase storage stores; its client is not imported for those who do not use it."""
+    is_supabase = type(storage).__module__ == "tools.storage.supabase"
+    return getattr(storage, "target", None) if is_supabase else None
+
+
+class FolderContents:
+    """Implements `StorageContents` for the embedded storage: files in a folder, rows in SQLite."""
 
     def __init__(self, root: Path, rows: Path) -> None:
-        self.address = f"{_SCHEME}{root.resolve()}"
+        self.address = f"{_FOLDER_SCHEME}{root.resolve()}"
         self._folder = ObjectFolder(root)
         self._database = uploads_db(rows)
 
-    @staticmethod
-    def root_of(address: str) -> Path | None:
-        """The folder of a place that was written down, if it was one."""
-        return Path(address.removeprefix(_SCHEME)) if address.startswith(_SCHEME) else None
+    async def look(self, path: str) -> Described | None:
+        """See `StorageContents.look`. The file's inode and time tell a file that was replaced by the same content."""
 
-    async def look(self, path: str) -> Mapping[str, Any] | None:
-        """See `Place.look`. The file's inode and time tell a file that was replaced by the same content."""
-
-        def look() -> Mapping[str, Any] | None:
+        def look() -> Described | None:
             found = self._folder.look(path)
             if not isinstance(found, Found):
                 return None
@@ -219,7 +158,7 @@ class LocalPlace:
         return await _in_thread(f"look at the stored {path!r}", look)
 
     async def digest_of(self, path: str) -> Digest | None:
-        """See `Place.digest_of`."""
+        """See `StorageContents.digest_of`."""
 
         def digest() -> Digest | None:
             try:
@@ -231,25 +170,22 @@ class LocalPlace:
 
         return await _in_thread(f"read the stored {path!r}", digest)
 
-    def compared(self, described: Mapping[str, Any]) -> dict[str, object]:
-        """See `Place.compared`."""
+    def compared(self, described: Described) -> dict[str, object]:
+        """See `StorageContents.compared`."""
         return {"size": described["size"]}
 
-    async def marked(self, folder: str, mark: str) -> list[str]:
-        """See `Place.marked`."""
+    async def objects(self, folder: str, beginning: str = "") -> list[Described]:
+        """See `StorageContents.objects`."""
 
-        def names() -> list[str]:
+        def found() -> list[Described]:
             where = self._folder.path_of(folder)
-            return (
-                [f"{folder}/{each.name}" for each in where.iterdir() if each.name.startswith(mark)]
-                if where.is_dir()
-                else []
-            )
+            there = [each for each in where.iterdir() if each.name.startswith(beginning)] if where.is_dir() else []
+            return [{"path": f"{folder}/{each.name}", "created_at": each.stat().st_mtime} for each in there]
 
-        return await _in_thread(f"list the objects in {folder!r}", names)
+        return await _in_thread(f"list the objects in {folder!r}", found)
 
     async def remove(self, paths: Sequence[str]) -> None:
-        """See `Place.remove`."""
+        """See `StorageContents.remove`."""
 
         def remove() -> None:
             for path in paths:
@@ -257,51 +193,40 @@ class LocalPlace:
 
         await _in_thread(f"remove {len(paths)} objects", remove)
 
-    async def rows(self, provider: ProviderName, ids: Collection[str]) -> list[Mapping[str, Any]]:
-        """See `Place.rows`."""
-        found = []
+    async def rows(
+        self,
+        provider: ProviderName | None = None,
+        *,
+        ids: Collection[str] | None = None,
+        beginning: str | None = None,
+        object_id: str | None = None,
+    ) -> list[Described]:
+        """See `StorageContents.rows`."""
+        conditions = {
+            "provider = ?": provider,
+            "filename GLOB ?": None if beginning is None else f"{beginning}*",
+            "supabase_file_id = ?": object_id,
+        }
+        given = {condition: value for condition, value in conditions.items() if value is not None}
+        if ids is None:
+            return await self._execute("SELECT * FROM", given)
+        found: list[Described] = []
         for identity in ids:
-            found += await self._execute("SELECT * FROM", "provider = ? AND provider_file_id = ?", provider, identity)
+            found += await self._execute("SELECT * FROM", {**given, "provider_file_id = ?": identity})
         return found
 
-    async def marked_rows(self, provider: ProviderName, mark: str) -> list[str]:
-        """See `Place.marked_rows`."""
-        found = await self._execute("SELECT * FROM", "provider = ? AND filename GLOB ?", provider, f"{mark}*")
-        return [str(row["provider_file_id"]) for row in found]
-
     async def remove_rows(self, provider: ProviderName, ids: Collection[str]) -> None:
-        """See `Place.remove_rows`."""
+        """See `StorageContents.remove_rows`."""
         for identity in ids:
-            await self._execute("DELETE FROM", "provider = ? AND provider_file_id = ?", provider, identity)
+            await self._execute("DELETE FROM", {"provider = ?": provider, "provider_file_id = ?": identity})
 
-    async def rows_about(self, object_id: str) -> list[Mapping[str, Any]]:
-        """See `Place.rows_about`."""
-        return await self._execute("SELECT * FROM", "supabase_file_id = ?", object_id)
-
-    async def all_rows(self) -> list[Mapping[str, Any]]:
-        """See `Place.all_rows`."""
-        return await self._execute("SELECT * FROM", "TRUE")
-
-    async def objects(self, folder: str) -> list[Mapping[str, Any]]:
-        """See `Place.objects`."""
-
-        def found() -> list[Mapping[str, Any]]:
-            where = self._folder.path_of(folder)
-            return (
-                [{"path": f"{folder}/{each.name}", "created_at": each.stat().st_mtime} for each in where.iterdir()]
-                if where.is_dir()
-                else []
-            )
-
-        return await _in_thread(f"list the objects in {folder!r}", found)
-
-    async def _execute(self, verb: str, condition: str, *values: str) -> list[Mapping[str, Any]]:
-        def execute() -> list[Mapping[str, Any]]:
+    async def _execute(self, verb: str, conditions: Mapping[str, str]) -> list[Described]:
+        def execute() -> list[Described]:
             if not self._database.exists():
                 return []
             with self._database.writing(_BUSY_SECONDS) as database:
-                statement = f"{verb} {TABLE} WHERE {condition}"  # constants of this module
-                return [dict(row) for row in database.execute(statement, values)]
+                statement = f"{verb} {TABLE} WHERE {' AND '.join(conditions) or 'TRUE'}"  # constants of this module
+                return [dict(row) for row in database.execute(statement, tuple(conditions.values()))]
 
         return await _in_thread(f"look at the rows of {TABLE}", execute)
 
@@ -313,94 +238,127 @@ async def _in_thread(action: str, function: Callable[[], T]) -> T:
         raise ServiceFailedError(action, str(error)) from error
 
 
-# Where copies and rows are kept, as far as it can be looked at and tidied up.
+class SupabaseContents:
+    """Implements `StorageContents` for Supabase: objects as Storage shows them, rows as PostgREST shows them."""
 
-Described = Mapping[str, Any]
-
-
-class Place(Protocol):
-    """A storage, as whoever reads back and cleans up needs it.
-
-    Every method raises `ServiceFailedError` when the storage does not say or do it.
-
-    Attributes:
-        address: how it is written down.
-    """
-
-    address: str
+    def __init__(self, *, url: str, key: str, bucket: str, client: ServiceClient) -> None:
+        self.address = f"{_SUPABASE_SCHEME}{url} {bucket}"
+        self._storage = f"{url}/storage/v1"
+        self._table = f"{url}/rest/v1/{TABLE}"
+        self._bucket = bucket
+        self._headers = {"apikey": HiddenText(key), "Authorization": HiddenText(f"Bearer {key}")}
+        self._client = client
 
     async def look(self, path: str) -> Described | None:
-        """What is known of the object `path`, its `id` and `sha256` among it; None if there is none."""
-        ...
+        """See `StorageContents.look`."""
+        action = f"look at the stored {path!r}"
+        url = f"{self._storage}/object/info/{self._key(path)}"
+        answer = await self._client.ask(action, "GET", url, headers=self._headers)
+        if answer.status == HTTPStatus.NOT_FOUND:
+            return None
+        described = document_of(action, answer)
+        if not isinstance(described, dict) or not isinstance(described.get("id"), str):
+            raise ServiceFailedError(action, "the answer does not describe an object")
+        metadata = described.get("metadata")
+        return {**described, "sha256": metadata.get("sha256") if isinstance(metadata, dict) else None}
 
     async def digest_of(self, path: str) -> Digest | None:
-        """What the object really holds."""
-        ...
+        """See `StorageContents.digest_of`."""
+        url = f"{self._storage}/object/authenticated/{self._key(path)}"
+        return await self._client.digest_of(f"read the stored {path!r}", url, headers=self._headers)
 
     def compared(self, described: Described) -> dict[str, object]:
-        """What of the description has to be the same for the same file."""
-        ...
+        """See `StorageContents.compared`."""
+        return {name: described.get(name) for name in ("size", "content_type", "cache_control", "metadata")}
 
-    async def marked(self, folder: str, mark: str) -> list[str]:
-        """The paths of the objects in a folder whose names begin with the mark."""
-        ...
+    async def objects(self, folder: str, beginning: str = "") -> list[Described]:
+        """See `StorageContents.objects`."""
+        action, url = f"list the objects in {folder!r}", f"{self._storage}/object/list/{quote(self._bucket)}"
+        begins = encode_key(beginning)
+        objects: list[Described] = []
+        for number in range(MAX_PAGES):
+            query = {"prefix": folder, "search": begins, "limit": MAX_LISTED, "offset": number * MAX_LISTED}
+            answer = await self._client.ask(action, "POST", url, headers=self._headers, document=query)
+            if answer.status == HTTPStatus.NOT_FOUND:
+                return []  # no bucket, no objects
+            found = _list_of(action, document_of(action, answer))
+            objects += [
+                {"path": f"{folder}/{decode_key(name)}", "created_at": _seconds(each.get("created_at"))}
+                for each in found
+                if each.get("id") is not None
+                and (name := str(each["name"])).isascii()  # ours are, see `encode_key`
+                and name.startswith(begins)
+            ]
+            if len(found) < MAX_LISTED:
+                return objects
+        raise ServiceFailedError(action, f"there are {MAX_PAGES * MAX_LISTED} or more")
 
     async def remove(self, paths: Sequence[str]) -> None:
-        """Remove objects; those that are not there are as good."""
-        ...
+        """See `StorageContents.remove`."""
+        if paths:
+            action, url = f"remove {len(paths)} objects", f"{self._storage}/object/{quote(self._bucket)}"
+            keys = {"prefixes": [encode_key(path) for path in paths]}
+            document_of(action, await self._client.ask(action, "DELETE", url, headers=self._headers, document=keys))
 
-    async def rows(self, provider: ProviderName, ids: Collection[str]) -> list[Described]:
-        """The rows of these files."""
-        ...
-
-    async def marked_rows(self, provider: ProviderName, mark: str) -> list[str]:
-        """The provider's file ids in the rows whose file names begin with the mark."""
-        ...
+    async def rows(
+        self,
+        provider: ProviderName | None = None,
+        *,
+        ids: Collection[str] | None = None,
+        beginning: str | None = None,
+        object_id: str | None = None,
+    ) -> list[Described]:
+        """See `StorageContents.rows`."""
+        if ids is not None and not ids:
+            return []
+        action = f"look at the rows of {TABLE}"
+        conditions = {
+            "provider": None if provider is None else f"eq.{provider}",
+            "provider_file_id": None if ids is None else _one_of(ids),
+            "filename": None if beginning is None else f"like.{beginning}*",
+            "supabase_file_id": None if object_id is None else f"eq.{object_id}",
+        }
+        query = {name: value for name, value in conditions.items() if value is not None}
+        rows: list[Described] = []
+        for number in range(MAX_PAGES):
+            page = {"select": "*", "order": "id", "limit": str(MAX_LISTED), "offset": str(number * MAX_LISTED)}
+            answer = await self._client.ask(action, "GET", self._table, headers=self._headers, params=query | page)
+            found = _list_of(action, document_of(action, answer))
+            rows += found
+            if len(found) < MAX_LISTED:
+                return rows
+        raise ServiceFailedError(action, f"there are {MAX_PAGES * MAX_LISTED} or more")
 
     async def remove_rows(self, provider: ProviderName, ids: Collection[str]) -> None:
-        """Remove the rows of these files; those that are not there are as good."""
-        ...
+        """See `StorageContents.remove_rows`."""
+        if ids:
+            action, query = f"remove {len(ids)} rows", {"provider": f"eq.{provider}", "provider_file_id": _one_of(ids)}
+            document_of(
+                action, await self._client.ask(action, "DELETE", self._table, headers=self._headers, params=query)
+            )
 
-    async def rows_about(self, object_id: str) -> list[Described]:
-        """The rows that name this object as their copy."""
-        ...
-
-    async def all_rows(self) -> list[Described]:
-        """All rows."""
-        ...
-
-    async def objects(self, folder: str) -> list[Described]:
-        """All objects in a folder: `path`, and `created_at` in seconds since the epoch."""
-        ...
+    def _key(self, path: str) -> str:
+        return f"{quote(self._bucket)}/{quote(encode_key(path), safe='/')}"
 
 
-def can_be_read_back(storage: UploadStorage) -> bool:
-    """Whether it is known how to read this storage back."""
-    return isinstance(storage, LocalStorage) or _supabase_target(storage) is not None
+def _one_of(ids: Collection[str]) -> str:
+    """PostgREST's filter. https://docs.postgrest.org/en/stable/references/api/url_grammar.html#reserved-characters."""
+    escaped = (identity.replace("\\", "\\\\").replace('"', '\\"') for identity in ids)
+    return "in.({})".format(",".join(f'"{identity}"' for identity in escaped))
 
 
-def place_of(storage: UploadStorage, asker: Asker) -> Place:
-    """How to read back and clean up a storage that can be read back."""
-    if isinstance(storage, LocalStorage):
-        return LocalPlace(storage.folder.root, storage.rows_file)
-    target = _supabase_target(storage)
-    assert target is not None  # noqa: S101  # what `can_be_read_back` is for
-    return SupabasePlace(url=target.url, key=target.key, bucket=target.bucket, asker=asker)
+def _list_of(action: str, document: object) -> list[Described]:
+    if not isinstance(document, list) or not all(isinstance(each, dict) for each in document):
+        raise ServiceFailedError(action, "the answer is no list of objects")
+    return document
 
 
-def place_at(address: str, settings: Settings, asker: Asker) -> Place | None:
-    """The place that was written down under this address; None if the configuration does not lead there."""
-    if (root := LocalPlace.root_of(address)) is not None:
-        is_ours = root == settings.storage_folder.resolve()
-        return LocalPlace(root, settings.uploads_db if is_ours else root / "uploads.db")
-    bucket = SupabasePlace.bucket_at(address, settings.supabase_url or "")
-    if bucket is None or settings.supabase_url is None or settings.supabase_service_role_key is None:
-        return None
-    key = settings.supabase_service_role_key.get_secret_value()
-    return SupabasePlace(url=settings.supabase_url, key=key, bucket=bucket, asker=asker)
+def _seconds(moment: object) -> float:
+    """Seconds since the epoch, for a time as Postgres' JSON shows it.
 
-
-def _supabase_target(storage: UploadStorage) -> Any:
-    """Where a Supabase storage stores, without importing its client for those who do not use it."""
-    is_supabase = type(storage).__module__.startswith("tools.storage.supabase")
-    return getattr(storage, "target", None) if is_supabase else None
+    What cannot be read counts as this moment: nothing is removed because of its age then.
+    """
+    try:
+        return datetime.fromisoformat(str(moment)).timestamp()
+    except ValueError:
+        return time.time()

@@ -1,8 +1,8 @@
-"""One look at everything, on which decisions about a number of unfinished uploads rest.
+"""What is decided about an unfinished upload: what is seen of it, and what follows from that.
 
-The order is what makes it safe. First the providers list their files; then the journal says what is unfinished; then,
-for each upload, the table says which files have a row. So a listed file of another upload is always known to be that:
-either the upload is still under way when the journal is asked, or it has written its row by then.
+The order of looking makes it safe. First the providers list their files; then the journal says what is unfinished;
+then, for each upload, the table says which files have a row. So a listed file of another upload is always known to be
+that: either that upload is still in flight when the journal is asked, or it has written its row by then.
 """
 
 from __future__ import annotations
@@ -11,22 +11,15 @@ import asyncio
 import hashlib
 import stat
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 
 from tools.engine.listing import listed_name
-from tools.errors import MissingKeyError
-from tools.journal import get_journal
-from tools.journal.port import Entry, Intent, Journal, State
-from tools.providers.spec import PROVIDERS
-from tools.recovery.finding import Step, Verdict
-from tools.recovery.provider_files import Described, Listing, ProviderFiles, provider_files
-from tools.recovery.rest_client import NoListingError, ServiceFailedError, asker
-from tools.recovery.stored import Place, can_be_read_back, place_of
-from tools.settings import Settings, use_settings
-from tools.storage import UploadStorage, get_storage
+from tools.journal.port import Entry, Intent, State
+from tools.recovery.inventory import Inventory, listing_of
+from tools.recovery.provider_files import Described, Listing
 from tools.storage.port import ProviderName
 
 SLACK_SECONDS = 5.0
@@ -37,10 +30,43 @@ LATE_SECONDS = 3600.0
 and a request may outlive its sender."""
 
 REPEATED_SECONDS = 86_400.0
-"""For how long after its beginning an upload is repeated; by then who began it has found another way."""
+"""For how long after its beginning an upload is repeated; by then its caller has given up on it."""
 
 MOST_ATTEMPTS = 4
 """How often the vendors' SDKs send one file at most."""
+
+
+class Step(StrEnum):
+    """What is done about an unfinished upload."""
+
+    ADOPT = "adopt"  # its file is at the provider: copy and row are made good
+    REPEAT = "repeat"  # it is not, and the file to be uploaded is as it was: it is uploaded by the same implementation
+    CLEAN_UP = "clean up"  # what is left of it is removed: no caller was told of it, and it cannot be completed
+    WAIT = "wait"  # another upload of the same is in flight; it is looked at again later
+    UNKNOWN = "unknown"  # its outcome cannot be known: nothing is sent and nothing is removed
+
+
+SETTLED = frozenset({Step.ADOPT, Step.REPEAT, Step.CLEAN_UP})
+"""Steps after which the journal has nothing more to remember."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What is to be done about an unfinished upload.
+
+    Attributes:
+        step: what.
+        reason: why, in words.
+        keep: the provider's id of the file that is the upload's, if one is.
+        remove: the provider's ids of files that are too many.
+        nothing_found: whether it rests on nothing having been found; a listing may lag, so it is looked again.
+    """
+
+    step: Step
+    reason: str
+    keep: str | None = None
+    remove: tuple[str, ...] = ()
+    nothing_found: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +79,7 @@ class Seen:
         told: whether a caller has been given that file.
         tracked: the file of the same content that another upload made, and the provider has.
         source: whether the file to be uploaded is where it was, with the same content.
-        rivals: whether an upload that looks the same is under way.
+        rivals: whether an upload that looks the same is in flight.
         mixed: whether an unfinished upload of another content looks the same, so that `files` may be either's.
         may_have_made: how many of `files` the unfinished uploads that look the same can have made at most.
     """
@@ -73,18 +99,18 @@ def judge(entry: Entry, seen: Seen, *, age: float) -> Verdict:
     if seen.files is None:
         return _without_listing(entry)
     if seen.rivals:
-        return Verdict(step=Step.WAIT, reason="an upload that looks the same is under way")
+        return Verdict(step=Step.WAIT, reason="an upload that looks the same is in flight")
     answered = entry.facts.provider_file_id if seen.answered_there else None
     others = tuple(file_id for file_id in seen.files if file_id != answered)
     if len(others) + (answered is not None) > seen.may_have_made:
         return _too_many_to_be_its(answered, len(others))
     if answered is not None and (seen.told or seen.tracked in {None, answered}):
         return _adopted("the provider has its file", answered, () if seen.mixed else others)
-    return _nobody_was_told(seen, others if answered is None else (answered, *others), age=age)
+    return _not_told(seen, others if answered is None else (answered, *others), age=age)
 
 
-def _nobody_was_told(seen: Seen, own: tuple[str, ...], *, age: float) -> Verdict:
-    """No caller waits for one of these files, so each may be the one that stays."""
+def _not_told(seen: Seen, own: tuple[str, ...], *, age: float) -> Verdict:
+    """No caller was told of one of these files, so each may be the one that stays."""
     if seen.tracked is not None:
         reason = _with_surplus("another upload has brought the same content there", own)
         return Verdict(step=Step.CLEAN_UP, reason=reason, remove=own)
@@ -102,7 +128,7 @@ def _without_listing(entry: Entry) -> Verdict:
 
 
 def _too_many_to_be_its(answered: str | None, others: int) -> Verdict:
-    """Some are somebody else's, and nobody can say which."""
+    """Some are of other uploads, and it is not known which."""
     reason = f"{others} files look like it, more than it can have made; they are left alone"
     if answered is None:
         return Verdict(step=Step.UNKNOWN, reason=reason)
@@ -150,17 +176,6 @@ def candidates(entry: Entry, listing: Listing, *, now: float) -> tuple[str, ...]
     )
 
 
-def can_be_read(listing: Listing) -> bool:
-    """Whether every file shows what it is recognised by: one that does not might be the one that is looked for."""
-    return all(
-        isinstance(file.get("created_at"), int | float)
-        and isinstance(file.get("bytes"), int)
-        and isinstance(file.get("filename"), str)
-        and isinstance(file.get("purpose"), str)
-        for file in listing.files
-    )
-
-
 def _attempts(entry: Entry) -> int:
     """How often it sent the file; an upload that was cut off while it did so has not written that down."""
     if entry.facts.attempts is None:
@@ -177,98 +192,36 @@ def _shown(file: Described) -> tuple[object, ...]:
     return file["purpose"], file["bytes"], listed_name(str(file["filename"]))
 
 
-# One look at everything, on which decisions about a number of unfinished uploads rest.
-
-Sleep = Callable[[float], Awaitable[object]]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Services:
-    """Everything that is asked.
-
-    Attributes:
-        journal: of uploads.
-        storage: where copies and rows are kept.
-        place: the same from its other end.
-        accounts: the files at each provider for which a key is configured.
-    """
-
-    journal: Journal
-    storage: UploadStorage
-    place: Place
-    accounts: dict[ProviderName, ProviderFiles]
-
-
-@asynccontextmanager
-async def services(settings: Settings, *, sleep: Sleep = asyncio.sleep) -> AsyncIterator[Services]:
-    """The services that are configured, for as long as this is open.
-
-    Raises:
-        ConfigurationError: a variable is missing.
-        ServiceFailedError: the storage cannot be looked at.
-    """
-    with use_settings(settings):
-        storage = await asyncio.to_thread(get_storage)
-        if not can_be_read_back(storage):
-            raise ServiceFailedError("reconcile", f"a {type(storage).__name__} cannot be read back")
-        async with asker(sleep) as asking:
-            accounts: dict[ProviderName, ProviderFiles] = {}
-            for name in PROVIDERS:
-                try:
-                    accounts[name] = provider_files(name, settings, asking)
-                except MissingKeyError:
-                    continue  # whoever needs it is told
-            yield Services(
-                journal=get_journal(settings), storage=storage, place=place_of(storage, asking), accounts=accounts
-            )
-
-
-async def listing_of(account: ProviderFiles) -> Listing | str:
-    """All files of an account, or why they are not known."""
-    try:
-        listing = await account.listed()
-    except (NoListingError, ServiceFailedError) as error:
-        return str(error)
-    return listing if can_be_read(listing) else f"{account.label} lists its files in an unknown form"
-
-
-# One look at everything, on which decisions about a number of unfinished uploads rest.
-
-
 class Look:
     """What there was at one moment. `gone` takes the files that have been removed since."""
 
     def __init__(
         self,
-        services: Services,
+        inventory: Inventory,
         taken: Sequence[Entry],
         unfinished: Sequence[Entry],
-        listings: dict[ProviderName, Listing | str],
+        listings: Mapping[ProviderName, Listing | str],
         now: float,
     ) -> None:
         self.gone: set[str] = set()
-        self._services = services
+        self._inventory = inventory
         self._taken = taken
         self._unfinished = unfinished
         self._listings = listings
         self._now = now
 
     @classmethod
-    async def at(cls, services: Services, taken: Sequence[Entry]) -> Look:
+    async def at(cls, inventory: Inventory, taken: Sequence[Entry]) -> Look:
         """Look, for these uploads, which were taken over.
 
         Raises:
             JournalError: the journal cannot be read.
         """
         now = time.time()
-        listings: dict[ProviderName, Listing | str] = {}
-        names: set[ProviderName] = {entry.intent.provider for entry in taken}
-        for name in names:
-            account = services.accounts.get(name)
-            if account is not None:
-                listings[name] = await listing_of(account)
-        unfinished = await asyncio.to_thread(services.journal.unfinished)
-        return cls(services, taken, unfinished, listings, now)
+        names = {entry.intent.provider for entry in taken} & inventory.accounts.keys()
+        listings = {name: await listing_of(inventory.accounts[name]) for name in names}
+        unfinished = await asyncio.to_thread(inventory.journal.unfinished)
+        return cls(inventory, taken, unfinished, listings, now)
 
     async def verdict(self, entry: Entry) -> Verdict:
         """What is to be done about an upload.
@@ -277,7 +230,7 @@ class Look:
             ServiceFailedError, NoListingError, StorageError: a service does not say.
         """
         intent = entry.intent
-        account = self._services.accounts.get(intent.provider)
+        account = self._inventory.accounts.get(intent.provider)
         if account is None or account.address != intent.account:
             return Verdict(step=Step.UNKNOWN, reason=f"it went to {intent.account}, which is not configured here")
         listing = self._listings[intent.provider]
@@ -311,10 +264,10 @@ class Look:
         )
 
     async def _with_row(self, provider: ProviderName, ids: Collection[str]) -> set[str]:
-        return {str(row["provider_file_id"]) for row in await self._services.place.rows(provider, ids)}
+        return {str(row["provider_file_id"]) for row in await self._inventory.stored.rows(provider, ids=ids)}
 
     async def _tracked(self, intent: Intent, listed: Collection[str]) -> str | None:
-        found = await self._services.storage.find_upload_async(sha256=intent.sha256, provider=intent.provider)
+        found = await self._inventory.storage.find_upload_async(sha256=intent.sha256, provider=intent.provider)
         file_id = None if found is None else found.provider_file_id
         return file_id if await self._is_there(intent.provider, file_id, listed) else None
 
@@ -322,7 +275,7 @@ class Look:
         """Whether the provider has a file; one that is not listed may have been made since, so it is asked for."""
         if file_id is None or file_id in self.gone:
             return False
-        return file_id in listed or bool(await self._services.accounts[provider].look([file_id]))
+        return file_id in listed or bool(await self._inventory.accounts[provider].look([file_id]))
 
 
 def is_as_it_was(intent: Intent) -> bool:

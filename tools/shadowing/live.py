@@ -13,12 +13,13 @@ from migration import Call, Side
 from migration.model import SideEffects, StoreError, TrialRefusedError
 from migration.shadow import State, UndoJournal
 from shim.http.egress import Gate, behind
-from shim.http.recording import SHARED, Exchange, ExchangeLog, noting
-from tools.recovery.provider_files import provider_files
-from tools.recovery.rest_client import Asker, ServiceFailedError, asker
-from tools.recovery.stored import can_be_read_back, place_of
+from shim.http.recording import SHARED, ExchangeLog, noting
+from tools.recovery.inventory import mark_of
+from tools.recovery.provider_files import ProviderFiles
+from tools.recovery.service_client import ServiceClient, ServiceFailedError
+from tools.recovery.stored import can_be_read_back, contents_of
 from tools.settings import Settings, get_settings, use_settings
-from tools.shadowing.marks import Marked, StrPath, TrialStorage, make_copies, mark_of, remove_copies
+from tools.shadowing.marks import Marked, TrialStorage, make_copies, remove_copies
 from tools.shadowing.reading import FileTraces, Reader, Things, stored_paths
 from tools.shadowing.replay import Inputs, quiet
 from tools.shadowing.undoing import Where, clean, described, journal_of, undo
@@ -34,37 +35,8 @@ SETTLED_SECONDS = 60.0
 """How old these are: a request of one that was cut off may still be under way."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entrance:
-    """What a trial is made from.
-
-    Attributes:
-        provider: to whom is uploaded.
-        side: the side that is to run.
-        call_id: id of the call.
-        settings: those that were in force for the call.
-        storage: the call's storage.
-        files: the call's files.
-        size: their bytes together.
-        exchanges: those of the primary.
-        instead: the call's arguments with other files and another storage.
-        sleep: waits between two attempts to look at a service.
-    """
-
-    provider: ProviderName
-    side: Side
-    call_id: str
-    settings: Settings
-    storage: UploadStorage
-    files: Sequence[StrPath]
-    size: int
-    exchanges: Sequence[Exchange]
-    instead: Callable[[Sequence[StrPath], Any], tuple[tuple[Any, ...], Mapping[str, Any]]]
-    sleep: Callable[[float], Awaitable[object]]
-
-
 @asynccontextmanager
-async def trial_of(entrance: Entrance) -> AsyncIterator[UploadTrial]:
+async def trial_of(recording: UploadLiveRecording, side: Side) -> AsyncIterator[UploadTrial]:
     """A trial; leaving it undoes what was made.
 
     Raises:
@@ -72,49 +44,48 @@ async def trial_of(entrance: Entrance) -> AsyncIterator[UploadTrial]:
         ServiceFailedError: a service does not say what the primary has made; likewise.
         StoreError: the journal cannot be used; likewise.
     """
-    settings = entrance.settings
+    settings = recording.settings
     journal = journal_of(settings)
-    await clean(settings, most=CLEANED_BEFORE, older_than=SETTLED_SECONDS, sleep=entrance.sleep)
-    async with asker(entrance.sleep) as asking:
-        where = _where(entrance, asking)
+    await clean(settings, most=CLEANED_BEFORE, older_than=SETTLED_SECONDS, sleep=recording.live.sleep)
+    async with ServiceClient(recording.live.sleep) as client:
+        where = Where(
+            mark=mark_of(recording.call.call_id),
+            files=ProviderFiles(recording.live.provider, settings, client),
+            stored=contents_of(recording.storage, client),
+        )
         refusal = await asyncio.to_thread(
-            journal.begin, where.mark, described(where), objects=max(1, len(entrance.files)), size=entrance.size
+            journal.begin,
+            where.mark,
+            described(where),
+            objects=max(1, len(recording.inputs.paths)),
+            size=recording.size(),
         )
         if refusal is not None:
             raise TrialRefusedError(refusal)
         trial: UploadTrial | None = None
         try:
-            trial = await _prepared(entrance, where, journal)
+            trial = await _prepared(recording, side, where, journal)
             with trial.in_force():
                 yield trial
         finally:
-            await _ended(entrance, where, journal, trial)
+            await _ended(recording.settings, where, journal, trial)
 
 
-def _where(entrance: Entrance, asking: Asker) -> Where:
-    return Where(
-        mark=mark_of(entrance.call_id),
-        files=provider_files(entrance.provider, entrance.settings, asking),
-        place=place_of(entrance.storage, asking),
-        folder=f"{entrance.provider}-gateway",
-    )
+async def _prepared(recording: UploadLiveRecording, side: Side, where: Where, journal: UndoJournal) -> UploadTrial:
+    folder = recording.settings.trials_folder / where.mark
+    marked = await asyncio.to_thread(make_copies, where.mark, folder, recording.inputs.paths)
+    reader = Reader(where.files, where.stored, marked)
+    primary = await _Primary.of(recording, reader)
+    return UploadTrial(recording, side, where, journal, marked=marked, reader=reader, primary=primary)
 
 
-async def _prepared(entrance: Entrance, where: Where, journal: UndoJournal) -> UploadTrial:
-    folder = entrance.settings.trials_folder / where.mark
-    marked = await asyncio.to_thread(make_copies, where.mark, folder, entrance.files)
-    reader = Reader(where.files, where.place, where.folder, marked)
-    primary = await _Primary.of(entrance, reader)
-    return UploadTrial(entrance, where, journal, marked=marked, reader=reader, primary=primary)
-
-
-async def _ended(entrance: Entrance, where: Where, journal: UndoJournal, trial: UploadTrial | None) -> None:
+async def _ended(settings: Settings, where: Where, journal: UndoJournal, trial: UploadTrial | None) -> None:
     """Undo, and write down what has become of it, also when that is cut off."""
     state = State.LEFT
     try:
         reached = State.UNDONE if trial is None else await trial.undone()
         state = reached if reached is State.KEPT else State.LEFT
-        await asyncio.to_thread(remove_copies, entrance.settings.trials_folder / where.mark)
+        await asyncio.to_thread(remove_copies, settings.trials_folder / where.mark)
         state = reached
     finally:
         journal.end(where.mark, state)  # in no thread: nothing may come between
@@ -129,11 +100,11 @@ class _Primary:
     before: Things
 
     @classmethod
-    async def of(cls, entrance: Entrance, reader: Reader) -> _Primary:
-        traces = FileTraces(entrance.settings, entrance.provider)
-        for exchange in entrance.exchanges:
+    async def of(cls, recording: UploadLiveRecording, reader: Reader) -> _Primary:
+        traces = FileTraces(recording.settings, recording.live.provider)
+        for exchange in recording.log.exchanges:
             traces.hear(exchange)
-        paths = stored_paths(entrance.settings, entrance.exchanges)
+        paths = stored_paths(recording.settings, recording.log.exchanges)
         return cls(ids=traces.ids, paths=paths, before=await reader.of_primary(traces.ids, paths))
 
     async def now(self, reader: Reader) -> Things:
@@ -151,7 +122,8 @@ class UploadTrial:
 
     def __init__(
         self,
-        entrance: Entrance,
+        recording: UploadLiveRecording,
+        side: Side,
         where: Where,
         journal: UndoJournal,
         *,
@@ -159,24 +131,27 @@ class UploadTrial:
         reader: Reader,
         primary: _Primary,
     ) -> None:
-        self.seconds = entrance.settings.shadow_live_timeout
-        self._entrance = entrance
+        self.seconds = recording.settings.shadow_live_timeout
+        self._recording = recording
+        self._side = side
         self._where = where
         self._journal = journal
         self._marked = marked
         self._reader = reader
         self._primary = primary
         self._gate = Gate()
-        self._made = FileTraces(entrance.settings, entrance.provider, mark=where.mark, on_new=self._note)
+        self._made = FileTraces(recording.settings, recording.live.provider, mark=where.mark, on_new=self._note)
         self._log = ExchangeLog(listener=self._made.hear)
         self._storage = TrialStorage(
-            entrance.storage,
-            beginning=f"{where.folder}/{where.mark}",
+            recording.storage,
+            beginning=f"{where.files.folder}/{where.mark}",
             gate=self._gate,
             known={str(row.get("sha256")) for row in primary.before.rows},
             made=lambda: self._made.ids,
         )
-        self.args, self.kwargs = entrance.instead([file.instead() for file in marked.files], self._storage)
+        self.args, self.kwargs = recording.live.instead(
+            [file.instead() for file in marked.files], self._storage, recording.call.args, recording.call.kwargs
+        )
         self._own: dict[Side, Mapping[str, str]] = {}
         self._run_ended = False
         self._kept = False
@@ -190,7 +165,7 @@ class UploadTrial:
         from tools.engine.throttle import uploads_as  # noqa: PLC0415
 
         with (
-            use_settings(self._entrance.settings),
+            use_settings(self._recording.settings),
             noting(self._log),
             behind(self._gate),
             quiet(),
@@ -207,7 +182,7 @@ class UploadTrial:
         self._run_ended = True
         if self._log.overflown or any(exchange.truncated for exchange in self._log.exchanges):
             raise ServiceFailedError("note what the other side did", "its exchanges were too many or too long")
-        side = self._entrance.side
+        side = self._side
         primary, other = await self._primary.now(self._reader), await self._reader.of_trial(self._made.ids)
         self._own = {side.other: primary.own_ids(self._primary.ids), side: other.own_ids(self._made.ids)}
         first = await self._reader.facts(primary, self._primary.ids, {})
@@ -247,7 +222,7 @@ class UploadTrial:
                     self._where,
                     self._made.ids,
                     certain=self._run_ended and not lost_one,
-                    sleep=self._entrance.sleep,
+                    sleep=self._recording.live.sleep,
                 )
                 await self._make_sure_of_the_primary()
         except asyncio.CancelledError:
@@ -363,18 +338,5 @@ class UploadLiveRecording:
             TrialRefusedError: the quota is used up, or a file cannot be copied.
             ServiceFailedError: a service does not say what the primary has made.
         """
-        live = self.live
-        entrance = Entrance(
-            provider=live.provider,
-            side=side,
-            call_id=self.call.call_id,
-            settings=self.settings,
-            storage=self.storage,
-            files=self.inputs.paths,
-            size=self.size(),
-            exchanges=self.log.exchanges,
-            instead=lambda files, storage: live.instead(files, storage, self.call.args, self.call.kwargs),
-            sleep=live.sleep,
-        )
-        async with trial_of(entrance) as trial:
+        async with trial_of(self, side) as trial:
             yield trial

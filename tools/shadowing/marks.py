@@ -9,7 +9,6 @@ import asyncio
 import errno
 import hashlib
 import os
-import re
 import shutil
 import stat
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -24,21 +23,10 @@ from tools.storage.port import ProviderName, StorageError, UploadRow, UploadStat
 if TYPE_CHECKING:
     from tools.transport.reading import FileSource
 
-PREFIX = "shadow-"
-"""What every name that a live shadow makes begins with."""
-
-_UNIT = re.compile(r"[A-Za-z0-9]{1,64}")
 _PIECE_BYTES = 256 * 1024
 _NOT_THERE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG})
 
 StrPath = str | os.PathLike[str]
-
-
-def mark_of(unit: str) -> str:
-    """What the names of everything begin with that is made for this unit of work: `shadow-UNIT-`."""
-    if not _UNIT.fullmatch(unit):
-        unit = hashlib.sha256(unit.encode(errors="surrogatepass")).hexdigest()[:32]
-    return f"{PREFIX}{unit}-"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass, field
 from http import HTTPStatus
 
 from shim.http.recording import Exchange
-from tools.recovery.provider_files import PARSING_SECONDS, ProviderFiles
-from tools.recovery.rest_client import Digest, NoListingError
-from tools.recovery.stored import Described, Place
+from tools.recovery.provider_files import PARSING_SECONDS, Described, ProviderFiles
+from tools.recovery.service_client import NoListingError
+from tools.recovery.stored import StorageContents
 from tools.settings import Settings
 from tools.shadowing.marks import Marked
 from tools.shadowing.objects import ObjectKey
@@ -18,6 +18,7 @@ from tools.shadowing.recorded_storage import LOCAL
 from tools.shadowing.requests import target_of
 from tools.storage.placement import candidate_paths, decode_key
 from tools.storage.port import ProviderName, UploadRow
+from tools.transport.rest import Digest
 
 _FILE_FIELDS = ("bytes", "purpose", "status", "status_details")
 _ROW_FIELDS = (
@@ -75,15 +76,13 @@ class Reader:
 
     Args:
         files: the provider.
-        place: the storage.
-        folder: where in the storage the files of this provider are.
+        stored: the storage.
         marked: what is uploaded.
     """
 
-    def __init__(self, files: ProviderFiles, place: Place, folder: str, marked: Marked) -> None:
+    def __init__(self, files: ProviderFiles, stored: StorageContents, marked: Marked) -> None:
         self._files = files
-        self._place = place
-        self._folder = folder
+        self._stored = stored
         self._marked = marked
 
     async def of_primary(self, ids: Collection[str], paths: Collection[str]) -> Things:
@@ -95,7 +94,7 @@ class Reader:
         objects: dict[str, Described] = {}
         for wanted in paths:
             for path, sha256 in self._possible(wanted):
-                described = await self._place.look(path)
+                described = await self._stored.look(path)
                 if described is not None and sha256 in (None, described["sha256"]):
                     objects[path] = described
         return await self._things(ids, objects)
@@ -107,18 +106,19 @@ class Reader:
             ServiceFailedError: a service does not say.
         """
         objects: dict[str, Described] = {}
-        for path in await self._place.marked(self._folder, self._marked.mark):
-            described = await self._place.look(path)
+        for each in await self._stored.objects(self._files.folder, self._marked.mark):
+            path = str(each["path"])
+            described = await self._stored.look(path)
             if described is not None:
                 objects[path] = described
         return await self._things(ids, objects)
 
     async def _things(self, ids: Collection[str], objects: Mapping[str, Described]) -> Things:
         try:
-            files = await self._files.look(ids, patience=PARSING_SECONDS)
+            files = await self._files.look(ids, wait=PARSING_SECONDS)
         except NoListingError:
             files = None
-        return Things(files=files, objects=objects, rows=await self._place.rows(self._files.name, ids))
+        return Things(files=files, objects=objects, rows=await self._stored.rows(self._files.name, ids=ids))
 
     async def facts(self, things: Things, ids: Collection[str], asked: Mapping[str, UploadRow]) -> Reading:
         """What of the things has to be the same on both sides.
@@ -157,11 +157,11 @@ class Reader:
         }
 
     async def _object(self, path: str, described: Described) -> object:
-        content = await self._place.digest_of(path)
+        content = await self._stored.digest_of(path)
         return {
             "path": self._path_without_suffix(path),
             "content": None if content is None else asdict(content),
-            **{name: self._marked.plainly(value) for name, value in self._place.compared(described).items()},
+            **{name: self._marked.plainly(value) for name, value in self._stored.compared(described).items()},
         }
 
     def _row(self, row: Described, own: Mapping[str, str], asked: Mapping[str, UploadRow]) -> object:
@@ -184,9 +184,9 @@ class Reader:
         """The path that was asked for, where the storage has put part of the hash into the name."""
         plain = self._marked.plain(path)
         for name, hashes in self._marked.contents.items():
-            wanted = [f"{self._folder}/{name}", f"{self._folder}/{self._marked.mark}{name}"]
+            wanted = [f"{self._files.folder}/{name}", f"{self._files.folder}/{self._marked.mark}{name}"]
             if any(path in candidate_paths(each, sha256) for each in wanted for sha256 in hashes):
-                return f"{self._folder}/{name}"
+                return f"{self._files.folder}/{name}"
         return plain
 
 

@@ -11,9 +11,9 @@ from enum import StrEnum
 
 from migration.shadow import Intent, JournalLimits, State, UndoJournal
 from tools.errors import ToolsError
-from tools.recovery.provider_files import ProviderFiles, provider_files
-from tools.recovery.rest_client import Asker, NoListingError, ServiceFailedError, asker
-from tools.recovery.stored import Place, place_at
+from tools.recovery.provider_files import ProviderFiles
+from tools.recovery.service_client import NoListingError, ServiceClient, ServiceFailedError
+from tools.recovery.stored import StorageContents, contents_at
 from tools.settings import Settings
 from tools.shadowing.marks import remove_copies
 
@@ -30,8 +30,7 @@ class Where:
 
     mark: str
     files: ProviderFiles
-    place: Place
-    folder: str
+    stored: StorageContents
 
 
 @dataclass(slots=True, kw_only=True)
@@ -63,10 +62,11 @@ async def find_remains(where: Where, known: Collection[str]) -> Remains:
         ServiceFailedError: a service does not say.
     """
     provider, remains = where.files.name, Remains()
-    remains.objects = await where.place.marked(where.folder, where.mark)
-    of_known = await where.place.rows(provider, known)
-    rows = {*(str(row["provider_file_id"]) for row in of_known), *await where.place.marked_rows(provider, where.mark)}
-    remains.rows = sorted(rows)
+    objects = await where.stored.objects(where.files.folder, where.mark)
+    remains.objects = [str(each["path"]) for each in objects]
+    marked = await where.stored.rows(provider, beginning=where.mark)
+    rows = [*await where.stored.rows(provider, ids=known), *marked]
+    remains.rows = sorted({str(row["provider_file_id"]) for row in rows})
     try:
         files = {*await where.files.marked(where.mark), *await where.files.look(known)}
     except NoListingError:
@@ -123,10 +123,10 @@ async def _unlisted(where: Where, known: Collection[str], *, certain: bool) -> s
 
 async def _remove(where: Where, remains: Remains) -> None:
     """Rows first: none is ever about a file that is gone."""
-    await where.place.remove_rows(where.files.name, remains.rows)
+    await where.stored.remove_rows(where.files.name, remains.rows)
     for file_id in remains.files:
         await where.files.remove(file_id)
-    await where.place.remove(remains.objects)
+    await where.stored.remove(remains.objects)
 
 
 # Cleans up after live shadows that could not do it themselves: their process was killed, or a service was away.
@@ -174,8 +174,8 @@ def described(where: Where) -> dict[str, str]:
     return {
         "provider": where.files.name,
         "provider_address": where.files.address,
-        "storage": where.place.address,
-        "folder": where.folder,
+        "storage": where.stored.address,
+        "folder": where.files.folder,
     }
 
 
@@ -206,9 +206,9 @@ async def clean(
     journal = journal_of(settings)
     left = [intent for intent in await asyncio.to_thread(journal.left) if now() - intent.begun >= older_than]
     found = []
-    async with asker(sleep) as asking:
+    async with ServiceClient(sleep) as client:
         for intent in left[:most]:
-            leftover = await _cleaned(intent, settings, asking, dry_run=dry_run)
+            leftover = await _cleaned(intent, settings, client, dry_run=dry_run)
             if forget and leftover.fate is Fate.UNCERTAIN:
                 leftover = replace(leftover, fate=Fate.FORGOTTEN)
             if leftover.fate in _ENDS:
@@ -228,28 +228,28 @@ async def clean_in_background(settings: Settings) -> None:
         _logger.exception("what live shadows left could not be cleaned up")
 
 
-async def _cleaned(intent: Intent, settings: Settings, asking: Asker, *, dry_run: bool) -> Leftover:
+async def _cleaned(intent: Intent, settings: Settings, client: ServiceClient, *, dry_run: bool) -> Leftover:
     def fate(which: Fate, detail: str) -> Leftover:
         return Leftover(mark=intent.mark, begun=intent.begun, fate=which, detail=detail)
 
     try:
-        where = _where(intent, settings, asking)
+        where = _where(intent, settings, client)
         if where is None:
             storage, provider = intent.places["storage"], intent.places["provider_address"]
             return fate(Fate.UNCERTAIN, f"it is at {provider} and {storage}, which are not configured here")
         remains = await find_remains(where, intent.things)
         if dry_run:
             return fate(Fate.THERE, str(remains))
-        trouble = await undo(where, intent.things, certain=False, sleep=asking.sleep)
+        trouble = await undo(where, intent.things, certain=False, sleep=client.sleep)
     except (ServiceFailedError, ToolsError) as error:
         return fate(Fate.UNCERTAIN, str(error))
     return fate(Fate.REMOVED, str(remains)) if trouble is None else fate(Fate.UNCERTAIN, trouble)
 
 
-def _where(intent: Intent, settings: Settings, asking: Asker) -> Where | None:
+def _where(intent: Intent, settings: Settings, client: ServiceClient) -> Where | None:
     """Where the shadow made things; None if the configuration leads somewhere else."""
-    files = provider_files(intent.places["provider"], settings, asking)
-    place = place_at(intent.places["storage"], settings, asking)
-    if place is None or files.address != intent.places["provider_address"]:
+    files = ProviderFiles(intent.places["provider"], settings, client)
+    stored = contents_at(intent.places["storage"], settings, client)
+    if stored is None or files.address != intent.places["provider_address"]:
         return None
-    return Where(mark=intent.mark, files=files, place=place, folder=intent.places["folder"])
+    return Where(mark=intent.mark, files=files, stored=stored)

@@ -13,8 +13,8 @@ from migration.model import Verdict
 from tests.tools.live.bench import declared, document
 from tests.tools.live.conftest import MakeBench
 from tools.async_file_upload_refactored import upload_via_supabase_gateway_kimi_async as upload
-from tools.recovery.provider_files import provider_files
-from tools.recovery.rest_client import asker
+from tools.recovery.provider_files import ProviderFiles
+from tools.recovery.service_client import ServiceClient
 from tools.storage.port import UploadRow
 from tools.transport.body import FileBody
 
@@ -203,8 +203,8 @@ def test_harm_to_what_the_call_made_is_seen(make_bench: MakeBench, tmp_path: Pat
 
     async def harms(file_path: Any, storage: Any, purpose: str = "file-extract") -> Any:
         [own] = bench.state().files
-        async with asker() as asking:
-            await provider_files("kimi", bench.settings, asking).remove(own)
+        async with ServiceClient() as client:
+            await ProviderFiles("kimi", bench.settings, client).remove(own)
         return await upload(file_path, storage, purpose)
 
     comparison = bench.upload(document(tmp_path, TEXT), migration=declared("kimi", candidate=harms))

@@ -16,8 +16,7 @@ from tests.tools.recovery.conftest import MakeBench
 from tools.journal.beginning import account_of
 from tools.journal.port import State
 from tools.recovery import Orphan, OrphanKind, find_orphans, remove_orphans
-from tools.recovery.finding import AtWorkError
-from tools.recovery.orphans import SAFE_SECONDS, _alone
+from tools.recovery.orphans import SAFE_SECONDS, AtWorkError, _alone
 from tools.sandbox import FaultKind
 
 

@@ -9,14 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tools.journal.port import Entry, Facts, Intent, State, UploadSide
-from tools.recovery.finding import Step
 from tools.recovery.provider_files import Listing
 from tools.recovery.verdict import (
     LATE_SECONDS,
     REPEATED_SECONDS,
     SLACK_SECONDS,
     Seen,
-    can_be_read,
+    Step,
     candidates,
     judge,
     look_the_same,
@@ -215,9 +214,9 @@ def test_the_clocks_need_not_agree(lag: float) -> None:
 def test_a_listing_that_shows_too_little_is_none(name: str) -> None:
     """A file that cannot be recognised might be the one that is looked for."""
     file = listed()
-    assert can_be_read(Listing(files=(file,), taken_at=NOW))
+    assert Listing(files=(file,), taken_at=NOW).is_readable
     del file[name]
-    assert not can_be_read(Listing(files=(file,), taken_at=NOW))
+    assert not Listing(files=(file,), taken_at=NOW).is_readable
 
 
 def test_uploads_that_look_the_same() -> None:

@@ -18,7 +18,7 @@ from tools.async_file_upload_refactored import (
 )
 from tools.providers.glm import glm_client, glm_files
 from tools.providers.kimi import kimi_client, kimi_files
-from tools.recovery.rest_client import asker
+from tools.recovery.service_client import ServiceClient
 from tools.settings import MEGABYTE, get_settings
 from tools.storage import get_storage
 from tools.storage.local import LocalStorage
@@ -61,8 +61,8 @@ def _run(work: Callable[[], Awaitable[Any]]) -> Any:
 async def _live(url: str) -> object:
     async def at_once(_seconds: float) -> None: ...
 
-    async with asker(at_once) as asking:
-        answer = await asking.ask("look", "GET", f"{url}/files", headers={"Authorization": "Bearer planted-key"})
+    async with ServiceClient(at_once) as client:
+        answer = await client.ask("look", "GET", f"{url}/files", headers={"Authorization": "Bearer planted-key"})
         return answer.document()["data"]
 
 

@@ -18,7 +18,7 @@ from tools.engine import delivery
 from tools.providers import answers
 from tools.providers.glm import glm_client
 from tools.providers.kimi import kimi_client
-from tools.recovery import rest_client as asking
+from tools.recovery import service_client
 from tools.settings import MEGABYTE
 from tools.transport import transport
 
@@ -107,7 +107,7 @@ def test_an_answer_that_drips_in_is_given_up(
     for module, name in ((_flag_server, "ADMIN_BOUNDS"), (_prometheus, "BOUNDS")):
         monkeypatch.setattr(module, name, replace(getattr(module, name), seconds=0.3))
     monkeypatch.setattr(transport, "ANSWER_SECONDS", 0.3)
-    monkeypatch.setattr(asking, "WHOLE_ANSWER_SECONDS", 0.3)
+    monkeypatch.setattr(service_client, "POLICY", replace(service_client.POLICY, seconds=0.3))
     with hostile(drip) as server:
         aim(server)
         set_environment(UPLOAD_TIMEOUT="0.5")
