@@ -8,9 +8,8 @@ from pathlib import Path
 from docs_reference import configuration
 from migration.guard import flag_changes
 from migration.guard import store as _store
-from migration.guard import tables as _call_rows
-from migration.guard import watching as _runs
-from migration.guard import worker as _desk
+from migration.guard import watching as _watching
+from migration.guard import worker as _worker
 from migration.model import taxonomy as _taxonomy
 from migration.shadow import admission as _admission
 from migration.shadow import comparing as _compare
@@ -124,13 +123,13 @@ def test_the_bounds_in_the_documents_are_the_real_ones() -> None:
         f"{_ledger_retention.KEEP_DAYS:g} days (`SHIM_LEDGER_DAYS`)",
         f"{_ledger_retention.KEEP_BYTES // MEGABYTE} MiB",
         f"{_writer.MAX_WAITING:,} records waiting",
-        f"{_runs.MAX_IN_FLIGHT:,}, each for {settings.shim_guard_hang_seconds:g} s (`SHIM_GUARD_HANG_SECONDS`)",
-        f"follow the guard | {_desk.ROUND_SECONDS:g} s on the same machine",
-        f"to write down | {_desk.MAX_WAITING:,} waiting",
-        f"evidence of earlier processes | {_desk.RECALL_SECONDS:g} s",
+        f"{_watching.MAX_IN_FLIGHT:,}, each for {settings.shim_guard_hang_seconds:g} s (`SHIM_GUARD_HANG_SECONDS`)",
+        f"follow the guard | {_worker.ROUND_SECONDS:g} s on the same machine",
+        f"to write down | {_worker.MAX_WAITING:,} waiting",
+        f"evidence of earlier processes | {_worker.RECALL_SECONDS:g} s",
         f"after {flag_changes.TAKE_OVER_SECONDS:g} s | `migration/guard/flag_changes.py`",
         f"until it is off, {flag_changes.LONGEST_PAUSE:g} s apart at most",
-        f"{_call_rows.KEEP_CALLS:,} bad calls of a migration (older ones as a sum), ",
+        f"{_store.KEEP_CALLS:,} bad calls of a migration (older ones as a sum), ",
         f"(older ones as a sum), {_store.KEEP_RECORDS:,} decisions, results of {_store.KEEP_MADE:,} calls",
         f"{audit.AT_ONCE} uploads at once, {audit.ROWS_AT_ONCE} rows",
         f"| {recovery.MAX_UPLOADS:,} of one run; at the start of a process {recovery.MAX_AT_START}, for ",

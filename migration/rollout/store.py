@@ -12,8 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from migration.guard.model import DecisionRecord
-from migration.guard.store import GuardStore
-from migration.guard.tables import keep_decision
+from migration.guard.store import GuardStore, keep_decision
 from migration.model.errors import RolloutError
 from migration.rollout.model import Rollout
 from migration.store.process_lock import LockHeldError, exclusive

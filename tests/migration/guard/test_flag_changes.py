@@ -146,3 +146,15 @@ def test_a_resume_drops_what_is_pending(store: GuardStore) -> None:
     process.changes.carry_on(at_once=True)
     assert process.switch.done == []
     assert store.records() == []
+
+
+def test_a_change_for_another_decision_leaves_the_rollback_pending(store: GuardStore) -> None:
+    """A promotion that reaches the flag while the guard rolls back does not pass for the rollback."""
+    rollback(store)
+    promotion = DecisionRecord(at=0.0, migration="m", action="promote", by="rollout", sentence="m goes to 10 %.")
+    store.carried_out(store.decide(promotion), at=1.0, flag_after="10 %")
+    assert not store.statuses()["m"].carried_out
+    process = Process(store)
+    process.changes.take_over(store.statuses().values(), at_once=True)
+    process.changes.carry_on()
+    assert store.statuses()["m"].carried_out
