@@ -115,6 +115,11 @@ def doubled(number: int) -> int:
     return 2 * number
 
 
+def _double(caller: int) -> int:
+    """A call; the function is looked up each time, for the migration is put in front of it later."""
+    return doubled(caller)
+
+
 async def doubled_by_the_candidate(number: int) -> int:
     """Its candidate."""
     await asyncio.sleep(CALL_SECONDS)
@@ -126,7 +131,7 @@ def own_workload(name: str, settings: Settings) -> Iterator[Workload]:
     """Calls of this module's own function: what they try out is the routing, the guard and the flags."""
     declaration = Migration(name=name, candidate=f"{__name__}:{doubled_by_the_candidate.__name__}", replay=ReadOnly())
     target = f"{__name__}:{doubled.__name__}"
-    yield Workload(settings=settings, target=target, migration=declaration, call=lambda caller: doubled(caller))  # noqa: PLW0108  # looked up anew: the migration is put in front of it later
+    yield Workload(settings=settings, target=target, migration=declaration, call=_double)
 
 
 # The drill

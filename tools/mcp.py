@@ -1,4 +1,4 @@
-"""The monolith's tool for assistants: `smart_file_query`, with progress that is told from the requests made for it."""
+"""The monolith's tool for assistants: `smart_file_query`, with progress told from the requests made for it."""
 
 from __future__ import annotations
 

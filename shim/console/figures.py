@@ -1,4 +1,4 @@
-"""The guard's evidence as a curve: what each bad call has added or taken away."""
+"""Figures of the console and of reports as plain data: calls, processes, evidence, decisions, comparisons, traces."""
 
 from __future__ import annotations
 

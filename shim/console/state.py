@@ -179,15 +179,15 @@ class States:
 
     def _guard(self, migration: str) -> Document:
         store = self._sources.store
-        standing = store.statuses().get(migration, GuardStatus(migration=migration))
-        number = standing.tripped_by or standing.frozen_by
+        status = store.statuses().get(migration, GuardStatus(migration=migration))
+        number = status.tripped_by or status.frozen_by
         record = None if number is None else store.record(number)
         return {
-            "tripped": standing.tripped_by is not None,
-            "frozen": standing.frozen_by is not None,
-            "carried_out": standing.carried_out,
+            "tripped": status.tripped_by is not None,
+            "frozen": status.frozen_by is not None,
+            "carried_out": status.carried_out,
             "record": None if record is None else decision_row(record),
-            "evidence": self._curves.curve(migration, epoch=standing.epoch),
+            "evidence": self._curves.curve(migration, epoch=status.epoch),
         }
 
     def _sides(self, migration: str, at: float, window: float) -> Document:

@@ -1,6 +1,6 @@
 """What only a live process knows, written down once a second: single calls, memory, pool, loop delay, spans.
 
-The console reads it while the process runs, and afterwards. It is bounded, and losing it hurts nobody: decisions are
+The console reads it while the process runs, and afterwards. It is bounded, and nothing depends on it: decisions are
 taken from the guard's file, and verdicts stand in the ledger.
 """
 

@@ -1,4 +1,4 @@
-"""The migrations of a monolith as it declares them, and how one is taken out of where it is declared and installed."""
+"""The migrations as an application declares them, and how one is taken out of where it is declared and installed."""
 
 from __future__ import annotations
 

@@ -150,7 +150,7 @@ def names_used(node: cst.CSTNode) -> Counter[str]:
     return counter.names
 
 
-def without_leftovers(
+def without_unused(
     before: cst.Module, after: cst.Module, *, used_elsewhere: Callable[[str], bool] = lambda _name: False
 ) -> cst.Module:
     """The changed module without what only the change has made unused.

@@ -12,7 +12,7 @@ import libcst as cst
 
 from migration import Migration
 from shim.removal.declarations import Declared, legacy_of, undeclare
-from shim.removal.imports import with_imports, without_leftovers
+from shim.removal.imports import with_imports, without_unused
 from shim.removal.replacing import Replacement, awaiting, find_function, names_in, needed_by, replaced
 from shim.removal.sources import RemovalError, SourceError, SourceFile, SourceTree, bound_names, imports_back, origins
 from shim.removal.uses import Use, UseKind, find_uses
@@ -148,7 +148,7 @@ def _tidy(tree: SourceTree, file: SourceFile, module: cst.Module) -> str:
         taken = re.compile(rf"\b{short}\.{name}\b|from {re.escape(file.module)} import [^\n]*\b{name}\b")
         return any(taken.search(other.text) for other in tree.mentioning(frozenset({name})) if other is not file)
 
-    text = without_leftovers(file.parsed.module, module, used_elsewhere=used_elsewhere).code
+    text = without_unused(file.parsed.module, module, used_elsewhere=used_elsewhere).code
     compile(text, file.relative, "exec")  # what cannot be compiled must not be offered
     return text
 

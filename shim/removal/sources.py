@@ -1,4 +1,4 @@
-"""The Python sources of a monolith, parsed when they are needed."""
+"""The Python sources of an application, parsed when they are needed; and the errors of this package."""
 
 from __future__ import annotations
 
@@ -46,8 +46,6 @@ class SourceError(RemovalError):
     def __init__(self, path: object, problem: str) -> None:
         super().__init__(f"{path} cannot be used: {problem}")
 
-
-# The Python sources of a monolith, parsed when they are needed.
 
 MAX_FILES = 20_000
 """Source files of one tree; a larger one is to be searched in parts."""

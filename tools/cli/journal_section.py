@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
 from shim.sections import CellKind, ConsoleSection, SectionContent, SectionTable
 from tools.journal import get_journal
+from tools.journal.port import Standing
 from tools.settings import get_settings
 
 MOST_ENTRIES = 100
@@ -39,7 +43,7 @@ def read() -> SectionContent:
     return SectionContent(
         tables=[
             SectionTable(
-                title=f"The journal in figures, kept in {standing.backend}",
+                title="The journal in figures",
                 columns=(("uploads", CellKind.TEXT), ("number", CellKind.COUNT)),
                 rows=figures,
                 empty="",
@@ -63,9 +67,15 @@ def read() -> SectionContent:
                 empty="None: every upload that was begun has ended with a known outcome.",
             ),
         ],
-        notices=[standing.notice] if standing.notice else [],
-        hints=[f"{left_out:,} younger ones are left out."] if left_out > 0 else [],
+        notices=[*_unjournaled(standing), *([standing.notice] if standing.notice else [])],
+        hints=[*([f"{left_out:,} younger ones are left out."] if left_out > 0 else []), f"Kept in {standing.backend}."],
     )
+
+
+def _unjournaled(standing: Standing) -> Iterator[str]:
+    if standing.last_unjournaled_at is not None:
+        last = datetime.fromtimestamp(standing.last_unjournaled_at, tz=UTC)
+        yield f"{standing.unjournaled:,} uploads went on without the journal, the last at {last:%Y-%m-%d %H:%M:%S} UTC"
 
 
 JOURNAL = ConsoleSection(name="Journal", title="Unfinished uploads in the journal", read=read)

@@ -3,7 +3,7 @@
 
 import { draw } from "./charts.js";
 import { byId, put, table } from "./dom.js";
-import { clock, counted, local, odds } from "./format.js";
+import { clock, counted, local, toOne } from "./format.js";
 import { nothing } from "./overview.js";
 
 const SIGNALS = {
@@ -20,7 +20,7 @@ export function renderEvidence(state) {
   const { evidence } = state.guard;
   drawEvidence(byId("chart-evidence"), evidence, "Evidence that the candidate is worse, since it was last resumed");
   const rows = Object.entries(evidence.by_signal).map(([signal, value]) => [
-    signal, SIGNALS[/** @type {keyof SIGNALS} */ (signal)] ?? "", odds(/** @type {number} */ (value)),
+    signal, SIGNALS[/** @type {keyof SIGNALS} */ (signal)] ?? "", toOne(/** @type {number} */ (value)),
   ]);
   put(byId("signals"), rows, () => [table("Evidence of each signal alone", ["signal", "what it would mean", "evidence alone"], rows, { numbers: [2] })]);
 }
@@ -37,7 +37,7 @@ export function drawEvidence(figure, evidence, title) {
     title,
     unit: "to 1, on a logarithmic scale, after each bad call; local time",
     summary: last
-      ? `After ${counted(points.length, "point")} the evidence stands at ${odds(last[1])}; at ${evidence.freeze_at} promotion stops, at ${evidence.rollback_at} legacy serves again.`
+      ? `After ${counted(points.length, "point")} the evidence stands at ${toOne(last[1])}; at ${evidence.freeze_at} promotion stops, at ${evidence.rollback_at} legacy serves again.`
       : "No call has gone badly, so there is no evidence.",
     traces: [{
       type: "scatter", mode: "lines+markers", name: "evidence", x: points.map(([at]) => local(at)),
@@ -54,7 +54,7 @@ export function drawEvidence(figure, evidence, title) {
     },
     tall: true,
     heads: ["after the bad call at", "evidence"],
-    rows: () => points.map(([at, value]) => [clock(at), odds(value)]),
+    rows: () => points.map(([at, value]) => [clock(at), toOne(value)]),
   });
 }
 

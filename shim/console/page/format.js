@@ -43,7 +43,7 @@ export function count(value) {
 }
 
 /** @param {number} value evidence, to one */
-export function odds(value) {
+export function toOne(value) {
   return `${value >= 100 ? Math.round(value).toLocaleString("en") : rounded(value)} to 1`;
 }
 

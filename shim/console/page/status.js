@@ -2,7 +2,7 @@
 /** The tiles on top: the status of the chosen migration. */
 
 import { byId, h, prose, put } from "./dom.js";
-import { clock, odds, percent } from "./format.js";
+import { clock, toOne, percent } from "./format.js";
 
 /** What the stages mean, as `docs/migration-stages.md` has them. */
 const STAGES = {
@@ -60,7 +60,7 @@ function byHand(state) {
 function guard(state) {
   const { guard } = state;
   if (!guard) return { title: "Guard", words: "unknown", mood: "warn", notes: [] };
-  const evidence = `evidence ${odds(guard.evidence.total)} after ${guard.evidence.calls} bad calls`;
+  const evidence = `evidence ${toOne(guard.evidence.total)} after ${guard.evidence.calls} bad calls`;
   if (!guard.tripped && !guard.frozen) return { title: "Guard", words: "watching", mood: "good", notes: [evidence] };
   const { record } = guard;
   const off = guard.carried_out

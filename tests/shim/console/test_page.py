@@ -61,13 +61,13 @@ def test_the_overview_shows_both_sides(filled: Settings, console_of: Run, open_p
 
 
 def test_figures_are_written_as_they_are(filled: Settings, console_of: Run, open_page: Open) -> None:
-    """Durations, sizes, shares and odds keep their magnitude, whatever zeros they end with."""
+    """Durations, sizes, shares and evidence keep their magnitude, whatever zeros they end with."""
     opened = open_page(console_of(filled))
     told = opened.page.evaluate(
         """async () => {
           const f = await import("/assets/format.js");
           return [f.seconds(0.27), f.seconds(0.0004), f.seconds(100), f.bytes(999), f.bytes(1500000),
-                  f.percent(100), f.percent(0.1), f.odds(1), f.odds(125.4), f.odds(20)];
+                  f.percent(100), f.percent(0.1), f.toOne(1), f.toOne(125.4), f.toOne(20)];
         }"""
     )
     assert told == [
