@@ -102,7 +102,7 @@ class Caller:
 
     def _calls(self) -> dict[Side, int]:
         assert self._ledger.flush()
-        return {side: totals.calls for side, totals in self._ledger.standing(FLAG).sides.items()}
+        return {side: totals.calls for side, totals in self._ledger.status(FLAG).sides.items()}
 
 
 @pytest.fixture
@@ -145,18 +145,18 @@ def test_calls_are_served_while_the_server_is_down(
         assert caller.ask() is Side.LEGACY
     finally:
         unleash_server.start()
-    assert installation.ledger.standing(FLAG).decision is not None
+    assert installation.ledger.status(FLAG).decision is not None
 
 
 def test_sampled_calls_are_compared(unleash_server: UnleashServer, caller: Caller, installation: Installation) -> None:
     """With the shadow flag on, each upload is compared with the other side, and nothing is created for it."""
     unleash_server.admin.set_percentage(SHADOW, 100)
     deadline = time.monotonic() + SECONDS
-    while not installation.ledger.standing(FLAG).verdicts.get("identical") and time.monotonic() < deadline:
+    while not installation.ledger.status(FLAG).verdicts.get("identical") and time.monotonic() < deadline:
         caller.ask()
         assert installation.runtime.shadows.drain(SECONDS)
         installation.ledger.flush()
-    verdicts = installation.ledger.standing(FLAG).verdicts
+    verdicts = installation.ledger.status(FLAG).verdicts
     assert set(verdicts) == {"identical"}, installation.ledger.comparisons(FLAG)
 
 

@@ -65,18 +65,8 @@ class GuardStore:
 
     def statuses(self) -> dict[str, GuardStatus]:
         """What holds, by migration."""
-        with self._database.reading() as database:
-            rows = database.execute("SELECT * FROM guard_status").fetchall() if database else []
-        return {
-            row["migration"]: GuardStatus(
-                migration=row["migration"],
-                epoch=row["epoch"],
-                tripped_by=row["tripped_by"],
-                frozen_by=row["frozen_by"],
-                carried_out=bool(row["carried_out"]),
-            )
-            for row in rows
-        }
+        rows = self._database.rows("SELECT * FROM guard_status")
+        return {row["migration"]: GuardStatus(**{**row, "carried_out": bool(row["carried_out"])}) for row in rows}
 
     def add_calls(self, calls: Iterable[tuple[str, int, BadCall]], *, process: str) -> None:
         """Keep bad calls, each with its migration and epoch."""
@@ -121,9 +111,7 @@ class GuardStore:
 
     def migrations(self) -> list[str]:
         """The migrations that have bad calls."""
-        with self._database.reading() as database:
-            rows = database.execute("SELECT DISTINCT migration FROM bad_calls").fetchall() if database else []
-        return [str(row["migration"]) for row in rows]
+        return [str(name) for (name,) in self._database.rows("SELECT DISTINCT migration FROM bad_calls")]
 
     def decide(self, record: DecisionRecord, *, due: bool = False) -> int:
         """Keep a decision, let it hold, and return its id.
@@ -174,15 +162,14 @@ class GuardStore:
 
     def records(self, migration: str | None = None, *, limit: int = 50) -> list[DecisionRecord]:
         """Decisions, newest first."""
-        with self._database.reading() as database:
-            rows = database.execute(_RECORDS, (migration, migration, limit)).fetchall() if database else []
-        return [DecisionRecord.of_row(dict(row)) for row in rows]
+        return [
+            DecisionRecord.of_row(dict(row)) for row in self._database.rows(_RECORDS, (migration, migration, limit))
+        ]
 
     def record(self, number: int) -> DecisionRecord | None:
         """One decision."""
-        with self._database.reading() as database:
-            row = database.execute("SELECT * FROM records WHERE id = ?", (number,)).fetchone() if database else None
-        return None if row is None else DecisionRecord.of_row(dict(row))
+        rows = self._database.rows("SELECT * FROM records WHERE id = ?", (number,))
+        return DecisionRecord.of_row(dict(rows[0])) if rows else None
 
     def add_made(self, made: Iterable[CandidateResult]) -> None:
         """Keep what calls of candidates have created."""
@@ -197,8 +184,7 @@ class GuardStore:
 
     def made(self, migration: str, *, since: float) -> list[CandidateResult]:
         """What calls of the candidate have created since then (seconds since the epoch), oldest first."""
-        with self._database.reading() as database:
-            found = database.execute(_MADE_SINCE, (migration, since)).fetchall() if database else []
+        found = self._database.rows(_MADE_SINCE, (migration, since))
         return [
             CandidateResult(
                 migration=row["migration"], at=row["at"], kind=row["kind"], things=tuple(json.loads(row["things"])),

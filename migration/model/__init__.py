@@ -41,6 +41,7 @@ from migration.model.model import (
     stage_of,
 )
 from migration.model.ports import (
+    AtEnd,
     Live,
     LiveRecording,
     Observer,
@@ -56,6 +57,7 @@ from migration.model.ports import (
 from migration.model.taxonomy import CauseOr, ErrorKind, KindRule, Taxonomy, kind_of_status, out_of_resources
 
 __all__ = [
+    "AtEnd",
     "AwaitInsteadError",
     "Call",
     "CallSite",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -35,6 +35,28 @@ class Observer(Protocol):
     def noticed(self, notice: Notice) -> None:
         """Take note of a message for operators."""
         ...
+
+
+class AtEnd(AbstractContextManager[None]):
+    """What `Observer.operation` returns where only the end matters; a generator would cost each call three times more.
+
+    Args:
+        ended: told of the operation when it has ended.
+        operation: what is surrounded.
+    """
+
+    __slots__ = ("_ended", "_operation")
+
+    def __init__(self, ended: Callable[[Operation], None], operation: Operation) -> None:
+        self._ended = ended
+        self._operation = operation
+
+    def __enter__(self) -> None:
+        """Nothing is known before the end."""
+
+    def __exit__(self, *error: object) -> None:
+        if error[0] is None:
+            self._ended(self._operation)
 
 
 class Rehearsal(Protocol):

@@ -20,7 +20,7 @@ from migration.guard.model import CallTally
 from migration.model.errors import StoreError
 from migration.model.model import Side
 from migration.rollout.model import FlagShown, Rollout, StageCounts
-from migration.store.ledger_reader import LedgerReader, Losses, SideTotals, Standing
+from migration.store.ledger_reader import LedgerReader, Losses, MigrationStatus, SideTotals
 
 MAX_COUNTERS = 10_000
 """Counters whose last value is remembered; with more of them those that are gone are forgotten."""
@@ -190,13 +190,13 @@ class LedgerTallies:
     def read(self, migration: str) -> CounterReading:
         """The totals of both sides; as old as the last decision about a call."""
         try:
-            standing, losses = self._ledger.standing(migration), self._ledger.losses()
+            standing, losses = self._ledger.status(migration), self._ledger.losses()
         except StoreError as error:
             return CounterReading(problem=str(error))
         counters = [counter for side, totals in standing.sides.items() for counter in _counters(side, totals)]
         return CounterReading(counters=counters, age=self._age(standing), problem=self._problem(losses))
 
-    def _age(self, standing: Standing) -> float | None:
+    def _age(self, standing: MigrationStatus) -> float | None:
         at = (standing.decision or {}).get("at")
         # a time in the future is from before the clock was set back, so it is as old as it is far
         return abs(self._now() - at) if isinstance(at, float) else None

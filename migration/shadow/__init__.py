@@ -7,22 +7,22 @@ from migration.shadow.isolated import Shadow
 from migration.shadow.noise import FieldNoise, FieldVerdict, NoiseBook, NoiseReport, noise_report
 from migration.shadow.read_only import ReadOnly
 from migration.shadow.runner import ShadowRunner
-from migration.shadow.undo_journal import Intent, JournalLimits, State, UndoJournal
+from migration.shadow.undo_journal import UndoIntent, UndoJournal, UndoLimits, UndoState
 
 __all__ = [
     "Facts",
     "FieldNoise",
     "FieldVerdict",
-    "Intent",
-    "JournalLimits",
     "NoiseBook",
     "NoiseReport",
     "ReadOnly",
     "Shadow",
     "ShadowLimits",
     "ShadowRunner",
-    "State",
+    "UndoIntent",
     "UndoJournal",
+    "UndoLimits",
+    "UndoState",
     "differences",
     "flatten",
     "masked_fields",

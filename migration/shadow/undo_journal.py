@@ -26,7 +26,7 @@ _OWNERS = "shadows.owners"
 """The file of the process locks, beside the database. Earlier versions name it so: each sees that the other lives."""
 
 
-class State(StrEnum):
+class UndoState(StrEnum):
     """What has become of an intent."""
 
     OPEN = "open"  # under way, if its process lives
@@ -37,7 +37,7 @@ class State(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class JournalLimits:
+class UndoLimits:
     """How much may be made.
 
     Attributes:
@@ -50,7 +50,7 @@ class JournalLimits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Intent:
+class UndoIntent:
     """Something that was to be made.
 
     Attributes:
@@ -64,7 +64,7 @@ class Intent:
     mark: str
     begun: float
     places: Mapping[str, str]
-    state: State
+    state: UndoState
     things: tuple[str, ...]
 
 
@@ -81,7 +81,7 @@ class UndoJournal:
     Every method raises `StoreError` when the file cannot be used.
     """
 
-    def __init__(self, path: Path, limits: JournalLimits, *, now: Callable[[], float] = time.time) -> None:
+    def __init__(self, path: Path, limits: UndoLimits, *, now: Callable[[], float] = time.time) -> None:
         self.path = path
         self._database = shim_db(path)
         self._owners = path.with_name(_OWNERS)
@@ -111,7 +111,7 @@ class UndoJournal:
                         json.dumps(dict(places)),
                         objects,
                         size,
-                        State.OPEN,
+                        UndoState.OPEN,
                     ),
                 )
             return refusal
@@ -121,39 +121,39 @@ class UndoJournal:
         with self._database.writing() as database:
             database.execute("INSERT OR IGNORE INTO undo_things VALUES (?, ?)", (mark, thing))
 
-    def end(self, mark: str, state: State) -> None:
+    def end(self, mark: str, state: UndoState) -> None:
         """Write down what has become of an intent."""
         with self._database.writing() as database:
             database.execute("UPDATE undo_intents SET state = ?, ended = ? WHERE mark = ?", (state, self._now(), mark))
-            if state is not State.LEFT:
+            if state is not UndoState.LEFT:
                 database.execute("DELETE FROM undo_things WHERE mark = ?", (mark,))
 
-    def left(self) -> list[Intent]:
+    def left(self) -> list[UndoIntent]:
         """What is to be undone: by whoever died, and what could not be undone before. Oldest first."""
         with self._database.reading() as database:
             if database is None:
                 return []
             rows = database.execute(
                 "SELECT mark, begun, owner, places, state FROM undo_intents WHERE state IN (?, ?) ORDER BY begun",
-                (State.OPEN, State.LEFT),
+                (UndoState.OPEN, UndoState.LEFT),
             ).fetchall()
             return [
-                Intent(
+                UndoIntent(
                     mark=mark,
                     begun=begun,
                     places=json.loads(places),
-                    state=State(state),
+                    state=UndoState(state),
                     things=tuple(
                         thing for (thing,) in database.execute("SELECT thing FROM undo_things WHERE mark = ?", (mark,))
                     ),
                 )
                 for mark, begun, number, places, state in rows
-                if state == State.LEFT or not process_lock(self._owners).is_alive(number)
+                if state == UndoState.LEFT or not process_lock(self._owners).is_alive(number)
             ]
 
     def _refusal(self, database: sqlite3.Connection, objects: int, size: int, now: float) -> str | None:
         [there] = database.execute(
-            "SELECT coalesce(sum(objects), 0) FROM undo_intents WHERE state IN (?, ?)", (State.OPEN, State.LEFT)
+            "SELECT coalesce(sum(objects), 0) FROM undo_intents WHERE state IN (?, ?)", (UndoState.OPEN, UndoState.LEFT)
         ).fetchone()
         if there + objects > self._limits.objects:
             most = self._limits.objects
@@ -169,5 +169,5 @@ class UndoJournal:
 
 def _forget(database: sqlite3.Connection, *, before: float) -> None:
     database.execute(
-        "DELETE FROM undo_intents WHERE state NOT IN (?, ?) AND ended < ?", (State.OPEN, State.LEFT, before)
+        "DELETE FROM undo_intents WHERE state NOT IN (?, ?) AND ended < ?", (UndoState.OPEN, UndoState.LEFT, before)
     )

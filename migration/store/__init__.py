@@ -12,7 +12,7 @@ from migration.store.causes import (
     symptoms,
 )
 from migration.store.ledger import Ledger
-from migration.store.ledger_reader import LedgerReader, Losses, SideTotals, Standing
+from migration.store.ledger_reader import LedgerReader, Losses, MigrationStatus, SideTotals
 from migration.store.ledger_row import RecordedComparison, SeenCaller
 
 __all__ = [
@@ -24,10 +24,10 @@ __all__ = [
     "Ledger",
     "LedgerReader",
     "Losses",
+    "MigrationStatus",
     "RecordedComparison",
     "SeenCaller",
     "SideTotals",
-    "Standing",
     "Symptom",
     "causes",
     "generalised",

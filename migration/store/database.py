@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
@@ -66,6 +66,11 @@ class Database:
                 return
             with unforked(), closing(self.connect(write_timeout)) as database:
                 yield database
+
+    def rows(self, question: str, values: Sequence[object] | Mapping[str, object] = ()) -> list[sqlite3.Row]:
+        """The rows that answer a question; none where there is nothing to read. Raises as `reading`."""
+        with self.reading() as database:
+            return database.execute(question, values).fetchall() if database else []
 
     @contextmanager
     def writing(self, write_timeout: float | None = None) -> Iterator[sqlite3.Connection]:

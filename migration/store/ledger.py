@@ -18,6 +18,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from migration.model.model import Call, Comparison, Decision, Notice, Operation
+from migration.model.ports import AtEnd
 from migration.store.causes import generalised
 from migration.store.ledger_reader import LedgerReader
 from migration.store.ledger_tables import (
@@ -80,7 +81,7 @@ class Ledger(LedgerReader):
 
     def operation(self, operation: Operation) -> AbstractContextManager[None]:
         """Count a run when it has ended, and remember the decision of a call."""
-        return _Recorded(self._ended, operation)
+        return AtEnd(self._ended, operation)
 
     def _ended(self, operation: Operation) -> None:
         if operation.outcome is None:
@@ -144,23 +145,6 @@ class Ledger(LedgerReader):
     def noticed(self, notice: Notice) -> None:
         """Add one row."""
         self._writer.record(ADD_NOTICE, self._now(), notice.kind, notice.migration, notice.text[:MAX_TEXT])
-
-
-class _Recorded(AbstractContextManager[None]):
-    """Surrounds an operation; a generator would cost each call three times as much."""
-
-    __slots__ = ("_ended", "_operation")
-
-    def __init__(self, ended: Callable[[Operation], None], operation: Operation) -> None:
-        self._ended = ended
-        self._operation = operation
-
-    def __enter__(self) -> None:
-        """Nothing is to be recorded before the end."""
-
-    def __exit__(self, *error: object) -> None:
-        if error[0] is None:
-            self._ended(self._operation)
 
 
 def _short(field: str) -> str:

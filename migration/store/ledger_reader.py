@@ -12,6 +12,10 @@ from migration.model.model import NoiseSample, Role, Side
 from migration.store.ledger_row import COLUMNS, RecordedComparison, SeenCaller, read_caller, read_row, read_sample
 from migration.store.shim_db import shim_db
 
+_RUNS = "SELECT side, result, calls, seconds, bytes, last_at FROM runs WHERE migration = ? AND role = ?"
+_CALLERS = "SELECT * FROM callers WHERE ? IS NULL OR migration = ? ORDER BY file, line, entrance"
+_NOTICES = "SELECT kind, count(*) FROM notices WHERE migration = ? AND at >= ? GROUP BY kind"
+_NOISE = "SELECT function, noise FROM comparisons WHERE migration = ? AND noise IS NOT NULL ORDER BY id"
 _VERDICTS = """
 SELECT verdict, count(*) AS n FROM comparisons WHERE (? IS NULL OR migration = ?) AND at >= ?
 GROUP BY verdict ORDER BY n DESC
@@ -38,7 +42,7 @@ class SideTotals:
 
 
 @dataclass(slots=True, kw_only=True)
-class Standing:
+class MigrationStatus:
     """Where one migration stands on this machine.
 
     Attributes:
@@ -64,109 +68,49 @@ class Losses:
 
 
 class LedgerReader:
-    """Reads a ledger; one that does not exist yet is an empty one."""
+    """Reads a ledger; one that does not exist yet is an empty one. Every method raises `StoreError`.
+
+    `migration` asks for one migration, all by default; `since` is in seconds since the epoch.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._database = shim_db(path)
 
-    def standing(self, migration: str) -> Standing:
-        """Totals, verdicts and the last decision of a migration.
-
-        Raises:
-            StoreError: the file cannot be read.
-        """
-        standing = Standing(migration=migration)
-        with self._database.reading() as database:
-            if database is None:
-                return standing
-            for row in database.execute(
-                "SELECT side, result, calls, seconds, bytes, last_at FROM runs WHERE migration = ? AND role = ?",
-                (migration, Role.PRIMARY),
-            ):
-                totals = standing.sides[Side(row["side"])]
-                totals.calls += row["calls"]
-                totals.seconds += row["seconds"]
-                totals.bytes += row["bytes"]
-                totals.last_at = max(totals.last_at, row["last_at"])
-                if row["result"] != "ok":
-                    totals.errors[row["result"]] = row["calls"]
-            standing.verdicts = {
-                row["verdict"]: row["n"] for row in database.execute(_VERDICTS, (migration, migration, 0.0))
-            }
-            standing.notices = {
-                row["kind"]: row["n"]
-                for row in database.execute(
-                    "SELECT kind, count(*) AS n FROM notices WHERE migration = ? GROUP BY kind", (migration,)
-                )
-            }
-            decided = database.execute("SELECT * FROM decisions WHERE migration = ?", (migration,)).fetchone()
-            standing.decision = dict(decided) if decided else None
-        return standing
+    def status(self, migration: str) -> MigrationStatus:
+        """Totals, verdicts and the last decision of a migration."""
+        status = MigrationStatus(migration=migration)
+        for row in self._database.rows(_RUNS, (migration, Role.PRIMARY)):
+            totals = status.sides[Side(row["side"])]
+            totals.calls += row["calls"]
+            totals.seconds += row["seconds"]
+            totals.bytes += row["bytes"]
+            totals.last_at = max(totals.last_at, row["last_at"])
+            if row["result"] != "ok":
+                totals.errors[row["result"]] = row["calls"]
+        status.verdicts = self.verdicts(migration)
+        status.notices = self.notices(migration)
+        decided = self._database.rows("SELECT * FROM decisions WHERE migration = ?", (migration,))
+        status.decision = next(map(dict, decided), None)
+        return status
 
     def losses(self) -> Losses | None:
-        """How many records are missing, as far as it could be written down; None if none are.
-
-        Raises:
-            StoreError: the file cannot be read.
-        """
-        with self._database.reading() as database:
-            found = database and database.execute("SELECT records, last_at FROM losses").fetchone()
-        return Losses(**found) if found else None
+        """How many records are missing, as far as it could be written down; None if none are."""
+        return next((Losses(**row) for row in self._database.rows("SELECT records, last_at FROM losses")), None)
 
     def callers(self, migration: str | None = None) -> list[SeenCaller]:
-        """From where migrated functions were called, by file and line.
-
-        Args:
-            migration: of which migration; all by default.
-
-        Raises:
-            StoreError: the file cannot be read.
-        """
-        with self._database.reading() as database:
-            if database is None:
-                return []
-            rows = database.execute(
-                "SELECT * FROM callers WHERE ? IS NULL OR migration = ? ORDER BY file, line, entrance",
-                (migration, migration),
-            )
-            with self._well_formed():
-                return [read_caller(row) for row in rows]
+        """From where migrated functions were called, by file and line."""
+        rows = self._database.rows(_CALLERS, (migration, migration))
+        with self._well_formed():
+            return [read_caller(row) for row in rows]
 
     def notices(self, migration: str, *, since: float = 0.0) -> dict[str, int]:
-        """How many messages of each kind.
-
-        Args:
-            migration: about which migration.
-            since: not those before this time, in seconds since the epoch.
-
-        Raises:
-            StoreError: the file cannot be read.
-        """
-        with self._database.reading() as database:
-            if database is None:
-                return {}
-            rows = database.execute(
-                "SELECT kind, count(*) AS n FROM notices WHERE migration = ? AND at >= ? GROUP BY kind",
-                (migration, since),
-            )
-            return {row["kind"]: row["n"] for row in rows}
+        """How many messages of each kind."""
+        return dict(map(tuple, self._database.rows(_NOTICES, (migration, since))))
 
     def verdicts(self, migration: str | None = None, *, since: float = 0.0) -> dict[str, int]:
-        """How many comparisons ended how.
-
-        Args:
-            migration: of which migration; all by default.
-            since: not those before this time, in seconds since the epoch.
-
-        Raises:
-            StoreError: the file cannot be read.
-        """
-        with self._database.reading() as database:
-            if database is None:
-                return {}
-            rows = database.execute(_VERDICTS, (migration, migration, since))
-            return {row["verdict"]: row["n"] for row in rows}
+        """How many comparisons ended how."""
+        return dict(map(tuple, self._database.rows(_VERDICTS, (migration, migration, since))))
 
     def comparisons(
         self,
@@ -176,67 +120,35 @@ class LedgerReader:
         since: float = 0.0,
         limit: int | None = None,
     ) -> list[RecordedComparison]:
-        """Comparisons, newest first.
-
-        Args:
-            migration: of which migration; all by default.
-            verdicts: with which verdicts; all by default.
-            since: not those before this time, in seconds since the epoch.
-            limit: at most so many; all by default.
-
-        Raises:
-            StoreError: the file cannot be read.
-        """
-        wanted = ", ".join("?" for _ in verdicts)
+        """Comparisons, newest first: with these verdicts, all by default; at most `limit`, all by default."""
+        wanted = f"AND verdict IN ({', '.join('?' for _ in verdicts)})" if verdicts else ""
         return self._recorded(
-            f"(? IS NULL OR migration = ?) AND at >= ? {f'AND verdict IN ({wanted})' if wanted else ''} "
-            "ORDER BY id DESC LIMIT ?",
-            (migration, migration, since, *verdicts, -1 if limit is None else limit),
+            f"(? IS NULL OR migration = ?) AND at >= ? {wanted} ORDER BY id DESC LIMIT ?",
+            migration,
+            migration,
+            since,
+            *verdicts,
+            -1 if limit is None else limit,
         )
 
     def comparison(self, number: int) -> RecordedComparison | None:
-        """The comparison with this number; None if there is none, or none any more.
-
-        Raises:
-            StoreError: the file cannot be read.
-        """
-        return next(iter(self._recorded("id = ?", (number,))), None)
+        """The comparison with this number; None if there is none, or none any more."""
+        return next(iter(self._recorded("id = ?", number)), None)
 
     def migrations(self) -> list[str]:
-        """The migrations of which comparisons are recorded.
-
-        Raises:
-            StoreError: the file cannot be read.
-        """
-        with self._database.reading() as database:
-            if database is None:
-                return []
-            rows = database.execute("SELECT DISTINCT migration FROM comparisons ORDER BY migration")
-            return [row["migration"] for row in rows]
+        """The migrations of which comparisons are recorded."""
+        return [name for (name,) in self._database.rows("SELECT DISTINCT migration FROM comparisons ORDER BY 1")]
 
     def noise_samples(self, migration: str) -> list[tuple[str, NoiseSample]]:
-        """What was learned about noise, oldest first, each with the function that was called.
+        """What was learned about noise, oldest first, each with the function that was called."""
+        rows = self._database.rows(_NOISE, (migration,))
+        with self._well_formed():
+            return [(row["function"], read_sample(row["noise"])) for row in rows]
 
-        Raises:
-            StoreError: the file cannot be read.
-        """
-        with self._database.reading() as database:
-            if database is None:
-                return []
-            rows = database.execute(
-                "SELECT function, noise FROM comparisons WHERE migration = ? AND noise IS NOT NULL ORDER BY id",
-                (migration,),
-            )
-            with self._well_formed():
-                return [(row["function"], read_sample(row["noise"])) for row in rows]
-
-    def _recorded(self, condition: str, values: tuple[object, ...]) -> list[RecordedComparison]:
-        with self._database.reading() as database:
-            if database is None:
-                return []
-            rows = database.execute(f"SELECT {COLUMNS} FROM comparisons WHERE {condition}", values)  # noqa: S608  # own
-            with self._well_formed():
-                return [read_row(row) for row in rows]
+    def _recorded(self, condition: str, *values: object) -> list[RecordedComparison]:
+        rows = self._database.rows(f"SELECT {COLUMNS} FROM comparisons WHERE {condition}", values)  # noqa: S608  # our own names
+        with self._well_formed():
+            return [read_row(row) for row in rows]
 
     @contextmanager
     def _well_formed(self) -> Iterator[None]:

@@ -18,7 +18,7 @@ from rich.text import Text
 from migration import MigrationError, Side
 from migration.guard import GuardStatus, GuardStore
 from migration.model import StoreError
-from migration.store import Ledger, Losses, SideTotals, Standing
+from migration.store import Ledger, Losses, MigrationStatus, SideTotals
 from shim.application import Section
 from shim.cli.exits import ExitCode
 from shim.cli.finding import NoApplicationError, application, has_command, names, settings
@@ -158,11 +158,11 @@ def _losses(ledger: Ledger) -> Losses | None:
         return None
 
 
-def _standing(ledger: Ledger, name: str) -> Standing:
+def _standing(ledger: Ledger, name: str) -> MigrationStatus:
     try:
-        return ledger.standing(name)
+        return ledger.status(name)
     except StoreError:
-        return Standing(migration=name)
+        return MigrationStatus(migration=name)
 
 
 def _flags(router: UnleashRouter) -> FlagsReport:

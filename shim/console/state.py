@@ -199,7 +199,7 @@ class States:
         }
 
     def _totals(self, migration: str) -> Document:
-        standing, losses = self._sources.ledger.standing(migration), self._sources.ledger.losses()
+        standing, losses = self._sources.ledger.status(migration), self._sources.ledger.losses()
         return {
             "sides": {side.value: asdict(standing.sides[side]) for side in Side},
             "notices": standing.notices,

@@ -10,10 +10,10 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Protocol
 
 from migration import Comparison, Decision
-from migration.model import Notice, Operation, Role
+from migration.guard import ProcessMemoryGauge
+from migration.model import AtEnd, Notice, Operation, Role
 from migration.store.shim_db import shim_db
 from migration.store.writer import Writer
 from shim.process_metrics.model import CallSample, ProcessSample, ShareSample, SpanSample
@@ -26,18 +26,6 @@ WRITE_TIMEOUT_SECONDS = 1.0
 """How long a round waits for another process's lock on the file before its samples are lost."""
 
 _logger = logging.getLogger(__name__)
-
-
-class MemoryGauge(Protocol):
-    """The memory of this process, in bytes."""
-
-    def used(self) -> int:
-        """What is resident."""
-        ...
-
-    def limit(self) -> int:
-        """What it may have."""
-        ...
 
 
 class ProcessMetrics(Writer[Sample]):
@@ -56,7 +44,7 @@ class ProcessMetrics(Writer[Sample]):
         path: Path,
         *,
         instance: str,
-        memory: MemoryGauge,
+        memory: ProcessMemoryGauge,
         pool: Callable[[], tuple[int, int] | None] = lambda: None,
         now: Callable[[], float] = time.time,
     ) -> None:
@@ -87,7 +75,7 @@ class ProcessMetrics(Writer[Sample]):
 
     def operation(self, operation: Operation) -> AbstractContextManager[None]:
         """Note a decision, and a run that answers a caller, when it has ended."""
-        return _Noted(self, operation)
+        return AtEnd(self._ended, operation)
 
     def compared(self, comparison: Comparison) -> None:
         """Comparisons are the ledger's business."""
@@ -95,7 +83,7 @@ class ProcessMetrics(Writer[Sample]):
     def noticed(self, notice: Notice) -> None:
         """Messages for operators likewise."""
 
-    def ended(self, operation: Operation) -> None:
+    def _ended(self, operation: Operation) -> None:
         """Note an operation whose outcome is known."""
         outcome = operation.outcome
         if outcome is None or operation.role is not Role.PRIMARY:
@@ -202,19 +190,3 @@ class ProcessMetrics(Writer[Sample]):
 
 def _words(share: ShareSample) -> tuple[float, float, str]:
     return share.percent, share.shadow_percent, share.source
-
-
-class _Noted(AbstractContextManager[None]):
-    """Surrounds an operation; a generator would cost each call three times as much."""
-
-    __slots__ = ("_metrics", "_operation")
-
-    def __init__(self, metrics: ProcessMetrics, operation: Operation) -> None:
-        self._metrics = metrics
-        self._operation = operation
-
-    def __enter__(self) -> None:
-        """Nothing is known before the end."""
-
-    def __exit__(self, *_: object) -> None:
-        self._metrics.ended(self._operation)

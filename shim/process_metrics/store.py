@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import astuple
 from pathlib import Path
 from typing import Any
@@ -96,7 +96,7 @@ class ProcessMetricsReader:
 
     def calls(self, migration: str, *, since: float) -> list[CallSample]:
         """The calls of a migration that ended since then, oldest first."""
-        rows = self._asked(
+        rows = self._database.rows(
             "SELECT at, migration, side, seconds, bytes, error FROM calls WHERE migration = ? AND at >= ? ORDER BY at",
             (migration, since),
         )
@@ -104,7 +104,7 @@ class ProcessMetricsReader:
 
     def processes(self, *, since: float) -> list[ProcessSample]:
         """The samples of all processes since then, oldest first."""
-        rows = self._asked(
+        rows = self._database.rows(
             "SELECT at, process, memory, memory_limit, pool_used, pool_limit, loop_delay, lost FROM processes"
             " WHERE at >= ? ORDER BY at",
             (since,),
@@ -113,7 +113,7 @@ class ProcessMetricsReader:
 
     def shares(self, migration: str, *, since: float) -> list[ShareSample]:
         """The changes since then, oldest first, and before them the last one of each instance before that time."""
-        return [ShareSample(**row) for row in self._asked(_SHARES, {"migration": migration, "since": since})]
+        return [ShareSample(**row) for row in self._database.rows(_SHARES, {"migration": migration, "since": since})]
 
     def roots(self, *, limit: int) -> list[SpanSample]:
         """The latest traces of calls, newest first, each as its first span."""
@@ -136,11 +136,7 @@ class ProcessMetricsReader:
         return [span for root in {span.trace: span for span in linked}.values() for span in self.trace(root.trace)]
 
     def _spans(self, question: str, *values: object) -> list[SpanSample]:
-        return [_span_of(row) for row in self._asked(question, values)]
-
-    def _asked(self, question: str, values: Sequence[object] | Mapping[str, object]) -> list[Any]:
-        with self._database.reading() as database:
-            return database.execute(question, values).fetchall() if database else []
+        return [_span_of(row) for row in self._database.rows(question, values)]
 
 
 def last_share(database: sqlite3.Connection, instance: str, migration: str) -> ShareSample | None:

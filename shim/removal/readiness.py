@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from migration import Decision, Side
 from migration.guard import FREEZE_AT, DecisionRecord
 from migration.model import NoticeKind, Verdict
-from migration.store import MISMATCHES, Standing
+from migration.store import MISMATCHES, MigrationStatus
 from shim.removal.uses import Caller
 
 FULL = 1.0
@@ -73,7 +73,7 @@ class RemovalEvidence:
 
     now: float
     decision: Decision
-    standing: Standing
+    standing: MigrationStatus
     guard_state: str
     guard_evidence: float | None
     records: Sequence[DecisionRecord]

@@ -23,7 +23,7 @@ def test_runs_are_counted_by_side_and_error(ledger: Ledger) -> None:
     record(ledger, Side.CANDIDATE, OSError("c"))
     record(ledger, Side.LEGACY, role=Role.SHADOW)
     assert ledger.flush()
-    standing = ledger.standing("m")
+    standing = ledger.status("m")
     legacy, candidate = standing.sides[Side.LEGACY], standing.sides[Side.CANDIDATE]
     assert (legacy.calls, legacy.seconds, legacy.bytes, legacy.errors) == (2, 1.0, 15, {})
     assert (candidate.calls, candidate.bytes) == (4, 10)
@@ -35,7 +35,7 @@ def test_the_last_decision_is_remembered(ledger: Ledger) -> None:
     """With its reason, its probabilities and the version of the flag."""
     record(ledger, None)
     assert ledger.flush()
-    decision = ledger.standing("m").decision
+    decision = ledger.status("m").decision
     assert decision is not None
     assert (decision["at"], decision["serve"], decision["shadow"]) == (1000.0, "candidate", 0)
     assert (decision["probability"], decision["shadow_probability"]) == (0.25, 0.5)
@@ -70,7 +70,7 @@ def test_comparisons_are_kept_newest_first(ledger: Ledger) -> None:
     assert "SECRET" not in repr(newest)
     assert ledger.comparison(newest.id) == newest
     assert ledger.comparison(99) is None
-    assert ledger.verdicts() == ledger.standing("m").verdicts == {"identical": 1, "different": 1}
+    assert ledger.verdicts() == ledger.status("m").verdicts == {"identical": 1, "different": 1}
 
 
 def test_comparisons_can_be_chosen(path: Path) -> None:
@@ -122,7 +122,7 @@ def test_notices_are_counted_by_kind(ledger: Ledger) -> None:
     for kind in (NoticeKind.FELL_BACK, NoticeKind.FELL_BACK, NoticeKind.BYPASSED):
         ledger.noticed(Notice(kind=kind, migration="m", text="text"))
     assert ledger.flush()
-    assert ledger.standing("m").notices == {"fell_back": 2, "bypassed": 1}
+    assert ledger.status("m").notices == {"fell_back": 2, "bypassed": 1}
 
 
 def test_an_interrupted_run_is_not_counted(ledger: Ledger) -> None:
@@ -133,7 +133,7 @@ def test_an_interrupted_run_is_not_counted(ledger: Ledger) -> None:
     ):
         raise KeyboardInterrupt
     assert ledger.flush()
-    assert ledger.standing("m").sides[Side.LEGACY].calls == 0
+    assert ledger.status("m").sides[Side.LEGACY].calls == 0
 
 
 def test_calls_through_a_shim_are_recorded(ledger: Ledger, router: FixedRouter) -> None:
@@ -143,7 +143,7 @@ def test_calls_through_a_shim_are_recorded(ledger: Ledger, router: FixedRouter) 
     router.serve = Side.CANDIDATE
     assert f() == "old"
     assert ledger.flush()
-    standing = ledger.standing("m")
+    standing = ledger.status("m")
     assert standing.sides[Side.CANDIDATE].errors == {"CandidateUnavailableError": 1}
     assert (standing.sides[Side.LEGACY].calls, standing.sides[Side.LEGACY].errors) == (1, {})
     assert standing.notices == {"candidate_unavailable": 1}

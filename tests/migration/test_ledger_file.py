@@ -45,7 +45,7 @@ def test_what_sqlite_puts_beside_it_is_private_too(ledger: Ledger, path: Path) -
 def test_nothing_is_made_before_the_first_record(ledger: Ledger, path: Path) -> None:
     """Reading a ledger that does not exist finds an empty one and makes none."""
     assert ledger.flush()
-    standing = ledger.standing("m")
+    standing = ledger.status("m")
     assert (standing.decision, standing.verdicts, standing.notices) == (None, {}, {})
     assert standing.sides[Side.LEGACY].mean_seconds is None
     assert ledger.comparisons() == []
@@ -62,7 +62,7 @@ def test_a_ledger_that_is_just_being_made_is_empty(ledger: Ledger, path: Path) -
     database.close()
     assert path.stat().st_size > 0
     assert ledger.comparisons() == []
-    assert ledger.standing("m").decision is None
+    assert ledger.status("m").decision is None
 
 
 @pytest.mark.usefixtures("pruned_each_time")
@@ -74,7 +74,7 @@ def test_rows_are_bounded_in_number(ledger: Ledger, monkeypatch: pytest.MonkeyPa
         ledger.noticed(Notice(kind=NoticeKind.FELL_BACK, migration="m", text=str(number)))
     assert ledger.flush()
     assert [row.detail for row in ledger.comparisons()] == ["19", "18", "17", "16", "15"]
-    assert ledger.standing("m").notices == {"fell_back": 5}
+    assert ledger.status("m").notices == {"fell_back": 5}
 
 
 def test_clearing_up_is_done_now_and_then(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,7 +105,7 @@ def test_rows_are_bounded_in_age(path: Path) -> None:
     compare(ledger, detail="new")
     assert ledger.flush()
     assert [each.detail for each in ledger.comparisons()] == ["new"]
-    assert ledger.standing("m").notices == {}
+    assert ledger.status("m").notices == {}
     assert ledger.losses() is None
 
 
@@ -158,7 +158,7 @@ def test_a_file_of_another_version_is_left_alone(ledger: Ledger, path: Path, ver
     path.parent.mkdir()
     with closing(sqlite3.connect(path)) as other:
         other.executescript(f"CREATE TABLE comparisons (id INTEGER); PRAGMA user_version = {version};")
-    for read in (ledger.comparisons, ledger.losses, lambda: ledger.standing("m")):
+    for read in (ledger.comparisons, ledger.losses, lambda: ledger.status("m")):
         with pytest.raises(StoreError, match=rf"tables have version {version} .* move it away"):
             read()
     compare(ledger)

@@ -73,7 +73,7 @@ def test_a_corrupt_file_is_a_typed_error_for_readers_and_none_for_callers(ledger
     """The error names the file; recording into it is counted as lost."""
     path.parent.mkdir()
     path.write_bytes(b"this is not a database" * 1000)
-    for read in (ledger.comparisons, lambda: ledger.standing("m")):
+    for read in (ledger.comparisons, lambda: ledger.status("m")):
         with pytest.raises(StoreError, match=r"shim\.db cannot be used: file is not a database"):
             read()
     compare(ledger)
@@ -89,7 +89,7 @@ def test_hostile_values_cost_at_most_their_own_record(ledger: Ledger) -> None:
     compare(ledger, detail="after")
     assert ledger.flush()
     assert [row.detail for row in ledger.comparisons()] == ["after", r"File not found: \udcff\udcfe.txt"]
-    assert ledger.standing("m").sides[Side.LEGACY].calls == 1
+    assert ledger.status("m").sides[Side.LEGACY].calls == 1
     assert ledger.lost == 1
 
 
@@ -119,7 +119,7 @@ async def test_processes_share_one_file(path: Path) -> None:
     """Six processes that begin at once, none finding the file made, lose nothing."""
     printed = await asyncio.gather(*(asyncio.to_thread(run_script, WRITER, str(path)) for _ in range(6)))
     assert [int(line) for line in printed] == [0] * 6
-    standing = Ledger(path).standing("m")
+    standing = Ledger(path).status("m")
     assert standing.sides[Side.LEGACY].calls == 600
     assert standing.verdicts == {"dropped": 600}
 
@@ -141,7 +141,7 @@ assert ledger.flush(20)
 if child == 0:
     os._exit(ledger.lost)
 assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-print(ledger.standing("m").sides[Side.LEGACY].calls)
+print(ledger.status("m").sides[Side.LEGACY].calls)
 """,
         str(path),
     )

@@ -16,10 +16,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from migration.model import StoreError
-from migration.shadow import Intent, JournalLimits, State, UndoJournal
+from migration.shadow import UndoIntent, UndoJournal, UndoLimits, UndoState
 from tests.migration.helpers import ROOT, run_script
 
-LIMITS = JournalLimits(objects=3, hourly_bytes=100)
+LIMITS = UndoLimits(objects=3, hourly_bytes=100)
 WHERE = {"shelf": "top"}
 
 
@@ -38,10 +38,10 @@ def test_what_is_under_way_is_not_left(journal: UndoJournal) -> None:
     assert begin(journal, "one") is None
     journal.note_made("one", "thing-1")
     assert journal.left() == []
-    journal.end("one", State.LEFT)
-    expected = Intent(mark="one", begun=1000.0, places=WHERE, state=State.LEFT, things=("thing-1",))
+    journal.end("one", UndoState.LEFT)
+    expected = UndoIntent(mark="one", begun=1000.0, places=WHERE, state=UndoState.LEFT, things=("thing-1",))
     assert journal.left() == [expected]
-    journal.end("one", State.UNDONE)
+    journal.end("one", UndoState.UNDONE)
     assert journal.left() == []
 
 
@@ -55,8 +55,8 @@ def test_the_file_is_private(journal: UndoJournal) -> None:
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from migration.shadow import JournalLimits, UndoJournal
-journal = UndoJournal(Path(sys.argv[1]), JournalLimits(objects=9, hourly_bytes=9))
+from migration.shadow import UndoLimits, UndoJournal
+journal = UndoJournal(Path(sys.argv[1]), UndoLimits(objects=9, hourly_bytes=9))
 assert journal.begin(sys.argv[2], {}, objects=1, size=1) is None
 journal.note_made(sys.argv[2], "thing")
 print("begun", flush=True)
@@ -79,14 +79,14 @@ def test_what_a_killed_process_began_is_left(journal: UndoJournal) -> None:
         other.send_signal(signal.SIGKILL)
         other.wait(10)
         [left] = journal.left()
-    assert (left.mark, left.state, left.things) == ("theirs", State.OPEN, ("thing",))
+    assert (left.mark, left.state, left.things) == ("theirs", UndoState.OPEN, ("thing",))
 
 
 FORKED = """
 import os, sys
 from pathlib import Path
-from migration.shadow import JournalLimits, UndoJournal
-journal = UndoJournal(Path(sys.argv[1]), JournalLimits(objects=9, hourly_bytes=9))
+from migration.shadow import UndoLimits, UndoJournal
+journal = UndoJournal(Path(sys.argv[1]), UndoLimits(objects=9, hourly_bytes=9))
 journal.begin("parent's", {}, objects=1, size=1)
 child = os.fork()
 if child == 0:
@@ -107,13 +107,13 @@ def test_a_child_is_a_process_of_its_own(journal: UndoJournal) -> None:
 def test_a_quota_counts_what_is_there(journal: UndoJournal) -> None:
     """No more than so many objects at once: what could not be undone counts, what is undone or kept does not."""
     assert begin(journal, "one", objects=2, size=0) is None
-    journal.end("one", State.LEFT)
+    journal.end("one", UndoState.LEFT)
     refusal = begin(journal, "two", objects=2, size=0)
     assert refusal is not None
     assert "2 of 3 objects" in refusal
-    journal.end("one", State.UNDONE)
+    journal.end("one", UndoState.UNDONE)
     assert begin(journal, "three", objects=3, size=0) is None
-    journal.end("three", State.KEPT)
+    journal.end("three", UndoState.KEPT)
     assert begin(journal, "four", objects=3, size=0) is None
 
 
@@ -122,7 +122,7 @@ def test_a_quota_counts_the_bytes_of_an_hour(tmp_path: Path) -> None:
     clock = [1000.0]
     journal = UndoJournal(tmp_path / "shim.db", LIMITS, now=lambda: clock[0])
     assert begin(journal, "one", size=60) is None
-    journal.end("one", State.UNDONE)
+    journal.end("one", UndoState.UNDONE)
     refusal = begin(journal, "two", size=60)
     assert refusal is not None
     assert "60 of 100 bytes" in refusal
@@ -146,7 +146,7 @@ def test_no_quota_is_ever_exceeded(steps: list[tuple[int, int, int, bool]]) -> N
             assert sum(objects for _, objects in there) <= LIMITS.objects
             assert sum(size for at, size in made if at > clock[0] - 3600) <= LIMITS.hourly_bytes
             if ends and there:
-                journal.end(there.pop(0)[0], State.UNDONE)
+                journal.end(there.pop(0)[0], UndoState.UNDONE)
 
 
 def test_a_journal_that_cannot_be_used_says_so(tmp_path: Path) -> None:
@@ -171,8 +171,8 @@ def test_many_processes_share_it(tmp_path: Path) -> None:
     """Each of those that begin at once finds the tables, and the quota holds for all together."""
     path = tmp_path / "shim.db"
     script = (
-        "import sys; from pathlib import Path; from migration.shadow import JournalLimits, UndoJournal; "
-        "journal = UndoJournal(Path(sys.argv[1]), JournalLimits(objects=5, hourly_bytes=9)); "
+        "import sys; from pathlib import Path; from migration.shadow import UndoLimits, UndoJournal; "
+        "journal = UndoJournal(Path(sys.argv[1]), UndoLimits(objects=5, hourly_bytes=9)); "
         "print(sum(journal.begin(f'{sys.argv[2]}-{n}', {}, objects=1, size=0) is None for n in range(3)), flush=True); "
         "sys.stdin.read()"
     )

@@ -23,7 +23,7 @@ from migration import Side
 from migration.guard import Guard, GuardStore
 from migration.model import StoreRefusedError
 from migration.rollout import RolloutPhase, RolloutStore
-from migration.shadow import JournalLimits, UndoJournal
+from migration.shadow import UndoJournal, UndoLimits
 from migration.store import Ledger, LedgerReader
 from shim.process_metrics import ProcessMetricsReader
 from tests.migration.guard.switching import Flags, ShareRouter
@@ -87,7 +87,7 @@ def rows_of(path: Path) -> dict[str, int]:
 
 def check_ledger(home: Path) -> None:
     ledger = LedgerReader(home / "shim.db")
-    standing = ledger.standing("m")
+    standing = ledger.status("m")
     assert (standing.sides[Side.CANDIDATE].calls, standing.sides[Side.LEGACY].errors) == (3, {"OSError": 1})
     assert standing.decision is not None
     assert (standing.decision["probability"], standing.notices) == (0.25, {"fell_back": 1})
@@ -120,7 +120,7 @@ def check_rollout(home: Path) -> None:
 
 
 def check_shadows(home: Path) -> None:
-    journal = UndoJournal(home / "shim.db", JournalLimits(objects=2, hourly_bytes=100), now=lambda: 1001.0)
+    journal = UndoJournal(home / "shim.db", UndoLimits(objects=2, hourly_bytes=100), now=lambda: 1001.0)
     assert {each.mark: each.things for each in journal.left()} == {"open-mark": ("thing-1",), "left-mark": ()}
     assert journal.begin("another", {}, objects=1, size=1) is not None, "the quota counts what was open"
 

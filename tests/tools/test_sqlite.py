@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from migration.guard import DecisionRecord, GuardStore
-from migration.shadow.undo_journal import JournalLimits, UndoJournal
+from migration.shadow.undo_journal import UndoJournal, UndoLimits
 from shim.process_metrics.model import ProcessSample
 from shim.process_metrics.store import write
 from tests.tools.journal.making import intent, opened
@@ -68,7 +68,7 @@ def guard(path: Path) -> None:
 
 
 def undo_journal(path: Path) -> None:
-    limits = JournalLimits(objects=100, hourly_bytes=1000)
+    limits = UndoLimits(objects=100, hourly_bytes=1000)
     assert UndoJournal(path, limits).begin(uuid.uuid4().hex, {}, objects=1, size=1) is None
 
 

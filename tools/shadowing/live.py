@@ -11,7 +11,7 @@ from typing import Any
 
 from migration import Call, Side
 from migration.model import SideEffects, StoreError, TrialRefusedError
-from migration.shadow import State, UndoJournal
+from migration.shadow import UndoJournal, UndoState
 from shim.http.egress import Gate, behind
 from shim.http.recording import SHARED, ExchangeLog, noting
 from tools.recovery.inventory import mark_of
@@ -81,10 +81,10 @@ async def _prepared(recording: UploadLiveRecording, side: Side, where: Where, jo
 
 async def _ended(settings: Settings, where: Where, journal: UndoJournal, trial: UploadTrial | None) -> None:
     """Undo, and write down what has become of it, also when that is cut off."""
-    state = State.LEFT
+    state = UndoState.LEFT
     try:
-        reached = State.UNDONE if trial is None else await trial.undone()
-        state = reached if reached is State.KEPT else State.LEFT
+        reached = UndoState.UNDONE if trial is None else await trial.undone()
+        state = reached if reached is UndoState.KEPT else UndoState.LEFT
         await asyncio.to_thread(remove_copies, settings.trials_folder / where.mark)
         state = reached
     finally:
@@ -210,11 +210,11 @@ class UploadTrial:
         """See `migration.Trial`."""
         return self._troubles
 
-    async def undone(self) -> State:
+    async def undone(self) -> UndoState:
         """Let nothing more be made, remove what was made unless it is kept, and say what has become of it."""
         self._gate.shut()
         if self._kept:
-            return State.KEPT
+            return UndoState.KEPT
         lost_one = self._made.has_lost_one(self._log.exchanges)
         try:
             async with asyncio.timeout(UNDO_SECONDS):
@@ -233,7 +233,7 @@ class UploadTrial:
         if trouble is not None:
             self._troubles.append(f"{trouble}; `shim shadows clean` tries again")
         # what was cut off may still make something: it is looked for again later
-        return State.UNDONE if trouble is None and self._run_ended else State.LEFT
+        return UndoState.UNDONE if trouble is None and self._run_ended else UndoState.LEFT
 
     async def _make_sure_of_the_primary(self) -> None:
         """Say so if undoing has touched what is not the trial's."""
@@ -251,7 +251,7 @@ class UploadTrial:
         try:
             self._journal.note_made(self._where.mark, file_id)
             if self._gate.is_shut:
-                self._journal.end(self._where.mark, State.LEFT)
+                self._journal.end(self._where.mark, UndoState.LEFT)
         except StoreError as error:  # it is known here all the same, and its name is marked
             self._troubles.append(str(error))
 

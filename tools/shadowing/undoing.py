@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from migration.shadow import Intent, JournalLimits, State, UndoJournal
+from migration.shadow import UndoIntent, UndoJournal, UndoLimits, UndoState
 from tools.errors import ToolsError
 from tools.recovery.provider_files import ProviderFiles
 from tools.recovery.service_client import NoListingError, ServiceClient, ServiceFailedError
@@ -143,7 +143,7 @@ class Fate(StrEnum):
     FORGOTTEN = "forgotten"  # likewise, and it is not looked for any more
 
 
-_ENDS = {Fate.REMOVED: State.UNDONE, Fate.FORGOTTEN: State.FORGOTTEN}
+_ENDS = {Fate.REMOVED: UndoState.UNDONE, Fate.FORGOTTEN: UndoState.FORGOTTEN}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,7 +165,7 @@ class Leftover:
 
 def journal_of(settings: Settings) -> UndoJournal:
     """The journal of live shadows that all processes of this machine share."""
-    limits = JournalLimits(objects=settings.shadow_live_objects, hourly_bytes=settings.shadow_live_hourly_bytes)
+    limits = UndoLimits(objects=settings.shadow_live_objects, hourly_bytes=settings.shadow_live_hourly_bytes)
     return UndoJournal(settings.shim_db, limits)
 
 
@@ -228,7 +228,7 @@ async def clean_in_background(settings: Settings) -> None:
         _logger.exception("what live shadows left could not be cleaned up")
 
 
-async def _cleaned(intent: Intent, settings: Settings, client: ServiceClient, *, dry_run: bool) -> Leftover:
+async def _cleaned(intent: UndoIntent, settings: Settings, client: ServiceClient, *, dry_run: bool) -> Leftover:
     def fate(which: Fate, detail: str) -> Leftover:
         return Leftover(mark=intent.mark, begun=intent.begun, fate=which, detail=detail)
 
@@ -246,7 +246,7 @@ async def _cleaned(intent: Intent, settings: Settings, client: ServiceClient, *,
     return fate(Fate.REMOVED, str(remains)) if trouble is None else fate(Fate.UNCERTAIN, trouble)
 
 
-def _where(intent: Intent, settings: Settings, client: ServiceClient) -> Where | None:
+def _where(intent: UndoIntent, settings: Settings, client: ServiceClient) -> Where | None:
     """Where the shadow made things; None if the configuration leads somewhere else."""
     files = ProviderFiles(intent.places["provider"], settings, client)
     stored = contents_at(intent.places["storage"], settings, client)

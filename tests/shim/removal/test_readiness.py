@@ -9,7 +9,7 @@ import pytest
 from migration import Decision, Reason, Side
 from migration.guard import DecisionRecord
 from migration.model import Entrance, NoticeKind, Verdict
-from migration.store import SeenCaller, SideTotals, Standing
+from migration.store import MigrationStatus, SeenCaller, SideTotals
 from shim.removal.readiness import Check, RemovalEvidence, Required, checklist
 from shim.removal.uses import Caller
 
@@ -21,7 +21,7 @@ SITE = SeenCaller(
 READY = RemovalEvidence(
     now=NOW,
     decision=Decision(serve=Side.CANDIDATE, probability=1.0, reason=Reason.STATIC),
-    standing=Standing(
+    standing=MigrationStatus(
         migration="m",
         sides={
             Side.LEGACY: SideTotals(calls=9, last_at=NOW - 8 * DAY),
@@ -40,8 +40,10 @@ READY = RemovalEvidence(
     tests=["tests/test_it.py"],
     obstacle=None,
 )
-LATE = Standing(migration="m", sides={**READY.standing.sides, Side.LEGACY: SideTotals(calls=9, last_at=NOW - 6 * DAY)})
-SILENT = Standing(migration="m", sides={**READY.standing.sides, Side.CANDIDATE: SideTotals()})
+LATE = MigrationStatus(
+    migration="m", sides={**READY.standing.sides, Side.LEGACY: SideTotals(calls=9, last_at=NOW - 6 * DAY)}
+)
+SILENT = MigrationStatus(migration="m", sides={**READY.standing.sides, Side.CANDIDATE: SideTotals()})
 ROLLBACK = DecisionRecord(at=NOW - DAY, migration="m", action="rollback", by="guard", sentence="")
 
 

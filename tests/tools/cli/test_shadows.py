@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from flags import FileFlagAdmin
-from migration.shadow import JournalLimits, State, UndoJournal
+from migration.shadow import UndoJournal, UndoLimits, UndoState
 from shim.cli.exits import ExitCode
 from tests.tools.cli.conftest import RunHere
 from tools.migrations import NAMES
 from tools.sandbox import RunningSandbox
 
-LIMITS = JournalLimits(objects=10, hourly_bytes=1000)
+LIMITS = UndoLimits(objects=10, hourly_bytes=1000)
 
 
 def leave(home: Path, sandbox: RunningSandbox, mark: str) -> None:
@@ -27,7 +27,7 @@ def leave(home: Path, sandbox: RunningSandbox, mark: str) -> None:
         "folder": "kimi-gateway",
     }
     assert journal.begin(mark, places, objects=1, size=1) is None
-    journal.end(mark, State.LEFT)
+    journal.end(mark, UndoState.LEFT)
 
 
 def test_nothing_left(run_here: RunHere) -> None:
