@@ -45,7 +45,9 @@ def uploads(name: str, settings: ShimSettings) -> Iterator[Workload]:
         return
     with running_sandbox(home / "sandbox") as sandbox:
         sandbox.set_limits(**{f"{name}_max_files": _MANY_FILES for name in sandbox.urls})
-        own = sandboxed(get_settings(), sandbox).model_copy(update=dict(settings))
+        own = sandboxed(get_settings(), sandbox).model_copy(
+            update={name: getattr(settings, name) for name in ShimSettings.model_fields}
+        )
         with use_settings(own):
             storage = get_storage()
         jobs = [Job(sample=sample_of(_file(home, caller)), provider=provider) for caller in range(THREADS)]

@@ -31,6 +31,7 @@ def test_legacy_serves_again(fault: DrillFault, tmp_path: Path, say: Callable[[s
     say(f"{fault}: {drill.misrouted} of {drill.calls} calls misrouted, decided after {drill.decided:.2f} s")
     assert drill.rule == "evidence"
     assert 0 < drill.misrouted < drill.calls / 2
+    assert drill.failed <= drill.misrouted
     assert drill.last_begun <= drill.decided + 0.1
     assert "the candidate gets 10 %, and goes wrong" in told
     assert list((tmp_path / "drills").iterdir()) == []

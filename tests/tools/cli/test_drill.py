@@ -44,6 +44,7 @@ def test_every_fault_ends_on_legacy(run_here: RunHere, fault: str, tmp_path: Pat
     assert drill["rule"] in RULES[fault]
     assert drill["last_begun"] <= drill["decided"] + 0.1
     assert drill["misrouted"] < drill["calls"] / 2
+    assert drill["failed"] <= drill["misrouted"], "legacy's own calls succeed"
     assert list((tmp_path / "home" / "drills").iterdir()) == []
     assert not (tmp_path / "home" / "shim.db").exists(), "the machine's own guard knows nothing of it"
     [kept] = run_here("drill", "--history", "--json").document
