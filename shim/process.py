@@ -1,8 +1,8 @@
-"""An orderly end on SIGTERM: no upload begins any more, those under way end, and only then does the process.
+"""An orderly end on SIGTERM: no call begins any more, those in flight end, and only then does the process.
 
 A process without a handler of its own is ended by the signal as ever, once it is drained. A handler that was there
-before is called then, in the main thread as ever; if the process goes on after it, so do uploads. Where an event loop
-handles the signal, or where it is ignored, everything stays as it is: whoever ends such a process calls `stop()`.
+before is called then, in the main thread as ever; if the process goes on after it, so do calls. Where an event loop
+handles the signal, or where it is ignored, everything stays as it is: what ends such a process calls `stop()`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Drained(Protocol):
     """What is drained."""
 
     def drain(self) -> int:
-        """Begin nothing, wait a bounded time for what is under way, and return how much of it has not ended."""
+        """Begin nothing, wait a bounded time for what is in flight, and return how much of it has not ended."""
         ...
 
     def resume(self) -> None:
@@ -55,7 +55,7 @@ class SigtermDrain:
             signal.signal(signal.SIGTERM, self._handle)
 
     def remove(self) -> None:
-        """Put the former handler back, unless somebody else has taken the signal over since."""
+        """Put the former handler back, unless another has taken the signal over since."""
         if threading.current_thread() is threading.main_thread() and self._drained is not None:
             if signal.getsignal(signal.SIGTERM) == self._handle:
                 signal.signal(signal.SIGTERM, self._before)
@@ -83,7 +83,7 @@ class SigtermDrain:
         try:
             left = drained.drain()
             if left:
-                _logger.warning("%d uploads did not end in time after SIGTERM", left)
+                _logger.warning("%d calls did not end in time after SIGTERM", left)
             if not callable(self._before):
                 drained.close()
         finally:

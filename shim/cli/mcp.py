@@ -43,14 +43,14 @@ def mcp(
 
         app = application()
         hooks = [extension.assistants for extension in app.extensions if extension.assistants is not None]
-        extra = [tools for hook in hooks for tools in hook()]
+        extra = [served for hook in hooks for served in hook()]
     except ImportError as missing:
         raise CommandError(
             f"{missing.name} is not installed; `pip install 'migration-shim[mcp]'` adds what `shim mcp` needs",
             ExitCode.CONFIGURATION,
         ) from missing
     with ExitStack() as serving:
-        running = [each for each in (serving.enter_context(tools.serving()) for tools in extra) if each is not None]
+        running = [each for each in (serving.enter_context(served.serving()) for served in extra) if each is not None]
         machine = running[0].settings if running else app.settings()
         router, ledger = (running[0].router, running[0].ledger) if running else _opened(serving, machine)
 

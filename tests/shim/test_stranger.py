@@ -1,0 +1,191 @@
+"""A package that nobody here knows: twelve lines of wiring, and every operators' command works for it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from migration import Call, Comparison, Decision, Reason, Side
+from migration.model import CallSite, Verdict
+from migration.store import Ledger
+from tests.support.documents import ROOT
+
+SECONDS = 120.0
+NAME = "new-prices"
+
+OLD = """
+def price(amount):
+    if amount < 0:
+        raise ValueError("no price")
+    return {"total": amount * 2}
+"""
+NEW = OLD.replace("def price", "async def price")
+APP = """
+from migration import Migration, ReadOnly
+from shim import Application
+
+app = Application(
+    migrations={
+        "shop.old:price": Migration(name="new-prices", candidate="shop.new:price", replay=ReadOnly()),
+    },
+)
+"""
+MAIN = """
+import sys
+from shop import old
+from shop.app import app
+
+with app.running() as installation:
+    served = [old.price(amount)["total"] for amount in range(20)]
+    installation.runtime.shadows.drain(20)
+print(sum(served))
+"""
+PYPROJECT = '[tool.shim]\napp = "shop.app:app"\n'
+
+
+class Stranger:
+    """The package, and a shell in its folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        package = folder / "shop"
+        package.mkdir(parents=True)
+        for name, text in (("__init__", ""), ("old", OLD), ("new", NEW), ("app", APP), ("main", MAIN)):
+            (package / f"{name}.py").write_text(text)
+        (folder / "pyproject.toml").write_text(PYPROJECT)
+        self.home = folder / "state"
+        self.environment = {"PATH": os.environ["PATH"], "HOME": str(folder), "PYTHONPATH": str(ROOT)}
+        self.environment["SHIM_HOME"] = str(self.home)
+
+    def run(self, *words: str, code: int = 0, **variables: str) -> str:
+        """Run a Python module to its end; its exit code must be this one."""
+        done = subprocess.run(  # noqa: S603  # our own program
+            [sys.executable, "-m", *words],
+            cwd=self.folder,
+            env=self.environment | variables,
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
+            check=False,
+        )
+        assert done.returncode == code, f"{words}: {done.returncode}: {done.stdout}{done.stderr}"
+        assert "Traceback" not in done.stderr
+        return done.stdout
+
+    def shim(self, *words: str, code: int = 0, **variables: str) -> str:
+        """Run a command."""
+        return self.run("shim.cli", *words, code=code, **variables)
+
+    def status(self) -> Any:
+        """What `shim status` says of the migration."""
+        [migration] = json.loads(self.shim("status", "--json"))["migrations"]
+        return migration
+
+
+@pytest.fixture(scope="module")
+def stranger(tmp_path_factory: pytest.TempPathFactory) -> Stranger:
+    return Stranger(tmp_path_factory.mktemp("stranger"))
+
+
+def test_at_0_and_at_100_percent(stranger: Stranger) -> None:
+    """A flags file decides, calls are compared, and the answers are the same."""
+    stranger.shim("flags", "create")
+    stranger.shim("flags", "set", f"{NAME}.shadow", "100")
+    for percent, side in ((0, "legacy"), (100, "candidate")):
+        stranger.shim("flags", "set", NAME, str(percent))
+        assert stranger.run("shop.main").strip() == "380"
+        assert stranger.status()["sides"][side]["calls"] == 20
+    assert stranger.status()["verdicts"] == {"identical": 40}
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (("status",), 0, NAME),
+        (("flags",), 0, NAME),
+        (("flags", "show", NAME), 0, NAME),
+        (("flags", "stage", NAME, "shadow"), 0, NAME),
+        (("flags", "off", NAME, "--because", "a try"), 0, "off"),
+        (("flags", "on", NAME), 0, "on"),
+        (("decisions", NAME), 0, "turned off by"),
+        (("explain", "1"), 0, NAME),
+        (("replay", "1"), 0, "the same"),
+        (("mismatches",), 0, "never differed"),
+        (("mismatches", "--noise"), 0, ""),
+        (("report", NAME), 0, "report.html"),
+        (("callers",), 0, "main.py"),
+        (("ready", NAME), 1, "legacy stays"),
+        (("remove", NAME, "--dry-run"), 0, "--- a/shop/app.py"),
+        (("rollout", "status", NAME), 1, ""),
+        (("drill", "--history"), 0, "no drill yet"),
+        (("resume", NAME, "--because", "it is fine"), 1, ""),
+    ],
+)
+def test_every_command_works_for_it(stranger: Stranger, words: tuple[str, ...], code: int, said: str) -> None:
+    """Nothing but the package's own `pyproject.toml` says what the commands work for."""
+    assert said in stranger.shim(*words, code=code)
+
+
+def test_a_drill(stranger: Stranger) -> None:
+    """Its candidate goes wrong on purpose, and legacy serves again."""
+    assert json.loads(stranger.shim("drill", NAME, "--percent", "50", "--json"))["ok"]
+
+
+def test_a_rollout_begins(stranger: Stranger) -> None:
+    """It puts the flag on its first stage, and an abort takes it back."""
+    rollout = subprocess.Popen(  # noqa: S603  # our own program
+        [sys.executable, "-m", "shim.cli", "rollout", NAME, "--every", "0.1", "--json"],
+        cwd=stranger.folder,
+        env=stranger.environment,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert rollout.stdout is not None
+    assert json.loads(rollout.stdout.readline())["migration"] == NAME
+    rollout.kill()
+    rollout.wait()
+    stranger.shim("rollout", "abort", NAME)
+    assert "taken back" in stranger.shim("rollout", "status", NAME)
+
+
+def test_another_way_to_name_it(stranger: Stranger, tmp_path: Path) -> None:
+    """`--app` and `SHIM_APP` from anywhere; without any of the three ways the commands say so."""
+    outside = Stranger(tmp_path / "outside")
+    (outside.folder / "pyproject.toml").unlink()
+    assert NAME in outside.shim("--app", "shop.app:app", "status")
+    assert NAME in outside.shim("status", SHIM_APP="shop.app:app")
+    for command in (("status",), ("flags", "create"), ("ready", NAME)):
+        done = subprocess.run(  # noqa: S603  # our own program
+            [sys.executable, "-m", "shim.cli", *command],
+            cwd=outside.folder,
+            env=outside.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 3, done.stderr
+        [line] = done.stderr.splitlines()
+        assert all(way in line for way in ("--app", "SHIM_APP", "[tool.shim]"))
+    assert "Commands:" in outside.shim("--help")
+    assert NAME in stranger.shim("decisions", SHIM_APP="no.such:app")  # what is on disk can be looked at all the same
+
+
+def test_a_name_that_only_the_disk_knows(stranger: Stranger) -> None:
+    """A migration that is declared no more can still be looked at."""
+    site = CallSite(function="f", file="f.py", line=1)
+    call = Call(migration="gone", function="m:f", call_id="c", args=(), kwargs={}, site=site)
+    ledger = Ledger(stranger.home / "shim.db")
+    ledger.compared(
+        Comparison(call=call, decision=Decision(serve=Side.LEGACY, reason=Reason.STATIC), verdict=Verdict.DIFFERENT)
+    )
+    assert ledger.flush()
+    assert "gone" in stranger.shim("status")
+    assert "gone" in stranger.shim("report", "gone")
+    assert stranger.shim("decisions", "gone")
+    stranger.shim("decisions", "nothing", code=2)
