@@ -16,7 +16,7 @@ from email.utils import mktime_tz, parsedate_tz
 
 from tools.providers.answers import file_id_of
 from tools.transport.errors import HttpStatusError, TransportError, UnusableAnswerError
-from tools.transport.transport import Answer
+from tools.transport.rest import HttpAnswer
 
 _LONGEST_DELAY = 8.0
 
@@ -41,7 +41,7 @@ class Sdk:
     takes_for_json: Callable[[str], bool] = field(repr=False)
     extra_headers: Mapping[str, str] = field(default_factory=dict)
 
-    def file_id(self, answer: Answer) -> str:
+    def file_id(self, answer: HttpAnswer) -> str:
         """The id in the answer to an upload.
 
         Raises:

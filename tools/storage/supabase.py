@@ -30,12 +30,13 @@ from tools.storage.supabase_terms import (
     BUCKET_IS_PUBLIC,
     CACHE_CONTROL,
     FIND_ACTION,
+    MAX_ANSWER_BYTES,
     NO_UPSERT,
     RECORD_ACTION,
     STORAGE_SECONDS,
     TABLE_SECONDS,
-    Answer,
     Description,
+    StorageAnswer,
     Target,
     action_of,
     describe,
@@ -44,7 +45,6 @@ from tools.storage.supabase_terms import (
     row_query,
     translated,
 )
-from tools.storage.tus import MAX_ANSWER_BYTES
 from tools.transport.loops import REAL_PACE, Pace
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ class BlockingObjects:
     def _create_bucket(self) -> object:
         return self._storage.create_bucket(self._target.bucket, options={"public": BUCKET_IS_PUBLIC})
 
-    def _ask(self, step: Step, request: Callable[[], object]) -> Answer:
+    def _ask(self, step: Step, request: Callable[[], object]) -> StorageAnswer:
         action = action_of(step, self._target.bucket)
         self._answered = None
         cause: Exception | None = None
@@ -111,7 +111,7 @@ class BlockingObjects:
                 cause = error
         if self._answered is None:
             raise cause or AssertionError("the client asked nothing")
-        return Answer(action=action, status=self._answered.status_code, body=self._answered.content, cause=cause)
+        return StorageAnswer(action=action, status=self._answered.status_code, body=self._answered.content, cause=cause)
 
     def _keep_answer(self, response: httpx.Response) -> None:
         self._answered = response

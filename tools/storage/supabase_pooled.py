@@ -16,25 +16,27 @@ import httpx
 from supabase import AsyncClient, AsyncClientOptions
 from yarl import URL
 
-from shim.http.aiohttp_tap import read_bounded
 from shim.http.redaction import HiddenText, hide_api_keys
 from tools.storage.placement import CreateBucket, Look, Outcome, Put, Step, encode_key
 from tools.storage.supabase_terms import (
     BUCKET_IS_PUBLIC,
     CACHE_CONTROL,
+    MAX_ANSWER_BYTES,
     NO_UPSERT,
     RAW_MAX_BYTES,
     STORAGE_SECONDS,
     TABLE_SECONDS,
-    Answer,
     Description,
+    StorageAnswer,
     Target,
     action_of,
 )
-from tools.storage.tus import MAX_ANSWER_BYTES, ResumableObject, ask, timeouts
+from tools.storage.tus import ResumableObject, ask, timeouts
 from tools.transport.body import FileBody
-from tools.transport.connections import get_http_session, proxy_for
+from tools.transport.connections import get_http_session
+from tools.transport.errors import AnswerTooLargeError
 from tools.transport.loops import Pace
+from tools.transport.rest import exchange
 
 if TYPE_CHECKING:
     from tools.transport.reading import FileSource
@@ -68,7 +70,7 @@ class PooledObjects:
                 document = {"id": name, "name": name, "public": BUCKET_IS_PUBLIC}
                 return (await ask(self._target, "POST", ("bucket",), action=action, json=document)).create_outcome()
 
-    async def _put(self, key: str, action: str) -> Answer:
+    async def _put(self, key: str, action: str) -> StorageAnswer:
         if self._source.size > RAW_MAX_BYTES or not _fits_a_header(self._description.content_type):
             upload = ResumableObject(
                 self._target, self._source, self._description, key=key, action=action, pace=self._pace
@@ -78,7 +80,7 @@ class PooledObjects:
                 return answer
         return await self._put_at_once(key, action)
 
-    async def _put_at_once(self, key: str, action: str) -> Answer:
+    async def _put_at_once(self, key: str, action: str) -> StorageAnswer:
         description = self._description
         return await ask(
             self._target,
@@ -134,20 +136,17 @@ class PoolTransport(httpx.AsyncBaseTransport):
         sent = request.headers.multi_items()
         headers = [(name, HiddenText(value)) for name, value in sent if name not in _HOP_HEADERS]
         with _httpx_failures(request):
-            async with session.request(
+            answer = await exchange(
+                session,
                 request.method,
                 url,
+                limit=MAX_ANSWER_BYTES,
                 headers=headers,
                 data=await request.aread() or None,
-                allow_redirects=False,
-                proxy=proxy_for(url),
                 timeout=timeouts(self._read_seconds),
-            ) as response:
-                body = await read_bounded(response, MAX_ANSWER_BYTES)
-        if body is None:
-            raise httpx.ReadError(f"the answer is longer than {MAX_ANSWER_BYTES} bytes", request=request)
-        kept = [(name, value) for name, value in response.headers.items() if name.lower() not in _UNPACKED_HEADERS]
-        return httpx.Response(response.status, headers=kept, content=body)
+            )
+        kept = [(name, value) for name, value in answer.headers.items() if name.lower() not in _UNPACKED_HEADERS]
+        return httpx.Response(answer.status, headers=kept, content=answer.body)
 
 
 @contextmanager
@@ -158,5 +157,7 @@ def _httpx_failures(request: httpx.Request) -> Iterator[None]:
         raise httpx.ConnectError("cannot connect", request=request) from error
     except TimeoutError as error:
         raise httpx.ReadTimeout("no answer in time", request=request) from error
+    except AnswerTooLargeError as error:
+        raise httpx.ReadError(f"the answer is longer than {MAX_ANSWER_BYTES} bytes", request=request) from error
     except aiohttp.ClientError as error:
         raise httpx.ReadError("the connection broke", request=request) from error

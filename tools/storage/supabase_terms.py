@@ -49,10 +49,14 @@ from tools.storage.port import (
     StorageUnreachableError,
     UploadRow,
 )
+from tools.transport.errors import AnswerTooLargeError
 
 RAW_MAX_BYTES: Final = 6 * MEGABYTE
 """A longer file is sent as a resumable upload, which Supabase advises above 6 MB
 (https://supabase.com/docs/guides/storage/uploads/resumable-uploads)."""
+
+MAX_ANSWER_BYTES: Final = MEGABYTE
+"""A longer answer is not read."""
 
 CACHE_CONTROL: Final = "3600"
 """Seconds. The official client's own default, named here because the asynchronous side sends it too."""
@@ -63,10 +67,10 @@ NO_UPSERT: Final = "false"
 BUCKET_IS_PUBLIC: Final = False
 
 STORAGE_SECONDS: Final = float(DEFAULT_TIMEOUT)
-"""The official client's patience with one answer of Storage."""
+"""The official client's time for one answer of Storage."""
 
 TABLE_SECONDS: Final = float(DEFAULT_POSTGREST_CLIENT_TIMEOUT)
-"""The official client's patience with one answer of PostgREST."""
+"""The official client's time for one answer of PostgREST."""
 
 RECORD_ACTION: Final = "record the upload in Supabase"
 FIND_ACTION: Final = "look up the upload in Supabase"
@@ -173,7 +177,7 @@ _SHOWN_CHARACTERS = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class StorageAnswer:
     """An answer of Storage, read to its end.
 
     Attributes:
@@ -211,7 +215,7 @@ class Answer:
         raise problem from self.cause
 
     def create_outcome(self) -> Outcome:
-        """What came of creating the bucket. That somebody else was quicker is as good."""
+        """What came of creating the bucket. That another call was quicker is as good."""
         if self.succeeded:
             return Done()
         problem = self._problem()
@@ -283,7 +287,7 @@ _TOO_LARGE = "The object exceeded the maximum allowed size"
 """The protocol's library has a sentence of its own for this."""
 
 
-def in_storages_words(answer: Answer) -> Answer:
+def in_storages_words(answer: StorageAnswer) -> StorageAnswer:
     """The same refusal as an upload in one request would have met it; what is no refusal of Storage stays as it is."""
     content_type = answer.headers.get("Content-Type", "text/plain")
     if answer.succeeded or not content_type.startswith("text/plain"):
@@ -329,6 +333,10 @@ def translated(action: str, address: str) -> Iterator[None]:
         raise StorageUnreachableError(action=action, address=address) from error
     except _TIMED_OUT as error:
         raise StorageTimeoutError(action=action, address=address) from error
+    except AnswerTooLargeError as error:
+        raise StorageAnswerError(
+            action=action, problem=f"the answer is longer than {MAX_ANSWER_BYTES} bytes"
+        ) from error
     except _BROKEN as error:
         raise StorageConnectionLostError(action=action, address=address) from error
     except APIError as error:

@@ -13,17 +13,17 @@ import aiohttp
 from yarl import URL
 
 from shim.driver import drive_async
-from shim.http.aiohttp_tap import read_bounded
 from shim.http.recording import Exchange, answer_headers, current_log, noting
 from shim.http.redaction import HiddenText
-from tools.settings import MEGABYTE, get_settings
-from tools.storage.port import StorageAnswerError, StorageError, StorageTimeoutError
+from tools.settings import get_settings
+from tools.storage.port import StorageError, StorageTimeoutError
 from tools.storage.supabase_terms import (
     CACHE_CONTROL,
+    MAX_ANSWER_BYTES,
     NO_UPSERT,
     STORAGE_SECONDS,
-    Answer,
     Description,
+    StorageAnswer,
     Target,
     in_storages_words,
     translated,
@@ -39,15 +39,13 @@ from tools.storage.tus_policy import (
     upload_resumably,
 )
 from tools.transport.body import FileBody
-from tools.transport.connections import get_http_session, proxy_for
+from tools.transport.connections import get_http_session
 from tools.transport.errors import RequestTimedOutError
 from tools.transport.loops import Pace
+from tools.transport.rest import exchange
 
 if TYPE_CHECKING:
     from tools.transport.reading import FileSource
-
-MAX_ANSWER_BYTES = MEGABYTE
-"""A longer answer is not read."""
 
 
 async def ask(
@@ -59,7 +57,7 @@ async def ask(
     headers: Mapping[str, str] | None = None,
     json: object = None,
     body: FileBody | None = None,
-) -> Answer:
+) -> StorageAnswer:
     """Ask Storage; `parts` is the path below `/storage/v1`, `action` is for error texts.
 
     Raises:
@@ -70,24 +68,21 @@ async def ask(
     url = storage_url(target, *parts)
     with _failures_of(body, action, target.address), translated(action, target.address):
         try:
-            async with session.request(
+            answer = await exchange(
+                session,
                 method,
                 url,
+                limit=MAX_ANSWER_BYTES,
                 headers={**_credentials(target), **(headers or {})},
                 json=json,
                 data=body,
-                allow_redirects=False,  # a redirect would carry the key to somebody else
-                proxy=proxy_for(url),
                 timeout=timeouts(STORAGE_SECONDS),
-            ) as response:
-                content = await read_bounded(response, MAX_ANSWER_BYTES)
+            )
         except BaseException:
             if body is not None:
                 await body.give_up()
             raise
-    if content is None:
-        raise StorageAnswerError(action=action, problem=f"the answer is longer than {MAX_ANSWER_BYTES} bytes")
-    return Answer(action=action, status=response.status, headers=response.headers, body=content)
+    return StorageAnswer(action=action, status=answer.status, headers=answer.headers, body=answer.body)
 
 
 def _credentials(target: Target) -> dict[str, str]:
@@ -100,7 +95,7 @@ def storage_url(target: Target, *parts: str) -> URL:
 
 
 def timeouts(read_seconds: float) -> aiohttp.ClientTimeout:
-    """The official client's patience with each answer, and a bound for the whole."""
+    """The official client's time for each answer, and a bound for the whole."""
     settings = get_settings()
     return aiohttp.ClientTimeout(
         total=settings.upload_timeout, sock_connect=settings.upload_connect_timeout, sock_read=read_seconds
@@ -154,7 +149,7 @@ class ResumableObject:
         self._action = action
         self._pace = pace
 
-    async def put(self) -> Answer | None:
+    async def put(self) -> StorageAnswer | None:
         """Upload it; the answer is what an upload in one request would have met.
 
         None: the server knows no resumable uploads, and nothing was created.
@@ -163,28 +158,30 @@ class ResumableObject:
             StorageError: Storage failed for too long, or for longer than `UPLOAD_TIMEOUT` in all.
             Exception: what reading the file raised.
         """
-        exchange = Exchange(method="POST", url=str(storage_url(self._target, "object", self._target.bucket, self._key)))
+        conversation = Exchange(
+            method="POST", url=str(storage_url(self._target, "object", self._target.bucket, self._key))
+        )
         try:
             with noting(None):
                 answer = await self._in_time()
         except BaseException:
-            _note(exchange)
+            _note(conversation)
             raise
         if answer is not None:
-            exchange.status = answer.status
-            exchange.headers = answer_headers(answer.headers)
-            exchange.add_body(answer.body)
-            _note(exchange)
+            conversation.status = answer.status
+            conversation.headers = answer_headers(answer.headers)
+            conversation.add_body(answer.body)
+            _note(conversation)
         return answer
 
-    async def _in_time(self) -> Answer | None:
+    async def _in_time(self) -> StorageAnswer | None:
         try:
             async with asyncio.timeout(get_settings().upload_timeout):
                 return await self._upload()
         except TimeoutError as error:
             raise StorageTimeoutError(action=self._action, address=self._target.address) from error
 
-    async def _upload(self) -> Answer | None:
+    async def _upload(self) -> StorageAnswer | None:
         policy = upload_resumably(
             size=self._source.size,
             key=f"{self._target.bucket}/{self._key}",
@@ -193,7 +190,7 @@ class ResumableObject:
         )
         return await drive_async(policy, self._perform)
 
-    async def _perform(self, step: Step) -> Answer | None:
+    async def _perform(self, step: Step) -> StorageAnswer | None:
         match step:
             case Create():
                 headers = {"Upload-Length": str(self._source.size), "Upload-Metadata": self._metadata()}
@@ -220,7 +217,7 @@ class ResumableObject:
 
     async def _ask(
         self, method: str, *upload: str, headers: Mapping[str, str] | None = None, body: FileBody | None = None
-    ) -> Answer:
+    ) -> StorageAnswer:
         answer = await ask(
             self._target,
             method,

@@ -25,10 +25,11 @@ from tools.storage.port import (
     StorageTimeoutError,
     StorageUnreachableError,
 )
-from tools.storage.supabase_terms import Answer, is_about_the_bucket
+from tools.storage.supabase_terms import StorageAnswer, is_about_the_bucket
+from tools.transport.rest import is_transient, retry_delay
 
 RETRIES: Final = 4
-"""So often in a row something may fail and is tried again; whatever arrives begins the row anew."""
+"""So often in a row something may fail and is tried again; whatever arrives begins a new row."""
 
 FIRST_DELAY: Final = 0.5
 """Seconds before something is tried again, doubled with every further failure in the row."""
@@ -36,26 +37,19 @@ FIRST_DELAY: Final = 0.5
 LONGEST_DELAY: Final = 8.0
 """Seconds, also when Storage advises more."""
 
-_PASSING = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.LOCKED, HTTPStatus.TOO_MANY_REQUESTS})
-
 GONE = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.GONE})
 """Storage does not know an upload (any more)."""
 
 
 class RefusedForGoodError(Exception):
-    """Storage refuses, and asking again will not change that."""
+    """Storage refuses, and a retry will not change that."""
 
-    def __init__(self, answer: Answer) -> None:
+    def __init__(self, answer: StorageAnswer) -> None:
         self.answer = answer
         super().__init__(answer.status)
 
 
-def passes(status: int) -> bool:
-    """Whether a refusal may be different a little later."""
-    return status in _PASSING or (status >= HTTPStatus.INTERNAL_SERVER_ERROR and status != HTTPStatus.NOT_IMPLEMENTED)
-
-
-class Patience:
+class Retries:
     """How many failures are left before the upload is given up.
 
     Attributes:
@@ -69,30 +63,34 @@ class Patience:
         self.sent = False
 
     def note(self, arrived: int) -> None:
-        """So many bytes have arrived. More than ever before renews patience; beginning anew alone does not."""
+        """So many bytes have arrived. Only more than ever before begins a new row of failures."""
         if arrived > self._furthest:
             self._furthest = arrived
             self._failures = 0
 
-    def delay_after(self, failure: Answer | StorageError) -> float:
+    def delay_after(self, failure: StorageAnswer | StorageError) -> float:
         """Seconds to wait after a failure: as many as Storage advises, else more with each in the row.
 
         Raises:
             StorageError: `failure`, if it is one too many.
             RefusedForGoodError: likewise, when it is an answer; or waiting is of no use.
         """
-        if isinstance(failure, Answer) and not _may_pass(failure.status):
+        if isinstance(failure, StorageAnswer) and not _may_pass(failure.status):
             raise RefusedForGoodError(failure)
         self.sent = self.sent or not isinstance(failure, StorageUnreachableError)
         self._failures += 1
         if not self.sent or self._failures > RETRIES:
             self._give_up(failure)
-        delay = FIRST_DELAY * 2.0 ** (self._failures - 1) * (1 - 0.25 * self._jitter())
-        advised = failure.headers.get("Retry-After", "") if isinstance(failure, Answer) else ""
-        return min(float(advised) if advised.isascii() and advised.isdigit() else delay, LONGEST_DELAY)
+        return retry_delay(
+            self._failures,
+            first=FIRST_DELAY,
+            longest=LONGEST_DELAY,
+            jitter=self._jitter(),
+            advised=failure.headers.get("Retry-After", "") if isinstance(failure, StorageAnswer) else "",
+        )
 
-    def _give_up(self, failure: Answer | StorageError) -> NoReturn:
-        if isinstance(failure, Answer):
+    def _give_up(self, failure: StorageAnswer | StorageError) -> NoReturn:
+        if isinstance(failure, StorageAnswer):
             raise RefusedForGoodError(failure)
         if self.sent and isinstance(failure, StorageUnreachableError):  # its type would prove that nothing was sent
             raise StorageConnectionLostError(action=failure.action, address=failure.address) from failure
@@ -101,7 +99,7 @@ class Patience:
 
 def _may_pass(status: int) -> bool:
     """Whether a refused piece may be taken after a look at the upload: it may be about the offset, or the upload."""
-    return passes(status) or status in GONE or status == HTTPStatus.CONFLICT
+    return is_transient(status) or status in GONE or status == HTTPStatus.CONFLICT
 
 
 # A resumable upload without any input or output (sans-IO): which requests it takes, and what to do when one fails.
@@ -154,7 +152,7 @@ class Pause:
 
 Step = Create | Append | FindOffset | Remove | Identify | Pause
 Asking = Generator[Step, Any, T]
-"""`Remove` and `Pause` are answered with None, every other step with an `Answer`."""
+"""`Remove` and `Pause` are answered with None, every other step with an `StorageAnswer`."""
 
 _NOT_OFFERED = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.NOT_IMPLEMENTED})
 
@@ -165,15 +163,15 @@ class _Upload:
 
     Attributes:
         id: Storage's name for it.
-        may_be_complete: the last piece was sent, and nobody knows whether it arrived. Such an upload is never removed,
-            for older servers take the stored object's bytes along.
+        may_be_complete: the last piece was sent, and it is not known whether it arrived. Such an upload is never
+            removed, for older servers take the stored object's bytes along.
     """
 
     id: str
     may_be_complete: bool = False
 
 
-def upload_resumably(*, size: int, key: str, action: str, jitter: Callable[[], float]) -> Asking[Answer | None]:
+def upload_resumably(*, size: int, key: str, action: str, jitter: Callable[[], float]) -> Asking[StorageAnswer | None]:
     """Upload `size` bytes. Returns what an upload in one request would have been answered.
 
     None: the server knows no resumable uploads, and nothing was created. `key` is bucket and path, `action` is for
@@ -184,15 +182,15 @@ def upload_resumably(*, size: int, key: str, action: str, jitter: Callable[[], f
         StorageError: Storage failed for too long.
         Exception: what was thrown in; an unfinished upload is removed before.
     """
-    patience = Patience(jitter)
+    retries = Retries(jitter)
     try:
         while True:
-            upload = yield from _begun(action, patience)
+            upload = yield from _begun(action, retries)
             if upload is None:
                 return None
-            if (yield from _sent(upload, size, action, patience)):
-                found = yield from _identified(action, patience)
-                return Answer(
+            if (yield from _sent(upload, size, action, retries)):
+                found = yield from _identified(action, retries)
+                return StorageAnswer(
                     action=action, status=HTTPStatus.OK, body=json.dumps({"Key": key, "Id": found.object_id}).encode()
                 )
             # Either Storage has lost the upload, or the object is there: then it refuses to begin it once more.
@@ -200,9 +198,9 @@ def upload_resumably(*, size: int, key: str, action: str, jitter: Callable[[], f
         return refused.answer
 
 
-def _begun(action: str, patience: Patience) -> Asking[_Upload | None]:
+def _begun(action: str, retries: Retries) -> Asking[_Upload | None]:
     """Announce the object; None when there are no resumable uploads here."""
-    answer = yield from _asked(Create(), patience)
+    answer = yield from _asked(Create(), retries)
     if answer.status in _NOT_OFFERED and not is_about_the_bucket(answer.status, answer.body.decode(errors="replace")):
         return None
     if not answer.succeeded:
@@ -214,10 +212,10 @@ def _begun(action: str, patience: Patience) -> Asking[_Upload | None]:
     return _Upload(name)
 
 
-def _sent(upload: _Upload, size: int, action: str, patience: Patience) -> Asking[bool]:
+def _sent(upload: _Upload, size: int, action: str, retries: Retries) -> Asking[bool]:
     """Send all pieces; False when Storage no longer knows the upload, or never said that it made an object of it."""
     try:
-        return (yield from _all_pieces(upload, size, action, patience))
+        return (yield from _all_pieces(upload, size, action, retries))
     except BaseException as error:
         file_failed = isinstance(error, Exception) and not isinstance(error, StorageError | RefusedForGoodError)
         if file_failed or not upload.may_be_complete:
@@ -225,73 +223,73 @@ def _sent(upload: _Upload, size: int, action: str, patience: Patience) -> Asking
         raise
 
 
-def _all_pieces(upload: _Upload, size: int, action: str, patience: Patience) -> Asking[bool]:
+def _all_pieces(upload: _Upload, size: int, action: str, retries: Retries) -> Asking[bool]:
     offset = 0
     while offset < size:
         length = min(PIECE_BYTES, size - offset)
         upload.may_be_complete = offset + length == size
         outcome = yield from _tried(Append(upload=upload.id, offset=offset, length=length))
-        if isinstance(outcome, Answer) and outcome.succeeded:
+        if isinstance(outcome, StorageAnswer) and outcome.succeeded:
             arrived = _offset_in(outcome, size)
             if arrived <= offset:
                 nothing_kept = StorageAnswerError(action=action, problem="Storage takes pieces and keeps nothing")
-                yield Pause(seconds=patience.delay_after(nothing_kept))
+                yield Pause(seconds=retries.delay_after(nothing_kept))
         else:
-            found = yield from _looked_after(outcome, upload, offset, size, patience)
+            found = yield from _looked_after(outcome, upload, offset, size, retries)
             if found is None or found == size:
                 return False
             arrived = found
         upload.may_be_complete = False
-        patience.note(arrived)
+        retries.note(arrived)
         offset = arrived
     return True
 
 
 def _looked_after(
-    outcome: Answer | StorageError, upload: _Upload, offset: int, size: int, patience: Patience
+    outcome: StorageAnswer | StorageError, upload: _Upload, offset: int, size: int, retries: Retries
 ) -> Asking[int | None]:
     """How much has arrived when a piece failed; None when Storage does not know the upload (any more)."""
-    yield Pause(seconds=patience.delay_after(outcome))
-    head = yield from _asked(FindOffset(upload=upload.id), patience)
+    yield Pause(seconds=retries.delay_after(outcome))
+    head = yield from _asked(FindOffset(upload=upload.id), retries)
     if head.status in GONE:
         return None
     if not head.succeeded:
         raise RefusedForGoodError(head)
     arrived = _offset_in(head, size)
-    if isinstance(outcome, Answer) and outcome.status == HTTPStatus.CONFLICT and arrived == offset:
+    if isinstance(outcome, StorageAnswer) and outcome.status == HTTPStatus.CONFLICT and arrived == offset:
         raise RefusedForGoodError(outcome)  # not the offset is in conflict, but the object
     return arrived
 
 
-def _identified(action: str, patience: Patience) -> Asking[Found]:
+def _identified(action: str, retries: Retries) -> Asking[Found]:
     """What is known of the object that was just completed. A listing that lags behind is given time."""
     while True:
-        found = (yield from _asked(Identify(), patience)).look_outcome()
+        found = (yield from _asked(Identify(), retries)).look_outcome()
         if isinstance(found, Found):
             return found
         missing = StorageAnswerError(action=action, problem="Storage has taken the object, but does not know it")
-        yield Pause(seconds=patience.delay_after(missing))
+        yield Pause(seconds=retries.delay_after(missing))
 
 
-def _asked(step: Step, patience: Patience) -> Asking[Answer]:
+def _asked(step: Step, retries: Retries) -> Asking[StorageAnswer]:
     """Ask until the answer is one that waiting will not change."""
     while True:
         outcome = yield from _tried(step)
-        if isinstance(outcome, Answer) and not passes(outcome.status):
-            patience.sent = True
+        if isinstance(outcome, StorageAnswer) and not is_transient(outcome.status):
+            retries.sent = True
             return outcome
-        yield Pause(seconds=patience.delay_after(outcome))
+        yield Pause(seconds=retries.delay_after(outcome))
 
 
-def _tried(step: Step) -> Asking[Answer | StorageError]:
+def _tried(step: Step) -> Asking[StorageAnswer | StorageError]:
     try:
-        answer: Answer = yield step
+        answer: StorageAnswer = yield step
     except (StorageConnectionLostError, StorageTimeoutError, StorageUnreachableError) as failure:
         return failure
     return answer
 
 
-def _offset_in(answer: Answer, size: int) -> int:
+def _offset_in(answer: StorageAnswer, size: int) -> int:
     text = answer.headers.get("Upload-Offset", "")
     if not (text.isascii() and text.isdigit() and int(text) <= size):
         raise StorageAnswerError(action=answer.action, problem="the answer does not say how much has arrived")

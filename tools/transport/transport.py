@@ -25,8 +25,6 @@ from tools.transport.reading import FileContent
 from tools.transport.rest import HttpAnswer, exchange, public
 from tools.transport.writing import turns
 
-Answer = HttpAnswer
-
 MAX_ANSWER_BYTES = MEGABYTE
 """A longer answer to an upload is not read."""
 

@@ -16,7 +16,7 @@ from tools.storage.port import (
     StorageTimeoutError,
     StorageUnreachableError,
 )
-from tools.storage.supabase_terms import Answer
+from tools.storage.supabase_terms import StorageAnswer
 from tools.storage.tus_policy import (
     FIRST_DELAY,
     LONGEST_DELAY,
@@ -47,8 +47,8 @@ REFUSALS = {"error": 500, "overloaded": 503, "locked": 423, "limited": 429, "str
 MISHAPS = ("fine", "gone", "unfinished", *FAILURES, *REFUSALS)
 
 
-def answer(status: int, body: bytes = b"", **headers: str) -> Answer:
-    return Answer(
+def answer(status: int, body: bytes = b"", **headers: str) -> StorageAnswer:
+    return StorageAnswer(
         action=ACTION, status=status, body=body, headers={name.replace("_", "-"): v for name, v in headers.items()}
     )
 
@@ -65,7 +65,7 @@ class Server:
     steps: list[Step] = field(default_factory=list)
     sent_bytes: int = 0
 
-    def perform(self, step: Step) -> Answer | None:
+    def perform(self, step: Step) -> StorageAnswer | None:
         self.steps.append(step)
         match step:
             case Pause():
@@ -88,7 +88,7 @@ class Server:
             raise FAILURES[mishap]
         return done
 
-    def _carried_out(self, step: Step, *, part: bool, finishes: bool) -> Answer | None:
+    def _carried_out(self, step: Step, *, part: bool, finishes: bool) -> StorageAnswer | None:
         match step:
             case Create():
                 return self._create()
@@ -102,14 +102,14 @@ class Server:
                 return answer(200, json.dumps({"id": "the-id", "size": self.size, "metadata": {}}).encode())
         return answer(404, b"Object not found")
 
-    def _create(self) -> Answer:
+    def _create(self) -> StorageAnswer:
         if self.stored or self.foreign:
             return answer(409, b"The resource already exists")
         name = f"upload-{len(self.steps)}"
         self.uploads[name] = 0
         return answer(201, Location=f"https://elsewhere.example/x/{name}")
 
-    def _append(self, piece: Append, *, part: bool, finishes: bool) -> Answer:
+    def _append(self, piece: Append, *, part: bool, finishes: bool) -> StorageAnswer:
         if self.uploads[piece.upload] != piece.offset:
             return answer(409, b"Upload-Offset conflict")
         assert piece.length == PIECE_BYTES or piece.offset + piece.length == self.size
@@ -120,7 +120,7 @@ class Server:
         return answer(204, Upload_Offset=str(self.uploads[piece.upload]))
 
 
-def carried_out(server: Server) -> Answer | None:
+def carried_out(server: Server) -> StorageAnswer | None:
     plan = upload_resumably(size=server.size, key="b/a", action=ACTION, jitter=lambda: 0.0)
     try:
         step = next(plan)
@@ -132,7 +132,7 @@ def carried_out(server: Server) -> Answer | None:
             else:
                 step = plan.send(done)
     except StopIteration as finished:
-        result: Answer | None = finished.value
+        result: StorageAnswer | None = finished.value
         return result
 
 
@@ -285,14 +285,14 @@ def test_a_missing_bucket_is_not_a_missing_protocol() -> None:
     ],
     ids=["no place", "no offset", "no number", "too far", "nothing kept"],
 )
-def test_nonsense_is_an_error(nonsense: list[Answer]) -> None:
+def test_nonsense_is_an_error(nonsense: list[StorageAnswer]) -> None:
     """An answer that cannot be understood ends the upload; nothing is guessed."""
     plan = upload_resumably(size=SIZE, key="b/a", action=ACTION, jitter=lambda: 0.0)
     with pytest.raises(StorageAnswerError):
         answered(plan, nonsense)
 
 
-def answered(plan: Asking[Answer | None], answers: list[Answer]) -> None:
+def answered(plan: Asking[StorageAnswer | None], answers: list[StorageAnswer]) -> None:
     """Give a plan these answers; what needs none is passed over."""
     step = next(plan)
     for said in answers:
