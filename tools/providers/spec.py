@@ -23,6 +23,23 @@ from tools.providers.stand_in import StandIn
 from tools.settings import MEGABYTE, Settings, provider_settings
 from tools.storage.port import UploadRow, UploadStorage
 
+__all__ = [
+    "FILE_TYPE",
+    "GLM",
+    "KIMI",
+    "PROVIDERS",
+    "UPLOAD_METHOD",
+    "FilesApi",
+    "NamedFile",
+    "Provider",
+    "StandIn",
+    "guessed_mime_type",
+    "provider",
+    "register",
+    "storage_failure",
+    "unregister",
+]
+
 UPLOAD_METHOD = "supabase_gateway"
 FILE_TYPE = "user_upload"
 
