@@ -21,7 +21,7 @@ def ask(
     question: Annotated[str, typer.Argument(metavar="QUESTION", help="The question, in quotes.")],
     *,
     provider: Annotated[
-        str, typer.Option(metavar="NAME", help="Who is asked first: kimi, glm, or auto, which is one after the other.")
+        str, typer.Option(metavar="NAME", help="The provider that is asked first; auto: one after the other.")
     ] = "auto",
     model: Annotated[str | None, typer.Option(help="The model to ask; default: the provider's configured one.")] = None,
     json: JsonOption = False,

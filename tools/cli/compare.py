@@ -63,7 +63,7 @@ def compare(
     *,
     provider: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="Uploads to this provider only: kimi, glm; may be given several times."),
+        typer.Option(metavar="NAME", help="Uploads to this provider only; may be given several times."),
     ] = None,
     entrance: Annotated[
         list[UploadEntrance] | None,

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pydantic import SecretStr
+
 from migration import Call, Comparison, Decision, Reason, Runtime, Side
 from migration.model import Difference, Notice, Operation
 from shim.cli.exits import CommandError
@@ -109,7 +111,7 @@ def _settings(configured: Settings, sandbox: RunningSandbox, home: Path) -> Sett
     return settings.model_copy(
         update={
             "supabase_url": sandbox.supabase_url,
-            "supabase_service_role_key": settings.kimi_api_key,
+            "supabase_service_role_key": SecretStr(sandbox.key),
             "shim_home": home,
             "shadow_mode": "replay",
             "shadow_max_bytes": largest,

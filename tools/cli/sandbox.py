@@ -28,7 +28,7 @@ def sandbox(
     home: Annotated[Path | None, typer.Option(help="Folder of its state; default: SHIM_HOME/sandbox.")] = None,
     json: JsonOption = False,
 ) -> int:
-    """Run the stand-ins of Kimi, GLM and Supabase until Ctrl-C. Prints how to use them."""
+    """Play the providers and Supabase until Ctrl-C. Prints how to use them."""
     from tools.cli.session import sandbox_home, sandbox_lock
     from tools.settings import get_settings
 

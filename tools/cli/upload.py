@@ -30,15 +30,19 @@ _STYLES = {"uploaded": "green", "failed": "red"}
 def upload(
     files: Annotated[list[Path], typer.Argument(metavar="FILE", help="Files to upload.")],
     *,
-    provider: Annotated[str, typer.Option(metavar="NAME", help="Where the files go: kimi or glm.")] = "kimi",
+    provider: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The provider that gets the files; default: the first one.")
+    ] = None,
     concurrency: Annotated[int, typer.Option(min=1, max=256, help="Files in flight at once.")] = 4,
     json: JsonOption = False,
 ) -> int:
     """Upload files. Ctrl-C begins no further file and brings those in flight to their end."""
     from tools.cli.batch import Batch, FileStatus
     from tools.cli.session import session
+    from tools.providers.spec import PROVIDERS
     from tools.storage import get_storage
 
+    provider = provider or next(iter(PROVIDERS))
     console = Console(stderr=json, highlight=False)
     with session(provider) as opened:
         view = _View(files, console, lines=not json)

@@ -13,10 +13,13 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from email.utils import mktime_tz, parsedate_tz
+from typing import TYPE_CHECKING
 
 from tools.providers.answers import file_id_of
 from tools.transport.errors import HttpStatusError, TransportError, UnusableAnswerError
-from tools.transport.rest import HttpAnswer
+
+if TYPE_CHECKING:
+    from tools.transport.rest import HttpAnswer
 
 _LONGEST_DELAY = 8.0
 

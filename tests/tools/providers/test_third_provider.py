@@ -18,6 +18,8 @@ import pytest
 from migration import Runtime, ShadowMode, Side, install, uninstall
 from migration.model import Verdict
 from migration.testing import FixedRouter, RecordingObserver
+from shim.cli import main
+from shim.cli.exits import ExitCode
 from shim.http.httpx_tap import install_httpx_tap, remove_httpx_tap
 from tests.tools.providers import third
 from tools.async_file_upload_refactored import cleanup_http_session
@@ -27,10 +29,10 @@ from tools.journal import get_journal
 from tools.migrations import upload_migrations
 from tools.providers.spec import provider, register, unregister
 from tools.recovery import recover
-from tools.recovery.audit import State, Upload, audit
+from tools.recovery.audit import AuditState, MadeUpload, audit
 from tools.sandbox import Fault, FaultKind, InvalidFaultError, RunningSandbox, SandboxServer
 from tools.sandbox.process import sandboxed
-from tools.settings import Settings, use_settings
+from tools.settings import Settings, reload_settings, use_settings
 from tools.smart_file_query import SmartFileQueryTool
 from tools.storage import get_storage
 
@@ -173,7 +175,7 @@ async def _with_pool(work: Any) -> Any:
 def test_an_audit_finds_what_is_missing(settings: Settings, sandbox: RunningSandbox, document: Path) -> None:
     """An upload is whole; after its file was deleted, the audit names the provider that does not have it."""
     result = third.upload_via_supabase_gateway_openai(document, get_storage())
-    upload = Upload(
+    upload = MadeUpload(
         provider="openai",
         file_id=result["openai_file_id"],
         object_id=result["supabase_file_id"],
@@ -181,7 +183,7 @@ def test_an_audit_finds_what_is_missing(settings: Settings, sandbox: RunningSand
         trace=None,
     )
     [whole] = asyncio.run(audit([upload], settings, get_storage()))
-    assert whole.state is State.INTACT, whole
+    assert whole.state is AuditState.INTACT, whole
     with third._client() as client:
         client.files.delete(result["openai_file_id"])
     [damaged] = asyncio.run(audit([upload], settings, get_storage()))
@@ -200,6 +202,22 @@ def test_a_question_is_answered(settings: Settings, document: Path) -> None:
     assert (answer["metadata"]["provider"], answer["metadata"]["model"]) == ("openai", "gpt-5")
 
 
+def test_the_command_line_uploads_to_it(
+    sandbox: RunningSandbox, document: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`shim upload --provider openai` takes address and key from the environment, as for every other one."""
+    monkeypatch.setenv("SHIM_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("SHIM_APP", "tools.application:app")
+    monkeypatch.setenv("OPENAI_API_KEY", "planted")
+    monkeypatch.setenv("OPENAI_API_URL", sandbox.urls["openai"])
+    reload_settings()
+    try:
+        assert main(["upload", str(document), "--provider", "openai", "--json"]) == 0
+    finally:
+        reload_settings()
+    assert list(held(sandbox).values()) == [digest_of(document)]
+
+
 def test_an_unknown_provider_is_one_clear_error() -> None:
     """Registry, sandbox and questions name the known ones."""
     known = "choose one of kimi, glm, openai"
@@ -209,3 +227,14 @@ def test_an_unknown_provider_is_one_clear_error() -> None:
         Fault(kind=FaultKind.HANG, service="other")
     answer = asyncio.run(SmartFileQueryTool().execute({"file_path": "x", "question": "x", "provider": "other"}))
     assert "choose one of auto, kimi, glm, openai" in json.loads(answer)["content"]
+
+
+@pytest.mark.parametrize("command", [["upload", "x"], ["ask", "x", "x"], ["compare", "x"]])
+def test_the_commands_name_the_known_providers(
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A wrong name on the command line is wrong usage."""
+    monkeypatch.setenv("SHIM_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("SHIM_APP", "tools.application:app")
+    assert main([*command, "--provider", "other"]) == ExitCode.USAGE
+    assert "kimi, glm, openai" in capsys.readouterr().err
