@@ -12,7 +12,7 @@ from migration.model.ports import Live, Observer, Replay, Router
 from migration.routing.install import BypassWarning, install, migrate, uninstall
 from migration.routing.runtime import AlwaysLegacy, Runtime, call_blocking, use_runtime
 from migration.shadow.admission import ShadowLimits
-from migration.shadow.read_only import ReadOnly
+from migration.shadow.replay import ReadOnly
 
 __all__ = [
     "AlwaysLegacy",

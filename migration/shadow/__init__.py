@@ -5,7 +5,7 @@ from migration.shadow.comparing import differences, masked_fields, outcome_facts
 from migration.shadow.facts import Facts, flatten
 from migration.shadow.isolated import Shadow
 from migration.shadow.noise import FieldNoise, FieldVerdict, NoiseBook, NoiseReport, noise_report
-from migration.shadow.read_only import ReadOnly
+from migration.shadow.replay import ReadOnly
 from migration.shadow.runner import ShadowRunner
 from migration.shadow.undo_journal import UndoIntent, UndoJournal, UndoLimits, UndoState
 

@@ -9,14 +9,12 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from contextvars import copy_context
 from dataclasses import dataclass, field, replace
-from typing import Any, cast
+from typing import Any
 
 from migration.model.declaration import Migration
-from migration.model.model import Call, Comparison, Decision, Operation, Outcome, Role, Side, Verdict
-from migration.model.ports import Recording, ReplayRecording, Sent
-from migration.running.in_flight import side_context
+from migration.model.model import Call, Comparison, Decision, Outcome, Side, Verdict
+from migration.model.ports import Recording, Sent
 from migration.running.loop import Candidate
-from migration.running.observers import Observers
 from migration.shadow.facts import Facts
 
 
@@ -151,50 +149,3 @@ def is_being_cancelled() -> bool:
     """Whether this task is cancelled from outside; a candidate can also cancel itself, which is how it failed."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
-
-
-# Runs a side again in a rehearsal, where it has no effect.
-
-
-class ReplayRunner:
-    """Runs calls again of migrations that declare `replay`.
-
-    Args:
-        observers: see the runs.
-        isolated: where the sides run.
-    """
-
-    def __init__(self, observers: Observers, isolated: IsolatedRunner) -> None:
-        self._observers = observers
-        self._isolated = isolated
-
-    def size(self, shadow: Shadow) -> int:
-        """Bytes of the input."""
-        return 0 if shadow.recording is None else shadow.recording.size()
-
-    def refusal(self, shadow: Shadow) -> str | None:
-        """Why there can be no rehearsal."""
-        if shadow.recording is None:
-            return "nothing was recorded that could be replayed"
-        return shadow.recording.refusal()
-
-    def stale(self, shadow: Shadow) -> bool:
-        """Whether the input has changed."""
-        return shadow.recording is not None and shadow.recording.stale()
-
-    async def observe(self, shadow: Shadow, side: Side) -> Observation:
-        """Rehearse one side."""
-        recording = cast(
-            "ReplayRecording", shadow.recording
-        )  # `refusal` was asked, and the declaration's mode is to replay
-        run = Operation(call=shadow.call, decision=shadow.decision, side=side, role=Role.SHADOW, link=shadow.trace)
-        with side_context(side):
-            async with recording.rehearse(side) as rehearsal:
-                with self._observers.operation(run):
-                    if side is Side.LEGACY:
-                        outcome = await self._isolated.legacy(shadow.legacy, rehearsal.args, rehearsal.kwargs)
-                    else:
-                        outcome = await self._isolated.candidate(shadow.candidate, rehearsal.args, rehearsal.kwargs)
-                    outcome = shadow.migration.classified(outcome)
-                    run.outcome = outcome
-                return Observation(outcome=outcome, sent=rehearsal.seen(), trace=run.trace)

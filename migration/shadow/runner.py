@@ -20,9 +20,10 @@ from migration.running.loop import BackgroundLoop
 from migration.running.observers import Observers
 from migration.shadow.admission import AdmissionControl, HourlyBudget, ShadowCapacity, ShadowLimits
 from migration.shadow.comparing import Sides, compared, learned
-from migration.shadow.isolated import MAX_STUCK, IsolatedRunner, ReplayRunner, Shadow, is_being_cancelled
+from migration.shadow.isolated import MAX_STUCK, IsolatedRunner, Shadow, is_being_cancelled
 from migration.shadow.live import LIVE_READS, LiveRunner
 from migration.shadow.noise import NoiseBook
+from migration.shadow.replay import ReplayRunner
 
 CONCURRENT_SHADOWS = 2
 """How many shadows run at once; further ones wait."""

@@ -3,7 +3,6 @@
 The pytest plugin is `migration.testing.plugin`; nothing here needs pytest.
 """
 
-from migration.testing.comparing import ComparedCalls, MismatchError, comparing
-from migration.testing.fakes import FixedRouter, RecordingObserver
+from migration.testing.comparing import ComparedCalls, FixedRouter, MismatchError, RecordingObserver, comparing
 
 __all__ = ["ComparedCalls", "FixedRouter", "MismatchError", "RecordingObserver", "comparing"]
