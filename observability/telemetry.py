@@ -13,8 +13,8 @@ from opentelemetry.context import Context
 from opentelemetry.trace import Span, StatusCode, set_span_in_context
 
 from migration import Comparison, Side
-from migration.model import Notice, Operation, Role, Verdict
-from migration.store import MISMATCHES, NOT_COMPARED, symptoms
+from migration.model import MISMATCHES, NOT_COMPARED, Notice, Operation, Role, Verdict
+from migration.store import symptoms
 from observability.attributes import (
     SIDE,
     SIDES,

@@ -15,8 +15,9 @@ from plotly.offline import get_plotlyjs  # type: ignore[import-untyped]  # it ha
 
 from migration import Side
 from migration.guard import FREEZE_AT, ROLLBACK_AT, DecisionRecord, GuardStatus
+from migration.model import MISMATCHES, NOT_COMPARED
 from migration.rollout import Rollout, RolloutPhase, RolloutStore
-from migration.store import MISMATCHES, NOT_COMPARED, Cause, LedgerReader, causes
+from migration.store import Cause, LedgerReader, causes
 from shim.console.figures import EvidenceCurves, Point, timeline
 from shim.drill_history import DrillHistory, DrillResult
 from shim.process_metrics import CallSample, ProcessMetricsReader, ShareSample

@@ -19,6 +19,9 @@ from migration.model.errors import (
     TrialRefusedError,
 )
 from migration.model.model import (
+    MISMATCHES,
+    NOT_COMPARED,
+    ONE_SIDED,
     Call,
     CallSite,
     Comparison,
@@ -57,6 +60,9 @@ from migration.model.ports import (
 from migration.model.taxonomy import CauseOr, ErrorKind, KindRule, Taxonomy, kind_of_status, out_of_resources
 
 __all__ = [
+    "MISMATCHES",
+    "NOT_COMPARED",
+    "ONE_SIDED",
     "AtEnd",
     "AwaitInsteadError",
     "Call",

@@ -1,6 +1,6 @@
-"""The core's vocabulary: what a call, a decision, an outcome and a comparison are.
+"""The library's vocabulary: what a call, a decision, an outcome, a comparison and a stage are.
 
-The stages' names, and who is authoritative in each, are those of LaunchDarkly's migration flags
+The stages' names, and which side is authoritative in each, are those of LaunchDarkly's migration flags
 (https://launchdarkly.com/docs/sdk/features/migrations).
 """
 
@@ -13,94 +13,6 @@ from enum import StrEnum
 from typing import Any, Generic, TypeVar
 
 from migration.model.taxonomy import ErrorKind
-
-
-class ShadowMode(StrEnum):
-    """How a migration is declared to run the other side of a sampled call."""
-
-    NONE = "none"  # it cannot be run: sampled calls are counted as dropped
-    REPLAY = "replay"  # rehearsed; nothing is created
-    LIVE = "live"  # really done, compared, and undone
-    KEPT = "kept"  # really done, and kept
-
-    @property
-    def is_real(self) -> bool:
-        """Whether the other side really does its work."""
-        return self in {ShadowMode.LIVE, ShadowMode.KEPT}
-
-
-class Stage(StrEnum):
-    """How far a migration is, in the order in which the stages follow each other."""
-
-    OFF = "off"  # legacy alone
-    DUALWRITE = "dualwrite"  # legacy answers, and the candidate's work is done and kept as well
-    SHADOW = "shadow"  # legacy answers, the candidate is run and compared
-    LIVE = "live"  # the candidate answers (some calls or all), legacy is run and compared
-    RAMPDOWN = "rampdown"  # the candidate answers, and legacy's work is done and kept as well
-    COMPLETE = "complete"  # the candidate alone
-
-    @property
-    def keeps(self) -> bool:
-        """Whether the other side's work is kept, which takes a declaration of mode `KEPT`."""
-        return self in {Stage.DUALWRITE, Stage.RAMPDOWN}
-
-
-@dataclass(frozen=True, slots=True)
-class StageFlags:
-    """What the two flags of a migration stand at, in percent: who serves, and what is also run on the other side."""
-
-    serve: int
-    shadow: int
-
-
-def stage_of(serve_probability: float, shadow_probability: float, mode: ShadowMode) -> Stage:
-    """The stage that the flags and the declaration amount to.
-
-    Given the probabilities of one decision (0 or 1) it is the stage of that one call.
-
-    Args:
-        serve_probability: share of the calls that the candidate answers, 0..1.
-        shadow_probability: share of the calls that are also run on the other side, 0..1.
-        mode: how the other side is run.
-    """
-    shadowed = shadow_probability > 0 and mode is not ShadowMode.NONE
-    kept = mode is ShadowMode.KEPT
-    if serve_probability <= 0:
-        if not shadowed:
-            return Stage.OFF
-        return Stage.DUALWRITE if kept else Stage.SHADOW
-    if serve_probability < 1:
-        return Stage.LIVE
-    if not shadowed:
-        return Stage.COMPLETE
-    return Stage.RAMPDOWN if kept else Stage.LIVE
-
-
-def flags_of(stage: Stage, percent: int = 100) -> StageFlags:
-    """What the two flags must stand at for a stage; the opposite of `stage_of`.
-
-    Args:
-        stage: the stage.
-        percent: 1..100, how many of the calls take the stage's step: in `dualwrite` and `shadow` those that are also
-            run on the other side, from `live` on those that the candidate answers. `rampdown` and `complete` mean all.
-
-    Raises:
-        ValueError: `percent` does not suit the stage.
-    """
-    least = 100 if stage in {Stage.RAMPDOWN, Stage.COMPLETE} else 1
-    if not least <= percent <= 100:  # noqa: PLR2004  # percent
-        raise ValueError(f"stage {stage} takes {least if least == 100 else f'{least} to 100'} percent, not {percent}")  # noqa: PLR2004  # percent
-    return {
-        Stage.OFF: StageFlags(0, 0),
-        Stage.DUALWRITE: StageFlags(0, percent),
-        Stage.SHADOW: StageFlags(0, percent),
-        Stage.LIVE: StageFlags(percent, 100),
-        Stage.RAMPDOWN: StageFlags(100, 100),
-        Stage.COMPLETE: StageFlags(100, 0),
-    }[stage]
-
-
-# The core's vocabulary: what a call, a decision, an outcome and a comparison are.
 
 R = TypeVar("R")
 
@@ -122,6 +34,20 @@ class Role(StrEnum):
 
     PRIMARY = "primary"
     SHADOW = "shadow"
+
+
+class ShadowMode(StrEnum):
+    """How the shadow of a sampled call is run."""
+
+    NONE = "none"  # it cannot be run: sampled calls are counted as dropped
+    REPLAY = "replay"  # both sides run again without effect
+    LIVE = "live"  # the shadow really runs, is compared, and is undone
+    KEPT = "kept"  # the shadow really runs, and its work is kept
+
+    @property
+    def is_real(self) -> bool:
+        """Whether the shadow really does its work."""
+        return self in {ShadowMode.LIVE, ShadowMode.KEPT}
 
 
 class Reason(StrEnum):
@@ -146,14 +72,24 @@ class Verdict(StrEnum):
     CANDIDATE_ERROR = "candidate_error"  # only the candidate failed
     LEGACY_ERROR = "legacy_error"  # only legacy failed
     SAME_ERROR = "same_error"  # both failed, in the same way
-    NOISY = "noisy"  # differs only in fields that are known to be noise: legacy differs from itself there as well
+    NOISY = "noisy"  # differs only in fields in which legacy is known to differ from itself
     IGNORED = "ignored"  # a mismatch that a declared rule excuses; `detail` names the rule
     STALE_INPUT = "stale_input"  # the input changed after the caller was answered
     DROPPED = "dropped"  # not compared; the comparison's `detail` says why
 
 
+MISMATCHES = (Verdict.DIFFERENT, Verdict.CANDIDATE_ERROR, Verdict.LEGACY_ERROR)
+"""The verdicts of calls on which the two sides did not do the same."""
+
+ONE_SIDED = (Verdict.CANDIDATE_ERROR, Verdict.LEGACY_ERROR)
+"""Those of them on which one side failed and the other did not."""
+
+NOT_COMPARED = (Verdict.DROPPED, Verdict.STALE_INPUT)
+"""The verdicts that say nothing about the two sides."""
+
+
 class NoticeKind(StrEnum):
-    """Something worth telling an operator that is not the outcome of a call."""
+    """What a message for operators is about."""
 
     FELL_BACK = "fell_back"
     CANDIDATE_UNAVAILABLE = "candidate_unavailable"
@@ -161,14 +97,14 @@ class NoticeKind(StrEnum):
     BYPASSED = "bypassed"
     GUARD = "guard"
     DECLARATION_FAILED = "declaration_failed"  # a function of a declaration raised
-    SHADOW_LEFT = "shadow_left"  # what a live shadow made could not be removed
+    SHADOW_LEFT = "shadow_left"  # what a live shadow created could not be removed
 
 
 class Entrance(StrEnum):
-    """In which way a migrated function was called."""
+    """How a migrated function was called."""
 
     SYNC = "sync"  # no event loop runs in the caller's thread
-    BLOCKING = "blocking"  # synchronously inside a running event loop, which stands still meanwhile
+    BLOCKING = "blocking"  # synchronously inside a running event loop, which is blocked meanwhile
     AWAITED = "awaited"
 
 
@@ -188,12 +124,12 @@ class Call:
     Attributes:
         migration: name of the migration, which is also the name of its flag.
         function: qualified name of the legacy function (`pkg.mod:func`).
-        call_id: id of this unit of work; what a percentage is taken of.
+        call_id: identifies the call; percentages are taken of call ids.
         args: positional arguments, never printed.
         kwargs: keyword arguments, never printed.
-        site: who called.
+        site: where it was called.
         attributes: facts of the call that may be shown (provider, file size in bytes).
-        entrance: in which way it was called.
+        entrance: how it was called.
     """
 
     migration: str
@@ -208,15 +144,15 @@ class Call:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """Who serves one call, and whether the other side is run for comparison.
+    """Which side serves a call, and whether it has a shadow.
 
     Attributes:
         serve: the side that answers the caller.
-        shadow: whether the other side is to be run afterwards and compared.
+        shadow: whether the call is compared afterwards.
         probability: the probability, known before the call, of `serve` being the candidate (0..1).
         shadow_probability: likewise for `shadow`.
         reason: why.
-        source: who decided (`unleash`, `file`, ...).
+        source: what decided (`unleash`, `file`, ...).
         flag_version: fingerprint of the flag definition that was in force, if there was one.
         error: type name of what went wrong while deciding, if anything did.
     """
@@ -264,7 +200,7 @@ class Outcome(Generic[R]):
         return self.value  # type: ignore[return-value]  # absent only together with an error
 
     def error_location(self) -> str | None:
-        """`file.py:line` where the exception was raised, for a human's first look."""
+        """`file.py:line` where the exception was raised, for a first look."""
         if self.error is None or self.error.__traceback__ is None:
             return None
         frame = traceback.extract_tb(self.error.__traceback__)[-1]
@@ -273,7 +209,7 @@ class Outcome(Generic[R]):
 
 @dataclass(slots=True, kw_only=True)
 class Operation:
-    """A stretch of work that observers see begin and end: a call, or a run of one side.
+    """What observers see begin and end: a call, or a run of one side.
 
     Attributes:
         call: the call it belongs to.
@@ -321,10 +257,10 @@ class Comparison:
     """The verdict on one shadowed call.
 
     Attributes:
-        mode: how the other side was run.
+        mode: how the shadow was run.
         differences: the fields in which both sides differ; kept when the verdict is `IGNORED`.
         noisy: those of the differing fields that are known to be noise.
-        noise: what was learned about noise, if legacy ran twice.
+        noise: in which fields the runs differed, if legacy ran twice.
         masked: fields that were not compared because a mask names them.
         unused_masks: masks that named no field of this call.
         detail: why, in words.
@@ -353,3 +289,75 @@ class Notice:
     kind: NoticeKind
     migration: str
     text: str
+
+
+# Stages: how far a migration is, and what its two flags are set to
+
+
+class Stage(StrEnum):
+    """How far a migration is, in the order in which the stages follow each other."""
+
+    OFF = "off"  # legacy alone
+    DUALWRITE = "dualwrite"  # legacy answers, and the candidate's work is done as well and kept
+    SHADOW = "shadow"  # legacy answers, the candidate is run and compared
+    LIVE = "live"  # the candidate answers (some calls or all), legacy is run and compared
+    RAMPDOWN = "rampdown"  # the candidate answers, and legacy's work is done as well and kept
+    COMPLETE = "complete"  # the candidate alone
+
+    @property
+    def keeps(self) -> bool:
+        """Whether the shadow's work is kept, which takes a declaration of mode `KEPT`."""
+        return self in {Stage.DUALWRITE, Stage.RAMPDOWN}
+
+
+@dataclass(frozen=True, slots=True)
+class StageFlags:
+    """The two flags of a migration, in percent: calls that the candidate serves, calls that have a shadow."""
+
+    serve: int
+    shadow: int
+
+
+def stage_of(serve_probability: float, shadow_probability: float, mode: ShadowMode) -> Stage:
+    """The stage that the flags and the declaration amount to; with probabilities of 0 or 1, that of one call.
+
+    Args:
+        serve_probability: share of the calls that the candidate answers, 0..1.
+        shadow_probability: share of the calls that have a shadow, 0..1.
+        mode: how shadows are run.
+    """
+    shadowed = shadow_probability > 0 and mode is not ShadowMode.NONE
+    kept = mode is ShadowMode.KEPT
+    if serve_probability <= 0:
+        if not shadowed:
+            return Stage.OFF
+        return Stage.DUALWRITE if kept else Stage.SHADOW
+    if serve_probability < 1:
+        return Stage.LIVE
+    if not shadowed:
+        return Stage.COMPLETE
+    return Stage.RAMPDOWN if kept else Stage.LIVE
+
+
+def flags_of(stage: Stage, percent: int = 100) -> StageFlags:
+    """What the two flags have to be set to for a stage; the inverse of `stage_of`.
+
+    Args:
+        stage: the stage.
+        percent: 1..100, the share of calls: in `dualwrite` and `shadow` those that have a shadow, from `live` on those
+            that the candidate answers. `rampdown` and `complete` take 100.
+
+    Raises:
+        ValueError: `percent` does not suit the stage.
+    """
+    least = 100 if stage in {Stage.RAMPDOWN, Stage.COMPLETE} else 1
+    if not least <= percent <= 100:  # noqa: PLR2004  # percent
+        raise ValueError(f"stage {stage} takes {least if least == 100 else f'{least} to 100'} percent, not {percent}")  # noqa: PLR2004  # percent
+    return {
+        Stage.OFF: StageFlags(0, 0),
+        Stage.DUALWRITE: StageFlags(0, percent),
+        Stage.SHADOW: StageFlags(0, percent),
+        Stage.LIVE: StageFlags(percent, 100),
+        Stage.RAMPDOWN: StageFlags(100, 100),
+        Stage.COMPLETE: StageFlags(100, 0),
+    }[stage]

@@ -16,7 +16,17 @@ from uuid import UUID
 
 from migration.model.declaration import Migration, as_is
 from migration.model.errors import IncompleteFactsError
-from migration.model.model import Comparison, Difference, NoiseSample, Notice, NoticeKind, Outcome, Side, Verdict
+from migration.model.model import (
+    MISMATCHES,
+    Comparison,
+    Difference,
+    NoiseSample,
+    Notice,
+    NoticeKind,
+    Outcome,
+    Side,
+    Verdict,
+)
 from migration.model.ports import Sent
 from migration.running.observers import Observers
 from migration.shadow.facts import INCOMPLETE, BackReference, ContentDigest, Facts, flatten
@@ -135,9 +145,6 @@ def _same(left: object, right: object) -> bool:
 
 
 # Judges what both sides of a call did: the verdict, and whether a declared rule excuses a mismatch.
-
-MISMATCHES = frozenset({Verdict.DIFFERENT, Verdict.CANDIDATE_ERROR, Verdict.LEGACY_ERROR})
-"""The verdicts that say that both sides did not do the same."""
 
 
 def judged(

@@ -1,9 +1,6 @@
 """What the processes of a machine remember: the ledger of calls, decisions, comparisons and callers."""
 
 from migration.store.causes import (
-    MISMATCHES,
-    NOT_COMPARED,
-    ONE_SIDED,
     Cause,
     DifferenceKind,
     Symptom,
@@ -16,9 +13,6 @@ from migration.store.ledger_reader import LedgerReader, Losses, MigrationStatus,
 from migration.store.ledger_row import RecordedComparison, SeenCaller
 
 __all__ = [
-    "MISMATCHES",
-    "NOT_COMPARED",
-    "ONE_SIDED",
     "Cause",
     "DifferenceKind",
     "Ledger",

@@ -7,17 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from migration.model.model import Difference, Side, Verdict
+from migration.model.model import NOT_COMPARED, ONE_SIDED, Difference, Side, Verdict
 from migration.store.ledger_row import RecordedComparison
-
-MISMATCHES = (Verdict.DIFFERENT, Verdict.CANDIDATE_ERROR, Verdict.LEGACY_ERROR)
-"""Verdicts that say that the two sides do not do the same."""
-
-ONE_SIDED = (Verdict.CANDIDATE_ERROR, Verdict.LEGACY_ERROR)
-"""Those of them that say that one side failed and the other did not."""
-
-NOT_COMPARED = (Verdict.DROPPED, Verdict.STALE_INPUT)
-"""Verdicts that say nothing about the two sides."""
 
 ABSENT = "(absent)"
 """What stands in place of a value on the side that does not have the field."""

@@ -8,12 +8,11 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 
 from migration.model.declaration import Migration
-from migration.model.model import Call, Comparison, Decision, Notice, Operation, Reason, Side, Verdict
+from migration.model.model import MISMATCHES, NOT_COMPARED, Call, Comparison, Decision, Notice, Operation, Reason, Side
 from migration.routing.install import install, owner_of, uninstall
 from migration.routing.runtime import Runtime, temporary_runtime
 from migration.routing.shim import Shim
 from migration.shadow.admission import ShadowLimits
-from migration.shadow.comparing import MISMATCHES
 from migration.shadow.isolated import Shadow
 from migration.shadow.runner import ShadowRunner
 
@@ -74,9 +73,6 @@ MAX_LISTED = 20
 _SLACK_SECONDS = 1.0
 """A comparison that reaches its deadline ends shortly after it."""
 
-UNCOMPARED = frozenset({Verdict.DROPPED, Verdict.STALE_INPUT})
-"""The verdicts that say nothing about the two sides."""
-
 
 class MismatchError(AssertionError):
     """Calls were compared, and both sides did not do the same (or, if that counts, could not be compared)."""
@@ -117,7 +113,7 @@ class ComparedCalls:
         """
         fresh = self.observer.comparisons[self._checked :]
         self._checked += len(fresh)
-        counted = MISMATCHES | UNCOMPARED if self.strict else MISMATCHES
+        counted = (*MISMATCHES, *NOT_COMPARED) if self.strict else MISMATCHES
         found = [comparison for comparison in fresh if comparison.verdict in counted]
         if found:
             raise MismatchError(found)

@@ -17,8 +17,8 @@ from operator import attrgetter
 import pytest
 
 from migration.model.declaration import Migration
-from migration.model.model import Comparison, Side
-from migration.testing.comparing import UNCOMPARED, ComparedCalls, MismatchError, comparing
+from migration.model.model import NOT_COMPARED, Comparison, Side
+from migration.testing.comparing import ComparedCalls, MismatchError, comparing
 
 MARKER = "compare_migrations"
 
@@ -39,7 +39,7 @@ class _Tally:
         """Count one comparison."""
         function = comparison.call.function
         self.verdicts[comparison.verdict] += 1
-        if comparison.verdict in UNCOMPARED:
+        if comparison.verdict in NOT_COMPARED:
             self.reasons[f"{function}: {comparison.detail}"] += 1
             return
         self._compared[function] += 1

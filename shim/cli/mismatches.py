@@ -15,16 +15,9 @@ from rich.table import Table
 from rich.text import Text
 
 from migration import Side
+from migration.model import MISMATCHES, NOT_COMPARED
 from migration.shadow import NoiseReport, noise_report
-from migration.store import (
-    MISMATCHES,
-    NOT_COMPARED,
-    Cause,
-    DifferenceKind,
-    LedgerReader,
-    RecordedComparison,
-    causes,
-)
+from migration.store import Cause, DifferenceKind, LedgerReader, RecordedComparison, causes
 from shim.cli.exits import CommandError, ExitCode
 from shim.cli.finding import has_command, settings
 from shim.cli.junit import JUnitCase, write_junit

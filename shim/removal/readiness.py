@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from migration import Decision, Side
 from migration.guard import FREEZE_AT, DecisionRecord
-from migration.model import NoticeKind, Verdict
-from migration.store import MISMATCHES, MigrationStatus
+from migration.model import MISMATCHES, NoticeKind, Verdict
+from migration.store import MigrationStatus
 from shim.removal.uses import Caller
 
 FULL = 1.0

@@ -24,7 +24,7 @@ from random import Random
 from typing import Any, Final
 
 from migration import Comparison, Side
-from migration.store import MISMATCHES, NOT_COMPARED
+from migration.model import MISMATCHES, NOT_COMPARED
 from tests.mutants.calls import KIB, MIB, Document, Entrance, SampledCall
 from tests.mutants.world import SECONDS, World, one_certificate, world
 from tools.sandbox import Fault, FaultKind, running_sandbox

@@ -16,7 +16,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from migration import Comparison
-from migration.store import MISMATCHES
+from migration.model import MISMATCHES
 from tests.mutants.calls import SAMPLED_CALLS
 from tests.mutants.mutant import ROOT
 from tests.mutants.world import one_certificate, world

@@ -21,8 +21,8 @@ from rich.table import Table
 from rich.text import Text
 
 from migration import Side
-from migration.model import Difference
-from migration.store import MISMATCHES, NOT_COMPARED, ONE_SIDED, symptoms
+from migration.model import MISMATCHES, NOT_COMPARED, ONE_SIDED, Difference
+from migration.store import symptoms
 from shim.cli.exits import CommandError, ExitCode
 from shim.cli.junit import JUnitCase, write_junit
 from shim.cli.options import JsonOption, JUnitOption
