@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from migration.model.errors import DeclarationError
 from migration.model.model import Comparison, Outcome, ShadowMode
 from migration.model.ports import Live, Replay
-from migration.model.taxonomy import Taxonomy
+from migration.model.taxonomy import MAX_CAUSES, Taxonomy
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
@@ -47,9 +47,9 @@ class Migration:
         name: the flag that decides who serves, and the name in spans and metrics. Several functions that are switched
             together share one name; the flag `NAME.shadow` decides which calls are also compared.
         candidate: the replacement, a coroutine function with the legacy function's parameters; as `"pkg.mod:func"` it
-            is imported on first use, so that a broken module hurts nobody while the flag is off.
-        falls_back_on: exceptions which prove that nothing was sent. When the candidate raises one, or raises something
-            caused by one, legacy serves the call. Everything else reaches the caller: the work may have been done.
+            is imported on first use, so that a broken module has no effect while the flag is off.
+        falls_back_on: exceptions which prove that nothing was sent. When the candidate raises one, or one is the cause
+            of what it raises, legacy serves the call. Everything else reaches the caller: the work may have been done.
         facts: what of a result must be the same on both sides.
         masked: patterns of compared fields that may differ (`*` and `?` as in file names, brackets as they are:
             `requests[*].path`); they are reported as masked.
@@ -60,10 +60,10 @@ class Migration:
             comparison, and a notice.
         taxonomy: which errors are of the same kind, whichever library raised them.
         attributes: facts of a call that may be shown on spans and in comparisons, from the call's own arguments.
-        replay: how the other side is run for comparison without creating anything.
-        live: how the other side is really run, and undone.
-        shadow_mode: which of the two is used, and whether what is really done is kept; None is `REPLAY` if that is
-            declared, else sampled calls are counted as dropped: nothing is really done unless it is asked for.
+        replay: how both sides run again without effect; `ReadOnly()` for functions that only read.
+        live: how the shadow really runs, and is undone.
+        shadow_mode: which of the two is used, and whether the work of a live shadow is kept. None: `REPLAY` if `replay`
+            is given, else `NONE`; a live shadow has to be asked for.
 
     Raises:
         DeclarationError: the name cannot be the name of a flag, the candidate is not of the form `"pkg.mod:func"`, a
@@ -96,18 +96,18 @@ class Migration:
                 raise DeclarationError(f"the mask {pattern!r} of {self.name} covers everything; name a field")
         if self.mode is not ShadowMode.NONE and self.recorder is None:
             needed = "live" if self.mode.is_real else "replay"
-            raise DeclarationError(f"{self.name} is to have its shadows {self.mode}, which takes a `{needed}=`")
+            raise DeclarationError(f"{self.name} has `shadow_mode={self.mode}`, which needs a `{needed}=`")
 
     @property
     def mode(self) -> ShadowMode:
-        """How the other side of a sampled call is run."""
+        """How the shadow of a sampled call is run."""
         if self.shadow_mode is not None:
             return self.shadow_mode
         return ShadowMode.NONE if self.replay is None else ShadowMode.REPLAY
 
     @property
     def recorder(self) -> Replay | Live | None:
-        """What notes the primary run, for the mode that is used."""
+        """What records the primary run, for the mode that is used."""
         if self.mode is ShadowMode.NONE:
             return None
         return self.live if self.mode.is_real else self.replay
@@ -120,11 +120,9 @@ class Migration:
 
     def proves_nothing_sent(self, error: BaseException) -> bool:
         """Whether `error`, or what caused it, is one of `falls_back_on`."""
-        seen: BaseException | None = error
-        for _ in range(20):  # a chain of causes can be circular
-            if seen is None:
-                return False
-            if isinstance(seen, self.falls_back_on):
-                return True
-            seen = seen.__cause__
-        return False
+        cause: BaseException | None = error
+        for _ in range(MAX_CAUSES):
+            if cause is None or isinstance(cause, self.falls_back_on):
+                break
+            cause = cause.__cause__
+        return isinstance(cause, self.falls_back_on)

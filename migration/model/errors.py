@@ -1,4 +1,20 @@
-"""The errors of the core, one tree."""
+"""The errors of the library.
+
+MigrationError
+├── DeclarationError                  a migration is declared or installed in a way that cannot work
+│   └── TargetNotFoundError
+├── CandidateUnavailableError         the candidate could not be imported or called; legacy serves
+├── LoopUnavailableError              the background event loop takes no work; legacy serves
+│   └── LoopClosedError
+├── CandidateCancelledError           the candidate was cancelled; its outcome is unknown
+├── AwaitInsteadError                 a blocking call that would wait for itself
+├── IncompleteFactsError              a result is too large to be called identical
+├── TrialRefusedError                 a call must not have a live shadow
+├── ExposureError (and ValueError)    a share of the calls cannot be set
+├── RolloutError                      a rollout cannot do what it was asked
+└── StoreError                        the state of the machine cannot be read or written
+└── StoreRefusedError
+"""
 
 from __future__ import annotations
 
@@ -29,7 +45,7 @@ class TargetNotFoundError(DeclarationError):
 
 
 class CandidateUnavailableError(MigrationError):
-    """The new implementation could not be imported or called; nothing of it has run."""
+    """The candidate could not be imported or called; nothing of it has run."""
 
     def __init__(self, candidate: str, cause: BaseException) -> None:
         self.candidate = candidate
@@ -52,21 +68,21 @@ class LoopClosedError(LoopUnavailableError):
 
 
 class AwaitInsteadError(MigrationError):
-    """A synchronous call from the background event loop, which would wait for itself."""
+    """A blocking call from the background event loop, which would wait for itself."""
 
     def __init__(self, function: str) -> None:
         super().__init__(f"{function} was called synchronously on the background event loop; await it there")
 
 
 class CandidateCancelledError(MigrationError):
-    """The candidate was cut off, as when the process is ending; whether its work was done is unknown."""
+    """The candidate was cancelled, as when the process ends; whether its work was done is unknown."""
 
     def __init__(self, migration: str) -> None:
         super().__init__(f"{migration}: the candidate was cancelled, as when a process ends; its outcome is unknown")
 
 
 class TrialRefusedError(MigrationError):
-    """The other side of a call must not be run for real; the text says why."""
+    """A call must not have a live shadow; the text says why."""
 
 
 class ExposureError(MigrationError, ValueError):

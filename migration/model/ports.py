@@ -1,4 +1,4 @@
-"""What the core asks of the outside: someone who decides, someone who watches, a way to rehearse."""
+"""The ports: what decides, what observes, and how a call is run again or for real to be compared."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from typing import Any, Protocol
 from migration.model.model import Call, Comparison, Decision, Notice, Operation, Side
 
 Sent = Sequence[Mapping[str, object]]
-"""What a side sent, in order, as plain data without contents or credentials."""
+"""The requests that a side sent, in order, as plain data without contents or credentials."""
 
 
 class Router(Protocol):
-    """Decides who serves a call."""
+    """Decides which side serves a call."""
 
     def decide(self, call: Call) -> Decision:
-        """Decide for this call. May raise: the core then serves legacy and says so."""
+        """Decide for this call. If it raises, legacy serves and the decision says so."""
         ...
 
 
 class Observer(Protocol):
-    """Sees what happens. It can never slow, fail or change a call: the core contains it."""
+    """Sees what happens. What it raises is counted and never reaches a call."""
 
     def operation(self, operation: Operation) -> AbstractContextManager[object]:
         """Surround an operation; `operation.outcome` is set when the manager exits."""
@@ -60,25 +60,25 @@ class AtEnd(AbstractContextManager[None]):
 
 
 class Rehearsal(Protocol):
-    """A stand-in world in which one side can run in full and has no effect."""
+    """An environment in which one side runs in full and without effect."""
 
     args: tuple[Any, ...]
     kwargs: Mapping[str, Any]
 
     def seen(self) -> Sent:
-        """What the side sent."""
+        """The requests that the side sent."""
         ...
 
 
 class Recording(Protocol):
-    """What was noted of the primary run."""
+    """What was recorded of the primary run."""
 
     def refusal(self) -> str | None:
-        """Why this call cannot be run again (`unanswered`, ...), or None if it can."""
+        """Why this call cannot be run again, or None if it can."""
         ...
 
     def size(self) -> int:
-        """Bytes of the input, which every further run reads once. On the caller's path: cheap."""
+        """Bytes of the input, which every further run reads once. Called on the caller's path: cheap."""
         ...
 
     def stale(self) -> bool:
@@ -87,28 +87,28 @@ class Recording(Protocol):
 
 
 class ReplayRecording(Recording, Protocol):
-    """What was noted of the primary run, enough to answer a rehearsal as the primary was."""
+    """A recording that can answer a rehearsal as the primary run was answered."""
 
     def rehearse(self, side: Side) -> AbstractAsyncContextManager[Rehearsal]:
-        """Open a world for `side`, answering what the primary was answered."""
+        """Open an environment for `side` that answers what the primary run was answered."""
         ...
 
 
 class Replay(Protocol):
-    """How the shadow of a migration runs without creating anything."""
+    """How both sides of a call run again without effect."""
 
     def record(self, call: Call) -> AbstractContextManager[ReplayRecording]:
-        """Surround the primary run and note its exchanges. On the caller's path: cheap."""
+        """Surround the primary run and record it. Called on the caller's path: cheap."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SideEffects:
-    """What a call has made, read back from where it was made, as plain data without contents and credentials.
+    """What the two runs of a call have created, read back, as plain data without contents and credentials.
 
     Attributes:
         primary: by the primary run.
-        other: by the run of the other side; what has to differ (ids, marked names) is written alike in both.
+        other: by the shadow; what has to differ (ids, marked names) is written alike in both.
         not_compared: what could not be read back, in words.
     """
 
@@ -118,7 +118,7 @@ class SideEffects:
 
 
 class Trial(Protocol):
-    """One real run of the other side, marked so that what it makes can be told from what the primary made.
+    """One live shadow, marked so that what it creates can be told from what the primary run created.
 
     Attributes:
         args, kwargs: the arguments of the run.
@@ -130,37 +130,37 @@ class Trial(Protocol):
     seconds: float
 
     async def read_back(self) -> SideEffects:
-        """What both sides have made, and whether the primary's is as it was before the trial."""
+        """What both runs have created, and whether the primary's is as it was before the trial."""
         ...
 
     def plain(self, side: Side, facts: Mapping[str, object]) -> Mapping[str, object]:
-        """The facts of a side's outcome without what has to differ: ids of what it made, marks in names."""
+        """The facts of a side's outcome without what has to differ: ids of what it created, marks in names."""
         ...
 
     def keep(self) -> None:
-        """Leave what was made where it is when the trial ends."""
+        """Do not remove what the shadow created when the trial ends."""
         ...
 
     def troubles(self) -> Sequence[str]:
-        """What could not be undone, in sentences for operators; complete once the trial has been left."""
+        """What could not be undone, in sentences for operators; complete after the trial was left."""
         ...
 
 
 class LiveRecording(Recording, Protocol):
-    """What was noted of the primary run, enough to know what it made."""
+    """A recording that knows what the primary run created."""
 
     def trial(self, side: Side) -> AbstractAsyncContextManager[Trial]:
-        """Prepare a real run of `side`; on leaving, what it made is removed, unless it is to be kept.
+        """Prepare a live shadow on `side`; on leaving, what it created is removed, unless `Trial.keep` was called.
 
         Raises:
-            TrialRefusedError: there must be none; nothing has been made.
+            TrialRefusedError: there must be none; nothing was created.
         """
         ...
 
 
 class Live(Protocol):
-    """How the other side of a migration is really run, compared by reading back, and undone."""
+    """How a shadow really runs, is compared by reading back, and is undone."""
 
     def record(self, call: Call) -> AbstractContextManager[LiveRecording]:
-        """Surround the primary run and note its exchanges. On the caller's path: cheap."""
+        """Surround the primary run and record it. Called on the caller's path: cheap."""
         ...

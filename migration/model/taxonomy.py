@@ -1,4 +1,4 @@
-"""Sorts errors into kinds, so that failures of different client libraries can be compared and counted as one thing."""
+"""Sorts errors into kinds, so that failures of different client libraries are compared and counted alike."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from http import HTTPStatus
 from migration.model.errors import CandidateCancelledError
 
 MAX_CAUSES = 20
-"""Errors of a chain of causes that are looked at; a chain can be circular."""
+"""Errors that are looked at in a chain of causes, which can be circular."""
 
 MAX_NESTED_GROUPS = 2
 """Exception groups inside exception groups that are looked into."""
 
 
 class ErrorKind(StrEnum):
-    """What went wrong, whichever library says it. As few as comparing both sides and judging a rollout need."""
+    """What went wrong, whichever library says it."""
 
-    TIMEOUT = "timeout"  # patience ran out after the connection was made; the work may have been done
+    TIMEOUT = "timeout"  # no answer in time on a connection that was made; the work may have been done
     CONNECTION = "connection"  # the last attempt's connection was never made; `falls_back_on` is what proves something
     CONNECTION_LOST = "connection_lost"  # it broke before the answer was complete; the work may have been done
     UNAUTHORISED = "unauthorised"  # 401, 403, or no key
@@ -44,11 +44,11 @@ class CauseOr:
 
 
 KindRule = ErrorKind | CauseOr | Callable[[BaseException], ErrorKind | None]
-"""A kind, or a function that finds it; None means that the cause decides."""
+"""A kind, or a function that gives it; None means that the cause decides."""
 
 
 def _decided(rules: Mapping[type, KindRule], error: BaseException, *, groups: int) -> ErrorKind | None:
-    """What the first error of the chain says that says something; of a group, what all in it have in common."""
+    """The kind of the first error of the chain that has one; of a group, the kind that all in it share."""
     otherwise: ErrorKind | None = None
     for each in chain_of(error):
         if isinstance(each, BaseExceptionGroup):
@@ -59,7 +59,7 @@ def _decided(rules: Mapping[type, KindRule], error: BaseException, *, groups: in
         if isinstance(rule, CauseOr):
             otherwise = otherwise or rule.otherwise
             continue
-        kind = rule if rule is None or isinstance(rule, ErrorKind) else _asked(rule, each)
+        kind = rule if rule is None or isinstance(rule, ErrorKind) else _by_function(rule, each)
         if kind is not None:
             return kind
     return otherwise
@@ -86,29 +86,29 @@ def kind_of_status(status: int) -> ErrorKind:
     return ErrorKind.REJECTED if status >= HTTPStatus.BAD_REQUEST else ErrorKind.BAD_ANSWER
 
 
-_RAN_OUT = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
-_NO_WAY = frozenset({errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EHOSTDOWN, errno.EADDRNOTAVAIL})
+_EXHAUSTED = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
+_UNREACHABLE = frozenset({errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EHOSTDOWN, errno.EADDRNOTAVAIL})
 _BAD_PATH = frozenset({errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL})
 
 
 def out_of_resources(error: BaseException) -> bool:
     """Whether the machine ran out of memory, disk or descriptors, as far as the error or its causes tell."""
     return any(
-        isinstance(each, MemoryError) or (isinstance(each, OSError) and each.errno in _RAN_OUT)
+        isinstance(each, MemoryError) or (isinstance(each, OSError) and each.errno in _EXHAUSTED)
         for each in chain_of(error)
     )
 
 
 def _of_os_error(error: BaseException) -> ErrorKind | None:
     number = getattr(error, "errno", None)
-    if number in _RAN_OUT:
+    if number in _EXHAUSTED:
         return ErrorKind.RESOURCE
-    if number in _NO_WAY:
+    if number in _UNREACHABLE:
         return ErrorKind.CONNECTION
     return ErrorKind.BAD_INPUT if number in _BAD_PATH else None
 
 
-def _asked(rule: Callable[[BaseException], ErrorKind | None], error: BaseException) -> ErrorKind | None:
+def _by_function(rule: Callable[[BaseException], ErrorKind | None], error: BaseException) -> ErrorKind | None:
     try:
         return rule(error)
     except Exception:  # noqa: BLE001  # a declared function may fail in any way; the error stays of unknown kind
@@ -140,7 +140,7 @@ class Taxonomy:
 
     Args:
         rules: by class, or by the class's dotted name (`"httpx.ReadTimeout"`): a name imports nothing, because no error
-            of a module can exist before somebody else has imported it. The rule of the nearest base class holds.
+            of a module exists before the module is imported. The rule of the nearest base class holds.
             Python's own errors have rules already, which others for the same class replace.
     """
 

@@ -1,4 +1,4 @@
-"""Puts a migration in front of a function: as a decorator, or from outside by the function's name."""
+"""Installs a migration in front of a function: as a decorator, or from outside by the function's name."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ R = TypeVar("R")
 
 
 class BypassWarning(UserWarning):
-    """A module took the legacy function by `from x import f` before the migration was installed, and goes past it."""
+    """A module imported the legacy function by name before the migration was installed, and bypasses it."""
 
 
 def migrate(migration: Migration, *, runtime: Runtime | None = None) -> Callable[[Callable[P, R]], Shim[P, R]]:
@@ -30,7 +30,7 @@ def migrate(migration: Migration, *, runtime: Runtime | None = None) -> Callable
 
     Args:
         migration: the declaration.
-        runtime: who decides and watches; the process's own (`use_runtime`) if None.
+        runtime: decides and observes; the runtime of the process (`use_runtime`) if None.
     """
 
     def decorate(legacy: Callable[P, R]) -> Shim[P, R]:
@@ -42,8 +42,8 @@ def migrate(migration: Migration, *, runtime: Runtime | None = None) -> Callable
 def install(target: str, migration: Migration, *, runtime: Runtime | None = None) -> Shim[..., Any]:
     """Put a migration in front of the function at `"pkg.mod:func"` or `"pkg.mod:Class.method"`.
 
-    Beside `name` an asynchronous twin `name_async` is added where there is none: callers probe for it.
-    Installing again at the same place replaces the migration that stands there.
+    An asynchronous twin `name_async` is added beside it where there is none, because callers probe for it. Installing
+    again at the same place replaces the migration there.
 
     Raises:
         TargetNotFoundError: there is no such function.
@@ -62,7 +62,7 @@ def install(target: str, migration: Migration, *, runtime: Runtime | None = None
 
 
 def uninstall(target: str) -> None:
-    """Take a migration away again: the legacy function stands where it stood.
+    """Remove a migration: the legacy function is back in its place.
 
     Raises:
         TargetNotFoundError: there is no migration at `target`.
@@ -81,7 +81,7 @@ def uninstall(target: str) -> None:
 
 
 def _legacy_at(target: str, owner: Any, name: str) -> tuple[Callable[..., Any], bool]:
-    """The plain function that stands there or behind the shim there, and whether it is a static method."""
+    """The function there or behind the shim there, and whether it is a static method."""
     found = inspect.getattr_static(owner, name, None)
     if found is None:
         raise TargetNotFoundError(target, f"{owner!r} has no attribute {name!r}")
@@ -92,7 +92,7 @@ def _legacy_at(target: str, owner: Any, name: str) -> tuple[Callable[..., Any], 
 
 
 def _inherits(owner: Any, name: str, legacy: Callable[..., Any]) -> bool:
-    """Whether `owner` would have the legacy function from a base class, were there nothing in its own body."""
+    """Whether `owner` inherits the legacy function from a base class."""
     inherited = (vars(base)[name] for base in getattr(owner, "__mro__", ())[1:] if name in vars(base))
     return _bare(next(inherited, None)) is legacy
 
@@ -115,7 +115,7 @@ def owner_of(target: str) -> tuple[Any, str]:
     """
     module_name, colon, path = target.partition(":")
     if not (module_name and colon and path):
-        raise TargetNotFoundError(target, "it has not two parts")
+        raise TargetNotFoundError(target, "it does not have two parts")
     try:
         module = importlib.import_module(module_name)
     except ImportError as error:
@@ -143,7 +143,7 @@ def _add_twin(owner: Any, name: str, shim: Shim[..., Any], *, static: bool) -> N
     twin.__name__, twin.__doc__, twin.__module__ = twin_name, shim.__doc__, shim.legacy.__module__
     twin.__qualname__ = _twin_name(shim.legacy.__qualname__)
     twin.__signature__ = inspect.signature(shim.legacy)  # type: ignore[attr-defined]  # honoured by inspect
-    twin._twin_of = shim  # type: ignore[attr-defined]  # noqa: SLF001  # marks it as ours
+    twin._twin_of = shim  # type: ignore[attr-defined]  # noqa: SLF001  # marks it as this module's
     _put(owner, twin_name, twin, static=static)
 
 

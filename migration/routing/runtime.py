@@ -1,4 +1,4 @@
-"""What the migrations of one process share: who decides, who watches, where candidates and shadows run."""
+"""What the migrations of a process share: the router, the observers, the loops of candidates and shadows."""
 
 from __future__ import annotations
 
@@ -17,9 +17,12 @@ from migration.running.observers import Observers
 from migration.shadow.admission import ShadowLimits
 from migration.shadow.runner import ShadowRunner
 
+P = ParamSpec("P")
+R = TypeVar("R")
+
 
 class AlwaysLegacy:
-    """The router of a process that nobody has configured: off is safe."""
+    """The router of a process that is not configured."""
 
     def decide(self, call: Call) -> Decision:  # noqa: ARG002  # whatever the call is
         """Legacy serves."""
@@ -30,12 +33,12 @@ class Runtime:
     """Router, observers and background loops of one process.
 
     Args:
-        router: who decides.
-        observers: who watches.
+        router: decides which side serves; `AlwaysLegacy` if None.
+        observers: see calls, runs and comparisons.
         shadow_limits: what comparing may cost; what exceeds it is dropped and counted.
-        drain_seconds: at exit, how long calls under way may go on.
+        drain_seconds: how long running candidates may go on at exit.
         new_loop: makes the event loop on which candidates run.
-        new_call_id: makes the id of a unit of work: unique, also across processes, and not to be guessed.
+        new_call_id: makes the id of a call: unique, also across processes, and not to be guessed.
     """
 
     def __init__(
@@ -57,13 +60,13 @@ class Runtime:
         self._blocking_sites = OncePerSite()
 
     def decide(self, call: Call) -> Decision:
-        """Ask the router once; whatever goes wrong there means legacy and no shadow."""
+        """Ask the router once. If it fails, legacy serves and the call is not compared."""
         if self.loop.closed:
             return Decision(serve=Side.LEGACY, reason=Reason.DISABLED, source="shutdown")
         try:
             decision = self._router.decide(call)
             if not isinstance(decision, Decision):
-                raise TypeError(f"not a decision: {decision!r}")  # noqa: TRY301  # one place says what then
+                raise TypeError(f"not a decision: {decision!r}")  # noqa: TRY301  # one place makes the decision
         except Exception as error:  # noqa: BLE001  # a router may fail in any way; legacy serves and the reason is shown
             return Decision(
                 serve=Side.LEGACY, reason=Reason.ERROR, source=type(self._router).__name__, error=type(error).__name__
@@ -79,13 +82,13 @@ class Runtime:
         return self.loop.owns_current_thread() or self.shadows.loop.owns_current_thread()
 
     def report_blocked_loop(self, migration: str, site: CallSite) -> None:
-        """Say once a call site that a synchronous call holds up an event loop there."""
+        """Tell the observers, once a call site, that a synchronous call blocks an event loop there."""
         if self._blocking_sites.is_new(site):
             self.notice(
                 NoticeKind.BLOCKED_EVENT_LOOP,
                 migration,
                 f"{site.file}:{site.line} ({site.function}) calls synchronously inside a running event loop, which "
-                "stands still meanwhile; await the function's `.aio(...)` there instead",
+                "is blocked meanwhile; await the function's `.aio(...)` there instead",
             )
 
     def notice(self, kind: NoticeKind, migration: str, text: str) -> None:
@@ -93,13 +96,12 @@ class Runtime:
         self.observers.noticed(Notice(kind=kind, migration=migration, text=text))
 
     def drain(self, seconds: float) -> int:
-        """Hold back every call that has not begun, and wait for those under way, at most `seconds`.
+        """Hold further calls back, and wait for those in flight, at most `seconds`.
 
-        For a process that is about to end; if it does not, `resume` lets those who wait begin. A call within one that
-        is under way is part of it.
+        For a process that is about to end; if it does not, call `resume`. A call within one in flight is part of it.
 
         Returns:
-            How many calls are still under way.
+            How many calls are still in flight.
         """
         return self.in_flight.drain(seconds)
 
@@ -108,7 +110,7 @@ class Runtime:
         self.in_flight.resume()
 
     def close(self, timeout: float | None = None) -> None:
-        """Finish what is under way, shadows last, and stop; later calls are served by legacy."""
+        """Finish running candidates and then shadows, and stop; later calls are served by legacy."""
         self.loop.close(timeout)
         self.shadows.close(timeout)
 
@@ -118,7 +120,7 @@ _current: Runtime | None = None
 
 
 def use_runtime(runtime: Runtime) -> Runtime:
-    """Put `runtime` in force for this process, and close the one before it."""
+    """Make `runtime` the runtime of this process, and close the one before it."""
     global _current  # the one runtime of the process
     with _lock:
         before, _current = _current, runtime
@@ -129,7 +131,7 @@ def use_runtime(runtime: Runtime) -> Runtime:
 
 @contextmanager
 def temporary_runtime(runtime: Runtime) -> Iterator[None]:
-    """Put `runtime` in force for a while, and afterwards the one before it again. Closes neither."""
+    """Make `runtime` the runtime of this process inside, and then the one before it again. Closes neither."""
     global _current  # noqa: PLW0603  # the one runtime of the process
     with _lock:
         before, _current = _current, runtime
@@ -141,7 +143,7 @@ def temporary_runtime(runtime: Runtime) -> Iterator[None]:
 
 
 def current_runtime() -> Runtime:
-    """The runtime in force; without one, everything is served by legacy."""
+    """The runtime of this process; if none was set, one with which legacy serves everything."""
     global _current  # noqa: PLW0603  # the one runtime of the process
     if _current is None:
         with _lock:
@@ -150,17 +152,11 @@ def current_runtime() -> Runtime:
     return _current
 
 
-# What stands in a legacy function's place once its migration is over: synchronous callers stay synchronous.
-
-P = ParamSpec("P")
-R = TypeVar("R")
-
-
 def call_blocking(function: Callable[P, Coroutine[Any, Any, R]], /, *args: P.args, **kwargs: P.kwargs) -> R:
-    """Call an asynchronous function and wait for it, as the migration's synchronous callers did.
+    """Call an asynchronous function and wait for it; for synchronous callers after a migration is over.
 
-    It runs on the one background loop of the process, where its connections live; exceptions reach the caller as they
-    are. Who calls inside a running event loop holds it up: await the asynchronous function there.
+    It runs on the background event loop of the process, where its connections are; exceptions reach the caller as they
+    are. A call inside a running event loop blocks that loop: await the asynchronous function there.
 
     Raises:
         AwaitInsteadError: the caller is on the background loop itself, where waiting could never end.

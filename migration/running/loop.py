@@ -38,7 +38,7 @@ MOST_WORKERS = 32
 
 
 class Candidate(Generic[P, R]):
-    """The new implementation, imported on first use; a failed import is tried again after `RETRY_SECONDS`."""
+    """The candidate, imported on first use; a failed import is tried again after `RETRY_SECONDS`."""
 
     def __init__(self, target: str | Callable[..., Any], *, now: Callable[[], float] = time.monotonic) -> None:
         self._name = target if isinstance(target, str) else f"{target.__module__}:{target.__qualname__}"

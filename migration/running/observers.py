@@ -1,4 +1,4 @@
-"""Passes what happens on to the observers, and keeps their failures from the call."""
+"""Tells the observers what happens, and keeps their failures from the call."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from migration.model.ports import Observer, Recording
 _logger = logging.getLogger("migration")
 
 MAX_DIFFERENT_NOTICES = 1000
-"""Messages that are counted one by one."""
+"""Messages that are counted one by one; further ones are counted by kind."""
 
 _MILESTONES = frozenset(10**power for power in range(19))
 
@@ -40,7 +40,7 @@ class Observers:
             self.contain(observer, observer.compared, comparison)
 
     def noticed(self, notice: Notice) -> None:
-        """Tell every observer of a message for operators; the log, the 1st, 10th, 100th, ... time that it comes."""
+        """Tell every observer of a message for operators; it is logged the 1st, 10th, 100th, ... time."""
         times = self._count(notice)
         if times in _MILESTONES:
             _logger.warning("%s: %s%s", notice.migration, notice.text, f" ({times} times)" if times > 1 else "")
@@ -51,7 +51,7 @@ class Observers:
         """Do `action(*args)` on behalf of `observer`; count and log what it raises. True when it went well."""
         try:
             action(*args)
-        except Exception as error:  # noqa: BLE001  # an observer may fail in any way and must not hurt the call
+        except Exception as error:  # noqa: BLE001  # an observer may fail in any way
             self.failed(observer, error)
             return False
         return True
@@ -64,7 +64,7 @@ class Observers:
             _logger.warning("an observer failed (%s); calls are unaffected, further failures are counted", failure)
 
     def _count(self, notice: Notice) -> int:
-        """How often this message has come; beyond a thousand different ones, how often this kind."""
+        """How often this message has come; beyond `MAX_DIFFERENT_NOTICES`, how often its kind."""
         with self._counting:
             known = notice.text in self._notices or len(self._notices) < MAX_DIFFERENT_NOTICES
             key = notice.text if known else notice.kind
@@ -103,9 +103,6 @@ class _Observed:
                 manager.__exit__(kind, error, trace)
             except Exception as own:  # noqa: BLE001  # as above
                 self._observers.failed(observer, own)
-
-
-# Contains a recording's failures: they cost the comparison, never the call.
 
 
 class ContainedRecording:

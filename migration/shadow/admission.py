@@ -1,8 +1,8 @@
-"""What comparing may cost: how much may wait, and how much may be read in an hour.
+"""Admission control of shadows: how many wait, how much they read, and how many calls they may slow down.
 
-A shadow runs both implementations again in the same interpreter, where a call that is under way meanwhile takes up to
-twice as long. What can be chosen is how many calls that happens to. So each call earns a fraction of a credit, each
-call that met a shadow takes a whole one, and a shadow begins only while there is some left, or in a long silence.
+A shadow runs both implementations again in the same interpreter, where a call that is in flight meanwhile takes up to
+twice as long. The share of such calls is limited by a credit: each call earns a fraction, each call that overlaps with
+a shadow takes a whole one, and a shadow begins only while there is credit left, or after a pause without calls.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from migration.running.in_flight import InFlightCalls
 MEGABYTE = 1024 * 1024
 
 WINDOW_SECONDS = 3600.0
-"""The hour of the hourly budget."""
+"""The window of the hourly budget."""
 
 SLOT_SECONDS = 60.0
-"""What is used is added up by the minute, so that an hour takes 61 figures to remember."""
+"""Use is added up by the minute, so that an hour takes 61 numbers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,9 +30,9 @@ class ShadowLimits:
 
     Attributes:
         waiting: shadows that may wait or run at once.
-        waiting_bytes: bytes of input that these may have together.
-        hourly_bytes: bytes of input that may be read again within any hour; each run of a side reads the input once.
-        seconds: how long after its caller was answered a shadow must be over.
+        waiting_bytes: bytes of their input together.
+        hourly_bytes: bytes of input that may be read within any hour; each run of a side reads the input once.
+        seconds: deadline of a shadow, from the answer to its caller on.
         yield_seconds: how long a shadow waits for in-flight calls before it runs beside them.
         overlap_share: share of the calls (0..1) that may be in flight while a shadow runs; 1 is no limit.
         noise_share: share of the compared calls (0..1) for which legacy runs twice, to learn what of it is noise.
@@ -48,7 +48,7 @@ class ShadowLimits:
 
 
 class ShadowCapacity:
-    """Where shadows wait and run, bounded in number and in bytes. Not safe for several threads by itself."""
+    """Bounds the shadows that wait or run, in number and in bytes. Not thread-safe."""
 
     def __init__(self, places: int, size: int) -> None:
         self._places = places
@@ -57,7 +57,7 @@ class ShadowCapacity:
         self.bytes = 0
 
     def acquire(self, size: int) -> str | None:
-        """Take a place for `size` bytes; why there is none, or None if there was one."""
+        """Take a place for `size` bytes; the reason if there is none, else None."""
         if self.taken >= self._places:
             return f"{self._places} shadows are already waiting"
         if self.bytes + size > self._size:
@@ -99,25 +99,23 @@ class HourlyBudget:
         return True
 
 
-# Keeps shadows out of the way of callers: only a small share of the calls may meet one that runs.
-
 MOST_CREDIT = 5.0
-"""Calls that may meet shadows soon one after another, however many went undisturbed before."""
+"""Calls that may overlap with shadows one after another, however many did not before."""
 
 SILENCE_SECONDS = 3.0
-"""After so long without any call a shadow begins in any case: it is over before the next call is likely to come."""
+"""After so long without a call a shadow begins in any case: it has probably ended before the next call."""
 
 _MEMORY = 0.8
-"""How much the number of calls that a shadow is expected to meet depends on what earlier ones met."""
+"""Weight of earlier shadows in the number of calls that a shadow is expected to overlap with."""
 
 
 class AdmissionControl:
-    """Says when a shadow may begin. Used by one thread.
+    """Decides when a shadow may begin. Used by one thread.
 
     Args:
         calls: the calls of the process.
-        share: share of them (0..1) that may meet a shadow; 1 is no limit.
-        yield_seconds: seconds for which a shadow waits for a moment without calls, before it begins beside them.
+        share: share of them (0..1) that may overlap with a shadow; 1 is no limit.
+        yield_seconds: how long a shadow waits for a moment without calls before it begins beside them.
         now: the clock, in seconds; it must not go back.
     """
 
@@ -134,7 +132,7 @@ class AdmissionControl:
         self._idle_since = now()
 
     def allows(self, since: float) -> bool:
-        """Whether a shadow that waits since then may begin."""
+        """Whether a shadow that has waited since then may begin."""
         now, quiet = self._now(), self._calls.idle()
         if not quiet or self._calls.begun != self._earned_until:
             self._idle_since = now
@@ -149,15 +147,15 @@ class AdmissionControl:
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """A shadow runs inside; what it met is counted when it has ended."""
+        """Surrounds a shadow, and charges the calls that overlapped with it."""
         begun, beside = self._calls.begun, self._calls.count
         try:
             yield
         finally:
-            met = beside + self._calls.begun - begun
+            overlapped = beside + self._calls.begun - begun
             self._earn()
-            self._credit -= met
-            self._expected = max(1.0, _MEMORY * self._expected + (1 - _MEMORY) * met)
+            self._credit -= overlapped
+            self._expected = max(1.0, _MEMORY * self._expected + (1 - _MEMORY) * overlapped)
 
     def _earn(self) -> None:
         begun = self._calls.begun

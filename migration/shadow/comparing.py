@@ -1,4 +1,4 @@
-"""Says in which fields two sides of a call differ."""
+"""Compares the two sides of a call: the fields that differ, the verdict, noise, and declared rules."""
 
 from __future__ import annotations
 
@@ -37,24 +37,24 @@ MAX_DIFFERENCES = 50
 """More differing fields than this are not listed one by one."""
 
 MAX_SHOWN = 200
-"""Characters of a value that a report shows."""
+"""Characters of a value in a report."""
 
 _ABSENT = object()
 
 _MAX_SHOWN_BITS = 10_000
-"""Python itself refuses to write out much longer numbers."""
+"""Python refuses to write out much longer numbers."""
 
 _COMPARED_BY_TEXT = (float, complex, Decimal, date, time)
-"""Types of which equal values can look different (1.0 and 1.00, -0.0 and 0.0, one moment in two zones)."""
+"""Types whose equal values can be written differently (1.0 and 1.00, -0.0 and 0.0, one moment in two zones)."""
 
 _SHOWN_TYPES = (str, int, float, complex, NoneType, Decimal, Enum, date, time, timedelta, PurePath, UUID)
 
 Cleaner = Callable[[str, object], object]
-"""Makes of a field and its value what a report may show."""
+"""Turns a field and its value into what a report may show."""
 
 
 def outcome_facts(migration: Migration, outcome: Outcome[Any]) -> Facts:
-    """What of an outcome is compared: the declared facts of a result, or type, text and kind of an exception."""
+    """What is compared of an outcome: the declared facts of a result, or type, text and kind of an exception."""
     error = outcome.error
     if error is None:
         return flatten("result", migration.facts(outcome.value))
@@ -66,14 +66,14 @@ def outcome_facts(migration: Migration, outcome: Outcome[Any]) -> Facts:
 
 
 def request_facts(seen: Sequence[Mapping[str, object]]) -> Facts:
-    """What of the requests of a rehearsal is compared."""
+    """What is compared of the requests of a rehearsal."""
     return {"requests.count": len(seen), **flatten("requests", list(seen))}
 
 
 def differences(
     legacy: Facts, candidate: Facts, masked: Iterable[str] = (), clean: Cleaner = as_is
 ) -> tuple[Difference, ...]:
-    """The fields that differ, masked ones left out; their values as `clean` lets them be shown."""
+    """The fields that differ, without masked ones; their values as `clean` shows them."""
     patterns = tuple(masked)
     found: list[Difference] = []
     fields = dict.fromkeys([*legacy, *candidate])
@@ -97,12 +97,12 @@ def masked_fields(facts: Facts, masked: Iterable[str]) -> tuple[str, ...]:
 
 
 def unused_masks(facts: Facts, masked: Iterable[str]) -> tuple[str, ...]:
-    """The masks that name no field: a mistake, or a field that is gone."""
+    """The masks that match no field."""
     return tuple(pattern for pattern in masked if not any(_matches(field, [pattern]) for field in facts))
 
 
 def shown(value: object) -> str:
-    """A value as a report shows it: short, of bytes nothing but length and digest, of unknown types only the name."""
+    """A value for a report: short; length and digest of bytes; only the name of an unknown type."""
     if value is _ABSENT:
         return "(absent)"
     if isinstance(value, bytes):
@@ -112,7 +112,7 @@ def shown(value: object) -> str:
     if isinstance(value, int) and value.bit_length() > _MAX_SHOWN_BITS:
         return f"(a number of {value.bit_length()} bits)"
     if not isinstance(value, _SHOWN_TYPES) and not (isinstance(value, dict | list) and not value):
-        return f"(a {type(value).__name__})"  # what its text would reveal is not known
+        return f"(a {type(value).__name__})"  # its text could reveal anything
     return _shortened(value)
 
 
@@ -128,7 +128,7 @@ def _cleaned(clean: Cleaner, field: str, value: object) -> str:
         return shown(value)
     try:
         return shown(clean(field, value))
-    except Exception as error:  # noqa: BLE001  # a declared function may fail in any way; then nothing is shown
+    except Exception as error:  # noqa: BLE001  # a declared function may fail in any way
         return f"(not shown: cleaning it failed with {type(error).__name__})"
 
 
@@ -144,21 +144,21 @@ def _same(left: object, right: object) -> bool:
     return bool(left == right)
 
 
-# Judges what both sides of a call did: the verdict, and whether a declared rule excuses a mismatch.
+# The verdict, and the rules that excuse a mismatch
 
 
 def judged(
     migration: Migration, legacy: tuple[Outcome[Any], Sent], candidate: tuple[Outcome[Any], Sent]
 ) -> dict[str, Any]:
-    """What a comparison says of both sides: its `verdict`, `differences`, `masked` and `unused_masks`.
+    """The `verdict`, `differences`, `masked` and `unused_masks` of a comparison.
 
     Args:
-        migration: says what is compared.
+        migration: declares what is compared.
         legacy: how legacy ended, and the requests that it sent.
         candidate: likewise.
 
     Raises:
-        IncompleteFactsError: nothing differs in what was compared, but that was not everything.
+        IncompleteFactsError: what was compared is the same, but that was not everything.
     """
     facts, other = (
         {**outcome_facts(migration, outcome), **request_facts(sent)} for outcome, sent in (legacy, candidate)
@@ -170,7 +170,7 @@ def judged_facts(migration: Migration, facts: Facts, other: Facts) -> dict[str, 
     """As `judged`, of all facts of legacy and all facts of the candidate.
 
     Raises:
-        IncompleteFactsError: nothing differs in what was compared, but that was not everything.
+        IncompleteFactsError: what was compared is the same, but that was not everything.
     """
     found = differences(facts, other, migration.masked, migration.clean)
     return {
@@ -213,11 +213,11 @@ def _verdict(legacy: Facts, candidate: Facts, found: tuple[Difference, ...]) -> 
     return Verdict.SAME_ERROR if failed else Verdict.IDENTICAL
 
 
-# Makes the comparison of a call out of what both sides did when they were run again.
+# The comparison of a call whose sides have run again
 
 
-class Sides:
-    """What each side did; legacy once more if it ran twice."""
+class Runs:
+    """The further runs of a call by side; legacy may have two."""
 
     def __init__(self) -> None:
         self._runs: dict[Side, list[Observation]] = {side: [] for side in Side}
@@ -235,18 +235,18 @@ class Sides:
         return self._runs[Side.LEGACY][1] if len(self._runs[Side.LEGACY]) > 1 else None
 
 
-def learned(shadow: Shadow, sides: Sides) -> NoiseSample | None:
+def learned(shadow: Shadow, runs: Runs) -> NoiseSample | None:
     """In which fields the candidate, and legacy itself, differed from legacy's first run.
 
     None if legacy did not run twice, and if the runs did not all end alike or differ in too many fields to list.
     """
-    again = sides.again
+    again = runs.again
     if again is None:
         return None
-    runs = sides[Side.LEGACY], sides[Side.CANDIDATE], again
-    if len({run.outcome.error is None for run in runs}) > 1:
+    ended = runs[Side.LEGACY], runs[Side.CANDIDATE], again
+    if len({run.outcome.error is None for run in ended}) > 1:
         return None
-    first, candidate, second = (_facts(shadow, run) for run in runs)
+    first, candidate, second = (_facts(shadow, run) for run in ended)
     masked = shadow.migration.masked
     found = [differences(first, other, masked) for other in (candidate, second)]
     if any(len(each) > MAX_DIFFERENCES for each in found):
@@ -256,15 +256,15 @@ def learned(shadow: Shadow, sides: Sides) -> NoiseSample | None:
 
 
 def compared(
-    shadow: Shadow, sides: Sides, sample: NoiseSample | None, noise: NoiseBook, observers: Observers
+    shadow: Shadow, runs: Runs, sample: NoiseSample | None, noise: NoiseBook, observers: Observers
 ) -> Comparison:
-    """The comparison of both sides; dropped if the side that served did not do the same again."""
-    migration, served, other = shadow.migration, sides[shadow.side], sides[shadow.side.other]
+    """The comparison of both sides; `DROPPED` if the side that served did not do the same again."""
+    migration, served, other = shadow.migration, runs[shadow.side], runs[shadow.side.other]
     unfaithful = differences(shadow.facts, outcome_facts(migration, served.outcome), migration.masked, migration.clean)
     if set(_fields(unfaithful)) - set(_noisy(shadow, unfaithful, noise)):
         detail = f"{shadow.side} did not do the same again: {', '.join(_fields(unfaithful))}"
         return shadow.comparison(Verdict.DROPPED, differences=unfaithful, noise=sample, detail=detail)
-    legacy, candidate = ((sides[side].outcome, sides[side].sent) for side in Side)
+    legacy, candidate = ((runs[side].outcome, runs[side].sent) for side in Side)
     comparison = shadow.comparison(
         **judged(migration, legacy, candidate),
         noise=sample,
@@ -275,7 +275,7 @@ def compared(
 
 
 def _with_noise_named(shadow: Shadow, comparison: Comparison, noise: NoiseBook) -> Comparison:
-    """The comparison with its noisy fields named; as `NOISY` if nothing but these differ."""
+    """The comparison with its noisy fields named; `NOISY` if only these differ."""
     noisy = _noisy(shadow, comparison.differences, noise)
     only_noise = comparison.verdict is Verdict.DIFFERENT and len(noisy) == len(comparison.differences)
     return replace(comparison, noisy=noisy, verdict=Verdict.NOISY if only_noise else comparison.verdict)

@@ -1,4 +1,4 @@
-"""Takes a result apart into flat facts: exact about types, and bounded in number and depth."""
+"""Flattens a result into facts: exact about types, bounded in number and depth."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from enum import Enum
 from uuid import UUID
 
 MAX_FIELDS = 10_000
-"""Facts of one result; a larger result is compared up to here and is never called identical."""
+"""Facts of one result; a larger one is compared up to here and is never identical."""
 
 MAX_DEPTH = 32
 """Containers inside containers; likewise."""
 
 INCOMPLETE = "(incomplete)"
-"""The fact that says that, and where, taking a result apart ended early."""
+"""The fact that says where flattening ended early."""
 
 _MAX_NAME = 100
 _PLAIN_NAME = re.compile(r"[A-Za-z_][\w-]{0,99}")
@@ -32,7 +32,7 @@ Facts = Mapping[str, object]
 
 @dataclass(frozen=True, slots=True)
 class ContentDigest:
-    """Stands for bytes that their owner may change."""
+    """Length and digest of bytes that their owner may change."""
 
     length: int
     sha256: str
@@ -43,7 +43,7 @@ class ContentDigest:
 
 @dataclass(frozen=True, slots=True)
 class BackReference:
-    """Stands for a container inside itself, named by the path under which it came first."""
+    """A container inside itself, by the path under which it came first."""
 
     path: str
 
@@ -54,10 +54,9 @@ class BackReference:
 def flatten(path: str, value: object) -> dict[str, object]:
     """The facts of `value`, by their paths below `path`.
 
-    Taken apart are mappings, lists, tuples, deques, dataclasses (but for fields with `compare=False`), models of
-    pydantic (by their `model_fields`) and exceptions (type and text). Of every container that is no plain dict or list
-    the type is a fact of its own, `PATH.(type)`. Everything else is one fact. What its owner may change later is
-    copied.
+    Mappings, lists, tuples, deques, dataclasses (without fields with `compare=False`), pydantic models (by their
+    `model_fields`) and exceptions (type and text) are flattened. The type of a container that is no plain dict or list
+    is a fact of its own, `PATH.(type)`. Everything else is one fact. What its owner may change later is copied.
     """
     found: dict[str, object] = {}
     times: Counter[str] = Counter()
@@ -73,7 +72,7 @@ def flatten(path: str, value: object) -> dict[str, object]:
 
 
 class _EndedEarlyError(Exception):
-    """Something is too large or too deep to be taken apart."""
+    """Something is too large or too deep to be flattened."""
 
 
 def _walk(path: str, value: object, above: dict[int, str]) -> Iterator[tuple[str, object]]:
@@ -101,7 +100,7 @@ def _walk(path: str, value: object, above: dict[int, str]) -> Iterator[tuple[str
 
 
 def _items(path: str, value: object) -> Iterable[tuple[str, object]] | None:
-    """What a container holds, by path; None if it is none."""
+    """The contents of a container by path; None if it is none."""
     if isinstance(value, Mapping):
         return ((f"{path}.{_name(key)}", inner) for key, inner in value.items())
     if isinstance(value, _LISTS):
@@ -136,7 +135,7 @@ def _snapshot(path: str, value: object) -> object:
 
 
 def _typed(value: object) -> object:
-    """A set's contents with their types, as 1, 1.0 and True are one to a set, and with not-a-number as one value."""
+    """A set's members with their types, because 1, 1.0 and True are equal, and with NaN as one value."""
     if isinstance(value, set | frozenset):
         return frozenset(map(_typed, value))
     if isinstance(value, tuple):
@@ -152,7 +151,7 @@ def _type_name(value: object) -> str:
 
 
 def _name(key: object) -> str:
-    """A key as a part of a path: quoted where it could be mistaken for a path or for another key, and never long."""
+    """A key as part of a path: quoted where it could be mistaken for a path or another key, and shortened."""
     if isinstance(key, str) and _PLAIN_NAME.fullmatch(key):
         return key
     if isinstance(key, Enum):

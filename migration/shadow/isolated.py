@@ -1,4 +1,4 @@
-"""Runs a side off its caller's path, so that one that hangs or ends the process costs nothing but its own run."""
+"""A sampled call, and running its sides isolated: one that hangs or would end the process costs only its own run."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Shadow:
     facts: Facts = field(default_factory=dict, repr=False)
 
     def comparison(self, verdict: Verdict, **what: Any) -> Comparison:
-        """A comparison of this call. It is kept longer than the call, and so does not hold its arguments."""
+        """A comparison of this call, without its arguments: it is kept longer than the call."""
         return Comparison(
             call=replace(self.call, args=(), kwargs={}),
             decision=self.decision,
@@ -46,32 +46,30 @@ class Shadow:
         )
 
     def dropped(self, why: str) -> Comparison:
-        """The comparison that says that there was none."""
+        """A comparison that was not made, with the reason."""
         return self.comparison(Verdict.DROPPED, detail=why)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observation:
-    """What a side did when it ran again, and the W3C traceparent of that run."""
+    """A further run of a side: its outcome, its requests, and its W3C traceparent."""
 
     outcome: Outcome[Any] = field(repr=False)
     sent: Sent = field(repr=False)
     trace: str | None
 
 
-# Runs a side off its caller's path, so that one that hangs or ends the process costs nothing but its own run.
-
 MAX_STUCK = 8
-"""Runs that were given up and still go on. With so many of them no further shadow is taken."""
+"""Runs that were given up and have not ended. With so many of them no further shadow is taken."""
 
 GRACE_SECONDS = 1.0
-"""How long a candidate may take to end once it is cancelled; then it is given up."""
+"""How long a cancelled candidate may take to end; then it is given up."""
 
 
 class IsolatedRunner:
     """Runs sides; whatever a side raises is an outcome.
 
-    Legacy gets a daemon thread of its own, because the interpreter would wait at its exit for a thread of a pool.
+    Legacy runs in a daemon thread of its own, because the interpreter waits at its exit for the threads of a pool.
     """
 
     def __init__(self) -> None:
@@ -85,14 +83,14 @@ class IsolatedRunner:
     async def legacy(
         self, legacy: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> Outcome[Any]:
-        """Run legacy in a thread, in a copy of this context. A cancellation does not stop it, but awaits it no more."""
+        """Run legacy in a thread, in a copy of this context. A cancellation ends the waiting, not the thread."""
         loop, context = asyncio.get_running_loop(), copy_context()
         ended: asyncio.Future[None] = loop.create_future()
         outcome: list[Outcome[Any]] = []
 
         def run() -> None:
             outcome.append(context.run(_legacy_to_its_end, legacy, args, kwargs))
-            with suppress(RuntimeError):  # the loop is closed: nobody waits for it
+            with suppress(RuntimeError):  # the loop is closed, and with it what waited
                 loop.call_soon_threadsafe(ended.set_result, None)
 
         threading.Thread(target=run, name="migration-shadow-legacy", daemon=True).start()
@@ -102,7 +100,7 @@ class IsolatedRunner:
     async def candidate(
         self, candidate: Candidate[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> Outcome[Any]:
-        """Run the candidate in a task. A cancellation is passed on, and waits no longer than `GRACE_SECONDS` for it."""
+        """Run the candidate in a task. A cancellation is passed on, and waits for it at most `GRACE_SECONDS`."""
         task = asyncio.create_task(_candidate_to_its_end(candidate, args, kwargs))
         try:
             await self._end_of(task)

@@ -1,4 +1,4 @@
-"""Really runs the other side of a call, compares what both sides made by reading it back, and has it undone."""
+"""Runs live shadows: the other side of a call really runs, is compared by reading back, and is undone."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ TRANSIENT = frozenset(
         ErrorKind.CANCELLED,
     }
 )
-"""Kinds of errors that pass: a run a moment later need not meet them, so they are no basis for a comparison."""
+"""Kinds of errors that a run a moment later may not meet, so that they are no basis for a comparison."""
 
 LIVE_READS = 2
 """How often a live comparison reads the input: once to copy it, and once in the run."""
@@ -43,7 +43,7 @@ class LiveRunner:
 
     Args:
         observers: see the runs, and are told of what could not be undone.
-        isolated: where the sides run.
+        isolated: runs the sides.
     """
 
     def __init__(self, observers: Observers, isolated: IsolatedRunner) -> None:
@@ -52,10 +52,10 @@ class LiveRunner:
         self._isolated = isolated
 
     async def compared(self, shadow: Shadow) -> Comparison:
-        """Run the other side of this call and compare; dropped, with the reason, when that must not or cannot be."""
-        unfair = _unfair(shadow)
-        if unfair is not None:
-            return shadow.dropped(unfair)
+        """Run the live shadow of this call and compare; `DROPPED`, with the reason, if that is not possible."""
+        no_basis = _no_basis(shadow)
+        if no_basis is not None:
+            return shadow.dropped(no_basis)
         try:
             async with self._trial(shadow) as trial:
                 return await self._in_time(shadow, trial)
@@ -64,7 +64,7 @@ class LiveRunner:
 
     @asynccontextmanager
     async def _trial(self, shadow: Shadow) -> AsyncIterator[Trial]:
-        """A trial; what it leaves behind is told to the operators, however it ends."""
+        """A trial; what could not be undone is told to the operators, however it ends."""
         recording = cast("LiveRecording", shadow.recording)  # its refusal was asked, and the declaration's mode is real
         entered: Trial | None = None
         try:
@@ -84,7 +84,7 @@ class LiveRunner:
         except TimeoutError:
             if not deadline.expired():
                 raise
-            return shadow.dropped(f"the other side was not finished and read back within {trial.seconds:g} s")
+            return shadow.dropped(f"the shadow was not finished and read back within {trial.seconds:g} s")
 
     async def _compare(self, shadow: Shadow, trial: Trial) -> Comparison:
         assert shadow.recording is not None  # noqa: S101  # without one there is no trial
@@ -115,15 +115,15 @@ class LiveRunner:
         return run.outcome, run.trace
 
 
-def _unfair(shadow: Shadow) -> str | None:
-    """Why the primary's outcome is no fair basis for a comparison; None if it is."""
+def _no_basis(shadow: Shadow) -> str | None:
+    """Why the primary's outcome is no basis for a comparison; None if it is."""
     kind = shadow.facts.get("error.kind")
     if kind is None:
         return None
     if shadow.migration.mode is ShadowMode.KEPT:
         return f"{shadow.side} failed, so there is nothing to be done twice"
     if kind in TRANSIENT:
-        return f"{shadow.side} failed for a cause that passes ({kind}), which {shadow.side.other} need not meet"
+        return f"{shadow.side} failed with a transient error ({kind}), which {shadow.side.other} need not meet"
     return None
 
 

@@ -1,14 +1,14 @@
-"""Learns in which fields legacy differs from itself, by a test and not by a share that somebody has picked.
+"""Learns by sequential tests in which fields legacy differs from itself.
 
-On some calls legacy runs twice. Of each field it is counted how often the candidate, and how often the second run of
-legacy, differed from the first. If a field is nothing but noise, the candidate and the second run are equally likely to
-differ, so of the cases in which exactly one of them does, half are either's. Against that, two claims gather evidence:
+On some calls legacy runs twice. For each field it is counted how often the candidate, and how often the second run of
+legacy, differed from the first. If a field is pure noise, both are equally likely to differ, so that each makes up half
+of the cases in which exactly one of them does. Two claims gather evidence against that:
 
 - a *mismatch*: the candidate differs more often. Lindon and Malek's conditional test (arXiv:2011.03567) at p = 1/2.
 - *noise*: legacy differs from itself at least half as often as the candidate differs from it. A bet on it.
 
-Both kinds of evidence are e-processes: under the opposite of the claim the expected evidence never grows, so that it
-ever reaches 1/a has a probability of at most a (Ville), however often one looks. Without either a field is undecided.
+Both are e-processes: while the claim is false, the expected evidence does not grow, so the probability that it ever
+reaches 1/a is at most a (Ville), however often it is looked at. Without either claim a field is undecided.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from enum import StrEnum
 from migration.model.model import NoiseSample
 
 ALPHA = 0.01
-"""Probability that any field of a migration is ever falsely called a mismatch; the same for noise."""
+"""Probability that any field of a migration is ever wrongly called a mismatch; the same for noise."""
 
 MAX_FIELDS = 200
 """Fields of one migration that are followed; further ones are counted, and never called noise."""
@@ -30,7 +30,7 @@ RELATIVE_RISKS = (1.5, 2.0, 3.0, 5.0, 10.0, 30.0, 100.0)
 """How much more often the candidate might differ; the evidence is the mean over these."""
 
 MARGIN = 2.0
-"""The candidate differing so many times as often as legacy from itself is more than noise."""
+"""From this ratio on, between how often the candidate and legacy itself differ, a field is more than noise."""
 
 STAKES = (0.1, 0.25, 0.5, 0.9)
 """Shares of the evidence that are bet on noise; the evidence is the mean over these."""
@@ -104,9 +104,9 @@ class _Learned:
 
 
 class NoiseBook:
-    """Gathers the samples of all migrations. One thread at a time may add to it, while any may ask.
+    """Collects the samples of all migrations. One thread at a time may add, any thread may read.
 
-    Its state follows from the samples alone: given those that a ledger kept, in their order, it is as it was.
+    Its state follows from the samples alone, in their order: those in a ledger restore it.
     """
 
     def __init__(self) -> None:
@@ -171,11 +171,11 @@ def noise_report(migration: str, samples: Iterable[tuple[str, NoiseSample]]) -> 
 
 
 def verdict_on(place: int, candidate_only: int, legacy_only: int, both: int) -> FieldVerdict:
-    """What the counts of a field amount to. Where both claims are proven, the mismatch is said.
+    """What the counts of a field amount to; `MISMATCH` if both claims are proven.
 
     Args:
-        place: the how-manieth field of its migration it is, from 1. Each field is given its part of `ALPHA`:
-            `ALPHA / (place * (place + 1))`, which add up to no more than `ALPHA` over all fields.
+        place: the number of the field in its migration, from 1. Its part of `ALPHA` is
+            `ALPHA / (place * (place + 1))`; these add up to at most `ALPHA`.
         candidate_only: samples in which only the candidate differed from legacy.
         legacy_only: samples in which only the second run of legacy did.
         both: samples in which both did.

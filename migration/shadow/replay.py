@@ -19,7 +19,7 @@ class ReplayRunner:
 
     Args:
         observers: see the runs.
-        isolated: where the sides run.
+        isolated: runs the sides.
     """
 
     def __init__(self, observers: Observers, isolated: IsolatedRunner) -> None:
@@ -31,7 +31,7 @@ class ReplayRunner:
         return 0 if shadow.recording is None else shadow.recording.size()
 
     def refusal(self, shadow: Shadow) -> str | None:
-        """Why there can be no rehearsal."""
+        """Why the call cannot be run again, or None if it can."""
         if shadow.recording is None:
             return "nothing was recorded that could be replayed"
         return shadow.recording.refusal()
@@ -42,9 +42,7 @@ class ReplayRunner:
 
     async def observe(self, shadow: Shadow, side: Side) -> Observation:
         """Rehearse one side."""
-        recording = cast(
-            "ReplayRecording", shadow.recording
-        )  # `refusal` was asked, and the declaration's mode is to replay
+        recording = cast("ReplayRecording", shadow.recording)  # `refusal` was asked, and the mode is REPLAY
         run = Operation(call=shadow.call, decision=shadow.decision, side=side, role=Role.SHADOW, link=shadow.trace)
         with side_context(side):
             async with recording.rehearse(side) as rehearsal:

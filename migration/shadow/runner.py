@@ -1,4 +1,4 @@
-"""Compares sampled calls after their callers have been answered: off their path, after other callers, bounded."""
+"""Compares sampled calls after their callers were answered: on a loop of its own, and bounded."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from migration.running.in_flight import InFlightCalls
 from migration.running.loop import BackgroundLoop
 from migration.running.observers import Observers
 from migration.shadow.admission import AdmissionControl, HourlyBudget, ShadowCapacity, ShadowLimits
-from migration.shadow.comparing import Sides, compared, learned
+from migration.shadow.comparing import Runs, compared, learned
 from migration.shadow.isolated import MAX_STUCK, IsolatedRunner, Shadow, is_being_cancelled
 from migration.shadow.live import LIVE_READS, LiveRunner
 from migration.shadow.noise import NoiseBook
@@ -29,7 +29,7 @@ CONCURRENT_SHADOWS = 2
 """How many shadows run at once; further ones wait."""
 
 POLL_SECONDS = 0.05
-"""How often a shadow looks whether calls are still under way."""
+"""How often a waiting shadow asks whether it may begin."""
 
 ENDING = "the process is ending"
 
@@ -48,9 +48,9 @@ class ShadowRunner:
     """Takes sampled calls and reports a comparison for each.
 
     Args:
-        observers: who is told of the comparisons, and sees the shadows run.
+        observers: are told of the comparisons, and see the shadows run.
         limits: what comparing may cost.
-        calls: the calls under way, which shadows keep out of the way of.
+        calls: the in-flight calls, for admission control.
         now: the clock, in seconds; it must not go back.
         chance: a random number between 0 and 1.
     """
@@ -95,12 +95,12 @@ class ShadowRunner:
 
     @property
     def kept(self) -> int:
-        """Runs of the other side of which everything was kept."""
+        """Live shadows of which everything was kept."""
         return self._live.kept
 
     @property
     def loop(self) -> BackgroundLoop:
-        """Where shadows run."""
+        """The event loop on which shadows run."""
         return self._loop
 
     def submit(self, shadow: Shadow) -> None:
@@ -208,7 +208,7 @@ class ShadowRunner:
     async def _before_deadline(self, waiting: _Waiting) -> Comparison:
         left = waiting.until - self._now()
         if left <= 0:
-            return waiting.shadow.dropped(f"its turn did not come within {self.limits.seconds:g} s")
+            return waiting.shadow.dropped(f"it could not begin within {self.limits.seconds:g} s")
         deadline = asyncio.timeout(left)
         try:
             async with deadline:
@@ -219,7 +219,7 @@ class ShadowRunner:
             return waiting.shadow.dropped(f"not finished within {self.limits.seconds:g} s")
 
     async def _compare(self, shadow: Shadow, size: int) -> Comparison:
-        await self._let_callers_go_first()
+        await self._admitted()
         with self._admission.running():
             return await self._compare_now(shadow, size)
 
@@ -236,21 +236,21 @@ class ShadowRunner:
         if is_real:
             return await self._live.compared(shadow)
 
-        sides = Sides()
+        runs = Runs()
         for side in order:
-            sides.add(side, await self._replay.observe(shadow, side))
+            runs.add(side, await self._replay.observe(shadow, side))
         if self._replay.stale(shadow):
             return shadow.comparison(Verdict.STALE_INPUT, detail="the input changed during the comparison")
-        sample = learned(shadow, sides)
+        sample = learned(shadow, runs)
         if sample is not None:
             self.noise.learn(shadow.call.migration, shadow.call.function, sample)
-        return compared(shadow, sides, sample, self.noise, self._observers)
+        return compared(shadow, runs, sample, self.noise, self._observers)
 
     def _order(self, shadow: Shadow) -> tuple[Side, ...]:
-        """The sides to run. The one that served runs again too: so what it sends is known without hashing on its path.
+        """The sides to run. The one that served runs again too, so that nothing is hashed on the caller's path.
 
-        To learn noise, the candidate and the second run of legacy come after the first one in an order left to chance:
-        only so are both equally likely to differ from it by noise, also by noise that depends on time.
+        To learn noise, the candidate and the second run of legacy come after the first one in random order: so both are
+        equally likely to differ from it by noise, also by noise that depends on time.
         """
         if self._chance() >= self.limits.noise_share:
             return shadow.side, shadow.side.other
@@ -258,7 +258,7 @@ class ShadowRunner:
             return Side.LEGACY, Side.CANDIDATE, Side.LEGACY
         return Side.LEGACY, Side.LEGACY, Side.CANDIDATE
 
-    async def _let_callers_go_first(self) -> None:
+    async def _admitted(self) -> None:
         since = self._now()
         while not self._admission.allows(since):  # noqa: ASYNC110  # an event would cost the callers
             await asyncio.sleep(POLL_SECONDS)

@@ -1,4 +1,4 @@
-"""For tests of code that uses this package: fakes of the ports, and calls that are compared while a test runs.
+"""For tests of code that uses the library: fakes of the ports, and comparing the calls of a test.
 
 The pytest plugin is `migration.testing.plugin`; nothing here needs pytest.
 """

@@ -1,4 +1,4 @@
-"""Every migrated call made meanwhile is run on both sides and compared; mismatches are raised at the end."""
+"""For tests: fakes of the ports, and comparing every migrated call that a block of code makes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from migration.shadow.runner import ShadowRunner
 
 @dataclass(slots=True)
 class FixedRouter:
-    """Decides every call the same way; change `serve` and `shadow` to flip it."""
+    """A `Router` that decides every call alike; change `serve` and `shadow` at any time."""
 
     serve: Side = Side.LEGACY
     shadow: bool = False
@@ -40,7 +40,7 @@ class FixedRouter:
 
 @dataclass(slots=True)
 class RecordingObserver:
-    """Keeps everything it sees, operations in the order in which they ended."""
+    """An `Observer` that keeps what it sees, operations in the order in which they ended."""
 
     operations: list[Operation] = field(default_factory=list)
     comparisons: list[Comparison] = field(default_factory=list)
@@ -87,8 +87,8 @@ class ComparedCalls:
     """The calls of one test, as they are compared.
 
     Attributes:
-        router: who serves; change `router.serve` to let the other side answer, `router.shadow` to compare nothing.
-        observer: everything that was seen.
+        router: decides; set `router.serve` to let the other side answer, `router.shadow` to compare nothing.
+        observer: has seen everything.
         runtime: where candidates run; `runtime.loop.on_close` and `runtime.shadows.loop.on_close` take what closes the
             resources that they keep for a loop.
         strict: whether a call that could not be compared counts as a mismatch.
@@ -120,7 +120,7 @@ class ComparedCalls:
 
 
 class _ImmediateShadowRunner(ShadowRunner):
-    """Compares a call before its caller goes on, so that the caller cannot change what is compared."""
+    """Compares a call before it returns, so that the caller cannot change what is compared."""
 
     def submit(self, shadow: Shadow) -> None:
         """Take a sampled call and wait for its comparison."""
@@ -138,10 +138,10 @@ def comparing(
 ) -> Iterator[ComparedCalls]:
     """Compare every migrated call made meanwhile, before it returns, and raise at the end if one did not match.
 
-    The runtime of the process is another one meanwhile; shims that were given a runtime of their own are not touched.
+    Meanwhile the process has a runtime of its own for it; shims that were given a runtime are not touched.
 
     Args:
-        migrations: what to put in place first, by target, as for `install`; what stands there already stays.
+        migrations: what to install first, by target; a migration that is installed there stays.
         serve: the side that answers.
         strict: a call that could not be compared counts as a mismatch.
         seconds: how long one comparison may take.
@@ -167,7 +167,7 @@ def comparing(
 
 
 def report(comparisons: Sequence[Comparison]) -> str:
-    """Mismatches for a reader: who called what, and field by field what either side did."""
+    """Mismatches as text: the call, its site, and field by field what either side did."""
     lines = [f"{len(comparisons)} compared call{'s' if len(comparisons) > 1 else ''} did not match"]
     for comparison in comparisons[:MAX_LISTED]:
         site = comparison.call.site

@@ -159,9 +159,9 @@ def test_a_static_method_stays_static(monolith: Any, migration: Migration, runti
 @pytest.mark.parametrize(
     ("target", "problem"),
     [
-        ("monolith", "it has not two parts"),
-        (":upload", "it has not two parts"),
-        ("monolith:", "it has not two parts"),
+        ("monolith", "it does not have two parts"),
+        (":upload", "it does not have two parts"),
+        ("monolith:", "it does not have two parts"),
         ("no.such.module:f", "No module named"),
         ("monolith:missing", "has no attribute 'missing'"),
         ("monolith:Missing.run", "has no attribute 'Missing'"),

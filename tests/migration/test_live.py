@@ -266,5 +266,5 @@ def test_a_declaration_says_which_way_is_used() -> None:
 )
 def test_a_mode_without_its_declaration_is_refused(wrong: dict[str, Any]) -> None:
     """Before anything is installed, and with the name of what is missing."""
-    with pytest.raises(DeclarationError, match=r"takes a `(live|replay)=`"):
+    with pytest.raises(DeclarationError, match=r"needs a `(live|replay)=`"):
         Migration(name="m", candidate="a:b", **wrong)
