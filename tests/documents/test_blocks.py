@@ -53,7 +53,7 @@ def test_the_tests_that_run_blocks_exist() -> None:
 def test_the_page_of_stages_works_as_it_is_written(tmp_path: Path) -> None:
     """Its commands set the flags, in a file."""
     environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}
-    reader = Reader(tmp_path, environment | {"SHIM_HOME": str(tmp_path / "state")})
+    reader = Reader(tmp_path, environment | {"SHIM_HOME": str(tmp_path / "state"), "SHIM_APP": "tools.application:app"})
     create = Block(document="", line=0, heading="", language="sh", text="shim flags create\n", marker="")
     for block in [create, *blocks(ROOT / "docs" / "migration-stages.md")]:
         reader.does(block)

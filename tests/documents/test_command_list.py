@@ -51,7 +51,8 @@ def prepared(folder: Path) -> dict[str, str]:
     work.mkdir()
     (work / "docs").mkdir()
     shutil.copy(ROOT / "docs" / "mcp.md", work / "docs")
-    for name in ("tools", "migration", "flags", "observability"):
+    shutil.copy(ROOT / "pyproject.toml", work)
+    for name in ("tools", "shim", "migration", "flags", "observability"):
         shutil.copytree(ROOT / name, work / name, ignore=shutil.ignore_patterns("__pycache__"))
     (work / "report.pdf").write_bytes(b"%PDF-1.4\nThe harbour master decided to move the pier.\n")
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])

@@ -26,8 +26,7 @@ LEGACY = "def render(name: str) -> str:\n    return f'legacy: {name}'\n"
 CANDIDATE = "async def render_async(name: str) -> str:\n    return f'{}: {name}'\n"
 
 SHOP = """
-from billing.migrations import ReadOnly
-from migration import Migration
+from migration import Migration, ReadOnly
 
 MIGRATIONS = {
     "images.thumbs:render": Migration(
@@ -85,18 +84,19 @@ def run(command: list[str], folder: Path, **variables: str) -> str:
 
 def test_the_few_lines_that_go_into_a_monolith(monolith: Path, unleash_server: UnleashServer) -> None:
     """README.md: the flag on a real server decides who serves, for callers that wait and for those that await."""
-    lines = example("README.md", "python").text.replace("https://unleash.example", unleash_server.url)
+    lines = example("README.md", "python").text
     flag = "new-thumbnails"
     unleash_server.admin.ensure(flag)
     unleash_server.admin.set_percentage(flag, 100)
     program = monolith / "program.py"
     program.write_text(
-        f"import asyncio, images.thumbs\ntoken = {unleash_server.backend_token!r}\n{lines}\n"
-        "print(images.thumbs.render('cat'))\nprint(asyncio.run(images.thumbs.render.aio('dog')))\n"
+        "import asyncio, images.thumbs\n\ndef main():\n    print(images.thumbs.render('cat'))\n"
+        f"    print(asyncio.run(images.thumbs.render.aio('dog')))\n\n{lines}"
     )
 
     def is_served_by(side: str) -> bool:
-        return run([sys.executable, str(program)], monolith) == f"{side}: cat\n{side}: dog\n"
+        server = {"UNLEASH_URL": unleash_server.url, "UNLEASH_API_TOKEN": unleash_server.backend_token}
+        return run([sys.executable, str(program)], monolith, **server) == f"{side}: cat\n{side}: dog\n"
 
     assert eventually(lambda: is_served_by("async"), 60)  # the server tells of a change after a second or so
     unleash_server.admin.turn_off(flag, "the test goes on")

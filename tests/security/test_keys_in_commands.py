@@ -70,6 +70,7 @@ def process_list() -> Iterator[set[str]]:
 def said_by(planted: Planted, folder: Path, arguments: tuple[str, ...], **more: str) -> bytes:
     """Everything that a command prints, its own log included."""
     environment = {"PATH": os.environ["PATH"], "HOME": str(folder), "PYTHONPATH": str(ROOT)}
+    environment["SHIM_APP"] = "tools.application:app"
     finished = subprocess.run(  # noqa: S603  # our own program
         [sys.executable, "-m", "shim.cli", "--debug", *arguments],
         cwd=folder,

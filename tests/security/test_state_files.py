@@ -21,6 +21,7 @@ def run(home: Path, *arguments: str, **variables: str) -> None:
     """Run a command with a umask that forbids nothing."""
     inherited = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
     environment = inherited | {"HOME": str(home.parent), "SHIM_HOME": str(home), "PYTHONPATH": str(REPOSITORY)}
+    environment["SHIM_APP"] = "tools.application:app"
     subprocess.run(  # noqa: S603  # our own program
         [sys.executable, "-m", "shim.cli", *arguments],
         cwd=home.parent,

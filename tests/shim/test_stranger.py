@@ -139,17 +139,16 @@ def test_a_drill(stranger: Stranger) -> None:
 
 def test_a_rollout_begins(stranger: Stranger) -> None:
     """It puts the flag on its first stage, and an abort takes it back."""
-    rollout = subprocess.Popen(  # noqa: S603  # our own program
+    with subprocess.Popen(  # noqa: S603  # our own program
         [sys.executable, "-m", "shim.cli", "rollout", NAME, "--every", "0.1", "--json"],
         cwd=stranger.folder,
         env=stranger.environment,
         stdout=subprocess.PIPE,
         text=True,
-    )
-    assert rollout.stdout is not None
-    assert json.loads(rollout.stdout.readline())["migration"] == NAME
-    rollout.kill()
-    rollout.wait()
+    ) as rollout:
+        assert rollout.stdout is not None
+        assert json.loads(rollout.stdout.readline())["migration"] == NAME
+        rollout.kill()
     stranger.shim("rollout", "abort", NAME)
     assert "taken back" in stranger.shim("rollout", "status", NAME)
 

@@ -1,13 +1,12 @@
-"""The nightly job as a program: `python -m billing.night HOME COUNT` renders so many invoices."""
+"""The nightly job as a program: `python -m billing.night COUNT` renders so many invoices."""
 
 from __future__ import annotations
 
 import asyncio
 import sys
 from decimal import Decimal
-from pathlib import Path
 
-from billing.migrations import migrated
+from billing.migrations import app
 from billing.model import Invoice, Line
 from billing.rates import serving
 from billing.shop import mail_all, preview
@@ -24,8 +23,8 @@ INVOICE = Invoice(
 
 def main() -> None:
     """Render the invoices, and show the last one."""
-    home, count = Path(sys.argv[1]), int(sys.argv[2])
-    with serving() as rates_url, migrated(home):
+    count = int(sys.argv[1])
+    with serving() as rates_url, app.running():
         mails = mail_all([INVOICE] * count, rates_url)
         asyncio.run(preview(INVOICE, rates_url))
     sys.stdout.write(f"{mails[-1]}({count} invoices)\n")

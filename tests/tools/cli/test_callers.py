@@ -13,7 +13,7 @@ def test_it_fits_a_terminal(command_line: MakeCommandLine) -> None:
     """In 80 columns each file stands in a line of its own, whole, with its call sites below it."""
     shim = command_line(COLUMNS="80")
     source = ROOT / "examples" / "invoices"
-    finished = shim("callers", "new-invoices", "--migrations", "billing.migrations:MIGRATIONS", "--source", source)
+    finished = shim("callers", "new-invoices", "--migrations", "billing.migrations:app", "--source", source)
     assert finished.code == ExitCode.OK, finished.err
     lines = [line.rstrip() for line in finished.out.splitlines()]
     assert max(map(len, lines)) <= 80

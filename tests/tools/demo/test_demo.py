@@ -20,7 +20,9 @@ def _start(folder: Path, *arguments: object) -> subprocess.Popen[str]:
     return subprocess.Popen(  # noqa: S603  # our own program
         [sys.executable, "-m", "shim.cli", "demo", *map(str, arguments)],
         cwd=folder,
-        env=inherited | {"HOME": str(folder), "PYTHONPATH": str(_REPOSITORY), "TMPDIR": str(folder)},
+        env=inherited
+        | {"HOME": str(folder), "PYTHONPATH": str(_REPOSITORY), "TMPDIR": str(folder)}
+        | {"SHIM_APP": "tools.application:app"},
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
