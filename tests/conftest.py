@@ -18,6 +18,7 @@ hypothesis.settings.load_profile("project")
 
 pytest_plugins = (
     "pytester",
+    "tests.support.command_line",
     "tests.support.monolith",
     "tests.support.prometheus",
     "tests.support.sandbox",

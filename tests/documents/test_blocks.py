@@ -13,7 +13,7 @@ from tests.support.documents import ROOT, Block, Reader, blocks, documents, matc
 RUN_IN_ORDER = {
     "docs/tutorial.md": "test_tutorial.py",
     "docs/migration-path.md": "test_migration_path.py",
-    "docs/runbook.md": "../tools/cli/test_runbook.py",
+    "docs/runbook.md": "../shim/cli/test_runbook.py",
     "docs/migration-stages.md": "test_blocks.py",
 }
 """Documents whose blocks are run in order, and by which test."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from shim.cli.exits import ExitCode
-from tests.tools.cli.conftest import CommandLine
+from tests.support.command_line import CommandLine
 from tools.sandbox import RunningSandbox
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from flags import FileFlagAdmin
 from shim.cli.exits import ExitCode
-from tests.tools.cli.conftest import Finished, RunHere
+from tests.support.command_line import Finished, RunHere
 from tools.sandbox import RunningSandbox
 
 NAME = "async-upload-kimi"

@@ -10,7 +10,7 @@ import pytest
 from junitparser import Failure, JUnitXml
 
 from shim.cli.exits import CommandError, ExitCode
-from tests.tools.cli.conftest import CommandLine, RunHere
+from tests.support.command_line import CommandLine, RunHere
 from tools.cli.compare import MAX_FILES, ComparedFault, UploadEntrance, collect, generate
 from tools.sandbox import FaultKind
 from tools.transport import body as multipart

@@ -18,7 +18,7 @@ from mcp.types import CallToolResult, TextContent
 
 from flags import FileFlagAdmin
 from shim.mcp import CALLS_AT_ONCE, CALLS_WAITING
-from tests.tools.cli.conftest import CommandLine
+from tests.support.command_line import CommandLine
 from tools.mcp import QueryPhase
 from tools.sandbox import FaultKind, RunningSandbox
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from shim.cli.exits import ExitCode
-from tests.tools.cli.conftest import CommandLine, RunHere
+from tests.support.command_line import CommandLine, RunHere
 from tests.tools.recovery.bench import Bench
 from tools.journal.port import State, UploadSide
 from tools.sandbox import FaultKind, RunningSandbox

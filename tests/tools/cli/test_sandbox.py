@@ -8,7 +8,7 @@ import signal
 from pathlib import Path
 
 from shim.cli.exits import ExitCode
-from tests.tools.cli.conftest import CommandLine, MakeCommandLine
+from tests.support.command_line import CommandLine, MakeCommandLine
 
 
 def test_the_sandbox_serves_other_commands_until_interrupted(shim: CommandLine, documents: list[Path]) -> None:

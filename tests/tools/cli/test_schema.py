@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from shim.cli.exits import ExitCode
+from tests.support.command_line import RunHere
 from tests.support.supabase import SupabaseTables
-from tests.tools.cli.conftest import RunHere
 
 
 def test_what_is_printed_makes_the_tables(run_here: RunHere, supabase_tables: SupabaseTables) -> None:

@@ -10,7 +10,7 @@ import pytest
 from flags import FileFlagAdmin
 from migration.shadow import UndoJournal, UndoLimits, UndoState
 from shim.cli.exits import ExitCode
-from tests.tools.cli.conftest import RunHere
+from tests.support.command_line import RunHere
 from tools.migrations import NAMES
 from tools.sandbox import RunningSandbox
 

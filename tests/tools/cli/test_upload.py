@@ -12,7 +12,7 @@ import pytest
 
 from flags import FileFlagAdmin
 from shim.cli.exits import ExitCode
-from tests.tools.cli.conftest import CommandLine
+from tests.support.command_line import CommandLine
 from tools.sandbox import FaultKind, RunningSandbox
 
 KIMI = "async-upload-kimi"

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from tests.tools.cli.conftest import CommandLine, MakeCommandLine
+from tests.support.command_line import CommandLine, MakeCommandLine
 
 TOKEN = "sixteen-characters-and-more"
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from shim.cli.exits import MEANINGS, ExitCode
-from tests.tools.cli.conftest import CommandLine, RunHere
+from tests.support.command_line import CommandLine, RunHere
 
 
 def test_help_names_commands_and_exit_codes(shim: CommandLine) -> None:

@@ -14,7 +14,7 @@ from migration.guard import BadCall, DecisionRecord, Guard, GuardStore, Judge, S
 from migration.model import CallSite
 from shim.cli.exits import ExitCode
 from shim.wiring import policy_of
-from tests.tools.cli.conftest import RunHere
+from tests.support.command_line import RunHere
 from tools.migrations import NAMES
 
 KIMI = NAMES[0]

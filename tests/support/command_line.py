@@ -23,7 +23,7 @@ from tools.migrations import NAMES
 from tools.sandbox import RunningSandbox
 from tools.settings import reload_settings
 
-_REPOSITORY = Path(__file__).parents[3]
+_REPOSITORY = Path(__file__).parents[2]
 _SECONDS = 120
 
 

@@ -11,8 +11,8 @@ import pytest
 from flags import FileFlagAdmin
 from shim.cli.exits import ExitCode
 from shim.process import who_acts
+from tests.support.command_line import RunHere
 from tests.support.unleash import UnleashServer
-from tests.tools.cli.conftest import RunHere
 from tools.migrations import NAMES
 
 KIMI = NAMES[0]

@@ -14,7 +14,7 @@ from migration.store import Ledger
 from shim.cli.exits import ExitCode
 from shim.cli.mismatches import RecordedVerdict
 from tests.migration.ledgers import DECISION, call, comparison, record
-from tests.tools.cli.conftest import RunHere
+from tests.support.command_line import RunHere
 
 LENGTH = ("requests[0].parts[1].length", "462", "461")
 DIGEST = ("requests[0].parts[1].sha256", "'62b3957b'", "'d0330ba9'")

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 import pytest
 
 from flags import FileFlagAdmin
-from tests.tools.cli.conftest import CommandLine
+from tests.support.command_line import CommandLine
 
 COLUMNS, LINES = 80, 40
 SECONDS = 60.0

@@ -12,9 +12,9 @@ import pytest
 
 from flags import FileFlagAdmin
 from migration.guard import BadCall, DecisionRecord, GuardStore, Judge, Signal
+from tests.support.command_line import CommandLine, Finished, MakeCommandLine
 from tests.support.documents import ROOT, Block, blocks
 from tests.support.unleash import UnleashServer
-from tests.tools.cli.conftest import CommandLine, Finished, MakeCommandLine
 from tools.migrations import NAMES
 from tools.sandbox import FaultKind, RunningSandbox
 

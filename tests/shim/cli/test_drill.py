@@ -13,7 +13,7 @@ from shim.cli.drill import FaultChoice
 from shim.cli.exits import ExitCode
 from shim.drill_history import KEEP_DRILLS, DrillHistory, DrillResult
 from shim.faults import DrillFault
-from tests.tools.cli.conftest import RunHere
+from tests.support.command_line import RunHere
 
 pytestmark = pytest.mark.thorough
 

@@ -14,9 +14,9 @@ import pytest
 from flags import FileFlagAdmin
 from migration import Side
 from shim.cli.exits import ExitCode
+from tests.support.command_line import CommandLine, MakeCommandLine, RunHere
 from tests.support.fleet import StartMember
 from tests.support.unleash import UnleashServer
-from tests.tools.cli.conftest import CommandLine, MakeCommandLine, RunHere
 from tools.migrations import NAMES
 
 KIMI = NAMES[0]

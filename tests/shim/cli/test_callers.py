@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 
 from shim.cli.exits import ExitCode
+from tests.support.command_line import MakeCommandLine
 from tests.support.documents import ROOT
-from tests.tools.cli.conftest import MakeCommandLine
 
 
 def test_it_fits_a_terminal(command_line: MakeCommandLine) -> None:

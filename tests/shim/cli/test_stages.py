@@ -8,7 +8,7 @@ from flags import FileFlagAdmin
 from migration.model import Stage
 from shim.cli.exits import ExitCode
 from shim.cli.flags import MigrationStage
-from tests.tools.cli.conftest import RunHere
+from tests.support.command_line import RunHere
 from tools.migrations import NAMES
 
 KIMI, SHADOW = NAMES[0], f"{NAMES[0]}.shadow"

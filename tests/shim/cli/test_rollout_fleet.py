@@ -12,10 +12,10 @@ import pytest
 
 from migration import Side
 from shim.cli.exits import ExitCode
+from tests.support.command_line import CommandLine, MakeCommandLine
 from tests.support.fleet import Member, StartMember
 from tests.support.prometheus import MakePrometheus, PrometheusServer
 from tests.support.unleash import UnleashServer
-from tests.tools.cli.conftest import CommandLine, MakeCommandLine
 
 NAME = "async-upload-glm"
 SECONDS = 60.0
