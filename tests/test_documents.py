@@ -18,7 +18,6 @@ from migration.shadow import isolated as _isolated
 from migration.shadow import noise as _noise
 from migration.shadow import runner as _shadow_runner
 from migration.store import ledger as _ledger
-from migration.store import ledger_tables as _ledger_retention
 from migration.store import ledger_writer as _ledger_writer
 from migration.store import writer as _writer
 from observability import spans as _recent
@@ -119,9 +118,9 @@ def test_the_bounds_in_the_documents_are_the_real_ones() -> None:
         f"{_facts.MAX_FIELDS:,}, and {_facts.MAX_DEPTH} containers",
         f"| {_taxonomy.MAX_CAUSES}, and {_taxonomy.MAX_NESTED_GROUPS} groups",
         f"{exchanges.MAX_EXCHANGES}, each answer {exchanges.MAX_ANSWER_BYTES // 1024} KiB",
-        f"{_ledger_retention.KEEP_ROWS:,} comparisons",
-        f"{_ledger_retention.KEEP_DAYS:g} days (`SHIM_LEDGER_DAYS`)",
-        f"{_ledger_retention.KEEP_BYTES // MEGABYTE} MiB",
+        f"{_ledger_writer.KEEP_ROWS:,} comparisons",
+        f"{_ledger_writer.KEEP_DAYS:g} days (`SHIM_LEDGER_DAYS`)",
+        f"{_ledger_writer.KEEP_BYTES // MEGABYTE} MiB",
         f"{_writer.MAX_WAITING:,} records waiting",
         f"{_watching.MAX_IN_FLIGHT:,}, each for {settings.shim_guard_hang_seconds:g} s (`SHIM_GUARD_HANG_SECONDS`)",
         f"follow the guard | {_worker.ROUND_SECONDS:g} s on the same machine",
@@ -154,7 +153,7 @@ def test_the_bounds_in_the_documents_are_the_real_ones() -> None:
         f"in {sides.BUCKETS} steps; orders of {server.MAX_REQUEST_BYTES:,} bytes",
         f"| {state.ROWS} decisions, comparisons and traces, {journal_section.MOST_ENTRIES} journal entries, ",
         f"{processes.MOST_PROCESSES} processes, {evidence.POINTS} points",
-        f"| {_ledger_retention.KEEP_CALLERS:,} kept of all processes, each written down once in ",
+        f"| {_ledger_writer.KEEP_CALLERS:,} kept of all processes, each written down once in ",
         f"once in {_ledger.CALLER_SECONDS:g} s; {_ledger.MAX_CALLERS:,} remembered by a process",
         f"| {tree.MAX_FILES:,} source files, searched {uses.MAX_ROUNDS} times at most",
         f"{compare.MAX_FILES:,} files of one `shim compare`, {compare_session.FILES_TOGETHER} of one call",

@@ -24,22 +24,22 @@ ON CONFLICT (migration) DO UPDATE SET revision = excluded.revision, state = excl
 
 
 class OvertakenError(RolloutError):
-    """Somebody has changed the rollout meanwhile; it is to be looked at again."""
+    """Another process has changed the rollout meanwhile; it is to be looked at again."""
 
     def __init__(self, migration: str) -> None:
-        super().__init__(f"the rollout of {migration} was changed by somebody else at the same moment; try again")
+        super().__init__(f"the rollout of {migration} was changed by another process at the same moment; try again")
 
 
 class RolloutStore(GuardStore):
     """The guard's file with the rollouts in it. Every method raises `StoreError`."""
 
     def rollout(self, migration: str) -> Rollout | None:
-        """Where the latest rollout of a migration stands."""
+        """The latest rollout of a migration; None before the first."""
         with self._database.reading() as database:
             return None if database is None else _read(database, migration)
 
     def keep(self, rollout: Rollout, record: DecisionRecord | None = None, *, due: bool = False) -> Rollout:
-        """Keep where a rollout stands, together with the decision that led there.
+        """Keep the state of a rollout, together with the decision that led there.
 
         Args:
             rollout: derived from what this store gave.

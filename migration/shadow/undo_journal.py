@@ -29,11 +29,11 @@ _OWNERS = "shadows.owners"
 class UndoState(StrEnum):
     """What has become of an intent."""
 
-    OPEN = "open"  # under way, if its process lives
+    OPEN = "open"  # in work, if its process lives
     LEFT = "left"  # ended, and not everything is known to be undone
     UNDONE = "undone"
     KEPT = "kept"
-    FORGOTTEN = "forgotten"  # nobody looks for it any more
+    FORGOTTEN = "forgotten"  # given up: it is not looked for any more
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,7 +129,7 @@ class UndoJournal:
                 database.execute("DELETE FROM undo_things WHERE mark = ?", (mark,))
 
     def left(self) -> list[UndoIntent]:
-        """What is to be undone: by whoever died, and what could not be undone before. Oldest first."""
+        """What is to be undone, oldest first: begun by processes that died, or not undone in an earlier attempt."""
         with self._database.reading() as database:
             if database is None:
                 return []

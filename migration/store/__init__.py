@@ -9,8 +9,14 @@ from migration.store.causes import (
     symptoms,
 )
 from migration.store.ledger import Ledger
-from migration.store.ledger_reader import LedgerReader, Losses, MigrationStatus, SideTotals
-from migration.store.ledger_row import RecordedComparison, SeenCaller
+from migration.store.ledger_reader import (
+    LedgerReader,
+    Losses,
+    MigrationStatus,
+    RecordedComparison,
+    SeenCaller,
+    SideTotals,
+)
 
 __all__ = [
     "Cause",

@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from migration.model.model import NOT_COMPARED, ONE_SIDED, Difference, Side, Verdict
-from migration.store.ledger_row import RecordedComparison
+from migration.store.ledger_reader import RecordedComparison
 
 ABSENT = "(absent)"
-"""What stands in place of a value on the side that does not have the field."""
+"""What is shown in place of a value on the side that does not have the field."""
 
 NO_ERROR = "(no error)"
-"""What stands in place of an error on the side that did not fail."""
+"""What is shown in place of an error on the side that did not fail."""
 
 _INDEX = re.compile(r"\[\d+\]")
 _NUMBER = re.compile(r"\d+")

@@ -5,7 +5,7 @@ costs it nothing. What does not fit is counted as lost, never waited for.
 
 Of a call it keeps what the declaration shows of it (provider, number and size of the files). It keeps no contents, no
 keys, no arguments, and no name of a file: a name may be personal. Only where both sides differ are their values kept,
-shortened, because nobody could judge the difference without them; a name stands there if it is what differs.
+shortened, because the difference could not be judged without them; a name is kept there if it is what differs.
 """
 
 from __future__ import annotations
@@ -21,15 +21,16 @@ from migration.model.model import Call, Comparison, Decision, Notice, Operation
 from migration.model.ports import AtEnd
 from migration.store.causes import generalised
 from migration.store.ledger_reader import LedgerReader
-from migration.store.ledger_tables import (
+from migration.store.ledger_writer import (
     ADD_COMPARISON,
     ADD_NOTICE,
     COUNT_RUN,
+    GATHER_SECONDS,
     KEEP_DAYS,
     REMEMBER_CALLER,
     REMEMBER_DECISION,
+    LedgerWriter,
 )
-from migration.store.ledger_writer import GATHER_SECONDS, LedgerWriter
 
 MAX_TEXT = 1000
 """Characters that are kept of a detail, a notice, or a fact of a call."""
@@ -42,7 +43,7 @@ MAX_FIELDS = 60
 
 
 MAX_CALLERS = 1000
-"""Call sites of which a process remembers when it wrote them down; beyond, all are written down anew."""
+"""Call sites of which a process remembers when it wrote them down; beyond, all are written down again."""
 
 CALLER_SECONDS = 60.0
 """How often a call site that is in use is written down."""

@@ -16,8 +16,7 @@ from concurrent.futures import Future
 from contextlib import suppress
 from typing import Any, Generic, TypeVar
 
-from migration.store.database import Database, file_identity
-from migration.store.forks import unforked, watch_forks
+from migration.store.database import Database, file_identity, unforked, watch_forks
 
 MAX_WAITING = 10_000
 """Items that wait to be written; further ones are refused."""

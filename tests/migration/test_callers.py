@@ -13,7 +13,7 @@ from migration.model import CallSite, Entrance
 from migration.routing import current_runtime
 from migration.store import Ledger, LedgerReader
 from migration.store.ledger import CALLER_SECONDS, MAX_CALLERS
-from migration.store.ledger_tables import KEEP_CALLERS, PRUNE_EVERY
+from migration.store.ledger_writer import KEEP_CALLERS, PRUNE_EVERY
 from tests.migration.helpers import in_thread, run_script
 from tests.migration.ledgers import record
 

@@ -9,7 +9,7 @@ import threading
 from contextlib import closing
 from pathlib import Path
 
-from migration.store.forks import unforked
+from migration.store.database import unforked
 
 
 def _forked(in_child: int) -> int:

@@ -68,7 +68,7 @@ def test_a_ledger_that_is_just_being_made_is_empty(ledger: Ledger, path: Path) -
 @pytest.mark.usefixtures("pruned_each_time")
 def test_rows_are_bounded_in_number(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of comparisons and notices the newest stay."""
-    monkeypatch.setattr("migration.store.ledger_tables.KEEP_ROWS", 5)
+    monkeypatch.setattr("migration.store.ledger_writer.KEEP_ROWS", 5)
     for number in range(20):
         compare(ledger, detail=str(number))
         ledger.noticed(Notice(kind=NoticeKind.FELL_BACK, migration="m", text=str(number)))
@@ -112,7 +112,7 @@ def test_rows_are_bounded_in_age(path: Path) -> None:
 @pytest.mark.usefixtures("pruned_each_time")
 def test_comparisons_are_bounded_in_size(ledger: Ledger, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Long rows push older ones out, and their room is used again."""
-    monkeypatch.setattr("migration.store.ledger_tables.KEEP_BYTES", 400_000)
+    monkeypatch.setattr("migration.store.ledger_writer.KEEP_BYTES", 400_000)
     for number in range(200):
         ledger.compared(comparison(Verdict.DIFFERENT, (f"result.n{number}", "a" * 5000, "b" * 5000)))
         assert ledger.flush()

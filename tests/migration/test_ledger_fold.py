@@ -9,8 +9,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from migration.store.ledger_tables import ADD_NOTICE, COUNT_RUN, REMEMBER_DECISION
-from migration.store.ledger_writer import Write, folded
+from migration.store.ledger_writer import ADD_NOTICE, COUNT_RUN, REMEMBER_DECISION, Write, folded
 from migration.store.shim_db import make_tables
 
 NAMES = st.sampled_from(["a", "b"])

@@ -39,7 +39,7 @@ def get_journal(settings: Settings | None = None) -> Journal:
 
 
 def close_journals(seconds: float = 1.0) -> None:
-    """Close every journal and give its claims up: for a process that lives on with nothing under way, as in tests.
+    """Close every journal and give its claims up: for a process that lives on without an upload, as in tests.
 
     Args:
         seconds: how long each may take to write what it still has.
@@ -66,9 +66,9 @@ def _opened(settings: Settings) -> Journal:
     )
 
 
-def _begin_anew() -> None:
+def _begin_in_child() -> None:
     global _lock  # noqa: PLW0603  # a thread that the fork did not take along may have held it
     _lock = threading.Lock()
 
 
-os.register_at_fork(after_in_child=_begin_anew)
+os.register_at_fork(after_in_child=_begin_in_child)

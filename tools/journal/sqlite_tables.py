@@ -120,7 +120,7 @@ def open_intent(
 
 
 def note(database: sqlite3.Connection, upload_id: str, state: State, facts: Facts, *, owner: str, now: float) -> None:
-    """See `Journal.note`. Whoever lost an intent to somebody else changes nothing."""
+    """See `Journal.note`. A process that has lost an intent to another one changes nothing."""
     database.execute(_NOTE, asdict(facts) | {"upload_id": upload_id, "state": state, "owner": owner, "now": now})
 
 
