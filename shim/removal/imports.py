@@ -145,7 +145,7 @@ class GapKeeper(cst.CSTTransformer):
 
 def names_used(node: cst.CSTNode) -> Counter[str]:
     """How often each name stands in it; in annotations that are texts as well."""
-    counter = _Names()
+    counter = _NameCounter()
     node.visit(counter)
     return counter.names
 
@@ -170,7 +170,7 @@ def without_unused(
         after, orphans = cleaned, orphans | more
 
 
-class _Names(cst.CSTVisitor):
+class _NameCounter(cst.CSTVisitor):
     """Counts names, but not those by which something is defined or imported."""
 
     def __init__(self) -> None:

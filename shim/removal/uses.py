@@ -132,7 +132,7 @@ def find_uses(tree: SourceTree, targets: Iterable[str]) -> list[Use]:
     """
     found: list[Use] = []
     for target in targets:
-        names, uses = _Names(target), list[Use]()
+        names, uses = _FunctionNames(target), list[Use]()
         for _ in range(MAX_ROUNDS):
             before = names.count
             uses = [use for file in tree.mentioning(names.words) for use in _uses_in(file, names)]
@@ -142,13 +142,13 @@ def find_uses(tree: SourceTree, targets: Iterable[str]) -> list[Use]:
     return sorted(set(found), key=lambda use: (use.file, use.line, use.target, use.kind))
 
 
-def _uses_in(file: SourceFile, names: _Names) -> list[Use]:
+def _uses_in(file: SourceFile, names: _FunctionNames) -> list[Use]:
     finder = _Finder(file, names)
     file.parsed.visit(finder)
     return finder.uses
 
 
-class _Names:
+class _FunctionNames:
     """The qualified names (`pkg.mod.func`) of a function, its asynchronous twin, its class, and objects of that."""
 
     def __init__(self, target: str) -> None:
@@ -201,7 +201,7 @@ class _Finder(cst.CSTVisitor):
 
     METADATA_DEPENDENCIES = (FullyQualifiedNameProvider, PositionProvider)
 
-    def __init__(self, file: SourceFile, names: _Names) -> None:
+    def __init__(self, file: SourceFile, names: _FunctionNames) -> None:
         super().__init__()
         self.uses: list[Use] = []
         self._file = file
