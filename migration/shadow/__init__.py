@@ -1,4 +1,4 @@
-"""Running the other side of a sampled call, comparing both sides, and what that may cost."""
+"""Shadows: running a sampled call again or for real, comparing both sides, and limits of what that costs."""
 
 from migration.shadow.admission import ShadowLimits
 from migration.shadow.comparing import differences, masked_fields, outcome_facts, request_facts, shown

@@ -23,7 +23,7 @@ def in_thread(function: Callable[[], T]) -> Future[T]:
     def run() -> None:
         try:
             future.set_result(function())
-        except BaseException as error:  # noqa: BLE001  # handed to whoever asks for the result
+        except BaseException as error:  # noqa: BLE001  # handed to the future
             future.set_exception(error)
 
     threading.Thread(target=run, daemon=True).start()

@@ -20,7 +20,7 @@ DECISION = Decision(
 
 
 def call(function: str = "pkg:f", /, **attributes: str | int) -> Call:
-    """A call whose arguments are nobody's business."""
+    """A call whose arguments are secret."""
     return Call(
         migration="m", function=function, call_id="u", args=("SECRET",), kwargs={}, site=SITE, attributes=attributes
     )

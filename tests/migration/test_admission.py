@@ -60,7 +60,7 @@ def test_shadows_that_meet_nobody_are_not_limited(calls: InFlightCalls, clock: C
 
 
 def test_a_shadow_waits_for_those_under_way_and_then_needs_credit(calls: InFlightCalls, clock: Clock) -> None:
-    """While a call is under way, a shadow yields for a limited time; then one that costs credit may begin."""
+    """While a call is in flight, a shadow yields for a limited time; then one that costs credit may begin."""
     admission = AdmissionControl(calls, share=0.01, yield_seconds=1.0, now=clock)
     with calls:
         assert not admission.allows(since=clock.at)
@@ -74,7 +74,7 @@ def test_a_shadow_waits_for_those_under_way_and_then_needs_credit(calls: InFligh
 
 
 def test_a_long_silence_is_for_shadows(calls: InFlightCalls, clock: Clock) -> None:
-    """Without credit, a shadow begins when no call has come for a while; a call starts the wait anew."""
+    """Without credit, a shadow begins when no call has come for a while; a call starts the wait again."""
     admission = AdmissionControl(calls, share=0.001, yield_seconds=1.0, now=clock)
     with admission.running():
         make_calls(calls, 50)

@@ -40,7 +40,7 @@ def test_what_was_used_is_free_again_after_the_hour(steps: list[tuple[float, int
 
 @given(sizes=st.lists(st.integers(0, 60), max_size=40), data=st.data())
 def test_room_is_bounded_in_number_and_in_bytes(sizes: list[int], data: st.DataObject) -> None:
-    """Whoever comes and goes; and when all have gone, all capacity is there again."""
+    """In any order of coming and going; when all have gone, all capacity is there again."""
     capacity = ShadowCapacity(5, 100)
     inside: list[int] = []
     for size in sizes:

@@ -48,7 +48,7 @@ def test_a_plain_caller_gets_the_decided_side(
 def test_flipping_takes_effect_at_the_next_call(
     f: Shim[..., Served], router: FixedRouter, observer: RecordingObserver
 ) -> None:
-    """A flip there and back routes the very next calls, without anything being made anew."""
+    """A flip there and back routes the very next calls, without anything being rebuilt."""
     for side in (Side.LEGACY, Side.CANDIDATE, Side.LEGACY):
         router.serve = side
         f(1)
@@ -146,7 +146,7 @@ def test_one_short_loop_after_another(f: Shim[..., Served], router: FixedRouter,
 
 @pytest.mark.parametrize("side", Side)
 async def test_aio_leaves_the_callers_loop_free(runtime: Runtime, router: FixedRouter, side: Side) -> None:
-    """While an awaited call is under way, other tasks of the caller's loop run: here one of them ends the call."""
+    """While an awaited call is in flight, other tasks of the caller's loop run: here one of them ends the call."""
     release = threading.Event()
 
     def legacy() -> str:
@@ -244,7 +244,7 @@ def test_a_closed_runtime_serves_legacy_and_says_why(
 
 
 def test_generators_of_units_are_given(observer: RecordingObserver) -> None:
-    """The id of a unit of work comes from whoever configures the runtime."""
+    """Who configures the runtime chooses how call ids are made."""
     make: Callable[[], str] = iter(["first", "second"]).__next__
     f = migrate(MIGRATION, runtime=Runtime(observers=[observer], new_call_id=make))(old)
     f(1)

@@ -1,4 +1,4 @@
-"""A process that is about to end: what is under way ends, what has not begun waits."""
+"""A process that is about to end: calls in flight end, others wait."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_a_drain_is_bounded(work: Work, pool: ThreadPoolExecutor) -> None:
 
 
 def test_a_call_within_a_call_is_part_of_it(pool: ThreadPoolExecutor) -> None:
-    """Who is under way is not held back by a call of its own, or it would never end."""
+    """A call within a call in flight is not held back, or the outer one would never end."""
     work = Work(Runtime(router=FixedRouter(serve=Side.LEGACY)))
     outer = pool.submit(work.function, "outer")
     assert eventually(lambda: work.begun == ["outer"])

@@ -63,7 +63,7 @@ def test_an_exception_inside_an_except_block_keeps_its_context(runtime: Runtime)
 
 
 class Big:
-    """Stands for a file's contents in a local variable."""
+    """Takes the place of a file's contents in a local variable."""
 
 
 def traced() -> tuple[Callable[[], str], Callable[[], Any], list[weakref.ref[Big]]]:

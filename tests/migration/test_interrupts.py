@@ -1,4 +1,4 @@
-"""Cancellation, Ctrl-C and the end of a process leave nothing running and nobody waiting."""
+"""Cancellation, Ctrl-C and the end of a process leave nothing running and no caller waiting."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ async def test_a_deadline_of_the_caller_holds(held: Held) -> None:
 
 
 async def test_a_failed_task_group_takes_its_calls_along(held: Held) -> None:
-    """A sibling's failure cancels a call under way, and the group ends."""
+    """A sibling's failure cancels a call in flight, and the group ends."""
 
     async def fail() -> None:
         assert await asyncio.to_thread(held.started.wait, 10)
@@ -135,7 +135,7 @@ def test_a_candidate_that_ends_the_process_hurts_nobody_else(
 def test_a_candidate_that_cancels_itself_is_no_cancelled_caller(
     runtime: Runtime, router: FixedRouter, *, awaiting: bool
 ) -> None:
-    """Nobody cancelled the caller, so it gets an ordinary error, not one that a task group would swallow."""
+    """The caller was not cancelled, so it gets an ordinary error, not one that a task group would swallow."""
 
     async def new() -> str:
         raise asyncio.CancelledError
@@ -289,7 +289,7 @@ def test_what_lives_on_the_loop_is_started_and_closed_there(make_loop: MakeLoop)
 
 
 def test_a_loop_knows_its_threads(make_loop: MakeLoop) -> None:
-    """Its own, its workers, and nobody else's."""
+    """Its own, its workers, and no other."""
     loop = make_loop()
 
     async def ask() -> tuple[bool, bool, bool]:

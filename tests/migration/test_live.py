@@ -1,4 +1,4 @@
-"""Live shadows: the other side really runs, what both made is compared, and it is undone (or kept)."""
+"""Live shadows: the shadow really runs, what both runs created is compared, and it is undone (or kept)."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def test_both_fail_alike(bench: LiveBench) -> None:
 
 
 def test_an_error_that_passes_is_no_measure(bench: LiveBench) -> None:
-    """What the primary met need not be met a moment later: then the other side is not even run."""
+    """What the primary met need not be met a moment later: then there is no shadow."""
     broken = failing(ConnectionResetError("cut"))
     comparison = bench.compare(broken, broken)
     assert comparison.verdict is Verdict.DROPPED
@@ -155,7 +155,7 @@ def test_what_cannot_be_read_back_is_visible(bench: LiveBench) -> None:
 
 
 def test_a_changed_input_is_no_mismatch(bench: LiveBench) -> None:
-    """Nor is the other side run with it."""
+    """Nor is there a shadow."""
     bench.live.stale = True
     assert bench.compare().verdict is Verdict.STALE_INPUT
     assert bench.shelf.things == {"thing": "content"}

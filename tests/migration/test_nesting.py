@@ -37,7 +37,7 @@ def test_nested_calls_of_one_migration_stay_on_the_decided_side(
     assert observer.served() == [side]
 
 
-def test_a_pin_ends_with_its_call(runtime: Runtime, router: FixedRouter) -> None:
+def test_a_side_context_ends_with_its_call(runtime: Runtime, router: FixedRouter) -> None:
     """The call after one that ran on a fixed side is decided again, on the same thread and in the same task."""
 
     async def new() -> str:

@@ -1,4 +1,4 @@
-"""What is called noise, and what a mismatch, is called so with a bounded risk, however often somebody looks."""
+"""What is called noise, and what a mismatch, is called so with a bounded risk, however often it is looked at."""
 
 from __future__ import annotations
 

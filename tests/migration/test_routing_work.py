@@ -101,7 +101,7 @@ def called(monkeypatch: pytest.MonkeyPatch, owner: type, name: str) -> list[None
 
 
 def test_a_call_asks_the_engine_twice(shim: Shim[[], str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Once for who serves, once for whether to compare; the context is written once for both, the odds are known."""
+    """Once for who serves, once for whether to compare; the context is written once for both, the probabilities are known."""
     asked, written = called(monkeypatch, Engine, "is_enabled"), called(monkeypatch, Engine, "write")
     for _ in range(CALLS):
         shim()
@@ -123,7 +123,7 @@ def test_a_call_is_two_spans_one_event_and_one_duration(shim: Shim[[], str], cap
 def test_many_calls_are_few_statements(
     shim: Shim[[], str], ledger: Ledger, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """A call hands over at most two records without waking anybody, and a thousand take two statements."""
+    """A call hands over at most two records without waking a thread, and a thousand take two statements."""
     assert ledger.flush()
     handed_over, statements = called(monkeypatch, LedgerWriter, "put"), list[int]()
 
@@ -144,7 +144,7 @@ def test_many_calls_are_few_statements(
 
 @pytest.mark.parametrize("capture", [None])
 def test_the_way_through_is_short(shim: Shim[[], str]) -> None:
-    """Few Python functions are entered when nobody receives spans; metrics are recorded all the same."""
+    """Few Python functions are entered when no spans are received; metrics are recorded all the same."""
     entered: Counter[str] = Counter()
     mine = threading.get_ident()
 

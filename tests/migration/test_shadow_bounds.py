@@ -152,10 +152,10 @@ class Busy:
         return word
 
 
-def busy(router: FixedRouter, patience: float) -> tuple[Busy, Runtime, Shim[[str], str]]:
+def busy(router: FixedRouter, yield_seconds: float) -> tuple[Busy, Runtime, Shim[[str], str]]:
     function = Busy()
     router.shadow = True
-    runtime = Runtime(router=router, shadow_limits=ShadowLimits(yield_seconds=patience))
+    runtime = Runtime(router=router, shadow_limits=ShadowLimits(yield_seconds=yield_seconds))
 
     def legacy(word: str) -> str:
         return function(word)
@@ -169,8 +169,8 @@ def busy(router: FixedRouter, patience: float) -> tuple[Busy, Runtime, Shim[[str
 
 @pytest.mark.parametrize("serve", Side)
 def test_shadows_let_calls_go_first(router: FixedRouter, serve: Side) -> None:
-    """While a call is under way no shadow begins; when it has ended, they do."""
-    function, runtime, shim = busy(router, patience=60)
+    """While a call is in flight no shadow begins; when it has ended, they do."""
+    function, runtime, shim = busy(router, yield_seconds=60)
     router.serve = serve
     slow = in_thread(lambda: shim("slow"))
     assert function.entered.wait(10)
@@ -183,9 +183,9 @@ def test_shadows_let_calls_go_first(router: FixedRouter, serve: Side) -> None:
     runtime.close()
 
 
-def test_patience_ends(router: FixedRouter) -> None:
-    """Where calls are always under way, shadows run after all."""
-    function, runtime, shim = busy(router, patience=0.05)
+def test_yielding_ends(router: FixedRouter) -> None:
+    """Where calls are always in flight, shadows run after all."""
+    function, runtime, shim = busy(router, yield_seconds=0.05)
     slow = in_thread(lambda: shim("slow"))
     assert function.entered.wait(10)
     shim("quick")

@@ -15,7 +15,7 @@ from tests.migration.helpers import eventually
 from tests.migration.outbox import Outbox, OutboxReplay, rehearsing
 from tests.migration.shadowing import Bench
 
-request: ContextVar[str] = ContextVar("request", default="nobody's")
+request: ContextVar[str] = ContextVar("request", default="no caller's")
 
 
 def test_a_shadow_belongs_to_no_caller(bench: Bench) -> None:
@@ -31,7 +31,7 @@ def test_a_shadow_belongs_to_no_caller(bench: Bench) -> None:
     token = request.set("the caller's")
     assert bench.verdict().verdict is Verdict.IDENTICAL
     request.reset(token)
-    assert seen == ["nobody's"] * 2
+    assert seen == ["no caller's"] * 2
 
 
 @pytest.mark.parametrize("serve", Side)

@@ -25,7 +25,7 @@ MANY = 200
 
 
 class OddError(BaseException):
-    """What nobody expects to be raised."""
+    """What is not expected to be raised."""
 
 
 def allocating() -> int:

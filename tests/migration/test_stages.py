@@ -64,7 +64,7 @@ def test_more_on_the_candidate_never_goes_back_a_stage(less: int, more: int, sha
     [(Stage.SHADOW, 0), (Stage.LIVE, 101), (Stage.COMPLETE, 99), (Stage.RAMPDOWN, 1), (Stage.OFF, -1)],
 )
 def test_a_share_that_does_not_suit_is_refused(stage: Stage, percent: int) -> None:
-    """Nobody is complete with half of the calls."""
+    """Half of the calls is not complete."""
     with pytest.raises(ValueError, match=f"stage {stage} takes"):
         flags_of(stage, percent)
     assert flags_of(Stage.OFF) == StageFlags(0, 0)
@@ -131,6 +131,6 @@ def _verdicts(observer: RecordingObserver) -> list[Verdict]:
 
 
 def test_a_declaration_says_its_mode() -> None:
-    """Without a replay the other side cannot be run at all."""
+    """Without a replay there can be no shadow."""
     assert Migration(name="m", candidate="a:b").mode is ShadowMode.NONE
     assert Migration(name="m", candidate="a:b", replay=OutboxReplay()).mode is ShadowMode.REPLAY

@@ -96,17 +96,17 @@ def test_what_was_being_handled_counts_unless_it_was_set_aside() -> None:
     def time_out() -> None:
         raise TimeoutError
 
-    def failing(*, aside: bool) -> None:
+    def failing(*, while_handling: bool) -> None:
         try:
             time_out()
         except TimeoutError:
-            if aside:
+            if while_handling:
                 raise RuntimeError from None
             raise RuntimeError  # noqa: B904  # the point
 
-    for aside, kind in ((False, ErrorKind.TIMEOUT), (True, ErrorKind.UNKNOWN)):
+    for while_handling, kind in ((False, ErrorKind.TIMEOUT), (True, ErrorKind.UNKNOWN)):
         with pytest.raises(RuntimeError) as failed:
-            failing(aside=aside)
+            failing(while_handling=while_handling)
         assert Taxonomy().kind_of(failed.value) is kind
 
 
@@ -134,7 +134,7 @@ def test_a_rule_can_ask_the_error() -> None:
 
 
 def test_a_class_can_be_named_before_its_module_is_imported(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The name holds from the moment when somebody imports the module; until then there can be no such error."""
+    """The name holds from the moment when the module is imported; until then there can be no such error."""
     taxonomy = Taxonomy({"some_client.ReadTimeout": ErrorKind.TIMEOUT, "no.such.Thing": ErrorKind.REJECTED})
     assert "some_client" not in sys.modules
     assert taxonomy.kind_of(KeyError()) is ErrorKind.UNKNOWN
