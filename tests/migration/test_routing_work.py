@@ -101,7 +101,7 @@ def called(monkeypatch: pytest.MonkeyPatch, owner: type, name: str) -> list[None
 
 
 def test_a_call_asks_the_engine_twice(shim: Shim[[], str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Once for who serves, once for whether to compare; the context is written once for both, the probabilities are known."""
+    """Once for who serves, once for whether to compare; the context is written once, the probabilities are known."""
     asked, written = called(monkeypatch, Engine, "is_enabled"), called(monkeypatch, Engine, "write")
     for _ in range(CALLS):
         shim()

@@ -96,17 +96,17 @@ def test_what_was_being_handled_counts_unless_it_was_set_aside() -> None:
     def time_out() -> None:
         raise TimeoutError
 
-    def failing(*, while_handling: bool) -> None:
+    def failing(*, from_none: bool) -> None:
         try:
             time_out()
         except TimeoutError:
-            if while_handling:
+            if from_none:
                 raise RuntimeError from None
             raise RuntimeError  # noqa: B904  # the point
 
-    for while_handling, kind in ((False, ErrorKind.TIMEOUT), (True, ErrorKind.UNKNOWN)):
+    for from_none, kind in ((False, ErrorKind.TIMEOUT), (True, ErrorKind.UNKNOWN)):
         with pytest.raises(RuntimeError) as failed:
-            failing(while_handling=while_handling)
+            failing(from_none=from_none)
         assert Taxonomy().kind_of(failed.value) is kind
 
 

@@ -1,8 +1,9 @@
-"""A process that is about to end: calls in flight end, others wait."""
+"""In-flight calls: their ids, and how a process that is about to end lets them end and holds others back."""
 
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -11,8 +12,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from migration import Migration, Runtime, Side, migrate
+from migration.running.in_flight import PREPARED_IDS, new_call_id
 from migration.testing import FixedRouter
-from tests.migration.helpers import eventually
+from tests.migration.helpers import eventually, run_script
 
 
 class Work:
@@ -95,3 +97,36 @@ def test_a_call_within_a_call_is_part_of_it(pool: ThreadPoolExecutor) -> None:
     assert outer.result(10) == "inner"
     assert draining.result(10) == 0
     work.runtime.close()
+
+
+# Call ids: unique in threads and in forked processes, and not to be guessed.
+
+
+def test_an_id_is_32_hexadecimal_digits_and_never_comes_again() -> None:
+    """Also where one piece of randomness ends and the next one begins, and for threads that ask at once."""
+    with ThreadPoolExecutor(8) as pool:
+        asked = [pool.submit(lambda: [new_call_id() for _ in range(3 * PREPARED_IDS + 1)]) for _ in range(8)]
+        made = [call_id for each in asked for call_id in each.result()]
+    assert all(re.fullmatch("[0-9a-f]{32}", call_id) for call_id in made)
+    assert len(set(made)) == len(made)
+
+
+FORK = """
+import os, warnings
+from migration.running.in_flight import new_call_id
+warnings.simplefilter("ignore", DeprecationWarning)
+new_call_id()
+reading, writing = os.pipe()
+child = os.fork()
+call_ids = [new_call_id() for _ in range(300)]
+if child == 0:
+    os.write(writing, " ".join(call_ids).encode())
+    os._exit(0)
+os.waitpid(child, 0)
+print(len(set(call_ids) | set(os.read(reading, 1 << 16).decode().split())))
+"""
+
+
+def test_a_forked_process_makes_ids_of_its_own() -> None:
+    """What the parent has prepared is not used by the child as well."""
+    assert run_script(FORK).strip() == "600"
