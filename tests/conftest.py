@@ -18,8 +18,8 @@ hypothesis.settings.load_profile("project")
 
 pytest_plugins = (
     "pytester",
-    "tests.support.command_line",
     "tests.support.monolith",
+    "tests.support.command_line",  # it builds upon the one before
     "tests.support.prometheus",
     "tests.support.sandbox",
     "tests.support.supabase",
