@@ -6,14 +6,15 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from migration import Call, Side
 from migration.model import SideEffects, StoreError, TrialRefusedError
 from migration.shadow import UndoJournal, UndoState
+from shim.http.answers import why_not_repeatable
 from shim.http.egress import Gate, behind
-from shim.http.recording import SHARED, ExchangeLog, noting
+from shim.http.recording import ExchangeLog, noting
 from tools.recovery.inventory import mark_of
 from tools.recovery.provider_files import ProviderFiles
 from tools.recovery.service_client import ServiceClient, ServiceFailedError
@@ -21,7 +22,7 @@ from tools.recovery.stored import can_be_read_back, contents_of
 from tools.settings import Settings, get_settings, use_settings
 from tools.shadowing.marks import Marked, TrialStorage, make_copies, remove_copies
 from tools.shadowing.reading import FileTraces, Reader, Things, stored_paths
-from tools.shadowing.replay import Inputs, quiet
+from tools.shadowing.replay import Inputs, RecordedUpload, quiet
 from tools.shadowing.undoing import Where, clean, described, journal_of, undo
 from tools.storage.port import ProviderName, UploadStorage
 
@@ -298,37 +299,20 @@ class UploadLive:
 
 
 @dataclass(slots=True, kw_only=True)
-class UploadLiveRecording:
-    """The exchanges of one upload, and the state of its files before it."""
+class UploadLiveRecording(RecordedUpload):
+    """What a live trial needs of the primary run of one upload."""
 
     live: UploadLive
-    call: Call
-    settings: Settings
-    storage: UploadStorage
-    inputs: Inputs
-    log: ExchangeLog = field(default_factory=ExchangeLog)
 
     def refusal(self) -> str | None:
         """Why what the primary made is not known, or must not be made a second time."""
-        if self.log.overflown or any(exchange.truncated for exchange in self.log.exchanges):
-            return "the call's exchanges were too many or too long to be noted"
-        if self.log.shared:
-            return SHARED
-        if any(exchange.status is None for exchange in self.log.exchanges):
-            return "a request was never answered, so what the call has made is not known"
+        if (reason := why_not_repeatable(self.log)) is not None:
+            return reason
         if self.size() > self.settings.shadow_max_bytes:
             return f"more than {self.settings.shadow_max_bytes} bytes (SHADOW_MAX_BYTES)"
         if not can_be_read_back(self.storage):
             return f"nothing is known that could read back from a {type(self.storage).__name__}"
         return None
-
-    def size(self) -> int:
-        """Bytes of the files, as they were before the primary read them."""
-        return self.inputs.size()
-
-    def stale(self) -> bool:
-        """Whether a file is not what it was before the primary read it."""
-        return self.inputs.stale()
 
     @asynccontextmanager
     async def trial(self, side: Side) -> AsyncIterator[UploadTrial]:

@@ -19,8 +19,8 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 
+from shim.http.facts import RequestTarget
 from shim.http.recording import Exchange
-from tools.shadowing.requests import Target
 
 SERVICE = "supabase"
 RESUMABLE = "/storage/v1/upload/resumable"
@@ -44,14 +44,14 @@ class ObjectKey:
     path: str
 
     @classmethod
-    def stored_at(cls, target: Target) -> ObjectKey | None:
+    def stored_at(cls, target: RequestTarget) -> ObjectKey | None:
         """Where a request in one piece stores an object; None if it does something else."""
         if target.service != SERVICE or target.method not in {"POST", "PUT"}:
             return None
         return cls._below(_OBJECT, target.path)
 
     @classmethod
-    def looked_at(cls, target: Target) -> ObjectKey | None:
+    def looked_at(cls, target: RequestTarget) -> ObjectKey | None:
         """Which object a request asks about; None if it does something else."""
         if target.service != SERVICE or target.method not in {"GET", "HEAD"}:
             return None
@@ -64,9 +64,9 @@ class ObjectKey:
         bucket, _, name = path.removeprefix(prefix).partition("/")
         return cls(bucket, name) if name and bucket not in _ELSEWHERE else None
 
-    def storing(self, method: str = "POST") -> Target:
+    def storing(self, method: str = "POST") -> RequestTarget:
         """The request in one piece that stores an object here."""
-        return Target(SERVICE, method, f"{_OBJECT}{self.bucket}/{self.path}")
+        return RequestTarget(SERVICE, method, f"{_OBJECT}{self.bucket}/{self.path}")
 
 
 def described_by_form(fields: Mapping[str, str], file_type: str | None) -> Fact:

@@ -15,7 +15,7 @@ from tools.settings import Settings
 from tools.shadowing.marks import Marked
 from tools.shadowing.objects import ObjectKey
 from tools.shadowing.recorded_storage import LOCAL
-from tools.shadowing.requests import target_of
+from tools.shadowing.services import upload_target
 from tools.storage.placement import candidate_paths, decode_key
 from tools.storage.port import ProviderName, UploadRow
 from tools.transport.rest import Digest
@@ -238,7 +238,7 @@ class FileTraces:
 
     def hear(self, exchange: Exchange) -> None:
         """Learn from an answer, as far as it has arrived."""
-        target = target_of(self._settings, exchange.method, exchange.url)
+        target = upload_target(self._settings, exchange.method, exchange.url)
         if target is None or (target.service, target.path) != (self._provider, "/files"):
             return
         try:
@@ -258,7 +258,7 @@ class FileTraces:
         for exchange in exchanges:
             if exchange.status is None:
                 return True
-            target = target_of(self._settings, exchange.method, exchange.url)
+            target = upload_target(self._settings, exchange.method, exchange.url)
             makes = target is not None and (target.method, target.path) == ("POST", "/files")
             if makes and _succeeded(exchange) and not any(file_id.encode() in exchange.body for file_id in self.ids):
                 return True
@@ -279,7 +279,7 @@ def stored_paths(settings: Settings, exchanges: Iterable[Exchange]) -> list[str]
             if exchange.method == _STORED_LOCALLY:
                 paths[exchange.url.removeprefix(f"{LOCAL}:")] = None
             continue
-        target = target_of(settings, exchange.method, exchange.url)
+        target = upload_target(settings, exchange.method, exchange.url)
         place = None if target is None else ObjectKey.stored_at(target)
         if place is not None:
             paths[decode_key(place.path)] = None

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from aiohttp import BodyPartReader, MultipartReader, hdrs, web
 
+from shim.http.answers import AnswerBook, repeated, sendable
+from shim.http.facts import PIECE_BYTES, RequestTarget, credential_labels, digest_of, file_name, read_field
 from shim.http.recording import Exchange
-from tools.shadowing.answers import AnswerBook, repeated, repeated_in_tus
 from tools.shadowing.objects import (
     RESUMABLE,
     SERVICE,
@@ -30,7 +31,6 @@ from tools.shadowing.objects import (
     described_by_form,
     described_by_headers,
 )
-from tools.shadowing.requests import PIECE_BYTES, Target, credential_labels, digest_of, file_name, read_field
 from tools.storage.local import LocalStorage
 from tools.storage.port import ProviderName, StorageError, UploadRow, UploadStorage
 
@@ -56,7 +56,7 @@ class RehearsedStorage:
         self._refused: dict[ObjectKey, tuple[Fact, Exchange | None]] = {}
         self._stored: dict[ObjectKey, Upload] = {}
 
-    async def answer(self, request: web.Request, target: Target) -> web.Response | None:
+    async def answer(self, request: web.Request, target: RequestTarget) -> web.Response | None:
         """Carry out a request about objects; None if it is about something else."""
         if target.service == SERVICE and target.path.startswith(RESUMABLE):
             try:
@@ -69,7 +69,7 @@ class RehearsedStorage:
             return self._look(target, place)
         return None
 
-    async def _store(self, request: web.Request, target: Target, place: ObjectKey) -> web.Response:
+    async def _store(self, request: web.Request, target: RequestTarget, place: ObjectKey) -> web.Response:
         """An object that comes in one request."""
         fact = self._begun(request, place)
         if request.content_type.startswith("multipart/"):
@@ -84,7 +84,7 @@ class RehearsedStorage:
             self._facts.refused(fact, length=length, recorded=answer is not None)
         return repeated(answer)
 
-    async def _resumable(self, request: web.Request, target: Target) -> web.Response:
+    async def _resumable(self, request: web.Request, target: RequestTarget) -> web.Response:
         """A request about an object that comes in pieces."""
         name = target.path.removeprefix(RESUMABLE).strip("/")
         if target.method == "POST" and not name:
@@ -133,7 +133,7 @@ class RehearsedStorage:
         self._stored[upload.place] = upload
         self._facts.stored(upload.fact, length=upload.length, sha256=upload.sha256)
 
-    def _look(self, target: Target, place: ObjectKey) -> web.Response:
+    def _look(self, target: RequestTarget, place: ObjectKey) -> web.Response:
         """Looking changes nothing and is no fact: an upload in pieces asks for the id that a form is answered with."""
         upload = self._stored.get(place)
         object_id = None if upload is None else _object_id(upload.answer)
@@ -146,7 +146,7 @@ class RehearsedStorage:
     def _answer_to(self, place: ObjectKey, method: str = "POST") -> Exchange | None:
         """What the primary was answered when it stored this object.
 
-        Who was refused before a byte was sent may ask again, or in another way; that is the same refusal, and one fact.
+        A client that was refused before a byte was sent may ask again, or in another way: one refusal, one fact.
         """
         answer = self._answers.take(place.storing(method))
         if answer is None and place in self._refused:
@@ -168,6 +168,18 @@ class RehearsedStorage:
         labels = credential_labels(request.headers, self._credentials)
         if labels != fact["credentials"]:
             fact["other_credentials"] = labels
+
+
+def repeated_in_tus(answer: Exchange | None) -> web.Response:
+    """The recorded refusal of an object as a resumable upload meets it: the true status, and the message as text."""
+    headers = {"Tus-Resumable": "1.0.0", "Retry-After": "0"}
+    if answer is None or answer.status is None:
+        return web.Response(status=501, headers=headers)
+    try:
+        document = json.loads(answer.body)
+        return web.Response(status=int(document["statusCode"]), text=str(document["message"]), headers=headers)
+    except (ValueError, LookupError, TypeError):  # not in Storage's words, so it came from a proxy
+        return web.Response(status=answer.status, headers=sendable(answer.headers) | headers, body=answer.body)
 
 
 async def _read_form(request: web.Request, fact: Fact) -> tuple[int, str]:
@@ -215,7 +227,7 @@ def _number(request: web.Request, header: str) -> int:
 # A storage that keeps nothing: it notes what it is asked and answers what the primary's storage answered.
 
 LOCAL = "storage"
-"""The service name of the embedded storage, whose operations are noted like requests."""
+"""The service name of the embedded storage, whose operations are recorded like requests."""
 
 
 @runtime_checkable
@@ -234,7 +246,7 @@ class NotRecordedError(StorageError):
 def rehearsal_storage(
     storage: object, recorder: str, answers: AnswerBook, seen: list[dict[str, object]]
 ) -> UploadStorage | None:
-    """A stand-in for `storage` that has no effect; None for a kind that nobody knows how to stand in for."""
+    """A replacement of `storage` that has no effect; None for a kind for which there is none."""
     if isinstance(storage, LocalStorage):
         return RehearsalStorage(answers, seen)
     if isinstance(storage, Movable):
@@ -243,7 +255,7 @@ def rehearsal_storage(
 
 
 class RehearsalStorage:
-    """Stands in for the embedded storage."""
+    """Replaces the embedded storage."""
 
     def __init__(self, answers: AnswerBook, seen: list[dict[str, object]]) -> None:
         self._answers = answers
@@ -286,11 +298,11 @@ class RehearsalStorage:
 
     def _ask(self, operation: str, path: str, body: object, labels: Mapping[str, object]) -> object:
         self._seen.append({"service": LOCAL, "method": operation, "path": path, "body": body, **labels})
-        answer = self._answers.take(Target(LOCAL, operation, path))
+        answer = self._answers.take(RequestTarget(LOCAL, operation, path))
         if answer is None:
             raise NotRecordedError(f"{operation} {path!r} is not part of the call that is rehearsed")
         result = json.loads(answer.body)
-        if answer.status != 200:  # noqa: PLR2004  # the status that a noted success has
+        if answer.status != 200:  # noqa: PLR2004  # the status of a recorded success
             raise StorageError(result)
         return result
 

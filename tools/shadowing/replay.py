@@ -1,11 +1,9 @@
-"""How the shadow of an upload runs: the primary's exchanges are noted, and answered again on the loopback."""
+"""Replays an upload: the primary's exchanges are recorded, and answered again on the loopback."""
 
 from __future__ import annotations
 
 import logging
 import os
-import secrets
-import warnings
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
@@ -14,21 +12,23 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from aiohttp import BadContentDispositionHeader, web
+from aiohttp import web
 
 from migration import Call, Side
+from shim.http.answers import AnswerBook, counted_once, why_not_repeatable
 from shim.http.egress import confined_to
-from shim.http.recording import SHARED, Exchange, ExchangeLog, hidden, noting
+from shim.http.facts import RequestTarget
+from shim.http.recorder import LoopbackRecorder
+from shim.http.recording import Exchange, ExchangeLog, hidden, noting
 from tools.settings import Settings, get_settings, use_settings
-from tools.shadowing.answers import REFUSED, AnswerBook, arriving, counted_once, is_final, repeated
 from tools.shadowing.recorded_storage import LOCAL, RehearsedStorage, rehearsal_storage
-from tools.shadowing.requests import (
-    RequestFacts,
-    Target,
+from tools.shadowing.services import (
+    HEADERS,
+    is_final,
     is_listing,
     known_credentials,
-    read_request,
-    target_of,
+    strangeness,
+    upload_target,
     with_every_service_at,
 )
 from tools.storage.port import UploadStorage
@@ -88,7 +88,7 @@ def _fingerprint(path: str | os.PathLike[str]) -> Fingerprint | None:
 
 # Keeps a rehearsal out of the log: the call that it repeats has logged the same, and now no row is really missing.
 
-_SPEAKERS = (
+_LOGGERS = (
     "tools.engine.batch",
     "tools.engine.cancel_recovery",
     "tools.providers.blocking",
@@ -114,87 +114,51 @@ def _is_meant(_record: logging.LogRecord) -> bool:
     return not _rehearsing.get()
 
 
-for _name in _SPEAKERS:
+for _name in _LOGGERS:
     logging.getLogger(_name).addFilter(_is_meant)
 
-# the library behind the recorder would quote names of files
-warnings.filterwarnings("ignore", category=BadContentDispositionHeader)
 
+def upload_recorder(answers: AnswerBook, credentials: Mapping[str, str]) -> LoopbackRecorder:
+    """What answers the requests of one rehearsed upload.
 
-# A loopback server that notes what arrives and answers what the primary was answered.
-
-_silent = logging.getLogger(__name__)
-_silent.disabled = True
-"""A garbled request shows in the comparison; the server's own words about it would quote names of files."""
-
-
-class Recorder:
-    """Serves one rehearsal.
-
-    `seen` holds the requests in the order in which they began, and a stored object where it became complete.
+    What is stored is recorded by its effect, where the object became complete.
     """
+    seen: list[dict[str, object]] = []
+    storage = RehearsedStorage(answers, credentials, seen)
 
-    def __init__(self, answers: AnswerBook, credentials: Mapping[str, str]) -> None:
-        self._answers = answers
-        self._credentials = credentials
-        self.address = ""
-        self._prefix = f"/{secrets.token_hex(8)}/"
-        self.seen: list[dict[str, object]] = []
-        self._storage = RehearsedStorage(answers, credentials, self.seen)
-
-    @asynccontextmanager
-    async def serving(self) -> AsyncIterator[None]:
-        """Listen on a free loopback port; on exit every connection is cut, whoever still uses it."""
-        application = web.Application()
-        application.router.add_route("*", "/{anything:.*}", self._handle)
-        runner = web.AppRunner(application, access_log=None, logger=_silent, shutdown_timeout=0.0)
-        await runner.setup()
-        try:
-            site = web.TCPSite(runner, "127.0.0.1", 0)
-            await site.start()
-            host, port = runner.addresses[0][:2]
-            self.address = f"http://{host}:{port}{self._prefix.rstrip('/')}"
-            yield
-        finally:
-            await runner.cleanup()
-
-    async def _handle(self, request: web.Request) -> web.StreamResponse:
-        if not request.path.startswith(self._prefix):  # a stranger, who asks for what was at this port before
-            return web.Response(status=404)
-        try:
-            async with arriving(request.content):
-                return await self._answered(request)
-        except TimeoutError:  # what was noted of the request says that it never was complete
-            return web.Response(status=400, text="the body is shorter than announced", headers={"Connection": "close"})
-
-    async def _answered(self, request: web.Request) -> web.StreamResponse:
-        service, *rest = request.path.removeprefix(self._prefix).split("/")
-        target = Target(service, request.method, "/" + "/".join(rest))
+    async def special(request: web.Request, target: RequestTarget) -> web.StreamResponse | None:
         if is_listing(target):
-            # After an error the new path looks before it sends again; what the provider refused is not in its list.
+            # After an error the candidate looks before it sends again; what the provider refused is not in its list.
             return web.json_response({"object": "list", "data": [], "has_more": False})
-        if (answered := await self._storage.answer(request, target)) is not None:
-            return answered
-        arrived: dict[str, object] = {
-            "service": service,
-            "method": target.method,
-            "path": target.path,
-            "complete": False,
-        }
-        self.seen.append(arrived)
-        found: RequestFacts = await read_request(request, target, self._credentials)
-        arrived.update(found.facts, complete=True)
-        answer = self._answers.take(target, filename=found.filename, size=found.size)
-        if answer is None or answer.status is None:
-            arrived["recorded"] = False
-        if is_final(answer):
-            arrived[REFUSED] = "for good"
-        return repeated(answer)
+        return await storage.answer(request, target)
+
+    return LoopbackRecorder(
+        answers=answers, credentials=credentials, headers=HEADERS, special=special, strangeness=strangeness, seen=seen
+    )
 
 
-# How the shadow of an upload runs: the primary's exchanges are noted, and answered again on the loopback.
+# The replay: the primary's exchanges are recorded, and answered again on the loopback.
 
 Arguments = tuple[tuple[Any, ...], Mapping[str, Any]]
+
+
+@dataclass(slots=True, kw_only=True)
+class RecordedUpload:
+    """The primary run of one upload: its exchanges, and the state of its files before it."""
+
+    call: Call
+    settings: Settings
+    storage: UploadStorage
+    inputs: Inputs
+    log: ExchangeLog = field(default_factory=ExchangeLog)
+
+    def size(self) -> int:
+        """Bytes of the files, as they were before the primary read them."""
+        return self.inputs.size()
+
+    def stale(self) -> bool:
+        """Whether a file is not what it was before the primary read it."""
+        return self.inputs.stale()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -232,46 +196,29 @@ class UploadReplay:
 
 
 @dataclass(slots=True, kw_only=True)
-class UploadRecording:
-    """The exchanges of one upload, and the state of its files before it."""
+class UploadRecording(RecordedUpload):
+    """What a replay needs of the primary run of one upload."""
 
     replay: UploadReplay
-    call: Call
-    settings: Settings
-    storage: UploadStorage
-    inputs: Inputs
-    log: ExchangeLog = field(default_factory=ExchangeLog)
 
-    def refusal(self) -> str | None:  # noqa: PLR0911  # one for each reason
+    def refusal(self) -> str | None:
         """Why this call cannot be rehearsed, if it cannot."""
-        if self.log.overflown or any(exchange.truncated for exchange in self.log.exchanges):
-            return "the call's exchanges were too many or too long to be noted"
-        if self.log.shared:
-            return SHARED
-        if any(exchange.status is None for exchange in self.log.exchanges):
-            return "a request was never answered, so there is no answer to give again"
+        if (reason := why_not_repeatable(self.log)) is not None:
+            return reason
         if any(is_listing(target) and exchange.status != HTTPStatus.OK for target, exchange in self._answers()):
             return "the provider did not list its files, so nothing was sent again, and no answer to that is known"
         limit = self.settings.shadow_max_bytes
         if self.inputs.size_now() > limit:
             return f"more than {limit} bytes (SHADOW_MAX_BYTES): legacy would hold all of them in memory again"
         if rehearsal_storage(self.storage, "", AnswerBook(()), []) is None:
-            return f"nothing is known that could stand in for a {type(self.storage).__name__}"
+            return f"nothing is known that could replace a {type(self.storage).__name__}"
         return None
-
-    def size(self) -> int:
-        """Bytes of the files, as they were before the primary read them."""
-        return self.inputs.size()
-
-    def stale(self) -> bool:
-        """Whether a file is not what it was before the primary read it."""
-        return self.inputs.stale()
 
     @asynccontextmanager
     async def rehearse(self, side: Side) -> AsyncIterator[UploadRehearsal]:  # noqa: ARG002  # both see the same world
         """A world in which every service is the recorder."""
-        answers = AnswerBook(self._answers())
-        recorder = Recorder(answers, known_credentials(self.settings))
+        answers = AnswerBook(self._answers(), is_final)
+        recorder = upload_recorder(answers, known_credentials(self.settings))
         with hidden(), noting(None), quiet():
             async with recorder.serving():
                 storage = rehearsal_storage(self.storage, recorder.address, answers, recorder.seen)
@@ -283,12 +230,12 @@ class UploadRecording:
                 ):
                     yield UploadRehearsal(args, kwargs, recorder.seen, ordered=self.replay.ordered)
 
-    def _answers(self) -> Iterator[tuple[Target, Exchange]]:
+    def _answers(self) -> Iterator[tuple[RequestTarget, Exchange]]:
         for exchange in self.log.exchanges:
             if exchange.url.startswith(f"{LOCAL}:"):
-                yield Target(LOCAL, exchange.method, exchange.url.removeprefix(f"{LOCAL}:")), exchange
+                yield RequestTarget(LOCAL, exchange.method, exchange.url.removeprefix(f"{LOCAL}:")), exchange
             else:
-                target = target_of(self.settings, exchange.method, exchange.url)
+                target = upload_target(self.settings, exchange.method, exchange.url)
                 if target is not None:
                     yield target, exchange
 

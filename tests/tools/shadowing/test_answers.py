@@ -6,11 +6,12 @@ import json
 
 import pytest
 
+from shim.http.answers import AnswerBook
+from shim.http.facts import RequestFacts, RequestTarget
 from shim.http.recording import Exchange
-from tools.shadowing.answers import AnswerBook
-from tools.shadowing.requests import Target
+from tools.shadowing.services import strangeness
 
-POST = Target("kimi", "POST", "/files")
+POST = RequestTarget("kimi", "POST", "/files")
 NAMES = ('a "quoted" back\\slash 100%41.txt', "notes.txt", "table.csv")
 
 
@@ -20,7 +21,7 @@ def book(*files: tuple[str, int]) -> AnswerBook:
 
 
 def given(answers: AnswerBook, filename: str, size: int) -> str:
-    answer = answers.take(POST, filename=filename, size=size)
+    answer = answers.take(POST, strangeness(RequestFacts(facts={}, filename=filename, size=size)))
     assert answer is not None
     return str(json.loads(answer.body)["id"])
 
@@ -36,7 +37,7 @@ def test_a_file_gets_its_own_answer_however_its_name_is_written(arriving: str) -
     assert given(answers, NAMES[1], 10) == NAMES[1]
 
 
-def test_a_name_that_nobody_recognises_gets_the_answer_of_its_size() -> None:
+def test_a_name_that_is_not_recognised_gets_the_answer_of_its_size() -> None:
     """A server may write names in its own way; the answers of the other files are kept for them."""
     answers = book(("first.txt", 1), ("second", 2))
     assert given(answers, "zweite.txt", 2) == "second"

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shim.http.facts import RequestTarget
 from tools.shadowing.objects import (
     Fact,
     ObjectFacts,
@@ -18,7 +19,6 @@ from tools.shadowing.objects import (
     described_by_form,
     described_by_headers,
 )
-from tools.shadowing.requests import Target
 
 PLACE = ObjectKey("user-files", "kimi-gateway/a?.txt")
 metadata = st.dictionaries(st.text(), st.one_of(st.text(), st.integers(), st.none()), max_size=4)
@@ -79,16 +79,16 @@ def test_any_announcement_can_be_read(header: str) -> None:
 )
 def test_what_stores_an_object(method: str, path: str, stores: bool) -> None:  # noqa: FBT001  # a parameter of the test
     """Only storing is taken out of the comparison of requests; all else stays in it."""
-    assert (ObjectKey.stored_at(Target("supabase", method, path)) == PLACE) is stores
-    assert ObjectKey.stored_at(Target("kimi", method, path)) is None
+    assert (ObjectKey.stored_at(RequestTarget("supabase", method, path)) == PLACE) is stores
+    assert ObjectKey.stored_at(RequestTarget("kimi", method, path)) is None
 
 
 def test_what_looks_at_an_object() -> None:
     """Only the question what is there."""
     path = "/storage/v1/object/info/user-files/kimi-gateway/a?.txt"
-    assert ObjectKey.looked_at(Target("supabase", "GET", path)) == PLACE
-    assert ObjectKey.looked_at(Target("supabase", "POST", path)) is None
-    assert ObjectKey.looked_at(Target("supabase", "GET", "/storage/v1/bucket/a")) is None
+    assert ObjectKey.looked_at(RequestTarget("supabase", "GET", path)) == PLACE
+    assert ObjectKey.looked_at(RequestTarget("supabase", "POST", path)) is None
+    assert ObjectKey.looked_at(RequestTarget("supabase", "GET", "/storage/v1/bucket/a")) is None
 
 
 def test_an_object_stands_where_it_became_complete() -> None:

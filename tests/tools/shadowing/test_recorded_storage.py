@@ -10,18 +10,19 @@ from dataclasses import dataclass
 import aiohttp
 import pytest
 
+from shim.http.answers import AnswerBook
+from shim.http.facts import MAX_FIELD_BYTES, RequestTarget
+from shim.http.recorder import LoopbackRecorder
 from shim.http.recording import Exchange
 from tools.shadowing import recorded_storage as storing
-from tools.shadowing.answers import AnswerBook
-from tools.shadowing.replay import Recorder
-from tools.shadowing.requests import MAX_FIELD_BYTES, Target
+from tools.shadowing.replay import upload_recorder
 
-STORING = Target("supabase", "POST", "/storage/v1/object/b/a.bin")
+STORING = RequestTarget("supabase", "POST", "/storage/v1/object/b/a.bin")
 TUS = {"Tus-Resumable": "1.0.0"}
 PIECE = {**TUS, "Content-Type": "application/offset+octet-stream"}
 
 
-def answered(status: int, document: object) -> tuple[Target, Exchange]:
+def answered(status: int, document: object) -> tuple[RequestTarget, Exchange]:
     body = json.dumps(document).encode()
     return STORING, Exchange(method="POST", url="u", status=status, body=body)
 
@@ -34,7 +35,7 @@ REFUSED = answered(400, {"statusCode": "415", "error": "invalid_mime_type", "mes
 class Rehearsed:
     """A recorder, and a client for it."""
 
-    recorder: Recorder
+    recorder: LoopbackRecorder
     client: aiohttp.ClientSession
 
     @property
@@ -54,7 +55,7 @@ class Rehearsed:
 @pytest.fixture
 async def rehearsed(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Rehearsed]:
     monkeypatch.setattr(storing, "STORED_PIECE_BYTES", 3)
-    recorder = Recorder(AnswerBook([request.param] if request.param else []), {})
+    recorder = upload_recorder(AnswerBook([request.param] if request.param else []), {})
     async with recorder.serving(), aiohttp.ClientSession() as client:
         yield Rehearsed(recorder, client)
 

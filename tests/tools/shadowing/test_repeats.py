@@ -11,13 +11,14 @@ from hypothesis import strategies as st
 
 from migration import Side
 from migration.model import Verdict
+from shim.http.answers import REFUSED, AnswerBook, counted_once
+from shim.http.facts import RequestTarget
 from shim.http.recording import Exchange
 from tests.tools.shadowing.bench import Bench, World, document
 from tools.sandbox import FaultKind
-from tools.shadowing.answers import REFUSED, AnswerBook, counted_once, is_final
-from tools.shadowing.requests import Target
+from tools.shadowing.services import is_final
 
-POST = Target("kimi", "POST", "/files")
+POST = RequestTarget("kimi", "POST", "/files")
 REQUESTS = st.fixed_dictionaries(
     {"path": st.sampled_from("ab"), "size": st.integers(0, 1)}, optional={REFUSED: st.just("for good")}
 )
@@ -47,10 +48,9 @@ BUSY = _answer(429, b'{"error": {"type": "engine_overloaded_error"}}')
         (_answer(429, b"<html>"), False),
         (_answer(429, b'["1113"]'), False),
         (_answer(429, b'{"error": "1113"}'), False),
-        (None, False),
     ],
 )
-def test_only_some_refusals_are_for_good(answer: Exchange | None, *, final: bool) -> None:
+def test_only_some_refusals_are_for_good(answer: Exchange, *, final: bool) -> None:
     """By the provider's own code, nested or flat; what cannot be read is not."""
     assert is_final(answer) is final
 
@@ -68,9 +68,9 @@ def test_only_repeats_of_a_refusal_for_good_are_left_out(seen: list[dict[str, ob
 
 def test_a_refusal_for_good_is_given_as_often_as_it_is_asked_for() -> None:
     """Whoever repeats gets what the provider would say again; other answers are given once."""
-    book = AnswerBook([(POST, BUSY), (POST, QUOTA)])
+    book = AnswerBook([(POST, BUSY), (POST, QUOTA)], is_final)
     assert [book.take(POST) for _ in range(4)] == [BUSY, QUOTA, QUOTA, QUOTA]
-    book = AnswerBook([(POST, QUOTA), (POST, BUSY)])
+    book = AnswerBook([(POST, QUOTA), (POST, BUSY)], is_final)
     assert [book.take(POST) for _ in range(3)] == [QUOTA, BUSY, None]
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import hashlib
 import json
 import re
@@ -15,53 +13,29 @@ from urllib.parse import unquote, urlsplit
 from aiohttp import BodyPartReader, MultipartReader, hdrs, web
 from aiohttp.http_exceptions import BadHttpMessage
 
-from tools.providers.spec import PROVIDERS
-from tools.settings import Settings
-
 
 @dataclass(frozen=True, slots=True)
-class Target:
-    """What a request is for, wherever the service happens to be."""
+class RequestTarget:
+    """What a request is for, at whichever address the service is."""
 
     service: str
     method: str
     path: str
 
 
-def is_listing(target: Target) -> bool:
-    """Looking changes nothing and is not compared: one side looks where the other sends again on a guess."""
-    return target.service in PROVIDERS and (target.method, target.path) == ("GET", "/files")
+def target_of(addresses: Mapping[str, str], method: str, url: str) -> RequestTarget | None:
+    """The service and the path below its address; None for an address of no known service.
 
-
-def _addresses(settings: Settings) -> Mapping[str, tuple[str, str | None]]:
-    """The name of the setting and the address of each service."""
-    providers = {name: (each.address_setting, each.address(settings)) for name, each in PROVIDERS.items()}
-    return {**providers, "supabase": ("supabase_url", settings.supabase_url)}
-
-
-def target_of(settings: Settings, method: str, url: str) -> Target | None:
-    """The service and the path below its address; None for an address of no known service."""
-    for service, (_, base) in _addresses(settings).items():
-        if base is not None and url.startswith((base + "/", base + "?")):
-            return Target(service, method.upper(), unquote(urlsplit(url[len(base) :]).path))
+    Args:
+        addresses: the base address of each service, by its name.
+        method: HTTP method.
+        url: where the request goes.
+    """
+    for service, base in addresses.items():
+        if url.startswith((base + "/", base + "?")):
+            return RequestTarget(service, method.upper(), unquote(urlsplit(url[len(base) :]).path))
     return None
 
-
-def with_every_service_at(recorder: str, settings: Settings) -> Settings:
-    """The same settings with every service at the recorder's address."""
-    return settings.model_copy(
-        update={field: f"{recorder}/{service}" for service, (field, base) in _addresses(settings).items() if base}
-    )
-
-
-def known_credentials(settings: Settings) -> dict[str, str]:
-    """Each configured credential with the name under which a report may show it."""
-    secrets = {each.key_setting: each.secret(settings) for each in PROVIDERS.values()}
-    secrets["supabase_service_role_key"] = settings.supabase_service_role_key
-    return {secret.get_secret_value(): f"<{field}>" for field, secret in secrets.items() if secret is not None}
-
-
-# What of an HTTP request is compared: everything that a server would act upon, and never contents or credentials.
 
 PIECE_BYTES = 64 * 1024
 MAX_JSON_BYTES = 64 * 1024
@@ -70,19 +44,19 @@ MAX_JSON_BYTES = 64 * 1024
 MAX_FIELD_BYTES = 64 * 1024
 """A longer field of a form is compared by its digest."""
 
-COMPARED_HEADERS = (
-    "accept",
-    "accept-language",
-    "accept-profile",
-    "apikey",
-    "authorization",
-    "cache-control",
-    "content-profile",
-    "prefer",
-    "x-metadata",
-    "x-upsert",
-)
-"""Headers that change what a server does; agents' names, encodings and SDK statistics do not."""
+CREDENTIAL_HEADERS = frozenset({"apikey", "authorization", "x-api-key"})
+"""Headers with a credential, which is compared by its name."""
+
+COMPARED_HEADERS: Mapping[str, Callable[[str], object]] = {
+    "accept": str,
+    "accept-language": str,
+    "cache-control": str,
+    "prefer": lambda value: ",".join(sorted(part.strip() for part in value.split(","))),
+}
+"""Headers that change what a server does, and what of their values is compared; a service may have further ones.
+
+Agents' names, encodings and statistics of SDKs do not.
+"""
 
 
 @dataclass(slots=True)
@@ -94,15 +68,27 @@ class RequestFacts:
     size: int | None = None
 
 
-async def read_request(request: web.Request, target: Target, credentials: Mapping[str, str]) -> RequestFacts:
-    """Read a request to its end in pieces, hashing what it carries."""
+async def read_request(
+    request: web.Request,
+    target: RequestTarget,
+    credentials: Mapping[str, str],
+    headers: Mapping[str, Callable[[str], object]] = COMPARED_HEADERS,
+) -> RequestFacts:
+    """Read a request to its end in pieces, hashing what it carries.
+
+    Args:
+        request: the request.
+        target: what it is for.
+        credentials: the known credentials, with the names under which they may be shown.
+        headers: what is compared of which headers, beside credentials.
+    """
     seen = RequestFacts(
         facts={
             "service": target.service,
             "method": target.method,
             "path": target.path,
             "query": dict(sorted(request.query.items())),
-            "headers": _headers(request.headers, credentials),
+            "headers": _compared(request.headers, headers) | credential_labels(request.headers, credentials),
             "framing": "chunked" if request.headers.get(hdrs.TRANSFER_ENCODING) else "content-length",
         }
     )
@@ -118,39 +104,18 @@ async def read_request(request: web.Request, target: Target, credentials: Mappin
     return seen
 
 
-def _headers(headers: Mapping[str, str], credentials: Mapping[str, str]) -> dict[str, object]:
-    found: dict[str, object] = {}
-    for name in COMPARED_HEADERS:
-        value = headers.get(name)
-        if value is None:
-            continue
-        if name in {"apikey", "authorization"}:
-            found[name] = _labelled(value, credentials)
-        elif name == "x-metadata":
-            found[name] = _metadata(value)
-        elif name == "prefer":
-            found[name] = ",".join(sorted(part.strip() for part in value.split(",")))
-        else:
-            found[name] = value
-    return found
+def _compared(headers: Mapping[str, str], rules: Mapping[str, Callable[[str], object]]) -> dict[str, object]:
+    return {name: read(headers[name]) for name, read in rules.items() if name in headers}
 
 
 def credential_labels(headers: Mapping[str, str], credentials: Mapping[str, str]) -> dict[str, str]:
-    """With which credentials a request to Supabase comes, by the names under which they may be shown."""
-    return {name: _labelled(headers[name], credentials) for name in ("apikey", "authorization") if name in headers}
+    """With which credentials a request comes, by the names under which they may be shown."""
+    return {name: _labelled(headers[name], credentials) for name in sorted(CREDENTIAL_HEADERS) if name in headers}
 
 
 def _labelled(value: str, credentials: Mapping[str, str]) -> str:
     scheme, _, credential = value.rpartition(" ")
     return f"{scheme} {credentials.get(credential, '<another credential>')}".strip()
-
-
-def _metadata(value: str) -> object:
-    """Supabase's object metadata: JSON in base64; anything else is compared as it is."""
-    try:
-        return json.loads(base64.b64decode(value, validate=True))
-    except (binascii.Error, ValueError):
-        return value
 
 
 async def _read_parts(request: web.Request, seen: RequestFacts) -> None:
