@@ -93,7 +93,7 @@ BLIND: Final = (
     ),
     _blind(
         "redirects are followed",
-        "tools/transport/transport.py",
+        "tools/transport/rest.py",
         {"allow_redirects=False,": "allow_redirects=True,"},
         "none of the sampled calls is answered with one",
         "tests/tools/engine/test_gateway.py::test_a_redirect_is_not_followed",

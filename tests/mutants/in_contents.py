@@ -22,7 +22,7 @@ _COPY = """        while reader.place < end:
             with BUFFERS.lend() as buffer:
                 piece = buffer[: min(self._chunk_bytes or len(buffer), end - reader.place)]
                 count = await self._reading(reader.read_into, piece)
-                await line.write_view(piece[:count])
+                await connection.write_view(piece[:count])
 """
 _PART_TYPE = 'f"\\r\\nContent-Type: {_content_type(filename)}\\r\\n\\r\\n".encode()'
 
@@ -118,8 +118,8 @@ BYTES: Final = (
         defect="one byte changed in files that are not held",
         file=_BODY,
         patch={
-            "                await line.write_view(piece[:count])\n": (
-                "                piece[0] ^= 1\n                await line.write_view(piece[:count])\n"
+            "                await connection.write_view(piece[:count])\n": (
+                "                piece[0] ^= 1\n                await connection.write_view(piece[:count])\n"
             )
         },
         shows_in="requests[*].parts[*].sha256",
@@ -172,10 +172,10 @@ BYTES: Final = (
                 piece = buffer[: min(self._chunk_bytes or len(buffer) // 2, end - reader.place)]
                 count = await self._reading(reader.read_into, piece)
                 if unsent is not None:
-                    await line.write_view(unsent)
+                    await connection.write_view(unsent)
                 unsent = piece[:count]
             if unsent is not None:
-                await line.write_view(unsent)
+                await connection.write_view(unsent)
 """
         },
         shows_in="requests[*].parts[*].sha256",

@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tools.engine.throttle import GateStatus
+    from tools.engine.throttle import RateLimiterStatus
 
 PROVIDER = "upload.provider"
 """The attribute that tells uploads to one provider from those to another; a label of metrics as well."""
 
-THROTTLE: Mapping[str, tuple[str, Callable[[GateStatus], int]]] = {
+THROTTLE: Mapping[str, tuple[str, Callable[[RateLimiterStatus], int]]] = {
     "upload.throttle.limit": ("Requests that a provider turns out to take at once.", lambda gate: gate.limit),
     "upload.throttle.usage": ("Requests to a provider that are in flight.", lambda gate: gate.inside),
     "upload.throttle.waiting": ("Requests that wait for their turn.", lambda gate: gate.waiting),
@@ -20,7 +20,7 @@ THROTTLE: Mapping[str, tuple[str, Callable[[GateStatus], int]]] = {
 """Instruments by name: what each says, and how it is read. Their unit is `{request}`."""
 
 
-def throttle_values(measure: Callable[[GateStatus], int]) -> Iterable[tuple[float, Mapping[str, str]]]:
+def throttle_values(measure: Callable[[RateLimiterStatus], int]) -> Iterable[tuple[float, Mapping[str, str]]]:
     """One figure of the throttle for each provider; none before the engine was used in this process."""
     throttle = sys.modules.get("tools.engine.throttle")
     sums: dict[str, int] = {}

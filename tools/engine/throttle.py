@@ -33,7 +33,7 @@ from tools.transport.loops import REAL_PACE, Pace, PerLoop
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GateStatus:
+class RateLimiterStatus:
     """A gate as it stands.
 
     Attributes:
@@ -77,7 +77,7 @@ class _Turn:
             self.come.set_result(None)
 
 
-class Gate:
+class RateLimiter:
     """Lets in as many as its policy allows."""
 
     def __init__(self, limiter: Limiter) -> None:
@@ -91,10 +91,10 @@ class Gate:
         """A place for so many bytes that were refused so often before, to be entered with `async with`."""
         return Place(self, Ticket(size=size, priority=priority, refusals=refusals), pace)
 
-    def status(self, *, now: float) -> GateStatus:
+    def status(self, *, now: float) -> RateLimiterStatus:
         """How the gate stands at a time of the pace's clock. From any thread."""
         with self._lock:
-            return GateStatus(
+            return RateLimiterStatus(
                 limit=self._limiter.limit.current,
                 ceiling=self._limiter.limit.ceiling,
                 inside=self._limiter.under_way,
@@ -150,7 +150,7 @@ class Place:
 
     __slots__ = ("_gate", "_pace", "_ticket")
 
-    def __init__(self, gate: Gate, ticket: Ticket, pace: Pace) -> None:
+    def __init__(self, gate: RateLimiter, ticket: Ticket, pace: Pace) -> None:
         self._gate = gate
         self._ticket = ticket
         self._pace = pace
@@ -197,14 +197,14 @@ class LaneStatus:
     """
 
     provider: str
-    places: GateStatus
-    requests: GateStatus
+    places: RateLimiterStatus
+    requests: RateLimiterStatus
 
 
 class _Lane:
     def __init__(self, width: int) -> None:
-        self.places = Gate(Limiter(AdaptiveLimit(ceiling=width, first=width)))
-        self.requests = Gate(Limiter(AdaptiveLimit(ceiling=width)))
+        self.places = RateLimiter(Limiter(AdaptiveLimit(ceiling=width, first=width)))
+        self.requests = RateLimiter(Limiter(AdaptiveLimit(ceiling=width)))
 
     @property
     def idle(self) -> bool:

@@ -92,7 +92,7 @@ class PooledObjects:
                 "x-metadata": base64.b64encode(description.metadata_json.encode()).decode(),
                 "x-upsert": NO_UPSERT,
             },
-            body=FileBody(self._source, content_type=description.content_type, stall_seconds=STORAGE_SECONDS),
+            body=FileBody(self._source, content_type=description.content_type, write_timeout=STORAGE_SECONDS),
         )
 
 

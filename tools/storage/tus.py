@@ -201,7 +201,7 @@ class ResumableObject:
                     content_type="application/offset+octet-stream",
                     start=offset,
                     length=length,
-                    stall_seconds=STORAGE_SECONDS,
+                    write_timeout=STORAGE_SECONDS,
                 )
                 return await self._ask("PATCH", upload, headers={"Upload-Offset": str(offset)}, body=piece)
             case FindOffset(upload=upload):

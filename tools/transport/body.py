@@ -17,10 +17,10 @@ import aiohttp
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http import StreamWriter
 
-from tools.transport.errors import StalledError
+from tools.transport.errors import WriteTimedOutError
 from tools.transport.loops import run_in_thread
 from tools.transport.reading import BUFFERS, FileContent, RangeReader
-from tools.transport.writing import Line
+from tools.transport.writing import ConnectionWriter
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -45,7 +45,7 @@ class FileBody(aiohttp.Payload):
         epilogue: what stands behind them.
         start: first byte of the file to send.
         length: how many of its bytes to send; by default all from `start` on.
-        stall_seconds: how long a server may take no data.
+        write_timeout: how long a server may take no data.
         chunk_bytes: the most to read at once; by default whatever is fastest.
 
     Attributes:
@@ -65,7 +65,7 @@ class FileBody(aiohttp.Payload):
         epilogue: bytes = b"",
         start: int = 0,
         length: int | None = None,
-        stall_seconds: float,
+        write_timeout: float,
         chunk_bytes: int | None = None,
     ) -> None:
         super().__init__(content, content_type=content_type)
@@ -77,11 +77,11 @@ class FileBody(aiohttp.Payload):
         if not 0 <= start <= start + self._length <= content.size:
             raise ValueError(f"{content.name}: no {self._length} bytes from {start} on in {content.size}")
         self._whole = len(preamble) + self._length + len(epilogue)
-        self._stall_seconds = stall_seconds
+        self._write_timeout = write_timeout
         self._chunk_bytes = chunk_bytes
         self._at_rest = asyncio.Event()
         self._at_rest.set()
-        self._line: Line | None = None
+        self._connection: ConnectionWriter | None = None
         self.failure: Exception | None = None
 
     @property
@@ -92,7 +92,7 @@ class FileBody(aiohttp.Payload):
     @property
     def sent(self) -> int:
         """Bytes of the body that the connection has taken so far."""
-        return 0 if self._line is None else self._line.sent
+        return 0 if self._connection is None else self._connection.sent
 
     async def write(self, writer: AbstractStreamWriter) -> None:
         """Write the body.
@@ -102,15 +102,17 @@ class FileBody(aiohttp.Payload):
             FileChangedError: the file changed meanwhile; the body was left incomplete.
             OSError: the file cannot be read, or the connection broke.
         """
-        line = self._line = Line(cast("StreamWriter", writer), stall_seconds=self._stall_seconds)
+        connection = self._connection = ConnectionWriter(
+            cast("StreamWriter", writer), write_timeout=self._write_timeout
+        )
         self._at_rest.clear()
         try:
-            async with line:
-                await self._write_to(line)
+            async with connection:
+                await self._write_to(connection)
         except TimeoutError:
-            if not line.stalled:
+            if not connection.stalled:
                 raise
-            self.failure = StalledError(seconds=self._stall_seconds, sent=line.sent, size=self._whole)
+            self.failure = WriteTimedOutError(seconds=self._write_timeout, sent=connection.sent, size=self._whole)
             raise self.failure from None
         finally:
             self._at_rest.set()
@@ -122,8 +124,8 @@ class FileBody(aiohttp.Payload):
 
     async def give_up(self) -> None:
         """Cut the connection, and wait until nothing is being read or written any more."""
-        if self._line is not None:
-            self._line.abort()
+        if self._connection is not None:
+            self._connection.abort()
         await self._at_rest.wait()
 
     def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:  # noqa: ARG002  # the base class's signature
@@ -134,36 +136,38 @@ class FileBody(aiohttp.Payload):
         """
         raise TypeError("a streamed body cannot be decoded")
 
-    async def _write_to(self, line: Line) -> None:
+    async def _write_to(self, connection: ConnectionWriter) -> None:
         held = self._content.held
         if held is not None:
-            await line.write(b"".join((self._preamble, held[self._start : self._start + self._length], self._epilogue)))
+            await connection.write(
+                b"".join((self._preamble, held[self._start : self._start + self._length], self._epilogue))
+            )
             return
-        line.keep_nothing()
-        await line.write(self._preamble)
+        connection.keep_nothing()
+        await connection.write(self._preamble)
         with closing(RangeReader(self._content, start=self._start, length=self._length)) as reader:
-            if reader.left > COPIED_BYTES and line.takes_files:
-                await self._let_kernel_send(reader, line)
-            await self._copy(reader, line, reader.left)
-        await line.write(self._epilogue)
+            if reader.left > COPIED_BYTES and connection.takes_files:
+                await self._let_kernel_send(reader, connection)
+            await self._copy(reader, connection, reader.left)
+        await connection.write(self._epilogue)
 
-    async def _let_kernel_send(self, reader: RangeReader, line: Line) -> None:
+    async def _let_kernel_send(self, reader: RangeReader, connection: ConnectionWriter) -> None:
         """Send nearly all without touching it."""
         descriptor = await self._reading(reader.open)
-        moved = await line.send_file(descriptor, reader.place, reader.left - COPIED_BYTES)
+        moved = await connection.send_file(descriptor, reader.place, reader.left - COPIED_BYTES)
         if moved:
             reader.skip(moved)
-            end_of_moved = line.sent
-            await self._copy(reader, line, reader.left - _LAST_BYTES)
-            await line.confirmed(end_of_moved)
+            end_of_moved = connection.sent
+            await self._copy(reader, connection, reader.left - _LAST_BYTES)
+            await connection.confirmed(end_of_moved)
 
-    async def _copy(self, reader: RangeReader, line: Line, length: int) -> None:
+    async def _copy(self, reader: RangeReader, connection: ConnectionWriter, length: int) -> None:
         end = reader.place + length
         while reader.place < end:
             with BUFFERS.lend() as buffer:
                 piece = buffer[: min(self._chunk_bytes or len(buffer), end - reader.place)]
                 count = await self._reading(reader.read_into, piece)
-                await line.write_view(piece[:count])
+                await connection.write_view(piece[:count])
 
     async def _reading(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         try:
@@ -180,7 +184,7 @@ _ESCAPES = {code: f"%{code:02X}" for code in range(0x20) if code != _ESC} | {ord
 
 
 def upload_form(
-    content: FileContent, *, purpose: str, stall_seconds: float, chunk_bytes: int | None = None
+    content: FileContent, *, purpose: str, write_timeout: float, chunk_bytes: int | None = None
 ) -> FileBody:
     """The form `purpose`, `file`."""
     boundary = os.urandom(16).hex()
@@ -189,7 +193,7 @@ def upload_form(
         content_type=f"multipart/form-data; boundary={boundary}",
         preamble=_preamble(boundary, purpose=purpose, filename=content.name),
         epilogue=f"\r\n--{boundary}--\r\n".encode(),
-        stall_seconds=stall_seconds,
+        write_timeout=write_timeout,
         chunk_bytes=chunk_bytes,
     )
 

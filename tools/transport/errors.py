@@ -67,7 +67,7 @@ class RequestTimedOutError(TransportError):
     timed_out = True
 
 
-class StalledError(RequestTimedOutError):
+class WriteTimedOutError(RequestTimedOutError):
     """The server stopped taking data in the middle of an upload.
 
     Attributes:

@@ -28,7 +28,7 @@ from tools.transport.writing import turns
 MAX_ANSWER_BYTES = MEGABYTE
 """A longer answer to an upload is not read."""
 
-STALL_SECONDS = 15.0
+WRITE_TIMEOUT_SECONDS = 15.0
 """A server that takes not a byte for so long has hung."""
 
 ANSWER_SECONDS = 300.0
@@ -60,7 +60,7 @@ async def post_file(
         content,
         purpose=purpose,
         chunk_bytes=chunk_bytes,
-        stall_seconds=min(STALL_SECONDS, settings.upload_timeout),
+        write_timeout=min(WRITE_TIMEOUT_SECONDS, settings.upload_timeout),
     )
     try:
         return await _request(HTTPMethod.POST, address, headers=headers, body=payload, limit=MAX_ANSWER_BYTES)

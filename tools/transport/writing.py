@@ -24,8 +24,8 @@ _LOOKS = 5
 """How often one looks for progress within the time that is allowed; a stall is noticed one look late at most."""
 
 
-class StallWatch:
-    """An asynchronous context that a stall ends with `TimeoutError`.
+class WriteTimeout:
+    """An asynchronous context that ends with `TimeoutError` when the connection takes nothing for too long.
 
     Only waiting for the connection counts (`waiting`), not the time that reading the file takes. Nothing is planned
     before the first wait: a short body is gone before it could stall.
@@ -94,7 +94,7 @@ PATIENT_TURNS = 4
 """How many turns, at most, a step waits for one that leaves it time: not for ever, for others may need every turn."""
 
 
-class Turns:
+class LoopThrottle:
     """Hands out the right to do something that holds up the loop for a fraction of a millisecond.
 
     A loop calls everyone who is ready before it looks at its sockets and timers again. With a hundred uploads that
@@ -141,12 +141,12 @@ class Turns:
                 return
 
 
-_turns: PerLoop[Turns] = PerLoop()
+_turns: PerLoop[LoopThrottle] = PerLoop()
 
 
-def turns() -> Turns:
+def turns() -> LoopThrottle:
     """Those of the running loop."""
-    return _turns.get() or _turns.set(Turns())
+    return _turns.get() or _turns.set(LoopThrottle())
 
 
 # Writes one request body into a connection, by copying or by `sendfile`.
@@ -166,8 +166,8 @@ _NO_SENDFILE = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP})
 """This file system or kernel cannot do it."""
 
 
-class Line:
-    """A connection while one body is sent; an asynchronous context that a stall ends with `TimeoutError`.
+class ConnectionWriter:
+    """A connection while one body is sent; an asynchronous context that ends with `TimeoutError` at a write timeout.
 
     Raises:
         aiohttp.ClientConnectionResetError: the connection is closed.
@@ -176,7 +176,7 @@ class Line:
         sent: bytes that the connection has taken.
     """
 
-    def __init__(self, writer: StreamWriter, *, stall_seconds: float) -> None:
+    def __init__(self, writer: StreamWriter, *, write_timeout: float) -> None:
         transport = writer.transport
         if transport is None:
             raise aiohttp.ClientConnectionResetError("Cannot write to closing transport")
@@ -184,7 +184,7 @@ class Line:
         self._writer = writer
         self._transport = transport
         self._turns = turns()
-        self._watch = StallWatch(stall_seconds, lambda: (self.sent, confirmed_bytes(transport)))
+        self._watch = WriteTimeout(write_timeout, lambda: (self.sent, confirmed_bytes(transport)))
         self._writable: asyncio.Future[None] | None = None
 
     async def __aenter__(self) -> Self:

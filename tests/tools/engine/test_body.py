@@ -22,7 +22,7 @@ from tools.transport.connections import get_http_session
 from tools.transport.errors import FileChangedError
 from tools.transport.reading import SHORT_FILE_BYTES, open_content, open_source
 from tools.transport.transport import post_file
-from tools.transport.writing import Line
+from tools.transport.writing import ConnectionWriter
 
 MakeFile = Callable[[str, bytes], Path]
 LONG = os.urandom(3 * MEGABYTE + 17)
@@ -47,7 +47,7 @@ def test_every_way_of_sending_delivers_the_same_bytes(
         async with scripted(tls=tls) as (server, address):
             for _ in range(2):  # the second one on the connection of the first
                 body = FileBody(
-                    await open_content(path), content_type="text/x", preamble=b"<", epilogue=b">", stall_seconds=5
+                    await open_content(path), content_type="text/x", preamble=b"<", epilogue=b">", write_timeout=5
                 )
                 assert await _send(body, address) == 200
                 assert body.sent == body.size == size + 2
@@ -67,7 +67,7 @@ def test_many_at_once_do_not_mix_their_buffers(make_file: MakeFile, tls: ssl.SSL
 
     async def scenario() -> list[bytes]:
         async with scripted(tls=tls) as (server, address):
-            bodies = [FileBody(await open_content(path), content_type="x/y", stall_seconds=20) for path in paths]
+            bodies = [FileBody(await open_content(path), content_type="x/y", write_timeout=20) for path in paths]
             await asyncio.gather(*(_send(body, address) for body in bodies))
             return [request.body for request in server.posts]
 
@@ -82,16 +82,16 @@ def test_memory_is_used_again_only_when_it_has_left_the_process(
     """A connection may refer to what it was given until its buffer is empty; a slow server keeps it full for long."""
     content = os.urandom(8 * MEGABYTE)
     path = make_file("a.bin", content)
-    monkeypatch.setattr(Line, "takes_files", False)
+    monkeypatch.setattr(ConnectionWriter, "takes_files", False)
     left_behind: list[int] = []
-    write_view = Line.write_view
+    write_view = ConnectionWriter.write_view
 
-    async def checked(self: Line, view: memoryview) -> None:
+    async def checked(self: ConnectionWriter, view: memoryview) -> None:
         await write_view(self, view)
         left_behind.append(self._transport.get_write_buffer_size())
         assert max(self._transport.get_write_buffer_limits()) <= 1  # bytes that may stay behind
 
-    monkeypatch.setattr(Line, "write_view", checked)
+    monkeypatch.setattr(ConnectionWriter, "write_view", checked)
     received = bytearray()
 
     async def sip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -104,7 +104,7 @@ def test_memory_is_used_again_only_when_it_has_left_the_process(
 
     async def scenario() -> None:
         async with listening(sip, tls=tls) as address:
-            await _send(FileBody(await open_content(path), content_type="x/y", stall_seconds=20), address)
+            await _send(FileBody(await open_content(path), content_type="x/y", write_timeout=20), address)
 
     with asyncio.Runner(loop_factory=NEW_LOOPS[loop]) as runner:
         runner.run(scenario())
@@ -129,7 +129,7 @@ def test_any_range_is_sent_as_it_stands_in_the_file(tmp_path: Path, data: st.Dat
                 content_type="x/y",
                 start=start,
                 length=length,
-                stall_seconds=5,
+                write_timeout=5,
                 chunk_bytes=70_000,
             )
             await _send(body, address)
@@ -143,7 +143,7 @@ async def test_a_range_outside_of_the_file_is_refused(make_file: MakeFile, start
     """Nothing is cut to fit silently."""
     content = await open_content(make_file("a.txt", b"hello"))
     with pytest.raises(ValueError, match=r"a\.txt: no -?\d+ bytes from"):
-        FileBody(content, content_type="x/y", start=start, length=length, stall_seconds=5)
+        FileBody(content, content_type="x/y", start=start, length=length, write_timeout=5)
 
 
 @pytest.mark.parametrize("change", ["shrunk", "rewritten"])
@@ -160,9 +160,9 @@ async def test_a_file_that_changes_while_the_kernel_sends_it_does_not_end(
         while piece := await reader.read(MEGABYTE):
             received.extend(piece)
 
-    send_file = Line.send_file
+    send_file = ConnectionWriter.send_file
 
-    async def change_afterwards(self: Line, descriptor: int, start: int, length: int) -> int:
+    async def change_afterwards(self: ConnectionWriter, descriptor: int, start: int, length: int) -> int:
         moved = await send_file(self, descriptor, start, length)
         if change == "shrunk":
             os.truncate(path, len(LONG) - 1)
@@ -170,7 +170,7 @@ async def test_a_file_that_changes_while_the_kernel_sends_it_does_not_end(
             path.write_bytes(b"x" + LONG[1:])
         return moved
 
-    monkeypatch.setattr(Line, "send_file", change_afterwards)
+    monkeypatch.setattr(ConnectionWriter, "send_file", change_afterwards)
     async with listening(receive) as address, asyncio.timeout(10):
         with pytest.raises(FileChangedError, match=r"a\.bin was changed"):
             await post_file(address, content, purpose="p", headers={})
@@ -232,7 +232,7 @@ async def test_where_the_kernel_cannot_the_file_is_copied(make_file: MakeFile, m
 
     monkeypatch.setattr(os, "sendfile", impossible)
     async with scripted() as (server, address):
-        body = FileBody(await open_content(make_file("a.bin", LONG)), content_type="x/y", stall_seconds=5)
+        body = FileBody(await open_content(make_file("a.bin", LONG)), content_type="x/y", write_timeout=5)
         await _send(body, address)
         assert server.posts[0].body == LONG
 
@@ -284,7 +284,7 @@ async def test_nothing_is_written_into_a_closed_connection(make_file: MakeFile) 
     class Gone:
         transport = None
 
-    body = FileBody(await open_content(make_file("a.txt", b"text")), content_type="x/y", stall_seconds=5)
+    body = FileBody(await open_content(make_file("a.txt", b"text")), content_type="x/y", write_timeout=5)
     with pytest.raises(aiohttp.ClientConnectionError):
         await body.write(Gone())  # type: ignore[arg-type]  # all that is asked of it
     await body.give_up()

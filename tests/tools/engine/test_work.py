@@ -20,7 +20,7 @@ from tools.transport.body import COPIED_BYTES
 from tools.transport.connections import cleanup_http_session
 from tools.transport.reading import BUFFER_BYTES, open_source
 from tools.transport.transport import post_file
-from tools.transport.writing import Line
+from tools.transport.writing import ConnectionWriter
 
 SIZE = 50 * MEGABYTE
 PIECES = SIZE // BUFFER_BYTES
@@ -65,7 +65,7 @@ def counted(sink: Sink, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[P
     pool.tls_context.cache_clear()
     monkeypatch.setattr(_CountingLoop, "work", work, raising=False)
     monkeypatch.setattr(_CountingSocket, "work", work, raising=False)
-    preadv, write, new_socket = os.preadv, Line.write, pool.new_socket
+    preadv, write, new_socket = os.preadv, ConnectionWriter.write, pool.new_socket
 
     def counted_preadv(descriptor: int, buffers: Sequence[memoryview], offset: int, flags: int = 0) -> int:
         count = preadv(descriptor, buffers, offset, flags)
@@ -74,7 +74,7 @@ def counted(sink: Sink, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[P
             work["copied"] += count
         return count
 
-    async def counted_write(self: Line, data: bytes | memoryview) -> None:
+    async def counted_write(self: ConnectionWriter, data: bytes | memoryview) -> None:
         work["writes"] += 1
         await write(self, data)
 
@@ -83,7 +83,7 @@ def counted(sink: Sink, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[P
             return _CountingSocket(made.family, made.type, made.proto, made.detach())
 
     monkeypatch.setattr(os, "preadv", counted_preadv)
-    monkeypatch.setattr(Line, "write", counted_write)
+    monkeypatch.setattr(ConnectionWriter, "write", counted_write)
     monkeypatch.setattr(pool, "new_socket", counting_socket)
 
     async def upload(path: Path, address: str) -> Work:

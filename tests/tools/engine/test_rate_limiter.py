@@ -17,14 +17,14 @@ from hypothesis import strategies as st
 
 from tests.tools.engine.support import Waits
 from tools.engine.limiter import AdaptiveLimit, Limiter, Priority
-from tools.engine.throttle import Gate, GateStatus
+from tools.engine.throttle import RateLimiter, RateLimiterStatus
 
 
-def _gate(width: int) -> Gate:
-    return Gate(Limiter(AdaptiveLimit(ceiling=width, first=width)))
+def _gate(width: int) -> RateLimiter:
+    return RateLimiter(Limiter(AdaptiveLimit(ceiling=width, first=width)))
 
 
-def _counts(gate: Gate) -> tuple[int, int]:
+def _counts(gate: RateLimiter) -> tuple[int, int]:
     status = gate.status(now=0.0)
     return status.inside, status.waiting
 
@@ -48,7 +48,7 @@ async def test_as_many_as_the_limit_are_inside() -> None:
     visits = [asyncio.create_task(visit(number)) for number in range(5)]
     await _settle()
     assert order == [0, 1]
-    assert gate.status(now=0.0) == GateStatus(limit=2, ceiling=2, inside=2, waiting=3, held_seconds=0.0)
+    assert gate.status(now=0.0) == RateLimiterStatus(limit=2, ceiling=2, inside=2, waiting=3, held_seconds=0.0)
     leave.set()
     await asyncio.gather(*visits)
     assert order == [0, 1, 2, 3, 4]

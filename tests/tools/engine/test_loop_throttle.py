@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from tools.transport.writing import PATIENT_TURNS, TURN_SECONDS, Turns
+from tools.transport.writing import PATIENT_TURNS, TURN_SECONDS, LoopThrottle
 
 
 def _step() -> None:
@@ -18,7 +18,7 @@ def _step() -> None:
 
 async def test_the_loop_turns_between_the_steps_of_a_crowd() -> None:
     """However many want to do something long at the same moment, everyone else is served after each step."""
-    turns, steps, between = Turns(), 0, []
+    turns, steps, between = LoopThrottle(), 0, []
 
     async def work() -> None:
         nonlocal steps
@@ -38,7 +38,7 @@ async def test_the_loop_turns_between_the_steps_of_a_crowd() -> None:
 
 async def test_no_step_is_added_to_turns_that_are_long_by_themselves() -> None:
     """Handshakes come first, but not for ever: after a few such turns there is a step all the same."""
-    turns, long_turns = Turns(), 0
+    turns, long_turns = LoopThrottle(), 0
     taking = asyncio.create_task(turns.take())
     await turns.take()
     _step()
@@ -51,7 +51,7 @@ async def test_no_step_is_added_to_turns_that_are_long_by_themselves() -> None:
 
 async def test_who_is_alone_does_not_wait() -> None:
     """Steps that fit into the time follow each other without a turn of the loop."""
-    turns = Turns()
+    turns = LoopThrottle()
     await turns.take()
     reached: list[bool] = []
     asyncio.get_running_loop().call_soon(reached.append, True)
@@ -61,7 +61,7 @@ async def test_who_is_alone_does_not_wait() -> None:
 
 async def test_turns_are_taken_in_order() -> None:
     """First come, first served."""
-    turns, served = Turns(), []
+    turns, served = LoopThrottle(), []
 
     async def work(number: int) -> None:
         await turns.take()
@@ -74,7 +74,7 @@ async def test_turns_are_taken_in_order() -> None:
 
 async def test_who_gives_up_does_not_hold_up_the_others() -> None:
     """A cancelled upload leaves the queue."""
-    turns, served = Turns(), []
+    turns, served = LoopThrottle(), []
 
     async def work(number: int) -> None:
         await turns.take()

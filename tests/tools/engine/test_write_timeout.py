@@ -16,7 +16,7 @@ from tests.tools.engine.serving import NEW_LOOPS, answered, listening, request_h
 from tools.settings import MEGABYTE, Settings, use_settings
 from tools.transport import connections as sockets
 from tools.transport import transport
-from tools.transport.errors import RequestTimedOutError, StalledError
+from tools.transport.errors import RequestTimedOutError, WriteTimedOutError
 from tools.transport.reading import RangeReader, open_content
 from tools.transport.transport import post_file
 
@@ -27,7 +27,7 @@ SIZE = 24 * MEGABYTE
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transport, "STALL_SECONDS", STALL)
+    monkeypatch.setattr(transport, "WRITE_TIMEOUT_SECONDS", STALL)
 
 
 async def _hang(reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
@@ -40,9 +40,9 @@ def test_a_stalled_upload_says_how_far_it_got(make_file: MakeFile, tls: ssl.SSLC
     """The error tells for how long nothing was taken, and how much had been sent by then."""
     path = make_file("a.bin", os.urandom(SIZE))
 
-    async def scenario() -> StalledError:
+    async def scenario() -> WriteTimedOutError:
         async with listening(_hang, tls=tls) as address, asyncio.timeout(20):
-            with pytest.raises(StalledError) as stalled:
+            with pytest.raises(WriteTimedOutError) as stalled:
                 await post_file(address, await open_content(path), purpose="p", headers={})
             return stalled.value
 
@@ -104,7 +104,7 @@ async def test_a_slow_disk_is_no_stall_of_the_server(make_file: MakeFile, monkey
 
 async def test_the_total_time_says_how_far_it_got(make_file: MakeFile, monkeypatch: pytest.MonkeyPatch) -> None:
     """An upload that is slow rather than stalled ends when its whole time has passed, and tells what is missing."""
-    monkeypatch.setattr(transport, "STALL_SECONDS", 30)
+    monkeypatch.setattr(transport, "WRITE_TIMEOUT_SECONDS", 30)
     content = await open_content(make_file("a.bin", os.urandom(SIZE)))
     async with listening(_hang) as address:
         with use_settings(Settings(upload_timeout=1)), pytest.raises(RequestTimedOutError) as late:
