@@ -33,11 +33,11 @@ def _context() -> str:
     return table(
         ("field", "what it holds"),
         [
-            ("`sessionId`", "id of the unit of work, new for each call: what a percentage is taken of"),
+            ("`sessionId`", "the call id: percentages are taken of it"),
             ("`userId`", "the attribute `user` of the declaration, if it gives one"),
             ("`appName`", "`migration-shim`"),
             (f"property `{INSTANCE}`", "`SHIM_INSTANCE`"),
-            (f"property `{BUCKET}`", f"a number below {BUCKETS:,}, drawn from the unit: for shares below 1 %"),
+            (f"property `{BUCKET}`", f"a number below {BUCKETS:,}, drawn from the call id: for shares below 1 %"),
             *((f"property `{name}`", "of the call's files, as the declaration gives it") for name in ATTRIBUTES),
         ],
     )
