@@ -1,6 +1,6 @@
-"""The guard of one process: a router in front of another, and an observer.
+"""The guard of one process: a router in front of another one, and an observer.
 
-It decides from what it sees itself, at the end of each call; whatever carries the decision further comes after that.
+It decides from what this process sees, at the end of each call; its worker then applies the decision elsewhere.
 """
 
 from __future__ import annotations
@@ -38,22 +38,22 @@ from migration.model.ports import Router
 from migration.model.taxonomy import ErrorKind
 
 MISMATCH_PROBABILITY = 0.5
-"""Of a case in which either the candidate or a second run of legacy differs from legacy, if both are the same."""
+"""Of the candidate, and not a second run of legacy, being the one that differs from legacy, if both are alike."""
 
 
 class Guard:
-    """Watches the calls of every migration, and lets legacy serve those that it has rolled back.
+    """Watches the calls of every migration, and lets legacy serve the migrations that it has rolled back.
 
     Args:
-        router: who decides as long as nothing is rolled back.
-        store: what outlives the process and is shared with the others of the machine.
-        switch: changes the flags for everybody; without one, only the processes of this machine follow.
-        gauge: this process's memory; without one it is not watched.
-        policy: what each rule calls for.
-        hang_seconds: a run, of either side, that is under way for longer counts as a timeout, at that moment.
-        made: says what a run of the candidate has made; it is kept for an audit.
-        now: the clock, in seconds since the epoch.
-        clock: what durations are measured with, in seconds.
+        router: decides about migrations that are not rolled back.
+        store: what outlives the process and is shared with the other processes of the machine.
+        switch: changes flags; without one, only the processes of this machine follow.
+        gauge: measures this process's memory; without one it is not watched.
+        policy: the action that follows from each rule.
+        hang_seconds: a run of either side that is in flight for longer counts as a timeout.
+        made: tells what a run of the candidate has created; kept for an audit.
+        now: seconds since the epoch.
+        clock: a clock that only goes forwards, in seconds.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class Guard:
         self._rulings: Counter[tuple[str, Rule, Action]] = Counter()
 
     def begin_in_child(self) -> None:
-        """Forget what was under way in the parent of a forked process; the evidence is what the store knows."""
+        """Forget the runs in flight of a forked process's parent; the evidence is that of the store."""
         self._worker.reset()
         self._in_flight.clear()
         self._begin()
@@ -100,7 +100,7 @@ class Guard:
     # As a router
 
     def decide(self, call: Call) -> Decision:
-        """The router's decision; for a migration that is rolled back legacy serves, and the comparisons go on.
+        """The router's decision; of a migration that is rolled back, legacy serves every call and comparisons go on.
 
         Legacy serves every call as long as the state of this machine is refused.
         """
@@ -129,7 +129,7 @@ class Guard:
             self._tripped |= {migration}
 
     def restart(self, migration: str, *, epoch: int) -> None:
-        """Let the router decide again, and gather evidence from nothing."""
+        """Let the router decide again; evidence begins with nothing."""
         with self._judging:
             self._judges.pop(migration, None)
             self._memory.pop(migration, None)
@@ -139,7 +139,7 @@ class Guard:
     # As an observer
 
     def operation(self, operation: Operation) -> AbstractContextManager[None]:
-        """Judge a call's run on the side that was decided for it, when it has ended or hangs."""
+        """Judge the run that answers a call, when it ends or hangs."""
         if operation.side is None or operation.role is not Role.PRIMARY:
             return NOT_JUDGED
         return Run(operation, self._in_flight, self._ended)
@@ -164,10 +164,10 @@ class Guard:
             )
 
     def noticed(self, notice: Notice) -> None:
-        """Nothing follows from a notice."""
+        """Do nothing."""
 
     def tell(self, noticed: Callable[[Notice], None]) -> None:
-        """Say what is done and what fails to `noticed`, a sentence each; until then the log has it."""
+        """Send notices of what is done and what fails to `noticed`; until then they go to the log."""
         self._worker.tell = noticed
 
     # For the worker
@@ -178,7 +178,7 @@ class Guard:
             self._judge_what_is_known(migration)
 
     def look_for_hangs(self) -> None:
-        """Take in the runs that are under way for too long, as timeouts."""
+        """Take in the runs that hang, as timeouts."""
         for operation in self._in_flight.take_hanging():
             self._finished(operation, self._hang_seconds, str(ErrorKind.TIMEOUT))
 
@@ -186,7 +186,7 @@ class Guard:
         """Take in a bad call of another process of this machine."""
         with self._judging:
             judge = self._judge(migration)
-            self._act_on(judge.ruling(judge.taken_in(call), at=call.at, last=call))
+            self._act_on(judge.ruling(judge.take_in(call), at=call.at, last=call))
 
     def evidence(self, migration: str) -> float:
         """The evidence against a candidate so far; 1 is none."""
@@ -194,7 +194,7 @@ class Guard:
             return self._judge(migration).evidence.total
 
     def figures(self) -> GuardFigures:
-        """What there is to be measured, at this moment."""
+        """Figures for metrics, at this moment."""
         with self._judging:
             return GuardFigures(
                 evidence={name: judge.evidence.total for name, judge in self._judges.items()},
@@ -218,8 +218,8 @@ class Guard:
     def _judge_end(self, run: Run, interrupt: BaseException | None) -> None:
         """Judge how a run ended; `interrupt` is what ended one that has no outcome.
 
-        A cancellation comes from the caller; what ends the process says nothing of a side; anything else, such as a
-        panic of a library, is a failure like others.
+        A cancellation comes from the caller; what ends the process is evidence against neither side; anything else,
+        such as a panic of a library, is a failure.
         """
         operation, outcome = run.operation, run.operation.outcome
         if outcome is not None:
@@ -233,7 +233,7 @@ class Guard:
     def _finished(self, operation: Operation, seconds: float, kind: str | None, *, given_up: bool = False) -> None:
         decision, migration = operation.decision, operation.call.migration
         if operation.side is not decision.serve or migration in self._tripped:
-            return  # what legacy does alone says nothing, and what was under way is no news
+            return  # a fallback to legacy is no evidence, and calls in flight at a rollback change nothing
         size = operation.call.attributes.get("file.size", 0)
         call = FinishedCall(
             at=self._now(),
@@ -274,7 +274,7 @@ class Guard:
         return judge
 
     def _judge_what_is_known(self, migration: str) -> None:
-        """Rule at once if what earlier processes wrote down suffices: one may have died before its ruling was."""
+        """Rule at once if what earlier processes wrote down suffices: one may have died before it could rule."""
         judge = self._judge(migration)
         if migration not in self._tripped:
             self._act_on(judge.ruling(judge.conclusive(), at=self._now()))

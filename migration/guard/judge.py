@@ -1,4 +1,4 @@
-"""Judges one migration, call by call. No clock, no input, no output: the same calls lead to the same rulings."""
+"""Judges one migration, call by call. Pure: the same calls lead to the same rulings."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from migration.guard.watching import LatencyBaseline
 from migration.model.taxonomy import ErrorKind
 
 POINTS = 0.05
-"""How much higher the candidate's rate must be: five percentage points."""
+"""How much higher the candidate's rate must be to count: five percentage points."""
 
 ENOUGH_CALLS = 100
-"""Calls of each side before rates are compared."""
+"""Calls of each side that are needed to compare rates."""
 
 
 @dataclass(slots=True)
 class Rates:
-    """How often each side failed and ran out of patience since the share last changed.
+    """How often each side failed and timed out since the share last changed.
 
     Attributes:
-        probability: the share of the calls that go to the candidate.
-        errors: failures of legacy and of the candidate.
+        probability: share of the calls that go to the candidate.
+        errors: of legacy and of the candidate.
         timeouts: likewise.
     """
 
@@ -33,7 +33,7 @@ class Rates:
     timeouts: tuple[CallTally, CallTally] = (CallTally(), CallTally())
 
     def add(self, call: FinishedCall, *, failed: bool, timed_out: bool) -> None:
-        """Count a call; one with another share begins anew, because calls of two shares do not compare."""
+        """Count a call; one with another share resets the counts, because calls of two shares cannot be compared."""
         if call.probability != self.probability:
             self.probability, self.errors, self.timeouts = (
                 call.probability,
@@ -45,7 +45,7 @@ class Rates:
 
 
 def is_higher(tallies: tuple[CallTally, CallTally]) -> bool:
-    """Whether the candidate's rate is more than five points above legacy's, with enough calls of both."""
+    """Whether the candidate's rate is more than five points above legacy's, and both sides have enough calls."""
     legacy, candidate = tallies
     if min(legacy.calls, candidate.calls) < ENOUGH_CALLS:
         return False
@@ -59,12 +59,12 @@ def _counted(tallies: tuple[CallTally, CallTally], call: FinishedCall, *, bad: b
     return (legacy, mine) if call.on_candidate else (mine, candidate)
 
 
-# Rulings in words.
+# Rulings in words
 
 _WHAT = {
     Signal.ERROR: "it fails more often than legacy",
-    Signal.TIMEOUT: "it runs out of patience more often than legacy",
-    Signal.MISMATCH: "it does something else than legacy",
+    Signal.TIMEOUT: "it times out more often than legacy",
+    Signal.MISMATCH: "its results differ from those of legacy",
     Signal.LATENCY: "it is slower than legacy",
     Signal.STRANGER: "it fails in ways that legacy never does",
 }
@@ -79,14 +79,14 @@ _DONE = {
 def sentence_for(
     migration: str, rule: Rule, action: Action, numbers: Mapping[str, float | int | str], last: BadCall | None
 ) -> str:
-    """One sentence that says what was done, why, and on which figures."""
+    """One sentence that says what is done, why, and on which figures."""
     return f"{migration} {_DONE[action]}: {_because(rule, numbers, last)}."
 
 
 def _because(rule: Rule, numbers: Mapping[str, float | int | str], last: BadCall | None) -> str:
     errors, timeouts = _counts(numbers, "errors"), _counts(numbers, "timeouts")
     strongest = _WHAT[Signal(str(numbers["strongest"]))]
-    worse = f"the evidence that the candidate is worse stands at {float(numbers['evidence']):,.0f} to 1, mostly that"
+    worse = f"the evidence that the candidate is worse is {float(numbers['evidence']):,.0f} to 1, mostly because"
     memory = f"the process holds {float(numbers.get('memory', 0)) / 2**20:,.0f} MiB of memory"
     return {
         Rule.EVIDENCE: f"{worse} {strongest} ({errors})",
@@ -95,8 +95,8 @@ def _because(rule: Rule, numbers: Mapping[str, float | int | str], last: BadCall
         Rule.NEW_KIND: f"the candidate failed with {last.kind if last else None!r}, which legacy has never done",
         Rule.ERROR_RATE: f"the candidate fails more than five points more often ({errors})",
         Rule.TIMEOUT_RATE: f"the candidate times out more than five points more often ({timeouts})",
-        Rule.MEMORY_CAP: f"{memory}, which is close to all that it may have",
-        Rule.MEMORY_GROWTH: f"{memory}, far more than when legacy served everything",
+        Rule.MEMORY_CAP: f"{memory}, which is close to its limit",
+        Rule.MEMORY_GROWTH: f"{memory}, much more than when legacy served every call",
     }[rule]
 
 
@@ -107,21 +107,21 @@ def _counts(numbers: Mapping[str, float | int | str], what: str) -> str:
     )
 
 
-# Judges one migration, call by call. No clock, no input, no output: the same calls lead to the same rulings.
+# The judge
 
 
 def replay_rules(start: Mapping[str, Any], calls: Iterable[BadCall], numbers: Mapping[str, Any]) -> set[Rule]:
-    """The rules that were met after the last of these calls, computed anew from what a ruling was recorded with.
+    """Compute again, from what was recorded with a ruling, which rules were met after its last call.
 
     Args:
         start: the evidence before the calls.
         calls: the bad calls, oldest first.
-        numbers: the figures of the ruling, from which those of rates follow, and those of memory.
+        numbers: the figures of the ruling, which the rules for rates and for memory follow from.
     """
     judge = Judge("", trail=Trail(Evidence.restored(start)))
     met = judge.conclusive()
     for call in calls:
-        met = judge.taken_in(call)
+        met = judge.take_in(call)
     rules = {Rule.ERROR_RATE: "errors", Rule.TIMEOUT_RATE: "timeouts"}
     sides = {
         rule: tuple(CallTally(numbers[f"{side}.calls"], numbers[f"{side}.{what}"]) for side in ("legacy", "candidate"))
@@ -132,12 +132,12 @@ def replay_rules(start: Mapping[str, Any], calls: Iterable[BadCall], numbers: Ma
 
 
 class Judge:
-    """Takes in what happens and rules when a rule is met. A rule that has frozen promotion does so once.
+    """Takes in calls and rules when a rule is met; each rule leads to one ruling at most.
 
     Args:
-        migration: whose calls they are.
-        policy: what each rule calls for.
-        trail: how the evidence of the same rollout came about before.
+        migration: its migration.
+        policy: the action that follows from each rule.
+        trail: the evidence of the same rollout so far.
     """
 
     def __init__(self, migration: str, *, policy: Policy | None = None, trail: Trail | None = None) -> None:
@@ -154,25 +154,25 @@ class Judge:
         return self.trail.evidence
 
     def finished(self, call: FinishedCall) -> Ruling | None:
-        """Take in a call that is over; the gravest ruling that follows from it, if one does."""
+        """Take in a call that has ended; returns the most severe ruling that follows, if one does."""
         bad = self._as_bad_call(call)
         if call.given_up and bad is None:
-            return None  # a caller that lost interest at once says nothing of either side
+            return None  # a caller that left early is evidence against neither side
         signals = bad.signals if bad else frozenset[Signal]()
         self.rates.add(call, failed=Signal.ERROR in signals, timed_out=Signal.TIMEOUT in signals)
         if not call.on_candidate and call.kind is None and not call.given_up:
             self._baseline.add_legacy(call.seconds, call.size)
         if bad is None:
             return None
-        met = self.taken_in(bad)
+        met = self.take_in(bad)
         if is_higher(self.rates.errors):
             met.append(Rule.ERROR_RATE)
         if is_higher(self.rates.timeouts):
             met.append(Rule.TIMEOUT_RATE)
         return self.ruling(met, at=call.at, last=bad)
 
-    def taken_in(self, bad: BadCall) -> list[Rule]:
-        """Take in a bad call of this process or of another; the rules that its evidence meets."""
+    def take_in(self, bad: BadCall) -> list[Rule]:
+        """Take in a bad call of this process or of another; returns the rules that are met."""
         stranger = self.trail.add(bad)
         met = []
         if bad.on_candidate and bad.kind == ErrorKind.INTEGRITY:
@@ -184,13 +184,13 @@ class Judge:
         return met + self.conclusive()
 
     def conclusive(self) -> list[Rule]:
-        """The rule that is met while the evidence suffices, also if a process died before it could say so."""
+        """The rule that is met while the evidence suffices, also if a process died before it could rule."""
         return [Rule.EVIDENCE] if self.evidence.action is Action.ROLLBACK else []
 
     def ruling(
         self, met: list[Rule], *, at: float, last: BadCall | None = None, memory: int | None = None
     ) -> Ruling | None:
-        """The gravest ruling that these rules call for and that has not been made; `memory` is that in use, bytes."""
+        """The most severe ruling that follows and was not made before; `memory` is the memory in use, in bytes."""
         fresh = [rule for rule in met if rule not in self._ruled and self.policy.action_for(rule) is not Action.NONE]
         if not fresh:
             return None
@@ -210,7 +210,7 @@ class Judge:
         )
 
     def _as_bad_call(self, call: FinishedCall) -> BadCall | None:
-        """The call as evidence, if it went badly in any way."""
+        """The call as evidence; None if it went well."""
         signals = set()
         if call.kind is not None:
             signals.add(Signal.ERROR)
@@ -219,7 +219,7 @@ class Judge:
         if self._baseline.is_slow(call.seconds, call.size):
             signals.add(Signal.LATENCY)
             if call.given_up:
-                signals |= {Signal.ERROR, Signal.TIMEOUT}  # it was the caller whose patience ran out
+                signals |= {Signal.ERROR, Signal.TIMEOUT}  # the caller's own timeout has ended
         if not signals:
             return None
         return BadCall(

@@ -1,4 +1,4 @@
-"""The vocabulary of a rollout: what it plans to do, where it stands, what it sees, and what it does next."""
+"""The data of a rollout: its plan, its state, what it sees, and what it does next."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from migration.guard.model import CallTally
 from migration.model.errors import ExposureError, RolloutError
 
 SMALLEST_PERCENT = 0.01
-"""Below one percent a share is a multiple of this, from there on a whole number, as Unleash has it."""
+"""Below one percent a share is a multiple of this; from one percent on it is a whole number, as in Unleash."""
 
 _EVERYBODY = 100.0
 
 
 @dataclass(frozen=True, slots=True)
 class Exposure:
-    """Who gets the candidate.
+    """Which calls the candidate serves.
 
     Attributes:
         percent: of the calls, 0 to 100.
-        instance: only of this instance's calls; None for those of all.
+        instance: of this instance's calls only; None for those of all instances.
 
     Raises:
         ExposureError: the share cannot be set exactly.
@@ -40,10 +40,10 @@ class Exposure:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """The share that a number in percent means: `10`, `0.1`.
+        """The share that a number in percent denotes: `10`, `0.1`.
 
         Raises:
-            ExposureError: it is no such number.
+            ExposureError: it is not such a number.
         """
         try:
             return cls(float(text))
@@ -52,7 +52,7 @@ class Exposure:
 
     @property
     def probability(self) -> float | None:
-        """With which any call gets the candidate; None if that depends on where it is made."""
+        """Of any call being served by the candidate; None if that depends on the instance."""
         return None if self.instance is not None else self.percent / _EVERYBODY
 
     def __str__(self) -> str:
@@ -60,28 +60,26 @@ class Exposure:
         return share if self.instance is None else f"{share} of instance {self.instance}"
 
 
-# The vocabulary of a rollout: what it plans to do, where it stands, what it sees, and what it does next.
-
 HOUR = 3600.0
 
 MARGIN = 0.01
 """Harm that a promotion tolerates: one percentage point, a fifth of what makes the guard freeze.
 
-Without any failure 600 calls of the candidate rule that out; where 2 of 100 calls fail on both sides it takes 6,000.
+Without a failure it is ruled out by 600 calls of the candidate; if 2 of 100 calls fail on both sides, by 6,000.
 """
 
 
 class RolloutPhase(StrEnum):
-    """How far a rollout is."""
+    """How far a rollout has come."""
 
     RUNNING = "running"
     COMPLETED = "completed"  # the candidate serves every call
-    ABORTED = "aborted"  # somebody took it back
-    ROLLED_BACK = "rolled_back"  # the guard or the rollout itself took it back
+    ABORTED = "aborted"  # an operator took it back
+    ROLLED_BACK = "rolled_back"  # the guard or the rollout took it back
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing follows from it any more."""
+        """Whether it has ended."""
         return self is not RolloutPhase.RUNNING
 
     @property
@@ -92,20 +90,20 @@ class RolloutPhase(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RolloutPlan:
-    """What a rollout is to do.
+    """The plan of a rollout.
 
     Attributes:
-        stages: who gets the candidate, one after the other.
+        stages: the exposures, one after the other.
         soak: seconds that each stage lasts at least.
         margin: harm that is tolerated, as a difference of failure rates; 0.01 is one percentage point.
         alpha: probability with which a stage may be passed in error.
-        manual: whether each promotion waits for somebody's approval.
-        hold_back: percent of the calls that stay on legacy at 100 % until somebody completes the rollout.
-        settle: seconds after a change within which every process has followed; calls of that time do not count.
+        manual: whether each promotion waits for an approval.
+        hold_back: percent of the calls that stay on legacy at 100 % until the rollout is completed.
+        settle: seconds that every process needs to follow a change; calls of that time do not count.
         stale: seconds after which data are too old to be acted upon.
 
     Raises:
-        RolloutError: a figure is out of its range, or there is no stage.
+        RolloutError: a figure is out of range, or there is no stage.
     """
 
     stages: tuple[Exposure, ...]
@@ -129,20 +127,20 @@ class RolloutPlan:
             raise RolloutError("times must not be negative")
 
     def exposure(self, stage: int) -> Exposure:
-        """Who gets the candidate in a stage: at 100 % all but what is held back."""
+        """The exposure of a stage; at 100 % less what is held back."""
         wanted = self.stages[stage]
         return Exposure(min(wanted.percent, 100.0 - self.hold_back)) if wanted.instance is None else wanted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageCounts:
-    """What the calls of a stage came to so far.
+    """The calls of a stage so far.
 
     Attributes:
         legacy: the calls that legacy served.
         candidate: likewise.
         last: the latest value of each counter, by the process that counts.
-        logs: the evidence of all stages, as `SequentialTest` has it; empty before the first bad call.
+        logs: the evidence of all stages, as in `SequentialTest`; empty before the first bad call.
     """
 
     legacy: CallTally = field(default_factory=CallTally)
@@ -153,26 +151,26 @@ class StageCounts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rollout:
-    """Where a rollout stands. All of it is kept, so that another process can go on from there.
+    """The state of a rollout. All of it is kept, so that another process can go on with it.
 
     Attributes:
-        migration: what is rolled out.
-        plan: what is to be done.
-        began: when, seconds since the epoch.
-        phase: how far it is.
+        migration: its migration.
+        plan: its plan.
+        began: when, in seconds since the epoch.
+        phase: how far it has come.
         stage: number of the stage, from 0.
-        changed: when the flag was last changed as intended; None while that is still to be done.
+        changed: when the flag was last changed as intended; None while that is pending.
         entered: when the calls of this stage began to count; None before.
-        astray: when the flag was last seen to be set by somebody else; None if it never was.
+        astray: when the flag last showed something that the rollout has not set; None if it never did.
         opened: whether the rollout has turned the flag on, which it does once.
-        paused: whether somebody has stopped it for a while.
-        approved: whether somebody has approved the next step.
+        paused: whether an operator has paused it.
+        approved: whether an operator has approved the next step.
         because: why it is over.
         noted: why it was held in this stage; each reason is recorded once.
-        epoch: that of the guard; when somebody resumes the migration, the stage begins anew.
+        epoch: that of the guard; when the migration is resumed, the stage restarts.
         record: id of the record of the change of the flag.
-        counts: what has been counted.
-        revision: how often it was changed; a change that is based on an older one is refused.
+        counts: the calls of this stage.
+        revision: how often it was changed; a change that is based on an older revision is refused.
     """
 
     migration: str
@@ -195,7 +193,7 @@ class Rollout:
 
     @property
     def exposure(self) -> Exposure:
-        """Who is to get the candidate."""
+        """The exposure that is intended."""
         if self.phase is RolloutPhase.COMPLETED:
             return Exposure(self.plan.stages[-1].percent)
         return Exposure(0) if self.phase.is_taken_back else self.plan.exposure(self.stage)
@@ -206,12 +204,12 @@ class Rollout:
         return self.stage == len(self.plan.stages) - 1
 
     def is_set_otherwise(self, flag: FlagShown | None) -> bool:
-        """Whether the flag shows anything else than this rollout has set; one that cannot be read does not."""
+        """Whether the flag shows something that this rollout has not set; False if it cannot be read."""
         is_ours = flag is None or self.changed is None or (flag.enabled and flag.exposure == self.exposure)
         return not is_ours
 
     def state(self) -> dict[str, Any]:
-        """Everything as plain data, for `restored`."""
+        """All of it as plain data, for `restored`."""
         return asdict(self)
 
     @classmethod
@@ -237,7 +235,7 @@ class FlagShown:
 
     Attributes:
         enabled: whether it is on.
-        exposure: who is in its rollout; None if that cannot be said in these words.
+        exposure: of its rollout; None if its strategies are not those of one exposure.
     """
 
     enabled: bool
@@ -246,14 +244,14 @@ class FlagShown:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Situation:
-    """What a rollout sees at one moment.
+    """What a rollout sees at a moment.
 
     Attributes:
-        at: when, seconds since the epoch.
+        at: the time, in seconds since the epoch.
         age: seconds since the data were up to date; None if there are none.
-        problem: why there are none.
-        tripped_by: id of the record with which the guard has rolled the migration back.
-        frozen_by: likewise for its promotion.
+        problem: why there are none, or not all.
+        tripped_by: id of the guard's record that rolled the migration back.
+        frozen_by: id of the guard's record that stopped its promotion.
         epoch: that of the guard.
         flag: the flag; None if it could not be read.
     """
@@ -281,11 +279,11 @@ class Situation:
 class Move(StrEnum):
     """What a rollout does next."""
 
-    END = "end"  # nothing: it is over
+    END = "end"  # nothing, it is over
     APPLY = "apply"  # change the flag as intended
     WAIT = "wait"  # let the stage go on
-    HOLD = "hold"  # likewise, although its time is over or something stands against it
-    RESTART = "restart"  # begin the stage anew
+    HOLD = "hold"  # likewise, for a reason that is recorded
+    RESTART = "restart"  # restart the stage
     PROMOTE = "promote"
     COMPLETE = "complete"
     FREEZE = "freeze"
@@ -294,7 +292,7 @@ class Move(StrEnum):
 
     @property
     def changes_flag(self) -> bool:
-        """Whether the flag is to be changed because of it."""
+        """Whether the flag is changed because of it."""
         return self in {Move.PROMOTE, Move.COMPLETE, Move.ROLLBACK, Move.FOLLOW}
 
 
@@ -303,10 +301,10 @@ class RolloutStep:
     """What a rollout does next, and why.
 
     Attributes:
-        move: what.
-        reason: one word for why.
+        move: what it does.
+        reason: why, in one word.
         sentence: both in words.
-        numbers: the figures behind it.
+        numbers: the figures that it is based on.
     """
 
     move: Move

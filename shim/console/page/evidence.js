@@ -8,7 +8,7 @@ import { nothing } from "./overview.js";
 
 const SIGNALS = {
   error: "it fails more often than legacy",
-  mismatch: "it does something else than legacy",
+  mismatch: "its results differ from those of legacy",
   latency: "it is slower than legacy",
   timeout: "it runs into timeouts more often",
   stranger: "it fails in ways that legacy never does",

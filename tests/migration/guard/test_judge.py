@@ -17,7 +17,7 @@ def only(rule: Rule, action: Action = Action.FREEZE) -> Policy:
 
 def judged(judge: Judge, *calls: BadCall) -> list[Ruling]:
     """The rulings on these bad calls."""
-    rulings = [judge.ruling(judge.taken_in(call), at=0.0, last=call) for call in calls]
+    rulings = [judge.ruling(judge.take_in(call), at=0.0, last=call) for call in calls]
     return [ruling for ruling in rulings if ruling is not None]
 
 

@@ -22,7 +22,7 @@ def guard(calls: Calls) -> Verdict:
     """The real judge, given the bad calls alone: the others do not change its evidence."""
     judge = Judge("m")
     for index, bad in bad_calls(calls):
-        ruling = judge.ruling(judge.taken_in(bad), at=0.0, last=bad)
+        ruling = judge.ruling(judge.take_in(bad), at=0.0, last=bad)
         if ruling is not None and ruling.action is Action.ROLLBACK:
             return index
     return None

@@ -32,7 +32,7 @@ def rolled_back(store: GuardStore) -> int:
     call = BadCall(at=1.0, signals=frozenset({Signal.ERROR}), on_candidate=True, probability=0.1, kind="timeout")
     ruling = None
     while ruling is None or ruling.action.word != "rollback":
-        ruling = judge.ruling(judge.taken_in(call), at=1.0, last=call)
+        ruling = judge.ruling(judge.take_in(call), at=1.0, last=call)
     return store.decide(DecisionRecord.of(ruling, by="guard", problem="ConnectionError: away"), due=True)
 
 

@@ -136,7 +136,7 @@ def trip(home: Path) -> None:
     call = BadCall(at=1.0, signals=frozenset({Signal.ERROR}), on_candidate=True, probability=0.1, kind="timeout")
     ruling = None
     while ruling is None or ruling.action.word != "rollback":
-        ruling = judge.ruling(judge.taken_in(call), at=1.0, last=call)
+        ruling = judge.ruling(judge.take_in(call), at=1.0, last=call)
     store.decide(DecisionRecord.of(ruling, by="guard"))
 
 
