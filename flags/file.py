@@ -37,7 +37,7 @@ _LOCK_POLL_SECONDS = 0.01
 class FlagFileSource(FlagSource):
     """Reads the file several times a second, so that every edit counts, whatever the file system says of its times.
 
-    A file that is missing or broken means that nobody knows what its author wants: everything goes to legacy at once.
+    If the file is missing or broken, its author's intent is unknown: legacy serves every call at once.
     """
 
     kind = "file"

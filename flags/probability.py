@@ -1,6 +1,6 @@
 """The probability with which a flag comes out on, found by asking the engine about made-up stickiness values.
 
-The engine decides within 2 µs. `UnleashClient.is_enabled` takes 27: it fills in the context anew for each flag, crosses
+The engine decides within 2 µs. `UnleashClient.is_enabled` takes 27: it fills in the context for each flag, crosses
 the border to the engine six times and parses three answers. Here the context is written once a call, the border is
 crossed twice a flag, and the answer is compared with the ones that there are. It is the same engine and it is given
 the same words, which a test proves.
@@ -32,7 +32,7 @@ Context: TypeAlias = Mapping[str, Any]
 
 _PROPERTIES: Final = "properties"
 _FIELDS: Final = frozenset({"userId", "sessionId", "environment", "appName", "currentTime", "remoteAddress"})
-_ENVIRONMENT: Final = "default"  # as the client says when nobody tells it; the server's token chooses the real one
+_ENVIRONMENT: Final = "default"  # the client's default; the server's token chooses the real one
 _to_json: Final = json.JSONEncoder().encode
 _NO_CUSTOM_STRATEGIES: Final = b"{}"
 _ANSWERS: Final = {
@@ -176,7 +176,7 @@ class ProbabilityFinder:
         return on / _BUCKETS
 
     def _sample(self, rollouts: tuple[RolloutStrategy, ...], context: Context) -> float:
-        """An estimate: draw all fields anew many times. The first hash of each field is spread evenly, hence exact."""
+        """An estimate: draw all fields many times. The first hash of each field is spread evenly, hence exact."""
         drawn = {rollout.field: _shuffled(rollout) for rollout in reversed(rollouts)}
         hits = sum(
             self._is_enabled(_with(context, dict(zip(drawn, values, strict=True))))

@@ -179,7 +179,7 @@ class UnleashRouter:
             return self._source
 
     def forget_after_fork(self) -> None:
-        """In the child of a fork: fetch anew at the next decision, because threads do not survive a fork.
+        """In the child of a fork: fetch again at the next decision, because threads do not survive a fork.
 
         The parent's source is kept, unused: tearing it down could wait for those threads.
         """

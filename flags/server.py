@@ -248,7 +248,7 @@ class UnleashFlagAdmin:
         return self.set_exposure(name, Exposure(check_percentage(percentage)))
 
     def set_exposure(self, name: str, exposure: Exposure) -> Flag:
-        """Set who is in the flag's rollout, with one request, so that nobody ever sees half of it."""
+        """Set who is in the flag's rollout, with one request, so that half of it is never in force."""
         share, constraints = aimed_at(exposure)
         change = [
             {"op": "replace", "path": "/parameters/rollout", "value": share},

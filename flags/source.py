@@ -27,7 +27,7 @@ _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
 def uptime() -> float:
-    """Seconds that never go back, whoever sets the time of day; those that the machine slept count, where it tells."""
+    """Seconds that never go back, whatever the time of day is set to; the machine's sleep counts if it tells."""
     return time.clock_gettime(_CLOCK)
 
 
@@ -195,7 +195,7 @@ class FlagSource(ABC):
 
     @abstractmethod
     def count(self, name: str, *, enabled: bool) -> None:
-        """Note that a flag was evaluated, for whoever wants to know how it is used."""
+        """Count an evaluation of a flag, for reports of how it is used."""
 
     def snapshot(self) -> Snapshot:
         """The state of the flags in force.
