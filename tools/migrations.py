@@ -17,12 +17,17 @@ from migration import Migration, ShadowMode
 from tools.engine.gauges import PROVIDER
 from tools.errors import NothingSentError
 from tools.failures import FAILURES
+from tools.journal.protection import journaled
 from tools.providers.spec import GLM, KIMI, Provider
 from tools.shadowing import UploadLive, UploadReplay
 from tools.storage.port import UploadStorage
 
 StrPath = str | os.PathLike[str]
 Arguments = tuple[tuple[Any, ...], Mapping[str, Any]]
+
+
+def _bare(legacy: Callable[..., Any]) -> Callable[..., Any]:
+    return legacy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +42,7 @@ class _Entrance:
         with_storage: the arguments with another storage.
         with_files: the arguments with other files.
         several: it takes several files, which may be sent in any order.
+        protect: what protects legacy's uploads. The tools upload by the function, which is protected.
     """
 
     function: str
@@ -46,6 +52,7 @@ class _Entrance:
     with_storage: Callable[[Any, tuple[Any, ...], Mapping[str, Any]], Arguments]
     with_files: Callable[[Sequence[StrPath], tuple[Any, ...], Mapping[str, Any]], Arguments]
     several: bool = False
+    protect: Callable[[Provider], Callable[[Callable[..., Any]], Callable[..., Any]]] = lambda _provider: _bare
 
     def migration(self, provider: Provider) -> Migration:
         """The declaration of this entrance of a provider."""
@@ -66,6 +73,7 @@ class _Entrance:
             taxonomy=FAILURES,
             masked=("*.upload_timestamp",) if self.several else (),  # each side looks at the clock when it has finished
             attributes=attributes,
+            protect=self.protect(provider),
             replay=UploadReplay(
                 files=self.files, storage=self.storage, with_storage=self.with_storage, ordered=not self.several
             ),
@@ -118,6 +126,7 @@ def _entrances(provider: Provider) -> Sequence[_Entrance]:
     return (
         _Entrance(
             function=provider.function,
+            protect=journaled,
             candidate=f"{provider.function}_async",
             files=lambda file_path, *_args, **_kwargs: [file_path],
             storage=_storage_of_function,

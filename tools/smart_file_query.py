@@ -11,6 +11,7 @@ from io import FileIO
 from pathlib import Path
 from typing import Any, Literal
 
+from shim.http.httpx_tap import answers_within_bounds
 from tools.allowed_files import open_allowed
 from tools.errors import ConfigurationError, UnknownProviderError
 from tools.files import only_this_file
@@ -224,8 +225,9 @@ async def _asked(request: _Request, upload: _Upload) -> str:
     client, model = upload.provider.client, request.model_for(upload.provider)
     try:
         async with asyncio.timeout(seconds):
-            text = await asyncio.to_thread(client.extract_text, request.path, upload.file_id, timeout=seconds)
-            return await asyncio.to_thread(client.ask, request.question, text, model=model, timeout=seconds)
+            with answers_within_bounds():
+                text = await asyncio.to_thread(client.extract_text, request.path, upload.file_id, timeout=seconds)
+                return await asyncio.to_thread(client.ask, request.question, text, model=model, timeout=seconds)
     except TimeoutError as error:
         raise _QueryError("timeout", f"{upload.provider.name} did not answer within {seconds:g} s") from error
     except FileGoneError as error:

@@ -29,6 +29,10 @@ def _always(*_args: Any, **_kwargs: Any) -> bool:
     return True
 
 
+def _bare(legacy: Callable[..., Any]) -> Callable[..., Any]:
+    return legacy
+
+
 def as_is(_field: str, value: object) -> object:
     """The value itself."""
     return value
@@ -60,6 +64,8 @@ class Migration:
             comparison, and a notice.
         taxonomy: which errors are of the same kind, whichever library raised them.
         attributes: facts of a call that may be shown on spans and in comparisons, from the call's own arguments.
+        protect: a decorator around every run of legacy, shadows included: what keeps its work safe from outside, such
+            as a write-ahead log, so that legacy itself stays as it was.
         replay: how both sides run again without effect; `ReadOnly()` for functions that only read.
         live: how the shadow really runs, and is undone.
         shadow_mode: which of the two is used, and whether the work of a live shadow is kept. None: `REPLAY` if `replay`
@@ -80,6 +86,7 @@ class Migration:
     run_if: Callable[..., bool] = _always
     taxonomy: Taxonomy = _PYTHONS_OWN
     attributes: Callable[..., Attributes] = _no_attributes
+    protect: Callable[[Callable[..., Any]], Callable[..., Any]] = _bare
     replay: Replay | None = None
     live: Live | None = None
     shadow_mode: ShadowMode | None = None

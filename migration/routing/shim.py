@@ -62,6 +62,7 @@ class Shim(Generic[P, R]):
         functools.update_wrapper(cast("Callable[..., Any]", self), legacy)
         self.migration = migration
         self.legacy = legacy
+        self._protected: Callable[P, R] = migration.protect(legacy)
         self.candidate: Candidate[P, R] = Candidate(migration.candidate)
         self._runtime = runtime
         self._function = f"{legacy.__module__}:{legacy.__qualname__}"
@@ -199,7 +200,7 @@ class Shim(Generic[P, R]):
         """Have an answered call compared. Its facts are taken now: the caller may change its result."""
         shadow = Shadow(
             migration=self.migration,
-            legacy=self.legacy,
+            legacy=self._protected,
             candidate=self.candidate,
             call=call,
             decision=decision,
@@ -222,7 +223,7 @@ class Shim(Generic[P, R]):
             return self._run_candidate(args, kwargs)
         start = time.perf_counter()
         try:
-            value = self.legacy(*args, **kwargs)
+            value = self._protected(*args, **kwargs)
         except Exception as error:  # noqa: BLE001  # an outcome, raised again for the caller by `Outcome.unwrap`
             return Outcome(side=side, seconds=time.perf_counter() - start, error=error)
         return Outcome(side=side, seconds=time.perf_counter() - start, value=value)

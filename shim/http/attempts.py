@@ -1,9 +1,9 @@
-"""How often a context has sent a file, and what came of each attempt.
+"""How often a context has sent something, what came of each attempt, and how far its requests are.
 
-The vendors' clients send again by themselves. Who lost an answer that way has a second file at the provider, and does
-not know: only the wire shows it.
+The vendors' clients send again by themselves. A client that lost an answer that way leaves a second file at the
+provider, and cannot know it: only the requests show it.
 
-Nobody looks on unless `looked_on_by()` is open in the context, so an ordinary request pays one look-up.
+An ordinary request pays one look-up: nothing is counted or told unless `counting()` or `looked_on_by()` is open.
 """
 
 from __future__ import annotations
@@ -17,24 +17,26 @@ from http import HTTPStatus
 from typing import ParamSpec, Protocol
 
 MAX_ATTEMPTS = 100
-"""Attempts of one upload that are followed; beyond that nobody knows what was made. Clients send about three times."""
+"""Attempts of one upload that are followed; what further ones made is not known. Clients send about three times."""
 
 
 @dataclass(slots=True)
 class Attempt:
-    """One request that sends a file.
+    """One request that sends something.
 
     Attributes:
         status: HTTP status of its answer; None while, or because, there is none.
+        body: its answer, decoded, if that was read within bounds (see `answers_within_bounds`).
         settled: it is known what became of it: nothing was sent, it was refused in a success, or its file was found.
     """
 
     status: int | None = None
+    body: bytes = field(default=b"", repr=False)
     settled: bool = False
 
     @property
     def is_open(self) -> bool:
-        """Whether it may have made a file whose id nobody knows."""
+        """Whether it may have made a file whose id is not known."""
         if self.settled:
             return False
         return (
@@ -51,10 +53,17 @@ class Attempt:
 
 @dataclass(slots=True)
 class Attempts:
-    """The attempts to send one file, in their order."""
+    """The attempts to send one file, in their order.
+
+    Attributes:
+        attempts: the first `MAX_ATTEMPTS` of them.
+        overflown: there were more.
+        instead: the JSON with which each further attempt is answered without being sent; None: it is sent.
+    """
 
     attempts: list[Attempt] = field(default_factory=list)
     overflown: bool = False
+    instead: bytes | None = field(default=None, repr=False)
 
     def begin(self) -> Attempt:
         """A request that sends the file begins."""
@@ -76,7 +85,7 @@ class Attempts:
         return len(self.attempts)
 
     def leave_doubt(self, *, failed: bool) -> bool:
-        """Whether one of them may have made a file whose id nobody knows.
+        """Whether one of them may have made a file whose id is not known.
 
         Args:
             failed: no id came of all this, not even of an attempt that was answered with a success.
@@ -89,14 +98,21 @@ class Attempts:
 _attempts: ContextVar[Attempts | None] = ContextVar("attempts", default=None)
 
 
-def current_attempts() -> Attempts | None:
-    """Where this context's requests that send something (`POST`) are counted, if anywhere."""
-    return _attempts.get()
+def begun_attempt(method: str) -> Attempt | None:
+    """The attempt that a request of this context is, if it sends something (`POST`) and is counted."""
+    counted = _attempts.get()
+    return counted.begin() if counted is not None and method == "POST" else None
+
+
+def answer_instead(method: str) -> bytes | None:
+    """The JSON that answers a request of this context without being sent; None: it is sent."""
+    counted = _attempts.get()
+    return None if counted is None or method != "POST" else counted.instead
 
 
 @contextmanager
-def counting(attempts: Attempts) -> Iterator[None]:
-    """Count this context's requests that send something."""
+def counting(attempts: Attempts | None) -> Iterator[None]:
+    """Count this context's requests that send something; None: count none of them."""
     token = _attempts.set(attempts)
     try:
         yield
@@ -104,7 +120,7 @@ def counting(attempts: Attempts) -> Iterator[None]:
         _attempts.reset(token)
 
 
-# Lets somebody look on at how far the work of one context is: which requests begin, and how many bytes have left.
+# How far the work of one context is: which requests begin, and how many bytes have left.
 
 P = ParamSpec("P")
 
@@ -123,11 +139,11 @@ class Onlooker(Protocol):
         ...
 
 
-_onlooker: ContextVar[Onlooker | None] = ContextVar("wire_onlooker", default=None)
+_onlooker: ContextVar[Onlooker | None] = ContextVar("http_onlooker", default=None)
 
 
 def onlooker() -> Onlooker | None:
-    """The onlooker of this context; None if nobody looks on."""
+    """The onlooker of this context, if there is one."""
     return _onlooker.get()
 
 
@@ -142,14 +158,14 @@ def looked_on_by(onlooker: Onlooker) -> Iterator[None]:
 
 
 def note_begin(*, method: str, url: str) -> None:
-    """Tell whoever looks on that a request begins."""
+    """Tell the onlooker that a request begins."""
     looking = _onlooker.get()
     if looking is not None:
         _contain(looking.began, method=method, url=url)
 
 
 def note_sent(count: int) -> None:
-    """Tell whoever looks on that so many bytes have left."""
+    """Tell the onlooker that so many bytes have left."""
     looking = _onlooker.get()
     if looking is not None:
         _contain(looking.sent, count)
@@ -160,4 +176,4 @@ def _contain(tell: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None
     try:
         tell(*args, **kwargs)
     except Exception:
-        _logger.debug("who looks on at the requests failed; they are unaffected", exc_info=True)
+        _logger.debug("the onlooker of the requests failed; they are unaffected", exc_info=True)

@@ -14,13 +14,17 @@ import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from http import HTTPStatus
 from types import ModuleType
 from typing import Any
 
 import httpx
 import httpx2
 
-from shim.http.attempts import current_attempts, note_begin, note_sent, onlooker
+from shim.http.attempts import answer_instead, begun_attempt, note_begin, note_sent, onlooker
 from shim.http.egress import REFUSAL, is_confined, may_ask
 from shim.http.recording import Exchange, answer_headers, current_log, observer
 
@@ -63,8 +67,8 @@ class _Tap:
     def __init__(self, request: Any) -> None:
         self.observation = observer().request_started(method=request.method, url=_public(request.url))
         note_begin(method=request.method, url=str(request.url))
-        counted = current_attempts()
-        self.attempt = counted.begin() if counted is not None and request.method == "POST" else None
+        self.attempt = begun_attempt(request.method)
+        self.bounds = _bounds.get()
         self.exchange: Exchange | None = None
         log = current_log()
         if log is not None:
@@ -86,6 +90,22 @@ class _Tap:
             response.stream = noting_stream(response.stream, self.exchange)
         return response
 
+    def read(self, request: Any, response: Any, module: ModuleType) -> Any:
+        """The answer, read within this context's bounds if it has any; a blocking client waits for it anyway."""
+        if self.bounds is None:
+            return response
+        try:
+            body = _within(self.bounds, request, response, module)
+        except BaseException:
+            response.close()
+            raise
+        if self.attempt is not None:
+            self.attempt.body = body
+        headers = [(name, value) for name, value in response.headers.multi_items() if name not in _OF_THE_BODY]
+        return module.Response(
+            response.status_code, headers=headers, stream=module.ByteStream(body), extensions=_told(response)
+        )
+
 
 def _public(url: Any) -> str:
     """An address without what an observer must not see."""
@@ -93,6 +113,36 @@ def _public(url: Any) -> str:
 
 
 def _tapped(handle: Callable[[Any, Any], Any], module: ModuleType) -> Callable[[Any, Any], Any]:
+    def ask_directly(request: Any) -> Any:
+        _check(request, module)
+        with module.HTTPTransport(verify=False) as direct:  # the loopback is not encrypted
+            response = handle(direct, request)
+            return _read(response, b"".join(response.stream), module)
+
+    noting, seen = _noting_stream(module), _seen_stream(module)
+
+    @functools.wraps(handle)
+    def handle_request(transport: Any, request: Any) -> Any:
+        if is_confined():
+            return ask_directly(request)
+        _check(request, module)
+        instead = answer_instead(request.method)
+        if instead is not None:
+            return module.Response(HTTPStatus.OK, headers=_JSON, stream=module.ByteStream(instead))
+        tap = _Tap(request)
+        if onlooker() is not None:
+            request.stream = seen(request.stream)
+        try:
+            response = handle(transport, request)
+        except BaseException as error:
+            tap.failed(error)
+            raise
+        return tap.read(request, tap.answered(response, noting), module)
+
+    return handle_request
+
+
+def _noting_stream(module: ModuleType) -> Callable[[Any, Exchange], Any]:
     class NotingStream(module.SyncByteStream):  # type: ignore[misc,name-defined]  # each library has its own base class
         """Notes an answer's body while it is read."""
 
@@ -108,30 +158,7 @@ def _tapped(handle: Callable[[Any, Any], Any], module: ModuleType) -> Callable[[
         def close(self) -> None:
             self._stream.close()
 
-    def ask_directly(request: Any) -> Any:
-        _check(request, module)
-        with module.HTTPTransport(verify=False) as direct:  # the loopback is not encrypted
-            response = handle(direct, request)
-            return _read(response, b"".join(response.stream), module)
-
-    seen = _seen_stream(module)
-
-    @functools.wraps(handle)
-    def handle_request(transport: Any, request: Any) -> Any:
-        if is_confined():
-            return ask_directly(request)
-        _check(request, module)
-        tap = _Tap(request)
-        if onlooker() is not None:
-            request.stream = seen(request.stream)
-        try:
-            response = handle(transport, request)
-        except BaseException as error:
-            tap.failed(error)
-            raise
-        return tap.answered(response, NotingStream)
-
-    return handle_request
+    return NotingStream
 
 
 def _seen_stream(module: ModuleType) -> Callable[[Any], Any]:
@@ -204,13 +231,72 @@ def _check(request: Any, module: ModuleType) -> None:
 
 def _read(response: Any, body: bytes, module: ModuleType) -> Any:
     """The same answer, free of its connection. Answers of a rehearsal are short."""
-    told = {name: value for name, value in response.extensions.items() if name in {"http_version", "reason_phrase"}}
     return module.Response(
-        response.status_code, headers=response.headers, stream=module.ByteStream(body), extensions=told
+        response.status_code, headers=response.headers, stream=module.ByteStream(body), extensions=_told(response)
     )
 
 
+def _told(response: Any) -> dict[str, Any]:
+    """What an answer says of itself, without what ties it to its connection."""
+    return {name: value for name, value in response.extensions.items() if name in {"http_version", "reason_phrase"}}
+
+
 # Bounds for the answers that `httpx` and `httpx2` read, which have none: neither in length nor in time.
+
+_JSON = {"content-type": "application/json"}
+_OF_THE_BODY = frozenset({"content-encoding", "content-length", "transfer-encoding"})
+
+
+@dataclass(frozen=True, slots=True)
+class _Bounds:
+    limit: int
+    seconds: float
+
+
+_bounds: ContextVar[_Bounds | None] = ContextVar("answer_bounds", default=None)
+
+
+MAX_ANSWER_BYTES = 128 * 1024 * 1024
+"""A longer answer is not read, where answers have bounds: more text than the largest uploaded file holds."""
+
+ANSWER_SECONDS = 600.0
+"""So soon such an answer must be complete after its head: as long as the more patient SDK waits for the head."""
+
+
+@contextmanager
+def answers_within_bounds() -> Iterator[None]:
+    """Read the answers of this context's blocking clients within bounds, whatever clients they are.
+
+    One that takes more than `ANSWER_SECONDS` after its head is the library's own `ReadTimeout`. One of more than
+    `MAX_ANSWER_BYTES`, decoded, is a `ReadError`; the answer to a `POST` counts as empty instead: after an error the
+    vendors' clients would send a file again.
+    """
+    token = _bounds.set(_Bounds(MAX_ANSWER_BYTES, ANSWER_SECONDS))
+    try:
+        yield
+    finally:
+        _bounds.reset(token)
+
+
+@contextmanager
+def answers_as_they_come() -> Iterator[None]:
+    """Within `answers_within_bounds`: leave the answers of this context to its clients."""
+    token = _bounds.set(None)
+    try:
+        yield
+    finally:
+        _bounds.reset(token)
+
+
+def _within(bounds: _Bounds, request: Any, response: Any, module: ModuleType) -> bytes:
+    def too_long(_response: object) -> None:
+        if request.method != "POST":
+            raise module.ReadError(f"the answer is longer than {bounds.limit} bytes", request=request)
+
+    def too_late() -> Exception:
+        return module.ReadTimeout(f"the answer took more than {bounds.seconds:g} s", request=request)  # type: ignore[no-any-return]  # a module's attribute
+
+    return _bounded(response, limit=bounds.limit, seconds=bounds.seconds, too_long=too_long, too_late=too_late)
 
 
 def bounded_answers(
@@ -227,21 +313,39 @@ def bounded_answers(
     """
 
     def read(response: Any) -> None:
-        until = clock() + seconds
-        pieces: list[bytes] = []
-        length = 0
-        for piece in response.iter_bytes():
-            pieces.append(piece)
-            length += len(piece)
-            if length > limit:
-                response.close()
-                pieces = []
-                too_long(response)
-                break
-            if clock() > until:
-                response.close()
-                library = sys.modules[type(response).__module__.partition(".")[0]]
-                raise library.ReadTimeout(f"the answer took more than {seconds:g} s", request=response.request)
-        response._content = b"".join(pieces)  # noqa: SLF001  # what `read()` would set; there is no public way
+        def too_late() -> Exception:
+            library = sys.modules[type(response).__module__.partition(".")[0]]
+            return library.ReadTimeout(f"the answer took more than {seconds:g} s", request=response.request)  # type: ignore[no-any-return]  # as above
+
+        # what `read()` would set; there is no public way
+        response._content = _bounded(  # noqa: SLF001  # see above
+            response, limit=limit, seconds=seconds, too_long=too_long, too_late=too_late, clock=clock
+        )
 
     return {"response": [read]}
+
+
+def _bounded(
+    response: Any,
+    *,
+    limit: int,
+    seconds: float,
+    too_long: Callable[[Any], None],
+    too_late: Callable[[], Exception],
+    clock: Callable[[], float] = time.monotonic,
+) -> bytes:
+    """The decoded body; empty if it is too long and `too_long` does not raise."""
+    until = clock() + seconds
+    pieces: list[bytes] = []
+    length = 0
+    for piece in response.iter_bytes():
+        pieces.append(piece)
+        length += len(piece)
+        if length > limit:
+            response.close()
+            too_long(response)
+            return b""
+        if clock() > until:
+            response.close()
+            raise too_late()
+    return b"".join(pieces)

@@ -1,14 +1,13 @@
 """Finds out in the background what came of a cancelled upload: a file that the provider has made gets its row.
 
-A provider does not notice that nobody waits for its answer any more. Until it is known whether there is a file, the
-upload keeps its claim in the journal, so that nobody sends the same content meanwhile.
+A provider does not notice that its answer is not waited for any more. Until it is known whether there is a file, the
+upload keeps its claim in the journal, so that the same content is not sent meanwhile.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,8 +15,7 @@ from shim.http.recording import noting
 from tools.engine.delivery import likeness_of
 from tools.engine.listing import find_upload
 from tools.errors import ToolsError
-from tools.journal.policy import Settle, Undertaking
-from tools.journal.port import Facts, State
+from tools.journal.upload import JournaledUpload
 from tools.providers.spec import Provider
 from tools.transport.errors import AmbiguousListingError, ListingUnavailableError
 from tools.transport.loops import REAL_PACE, Pace, PerLoop, run_in_thread
@@ -60,10 +58,10 @@ _settling: PerLoop[set[asyncio.Task[None]]] = PerLoop()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Broken:
-    """A cancelled upload."""
+    """A cancelled upload, of which the storage has a copy."""
 
-    settle: Settle
-    undertaking: Undertaking
+    journaled: JournaledUpload
+    supabase_file_id: str
     provider: Provider
     source: FileSource
     storage: Any
@@ -71,22 +69,25 @@ class _Broken:
 
 
 def settle_later(
-    settle: Settle,
-    undertaking: Undertaking | None,
+    error: BaseException,
+    journaled: JournaledUpload,
     *,
     provider: Provider,
     source: FileSource,
     storage: Any,
     pace: Pace = REAL_PACE,
 ) -> bool:
-    """Settle a cancelled upload in a task of its own; False if nobody does, and its intent is to be closed."""
+    """Settle a cancelled upload in a task of its own; False if that is not done, and its intent is to be closed."""
     tasks = _settling.get()
     if tasks is None:
         tasks = _settling.set(set())
-    if undertaking is None or not isinstance(settle.error, asyncio.CancelledError) or len(tasks) >= MAX_SETTLING:
+    copy = journaled.supabase_file_id
+    if not isinstance(error, asyncio.CancelledError) or not journaled.is_in_doubt or copy is None:
+        return False
+    if len(tasks) >= MAX_SETTLING:
         return False
     broken = _Broken(
-        settle=settle, undertaking=undertaking, provider=provider, source=source, storage=storage, pace=pace
+        journaled=journaled, supabase_file_id=copy, provider=provider, source=source, storage=storage, pace=pace
     )
     task = asyncio.get_running_loop().create_task(_settled(broken))
     tasks.add(task)
@@ -102,39 +103,35 @@ async def settled() -> None:
 
 async def _settled(broken: _Broken) -> None:
     """Close the intent, in whatever way this ends."""
-    journal, upload_id = broken.undertaking.journal, broken.undertaking.intent.upload_id
-    state, facts = State.UNKNOWN, Facts(attempts=broken.undertaking.attempts.count, error="CancelledError")
+    file_id: str | None = None
+    recorded = False
     try:
         with noting(None):  # the call whose exchanges were noted is over
             async with asyncio.timeout(SETTLE_SECONDS):
-                file_id = broken.settle.provider_file_id or await _found(broken)
-                if file_id is not None:
-                    facts = Facts(attempts=broken.undertaking.attempts.count, provider_file_id=file_id)
-                    state = State.DONE if await _recorded(broken, file_id) else State.UNKNOWN
+                found = broken.journaled.provider_file_id or await _found(broken)
+                if found is not None:
+                    file_id = found
+                    recorded = await record(
+                        broken.storage,
+                        broken.provider,
+                        broken.source,
+                        supabase_file_id=broken.supabase_file_id,
+                        provider_file_id=found,
+                    )
     except (TimeoutError, ToolsError):
         pass  # it is recovery's now
     finally:
-        journal.close(upload_id, state, facts)
-
-
-def _recorded(broken: _Broken, file_id: str) -> Coroutine[Any, Any, bool]:
-    return record(
-        broken.storage,
-        broken.provider,
-        broken.source,
-        supabase_file_id=broken.settle.supabase_file_id,
-        provider_file_id=file_id,
-    )
+        broken.journaled.settled(file_id, recorded=recorded)
 
 
 async def _found(broken: _Broken) -> str | None:
     """The file that the upload has made, if it is to be found; it is claimed."""
-    likeness = likeness_of(broken.provider, broken.source, broken.undertaking.intent.purpose)
+    likeness = likeness_of(broken.provider, broken.source, broken.journaled.intent.purpose)
     for pause in _LOOKS_AFTER_SECONDS:
         await broken.pace.sleep(pause)
         try:
             found = await find_upload(
-                broken.provider, likeness, seconds_ago=broken.undertaking.under_way, journaled=broken.undertaking
+                broken.provider, likeness, seconds_ago=broken.journaled.seconds, journaled=broken.journaled
             )
         except AmbiguousListingError:
             continue  # the other upload may be over in a moment

@@ -1,7 +1,7 @@
 """Brings a file to a provider once: as persistent as the vendor's SDK, but never twice.
 
 The SDKs send again after any failure, and so make a second file whenever only the answer was lost. Here a failure that
-leaves the outcome open is followed by a look at what the provider has. A refusal that no patience will change is not
+leaves the outcome open is followed by a look at what the provider has. A refusal that no retry will change is not
 followed by anything. What each request teaches about the provider goes to the throttle.
 """
 
@@ -16,7 +16,7 @@ from shim.http.attempts import Attempt, Attempts
 from tools.engine.listing import Likeness, awaiting_answer, claim, find_upload, listed_name
 from tools.engine.throttle import LONGEST_HOLD_SECONDS, Place, request_place
 from tools.errors import MissingKeyError
-from tools.journal.policy import Undertaking
+from tools.journal.upload import JournaledUpload
 from tools.providers.answers import NoFileIdError
 from tools.providers.sdk import advised_delay
 from tools.providers.spec import Provider
@@ -36,7 +36,7 @@ from tools.transport.reading import FileSource
 from tools.transport.transport import post_file
 
 _SECOND_LOOK_SECONDS = 1.0
-"""A listing may lag behind; who looks only once may send a file twice."""
+"""A listing may lag behind; a single look may lead to a file that is sent twice."""
 
 _SENT_AGAIN = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.CONFLICT, HTTPStatus.TOO_MANY_REQUESTS})
 
@@ -68,7 +68,7 @@ async def deliver(
     *,
     purpose: str,
     pace: Pace = REAL_PACE,
-    journaled: Undertaking | None = None,
+    journaled: JournaledUpload | None = None,
 ) -> str:
     """Upload a file and return the provider's id of it.
 
@@ -180,7 +180,7 @@ def _judged(provider: Provider, error: HttpStatusError) -> _Failure:
 async def _look_for(
     provider: Provider,
     likeness: Likeness,
-    journaled: Undertaking | None,
+    journaled: JournaledUpload | None,
     *,
     began: float,
     pace: Pace,

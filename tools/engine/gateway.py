@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -11,9 +12,8 @@ from tools.engine.cancel_recovery import record, settle_later
 from tools.engine.delivery import deliver
 from tools.engine.throttle import upload_place
 from tools.files import validate_upload
-from tools.journal.beginning import Work, carry_out_async, undertaking
-from tools.journal.policy import Record, Send, Settle, Store, Undertaking, upload
-from tools.journal.port import ClaimTimeoutError, UploadSide
+from tools.journal.port import ClaimTimeoutError, Finished, UploadSide
+from tools.journal.upload import JournaledUpload, claimed_async, journaled_upload
 from tools.providers.spec import FILE_TYPE, Provider, guessed_mime_type, storage_failure
 from tools.settings import get_settings
 from tools.storage.port import StorageUnreachableError
@@ -64,35 +64,69 @@ async def upload_through_gateway(
     async with upload_place(provider, _size_at(file_path)):
         await turns().take()  # as many as may begin at once would all wait for the interpreter's lock in one turn
         source, journaled = await run_in_thread(_prepared, provider, file_path, purpose, began)
-
-        async def perform(work: Work) -> object:
-            match work:
-                case Store():
-                    return await _store(storage, provider, source)
-                case Send():
-                    return await _deliver(provider, source, purpose, pace, journaled)
-                case Record(supabase_file_id=copy, provider_file_id=sent):
-                    return await record(storage, provider, source, supabase_file_id=copy, provider_file_id=sent)
-                case Settle():
-                    return settle_later(work, journaled, provider=provider, source=source, storage=storage)
-
         try:
-            uploaded = await carry_out_async(upload(journaled), perform)
+            opening = None if journaled is None else await claimed_async(journaled)
         except ClaimTimeoutError as error:
             raise provider.failure(error) from error
-    return provider.result(
-        source, provider_file_id=uploaded.provider_file_id, supabase_file_id=uploaded.supabase_file_id
-    )
+        upload = _Upload(
+            provider=provider,
+            source=source,
+            storage=storage,
+            purpose=purpose,
+            pace=pace,
+            journaled=None if opening is None else journaled,
+        )
+        if isinstance(opening, Finished):
+            copy, sent = await _store(storage, provider, source), opening.provider_file_id
+        elif upload.journaled is None:
+            copy, sent, _ = await upload.run()
+        else:
+            copy, sent = await upload.run_journaled(upload.journaled)
+    return provider.result(source, provider_file_id=sent, supabase_file_id=copy)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Upload:
+    """One upload that sends its file itself."""
+
+    provider: Provider
+    source: FileSource
+    storage: BlockingStorage | StreamingStorage
+    purpose: str
+    pace: Pace
+    journaled: JournaledUpload | None
+
+    async def run(self) -> tuple[str, str, bool]:
+        """Copy, provider, row: the storage's id, the provider's id, and whether the row is written."""
+        copy = await _store(self.storage, self.provider, self.source)
+        if self.journaled is not None:
+            self.journaled.stored(copy)
+        sent = await _deliver(self.provider, self.source, self.purpose, self.pace, self.journaled)
+        if self.journaled is not None:
+            self.journaled.delivered(sent)
+        row = await record(self.storage, self.provider, self.source, supabase_file_id=copy, provider_file_id=sent)
+        return copy, sent, row
+
+    async def run_journaled(self, journaled: JournaledUpload) -> tuple[str, str]:
+        """The same; the intent is closed in whatever way it ends, or handed over to who finds out."""
+        try:
+            copy, sent, recorded = await self.run()
+        except BaseException as error:
+            if not settle_later(
+                error, journaled, provider=self.provider, source=self.source, storage=self.storage, pace=self.pace
+            ):
+                journaled.failed(error)
+            raise
+        journaled.done(recorded=recorded)
+        return copy, sent
 
 
 def _prepared(
     provider: Provider, file_path: str | os.PathLike[str], purpose: str, began: float
-) -> tuple[FileSource, Undertaking | None]:
+) -> tuple[FileSource, JournaledUpload | None]:
     """The file, and what the journal is to know of its upload. Blocks; raises as `checked_source`."""
     source = checked_source(file_path, limit=provider.limit(get_settings()))
-    return source, undertaking(
-        provider.name, source, sha256=source.sha256, purpose=purpose, side=UploadSide.ASYNC, began=began
-    )
+    return source, journaled_upload(provider.name, source, purpose=purpose, side=UploadSide.ASYNC, began=began)
 
 
 def _size_at(file_path: str | os.PathLike[str]) -> int:
@@ -142,7 +176,7 @@ async def _store(storage: BlockingStorage | StreamingStorage, provider: Provider
 
 
 async def _deliver(
-    provider: Provider, source: FileSource, purpose: str, pace: Pace, journaled: Undertaking | None
+    provider: Provider, source: FileSource, purpose: str, pace: Pace, journaled: JournaledUpload | None
 ) -> str:
     try:
         await source.still_there()  # the SDKs open the file a second time, so callers know a failure where it vanished

@@ -17,8 +17,8 @@ from urllib.parse import unquote
 
 from pydantic import BaseModel, ValidationError
 
-from tools.journal.policy import Undertaking
 from tools.journal.port import JournalError, State
+from tools.journal.upload import JournaledUpload
 from tools.providers.spec import Provider
 from tools.settings import MEGABYTE, get_settings
 from tools.transport.errors import AmbiguousListingError, HttpStatusError, ListingUnavailableError, TransportError
@@ -130,7 +130,7 @@ class _Listing:
 
 
 async def find_upload(
-    provider: Provider, likeness: Likeness, *, seconds_ago: float, journaled: Undertaking | None = None
+    provider: Provider, likeness: Likeness, *, seconds_ago: float, journaled: JournaledUpload | None = None
 ) -> str | None:
     """The id of the file that an upload which began `seconds_ago` has made; it is claimed for the caller.
 
@@ -154,10 +154,10 @@ async def find_upload(
     return next((file_id for file_id in found if claim(provider.name, file_id)), None)
 
 
-def _not_of_others(found: list[str], journaled: Undertaking) -> list[str]:
+def _not_of_others(found: list[str], journaled: JournaledUpload) -> list[str]:
     """The files that no other upload has made, as far as the journal knows. Blocks."""
     try:
-        others = journaled.journal.namesakes(journaled.intent)
+        others = journaled.others()
     except JournalError as error:
         raise ListingUnavailableError(f"a file is there that may be another upload's: {error}") from error
     named = {other.facts.provider_file_id for other in others}

@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from tools.errors import MissingKeyError, ToolsError
-from tools.settings import MEGABYTE
 
 if TYPE_CHECKING:
     from pydantic import SecretStr
@@ -44,20 +43,6 @@ def file_id_of(answer: Mapping[str, object]) -> str:
     if not isinstance(file_id, str) or not file_id:
         raise NoFileIdError(answer)
     return file_id
-
-
-MAX_ANSWER_BYTES = 128 * MEGABYTE
-"""A longer answer is not read: more text than the largest file can hold."""
-
-ANSWER_SECONDS = 600.0
-"""So soon an answer that has begun must be complete: as long as the more patient SDK waits for its beginning."""
-
-
-class AnswerTooLongError(ProviderAnswerError):
-    """A provider's answer has no end, or none that can be waited for."""
-
-    def __init__(self, provider: str) -> None:
-        super().__init__(f"{provider} answered with more than {MAX_ANSWER_BYTES} bytes")
 
 
 class FileGoneError(ProviderAnswerError):

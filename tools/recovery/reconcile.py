@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import inspect
 import logging
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from importlib import import_module
 from io import FileIO
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from typing import Any
 from tools.errors import ToolsError
 from tools.files import only_this_file, open_regular
 from tools.journal.port import CLAIMING, Entry, Facts, Intent, Journal, Opened, State, UploadSide
+from tools.journal.protection import journaled
 from tools.providers.spec import FILE_TYPE, guessed_mime_type, provider
 from tools.recovery.inventory import Inventory, open_inventory
 from tools.recovery.provider_files import Described
@@ -224,10 +227,10 @@ def _hash_of(file: FileIO) -> str:
 
 
 def _by_legacy(intent: Intent, storage: UploadStorage) -> dict[str, Any]:
-    from tools.providers.blocking import upload_through  # noqa: PLC0415  # see `repeat`
-
     to = provider(intent.provider)
-    return upload_through(to, to.client.send_file, intent.path, storage, intent.purpose)
+    module = import_module(to.legacy_module)
+    legacy: Callable[..., dict[str, Any]] = inspect.unwrap(getattr(module, to.function))  # whatever the flag says
+    return journaled(to)(legacy)(intent.path, storage, intent.purpose)
 
 
 async def _by_async(intent: Intent, storage: UploadStorage) -> dict[str, Any]:

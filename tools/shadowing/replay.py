@@ -91,7 +91,8 @@ def _fingerprint(path: str | os.PathLike[str]) -> Fingerprint | None:
 _LOGGERS = (
     "tools.engine.batch",
     "tools.engine.cancel_recovery",
-    "tools.providers.blocking",
+    "tools.providers.glm.glm_files",
+    "tools.providers.kimi.kimi_files",
     "tools.providers.upload_tool",
     "tools.storage.tus",
 )

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from shim.http.httpx_tap import remove_httpx_tap
+from tests.tools.protected import upload_to_kimi
 from tools.async_file_upload_refactored import cleanup_http_session, upload_via_supabase_gateway_kimi_async
 from tools.engine.cancel_recovery import settled
 from tools.journal import get_journal
 from tools.journal.port import Entry
-from tools.providers.kimi.kimi_files import upload_via_supabase_gateway_kimi
 from tools.sandbox import RunningSandbox
 from tools.settings import Settings, use_settings
 from tools.storage.local import LocalStorage
@@ -89,4 +89,4 @@ def world(sandbox: RunningSandbox, tmp_path: Path) -> Iterator[World]:
 @pytest.fixture(params=["legacy", "async"])
 def upload(request: pytest.FixtureRequest) -> Upload:
     """The public function of one side."""
-    return upload_via_supabase_gateway_kimi if request.param == "legacy" else upload_on_a_loop
+    return upload_to_kimi if request.param == "legacy" else upload_on_a_loop

@@ -25,8 +25,8 @@ def main(task: dict[str, Any]) -> None:
     time.time = lambda: REAL_TIME() + task["skew"]
 
     from tests.tools.journal.supabase_making import Project, journal_of  # noqa: PLC0415  # with the wrong clock
-    from tools.journal import beginning as drivers  # noqa: PLC0415  # as above
     from tools.journal import supabase_remote  # noqa: PLC0415  # as above
+    from tools.journal import upload as drivers  # noqa: PLC0415  # as above
 
     # a busy machine is slow, and nobody here is to be content with SQLite
     drivers.OPEN_SECONDS = supabase_remote.OPEN_SECONDS = PATIENCE_SECONDS  # type: ignore[misc]  # final for the program
@@ -56,30 +56,26 @@ def say(told: object) -> None:
 def upload(journal: Any, task: dict[str, Any]) -> None:
     """Upload a content to Kimi, by the rule that the gateways follow."""
     from tests.tools.journal.supabase_making import intent  # noqa: PLC0415  # as above
-    from tools.journal.beginning import carry_out  # noqa: PLC0415  # as above
-    from tools.journal.policy import Send, Store, Undertaking  # noqa: PLC0415  # as above
-    from tools.journal.policy import upload as upload_plan  # noqa: PLC0415  # as above
+    from tools.journal.port import Finished  # noqa: PLC0415  # as above
+    from tools.journal.upload import JournaledUpload, claimed  # noqa: PLC0415  # as above
 
-    def perform(step: object) -> object:
-        match step:
-            case Store():
-                return "object-1"
-            case Send():
-                answer = httpx.post(
-                    f"{task['kimi_url']}/files",
-                    headers={"Authorization": f"Bearer {task['kimi_key']}"},
-                    data={"purpose": "file-extract"},
-                    files={"file": ("report.txt", b"the same everywhere")},
-                    timeout=20,
-                )
-                return answer.raise_for_status().json()["id"]
-            case _:
-                return True
-
-    undertaking = Undertaking(
-        journal=journal, intent=intent(), patience=60, began=time.monotonic(), clock=time.monotonic
+    following = JournaledUpload(journal=journal, intent=intent(), timeout=60, began=time.monotonic())
+    opening = claimed(following)
+    if isinstance(opening, Finished):
+        say({"file": opening.provider_file_id})
+        return
+    following.stored("object-1")
+    answer = httpx.post(
+        f"{task['kimi_url']}/files",
+        headers={"Authorization": f"Bearer {task['kimi_key']}"},
+        data={"purpose": "file-extract"},
+        files={"file": ("report.txt", b"the same everywhere")},
+        timeout=20,
     )
-    say({"file": carry_out(upload_plan(undertaking), perform).provider_file_id})
+    file_id = answer.raise_for_status().json()["id"]
+    following.delivered(file_id)
+    following.done(recorded=True)
+    say({"file": file_id})
 
 
 def hold(journal: Any, _task: dict[str, Any]) -> None:

@@ -11,19 +11,23 @@ from pathlib import Path
 
 from tests.tools.journal.conftest import World
 from tests.tools.journal.making import SECONDS, intent
+from tests.tools.protected import upload_to_kimi
 from tools.async_file_upload_refactored import cleanup_http_session, upload_via_supabase_gateway_kimi_async
-from tools.journal.beginning import Work, carry_out, carry_out_async
-from tools.journal.policy import Record, Send, Store, Undertaking, upload
 from tools.journal.port import Intent
 from tools.journal.sqlite import SqliteJournal
-from tools.providers.kimi.kimi_files import upload_via_supabase_gateway_kimi
+from tools.journal.upload import JournaledUpload, claimed, claimed_async
 
 _UPLOADS, _AT_ONCE = 60, 30
-_OUTCOMES = {Store: "copy", Send: "file", Record: True}
 
 
-def _undertaking(journal: SqliteJournal, wanted: Intent) -> Undertaking:
-    return Undertaking(journal=journal, intent=wanted, patience=1, began=time.monotonic(), clock=time.monotonic)
+def _upload(journal: SqliteJournal, wanted: Intent) -> JournaledUpload:
+    return JournaledUpload(journal=journal, intent=wanted, timeout=1, began=time.monotonic())
+
+
+def _noted(upload: JournaledUpload) -> None:
+    upload.stored("copy")
+    upload.delivered("file")
+    upload.done(recorded=True)
 
 
 def _median(seconds: list[float]) -> float:
@@ -36,13 +40,15 @@ def test_what_a_blocking_upload_pays(world: World, say: Callable[[str], None]) -
     alone = []
     for number in range(_UPLOADS):
         begun = time.perf_counter()
-        carry_out(upload(_undertaking(journal, intent(b"%d" % number))), lambda work: _OUTCOMES[type(work)])
+        upload = _upload(journal, intent(b"%d" % number))
+        claimed(upload)
+        _noted(upload)
         alone.append(time.perf_counter() - begun)
     whole = []
     for number in range(_UPLOADS):
         path = _file(world, number)
         begun = time.perf_counter()
-        upload_via_supabase_gateway_kimi(path, world.storage)
+        upload_to_kimi(path, world.storage)
         whole.append(time.perf_counter() - begun)
     _say(say, _median(alone), _median(whole))
     assert journal.flush(SECONDS)
@@ -53,12 +59,11 @@ async def test_what_an_asynchronous_upload_pays(world: World, say: Callable[[str
     """The same on an event loop: one after the other, and many at once, which share their writes."""
     journal = SqliteJournal(world.folder / "journal.db")
 
-    async def perform(work: Work) -> object:
-        return _OUTCOMES[type(work)]
-
     async def journaled(name: str) -> float:
         begun = time.perf_counter()
-        await carry_out_async(upload(_undertaking(journal, intent(name.encode()))), perform)
+        upload = _upload(journal, intent(name.encode()))
+        await claimed_async(upload)
+        _noted(upload)
         return time.perf_counter() - begun
 
     alone = [await journaled(f"alone {number}") for number in range(_UPLOADS)]

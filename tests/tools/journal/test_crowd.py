@@ -17,12 +17,11 @@ import pytest
 
 from tests.tools.journal.conftest import Upload, World
 from tests.tools.journal.making import intent, opened
+from tests.tools.protected import upload_to_kimi
 from tools.async_file_upload_refactored import cleanup_http_session, upload_via_supabase_gateway_kimi_async
-from tools.journal import beginning
-from tools.journal import beginning as drivers
+from tools.journal import upload as uploads
 from tools.journal.port import Facts, Held, Opened, State
 from tools.journal.sqlite import SqliteJournal
-from tools.providers.kimi.kimi_files import upload_via_supabase_gateway_kimi
 from tools.sandbox import FaultKind
 from tools.settings import use_settings
 
@@ -54,9 +53,7 @@ def ids_of_crowd(files: list[Path], storage: Any) -> list[str]:
             await cleanup_http_session()
 
     with ThreadPoolExecutor(len(files)) as pool:
-        threads = [
-            pool.submit(copy_context().run, upload_via_supabase_gateway_kimi, path, storage) for path in files[1::2]
-        ]
+        threads = [pool.submit(copy_context().run, upload_to_kimi, path, storage) for path in files[1::2]]
         results = asyncio.run(awaited())
         results += [thread.result() for thread in threads]
     return [result["kimi_file_id"] for result in results]
@@ -221,14 +218,14 @@ def test_without_a_journal_uploads_go_on(
     """Within a bound the upload goes on, is counted, and leaves no claim behind."""
     place = world.folder.parent / "other" / "journal.db"
     journal = SqliteJournal(place)
-    monkeypatch.setattr(beginning, "get_journal", lambda _: journal)
+    monkeypatch.setattr(uploads, "get_journal", lambda _: journal)
     opened(journal, intent(b"first", upload_id="first"))
     journal.close("first", State.DONE)
     journal.flush(5)
     if trouble == "unusable":
         monkeypatch.setattr(journal._writer, "_commit", _full)
     elif trouble == "late":
-        monkeypatch.setattr(drivers, "OPEN_SECONDS", 0.2)
+        monkeypatch.setattr(uploads, "OPEN_SECONDS", 0.2)
         monkeypatch.setattr(journal._writer, "_commit", _stuck(journal._writer._commit))
     else:
         monkeypatch.setattr(journal._writer, "_put", lambda _, **__: False)

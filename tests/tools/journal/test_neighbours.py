@@ -10,9 +10,9 @@ import pytest
 
 from tests.tools.journal.conftest import World, upload_on_a_loop
 from tests.tools.journal.making import intent, opened
+from tests.tools.protected import upload_to_kimi
 from tools.journal.port import Facts, State
 from tools.providers.kimi.kimi_client import send_file
-from tools.providers.kimi.kimi_files import upload_via_supabase_gateway_kimi
 from tools.sandbox import FaultKind
 
 
@@ -28,7 +28,7 @@ def sha256(content: bytes) -> str:
 
 def test_a_file_of_legacys_is_not_taken(world: World) -> None:
     """An upload that lost its answer is not given the file that legacy has just made of another content."""
-    upload_via_supabase_gateway_kimi(world.file(b"content"), world.storage)
+    upload_to_kimi(world.file(b"content"), world.storage)
     answered = upload_cut_short(world, b"another")["kimi_file_id"]
     assert {file["id"]: file["sha256"] for file in world.held}[answered] == sha256(b"another")
     assert len(world.held) == 2

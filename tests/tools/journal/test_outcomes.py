@@ -14,11 +14,11 @@ import pytest
 
 from shim.http.egress import Gate, behind, confined_to
 from tests.tools.journal.conftest import Upload, World, upload_on_a_loop
+from tests.tools.protected import upload_to_kimi
 from tools.async_file_upload_refactored import cleanup_http_session, upload_via_supabase_gateway_kimi_async
 from tools.engine import cancel_recovery as settling
 from tools.engine.cancel_recovery import settled
 from tools.journal.port import CLAIMING, State, UploadSide
-from tools.providers.kimi.kimi_files import upload_via_supabase_gateway_kimi
 from tools.sandbox import FaultKind
 from tools.settings import use_settings
 from tools.storage.port import StorageError, UploadRow
@@ -94,7 +94,7 @@ def test_a_certain_failure_leaves_nothing(world: World, upload: Upload, problem:
 def test_a_silent_retry_of_the_sdk_is_noticed(world: World) -> None:
     """The client lost an answer, sent again by itself, and answered one id: the other file is left to recovery."""
     world.sandbox.inject(FaultKind.DROP_AFTER_COMMIT, "kimi", "files.create")
-    answered = upload_via_supabase_gateway_kimi(world.file(), world.storage)["kimi_file_id"]
+    answered = upload_to_kimi(world.file(), world.storage)["kimi_file_id"]
     assert len(world.held) == 2
     [entry] = world.unfinished
     assert (entry.state, entry.facts.attempts, entry.facts.provider_file_id) == (State.UNKNOWN, 2, answered)
@@ -104,7 +104,7 @@ def test_a_silent_retry_of_the_sdk_is_noticed(world: World) -> None:
 def test_a_refused_attempt_of_the_sdk_leaves_no_doubt(world: World) -> None:
     """After a refusal the client sends again; nothing was made by the first attempt."""
     world.sandbox.inject(FaultKind.RATE_LIMITED, "kimi", "files.create")
-    upload_via_supabase_gateway_kimi(world.file(), world.storage)
+    upload_to_kimi(world.file(), world.storage)
     assert len(world.held) == 1
     assert world.unfinished == []
 
@@ -113,7 +113,7 @@ def test_lost_answers_leave_an_unknown_outcome(world: World) -> None:
     """The SDK gave up after three lost answers: nobody was told an id, and recovery is to look."""
     world.sandbox.inject(FaultKind.DROP_AFTER_COMMIT, "kimi", "files.create", times=3)
     with pytest.raises(RuntimeError, match="Connection error"):
-        upload_via_supabase_gateway_kimi(world.file(), world.storage)
+        upload_to_kimi(world.file(), world.storage)
     [entry] = world.unfinished
     assert (entry.state, entry.facts.attempts, entry.facts.provider_file_id) == (State.UNKNOWN, 3, None)
     assert (entry.facts.error, entry.owner) == ("APIConnectionError", None)

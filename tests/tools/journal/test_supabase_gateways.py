@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from tests.tools.journal.conftest import upload_on_a_loop
+from tests.tools.protected import upload_to_kimi
 from tools.async_file_upload_refactored import cleanup_http_session, upload_via_supabase_gateway_kimi_async
-from tools.journal import beginning as drivers
 from tools.journal import get_journal, supabase_remote
+from tools.journal import upload as uploads
 from tools.journal.supabase import SupabaseJournal
-from tools.providers.kimi.kimi_files import upload_via_supabase_gateway_kimi
 from tools.sandbox import RunningSandbox
 from tools.settings import Settings, use_settings
 from tools.storage import get_storage
@@ -33,7 +33,7 @@ def file(tmp_path: Path) -> Path:
 @pytest.fixture
 def journal(sandbox: RunningSandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SupabaseJournal]:
     """The journal that the configuration asks for."""
-    monkeypatch.setattr(drivers, "OPEN_SECONDS", 60.0)
+    monkeypatch.setattr(uploads, "OPEN_SECONDS", 60.0)
     monkeypatch.setattr(supabase_remote, "OPEN_SECONDS", 60.0)
     settings = Settings(
         kimi_api_key=sandbox.key,
@@ -53,7 +53,7 @@ def test_both_sides_write_their_uploads_down(sandbox: RunningSandbox, journal: S
     """One after the other, each side makes a file of its own, and its intent ends with the file's id."""
     storage = get_storage()
     ids = [
-        upload_via_supabase_gateway_kimi(str(file), storage, "file-extract")["kimi_file_id"],
+        upload_to_kimi(str(file), storage, "file-extract")["kimi_file_id"],
         upload_on_a_loop(str(file), storage, "file-extract")["kimi_file_id"],
     ]
     assert journal.flush(20)
@@ -70,7 +70,7 @@ def test_uploads_of_one_content_at_once_make_one_file(
     storage = get_storage()
 
     def legacy() -> str:
-        return str(upload_via_supabase_gateway_kimi(str(file), storage, "file-extract")["kimi_file_id"])
+        return str(upload_to_kimi(str(file), storage, "file-extract")["kimi_file_id"])
 
     async def both() -> list[str]:
         loop = asyncio.get_running_loop()

@@ -15,7 +15,6 @@ from tests.support.monolith import SetEnvironment
 from tests.support.traffic import upload_requests
 from tests.tools.providers.surface import Provider
 from tools.errors import MissingKeyError
-from tools.providers import blocking
 from tools.providers.answers import NoFileIdError
 from tools.providers.glm.glm_files import upload_via_supabase_gateway_glm
 from tools.sandbox import FaultKind, RunningSandbox
@@ -113,7 +112,7 @@ def test_an_unreadable_file_sends_nothing(
     def refuse(*_: object, **__: object) -> None:
         raise PermissionError(13, "Permission denied", str(document))
 
-    monkeypatch.setattr(blocking, "read_regular", refuse)  # who runs the tests may be allowed to read everything
+    monkeypatch.setattr(provider.module, "read_regular", refuse)  # who runs the tests may be allowed to read everything
     with pytest.raises(PermissionError, match="Permission denied"):
         provider.upload(document, storage)
     assert sandbox.requests() == []

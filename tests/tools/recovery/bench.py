@@ -17,19 +17,18 @@ from typing import Any
 
 import httpx
 
+from tests.tools.protected import protected
 from tools.async_file_upload_refactored import (
     cleanup_http_session,
     upload_via_supabase_gateway_glm_async,
     upload_via_supabase_gateway_kimi_async,
 )
 from tools.journal import get_journal
-from tools.journal.beginning import account_of
 from tools.journal.port import CLAIMING, FINISHED, Entry, Facts, Intent, Journal, Opened, State, UploadSide
 from tools.journal.sqlite import SqliteJournal
 from tools.journal.supabase import SupabaseJournal
 from tools.journal.supabase_requests import LEASE_SECONDS
-from tools.providers.glm import glm_files
-from tools.providers.kimi import kimi_files
+from tools.journal.upload import account_of
 from tools.recovery import Resolution, recover
 from tools.sandbox import RunningSandbox
 from tools.settings import Settings
@@ -167,11 +166,7 @@ class Bench:
     def upload(self, path: Path) -> dict[str, Any]:
         """Upload by the implementation of this bench, to its end."""
         if self.side is UploadSide.LEGACY:
-            legacy = {
-                "kimi": kimi_files.upload_via_supabase_gateway_kimi,
-                "glm": glm_files.upload_via_supabase_gateway_glm,
-            }
-            return legacy[self.provider](path, self.storage)
+            return protected(self.provider)(path, self.storage)
         new = {"kimi": upload_via_supabase_gateway_kimi_async, "glm": upload_via_supabase_gateway_glm_async}
         return asyncio.run(with_pool(new[self.provider](path, self.storage)))
 

@@ -13,8 +13,8 @@ import pytest
 
 from tests.tools.recovery.bench import Bench, briefly, with_pool
 from tests.tools.recovery.conftest import MakeBench
-from tools.journal.beginning import account_of
 from tools.journal.port import State
+from tools.journal.upload import account_of
 from tools.recovery import Orphan, OrphanKind, find_orphans, remove_orphans
 from tools.recovery.orphans import SAFE_SECONDS, AtWorkError, _alone
 from tools.sandbox import FaultKind

@@ -20,20 +20,16 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from tests.tools.protected import protected
 from tools.async_file_upload_refactored import (
     upload_via_supabase_gateway_glm_async,
     upload_via_supabase_gateway_kimi_async,
 )
-from tools.providers.glm import glm_files
-from tools.providers.kimi import kimi_files
 from tools.recovery import recover
 from tools.settings import get_settings
 from tools.storage import get_storage
 
-LEGACY = {
-    "kimi": kimi_files.upload_via_supabase_gateway_kimi,
-    "glm": glm_files.upload_via_supabase_gateway_glm,
-}
+LEGACY = {"kimi": protected("kimi"), "glm": protected("glm")}
 NEW = {"kimi": upload_via_supabase_gateway_kimi_async, "glm": upload_via_supabase_gateway_glm_async}
 
 

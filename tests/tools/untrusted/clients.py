@@ -10,14 +10,16 @@ from typing import Any
 import pytest
 
 from flags import UnleashFlagAdmin
+from shim.http.httpx_tap import answers_within_bounds, install_httpx_tap, remove_httpx_tap
 from shim.prometheus import PrometheusTallies
+from tests.tools.protected import protected
 from tools.async_file_upload_refactored import (
     cleanup_http_session,
     upload_via_supabase_gateway_glm_async,
     upload_via_supabase_gateway_kimi_async,
 )
-from tools.providers.glm import glm_client, glm_files
-from tools.providers.kimi import kimi_client, kimi_files
+from tools.providers.glm import glm_client
+from tools.providers.kimi import kimi_client
 from tools.recovery.service_client import ServiceClient
 from tools.settings import MEGABYTE, get_settings
 from tools.storage import get_storage
@@ -58,6 +60,16 @@ def _run(work: Callable[[], Awaitable[Any]]) -> Any:
     return asyncio.run(main())
 
 
+def _bounded(ask: Callable[[], object]) -> object:
+    """Ask as a question about a file does, in a process whose HTTP clients are recorded."""
+    install_httpx_tap()
+    try:
+        with answers_within_bounds():
+            return ask()
+    finally:
+        remove_httpx_tap()
+
+
 async def _live(url: str) -> object:
     async def at_once(_seconds: float) -> None: ...
 
@@ -80,13 +92,13 @@ CLIENTS: dict[str, Ask] = {
     "store in Supabase": lambda _url, path: _run(lambda: upload_via_supabase_gateway_kimi_async(path, get_storage())),
     "record in Supabase": lambda _url, _path: _run(lambda: get_storage().record_upload_async(ROW)),
     "find in Supabase": lambda _url, _path: _run(lambda: get_storage().find_upload_async(sha256="0", provider="kimi")),
-    "legacy upload to Kimi": lambda _url, path: kimi_files.upload_via_supabase_gateway_kimi(path, _here()),
-    "legacy upload to GLM": lambda _url, path: glm_files.upload_via_supabase_gateway_glm(path, _here()),
-    "text at Kimi": lambda _url, path: kimi_client.extract_text(path, "file-1", timeout=3),
-    "text at GLM": lambda _url, path: glm_client.extract_text(path, "file-1", timeout=3),
-    "question to Kimi": lambda _url, _path: kimi_client.ask("Why?", "text", model="m", timeout=3),
-    "question to GLM": lambda _url, _path: glm_client.ask("Why?", "text", model="m", timeout=3),
-    "legacy store in Supabase": lambda _url, path: kimi_files.upload_via_supabase_gateway_kimi(path, get_storage()),
+    "legacy upload to Kimi": lambda _url, path: protected("kimi")(path, _here()),
+    "legacy upload to GLM": lambda _url, path: protected("glm")(path, _here()),
+    "text at Kimi": lambda _url, path: _bounded(lambda: kimi_client.extract_text(path, "file-1", timeout=3)),
+    "text at GLM": lambda _url, path: _bounded(lambda: glm_client.extract_text(path, "file-1", timeout=3)),
+    "question to Kimi": lambda _url, _path: _bounded(lambda: kimi_client.ask("Why?", "text", model="m", timeout=3)),
+    "question to GLM": lambda _url, _path: _bounded(lambda: glm_client.ask("Why?", "text", model="m", timeout=3)),
+    "legacy store in Supabase": lambda _url, path: protected("kimi")(path, get_storage()),
     "legacy record in Supabase": lambda _url, _path: get_storage().record_upload(ROW),
     "legacy find in Supabase": lambda _url, _path: get_storage().find_upload(sha256="0", provider="kimi"),
     "read back a live shadow": lambda url, _path: _run(lambda: _live(url)),

@@ -11,13 +11,11 @@ import pytest
 
 from flags import server as _flag_server
 from shim import prometheus as _prometheus
+from shim.http import httpx_tap
 from tests.support.monolith import SetEnvironment
 from tests.tools.untrusted.clients import CLIENTS, EVERY_CLIENT
 from tests.tools.untrusted.hostile import Hostile, bomb, drip, endless, hostile, saying
 from tools.engine import delivery
-from tools.providers import answers
-from tools.providers.glm import glm_client
-from tools.providers.kimi import kimi_client
 from tools.recovery import service_client
 from tools.settings import MEGABYTE
 from tools.transport import transport
@@ -59,9 +57,8 @@ def aim(set_environment: SetEnvironment) -> Aim:
 @pytest.fixture(autouse=True)
 def _small_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
     """The SDKs' bound is lower, so that a test is quick; nobody waits between two looks."""
-    assert answers.MAX_ANSWER_BYTES == 128 * MEGABYTE
-    for module in (kimi_client, glm_client):
-        monkeypatch.setattr(module, "MAX_ANSWER_BYTES", 8 * MEGABYTE)
+    assert httpx_tap.MAX_ANSWER_BYTES == 128 * MEGABYTE
+    monkeypatch.setattr(httpx_tap, "MAX_ANSWER_BYTES", 8 * MEGABYTE)
     monkeypatch.setattr(delivery, "_SECOND_LOOK_SECONDS", 0.0)
 
 
@@ -102,8 +99,7 @@ def test_an_answer_that_drips_in_is_given_up(
     client: str, path: Path, aim: Aim, monkeypatch: pytest.MonkeyPatch, set_environment: SetEnvironment
 ) -> None:
     """Time counts from the request, or from the head of its answer, on; not from the last byte."""
-    for module in (kimi_client, glm_client):
-        monkeypatch.setattr(module, "ANSWER_SECONDS", 0.3)
+    monkeypatch.setattr(httpx_tap, "ANSWER_SECONDS", 0.3)
     for module, name in ((_flag_server, "ADMIN_BOUNDS"), (_prometheus, "BOUNDS")):
         monkeypatch.setattr(module, name, replace(getattr(module, name), seconds=0.3))
     monkeypatch.setattr(transport, "ANSWER_SECONDS", 0.3)

@@ -15,7 +15,8 @@ from tests.support.monolith import SetEnvironment
 from tests.tools.parity import PROVIDERS, Meddling, Provider, outcome_of, run_new
 from tests.tools.untrusted.conftest import SECRET, Ground
 from tools.engine import gateway
-from tools.providers import blocking
+from tools.providers.glm import glm_files
+from tools.providers.kimi import kimi_files
 from tools.storage import get_storage
 from tools.transport.errors import FileChangedError
 from tools.transport.reading import FileSource, measure, open_content
@@ -73,7 +74,7 @@ def test_what_was_swapped_before_it_was_opened_is_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """What took a checked file's place is looked at once more; both sides refuse it, without waiting or sending."""
-    for module in (blocking, gateway):
+    for module in (kimi_files, glm_files, gateway):
         check = module.validate_upload
 
         def check_then_swap(*args: Any, check: Any = check, **kwargs: Any) -> Any:

@@ -6,15 +6,11 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-import httpx
 from zai import ZaiClient
-from zai.core import ZAI_DEFAULT_LIMITS, ZAI_DEFAULT_TIMEOUT, APITimeoutError
+from zai.core import ZAI_DEFAULT_TIMEOUT, APITimeoutError
 
-from shim.http.httpx_tap import bounded_answers
 from tools.files import read_regular
 from tools.providers.answers import (
-    ANSWER_SECONDS,
-    MAX_ANSWER_BYTES,
     NoAnswerError,
     ParsingFailedError,
     ProviderAnswerError,
@@ -33,21 +29,11 @@ _POLL_SECONDS = 0.2
 def _client(*, timeout: float | None = None) -> ZaiClient:
     """A fresh client with the SDK's own retries, and its own time-outs unless one is given. The caller closes it."""
     settings = get_settings()
-    patience = ZAI_DEFAULT_TIMEOUT if timeout is None else timeout
     return ZaiClient(
         api_key=required_key(settings.glm_api_key, "GLM_API_KEY"),
         base_url=settings.glm_api_url,
-        timeout=patience,
-        http_client=httpx.Client(
-            timeout=patience,
-            limits=ZAI_DEFAULT_LIMITS,
-            event_hooks=bounded_answers(limit=MAX_ANSWER_BYTES, seconds=ANSWER_SECONDS, too_long=_leave_empty),
-        ),
+        timeout=ZAI_DEFAULT_TIMEOUT if timeout is None else timeout,
     )
-
-
-def _leave_empty(_response: object) -> None:
-    """Everything is expected to be JSON, which nothing is not. After any error the SDK would send a file again."""
 
 
 def send_file(path: Path, purpose: str) -> str:

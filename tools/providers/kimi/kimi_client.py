@@ -5,17 +5,13 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
-from typing import NoReturn, cast
+from typing import cast
 
-from openai import DEFAULT_TIMEOUT, APITimeoutError, DefaultHttpxClient, NotFoundError, OpenAI, OpenAIError
+from openai import DEFAULT_TIMEOUT, APITimeoutError, NotFoundError, OpenAI
 from openai.types import FilePurpose
 
-from shim.http.httpx_tap import bounded_answers
 from tools.files import read_regular
 from tools.providers.answers import (
-    ANSWER_SECONDS,
-    MAX_ANSWER_BYTES,
-    AnswerTooLongError,
     FileGoneError,
     NoAnswerError,
     ParsingFailedError,
@@ -37,18 +33,7 @@ def _client(*, timeout: float | None = None) -> OpenAI:
         api_key=required_key(settings.kimi_api_key, "KIMI_API_KEY"),
         base_url=settings.kimi_api_url,
         timeout=DEFAULT_TIMEOUT if timeout is None else timeout,
-        http_client=DefaultHttpxClient(
-            event_hooks=bounded_answers(limit=MAX_ANSWER_BYTES, seconds=ANSWER_SECONDS, too_long=_refuse)
-        ),
     )
-
-
-class _AnswerTooLongError(AnswerTooLongError, OpenAIError):
-    """Of all errors, the SDK passes on its own ones; after any other it would send a file again."""
-
-
-def _refuse(_response: object) -> NoReturn:
-    raise _AnswerTooLongError("Kimi")
 
 
 def send_file(path: Path, purpose: str) -> str:

@@ -3,23 +3,54 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
-import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from tests.tools.journal.making import SECONDS, intent
-from tools.journal.policy import Ask, Pause, Plan, Record, Send, Settle, Step, Store, Undertaking, upload
-from tools.journal.port import CLAIMING, Facts, Held, State
+from tools.journal.port import CLAIMING, Facts, Finished, Held, State
 from tools.journal.sqlite import SqliteJournal
+from tools.journal.upload import Ask, JournaledUpload, Pause, claim, claimed
 
 CONTENTS = (b"one", b"two")
 PROCESSES = 3
+
+
+class Work(Enum):
+    """What a side does itself."""
+
+    STORE = 1
+    SEND = 2
+    RECORD = 3
+
+
+Step = Ask | Pause | Work
+Plan = Generator[Step, Any, str]
+
+
+def side(upload: JournaledUpload) -> Plan:
+    """What both sides do: the claim, and what they tell the journal of their work. The result is the provider's id."""
+    opening = yield from claim(upload)
+    if isinstance(opening, Finished):
+        yield Work.STORE
+        return opening.provider_file_id
+    assert opening is not None
+    try:
+        upload.stored((yield Work.STORE))
+        upload.delivered((yield Work.SEND))
+        recorded = yield Work.RECORD
+    except BaseException as error:
+        upload.failed(error)
+        raise
+    upload.done(recorded=recorded)
+    assert upload.provider_file_id is not None
+    return upload.provider_file_id
 
 
 class RefusedError(Exception):
@@ -75,7 +106,7 @@ class Call:
     content: bytes
     process: Process
     plan: Plan
-    undertaking: Undertaking
+    upload: JournaledUpload
     step: Step
     began: float
     ended: str | None = None
@@ -130,11 +161,11 @@ class Uploads(RuleBasedStateMachine):
     def begin(self, content: bytes, process: int) -> None:
         journal = self.processes[process]
         began = self.now
-        undertaking = Undertaking(
-            journal=journal, intent=intent(content), patience=1e9, began=began, clock=lambda: self.now
+        upload = JournaledUpload(
+            journal=journal, intent=intent(content), timeout=1e9, began=began, clock=lambda: self.now
         )
-        plan = upload(undertaking)
-        self.calls.append(Call(content, journal, plan, undertaking, next(plan), began))
+        plan = side(upload)
+        self.calls.append(Call(content, journal, plan, upload, next(plan), began))
         assert journal.flush(SECONDS)  # what the other processes see next is no matter of chance
 
     @precondition(lambda self: self.under_way())
@@ -164,7 +195,7 @@ class Uploads(RuleBasedStateMachine):
             assert len([call for call in working if call.content == content]) <= 1
 
     def _has_claim(self, call: Call) -> bool:
-        return isinstance(call.step, Send | Record)
+        return call.step in {Work.SEND, Work.RECORD}
 
     def _step(self, call: Call, outcome: str, *, made: bool) -> None:
         before = call.step
@@ -176,34 +207,32 @@ class Uploads(RuleBasedStateMachine):
                     assert isinstance(opening, Held) == isinstance(call.step, Pause)
                 case Pause():
                     call.step = call.plan.send(None)
-                case Store():
+                case Work.STORE:
                     self._ordinary(call, outcome, "copy")
-                case Send():
+                case Work.SEND:
                     self._send(call, outcome, made=made)
-                case Record():
+                case Work.RECORD:
                     self._ordinary(call, outcome if outcome == "cancelled" else "fine", outcome == "fine")
-                case Settle():
-                    call.step = call.plan.send(False)  # nobody does
         except StopIteration as finished:
-            call.ended, call.result = "served", finished.value.provider_file_id
-            self._note_end(before)
+            call.ended, call.result = "served", finished.value
+            self._note_end(call, before)
             assert self.ended[call.result or ""] >= call.began  # of an upload that this call overlapped, or its own
         except (RefusedError, LostError, Cancelled) as error:
             call.ended = type(error).__name__
-            self._note_end(before)
+            self._note_end(call, before)
         assert call.process.flush(SECONDS)  # what the other processes see next is no matter of chance
 
-    def _note_end(self, last: Step) -> None:
+    def _note_end(self, call: Call, last: Step) -> None:
         """When the upload that was given a file has ended, by its own account."""
-        if isinstance(last, Record | Settle) and last.provider_file_id is not None:
-            self.ended[last.provider_file_id] = self.now
+        if last is Work.RECORD and call.upload.provider_file_id is not None:
+            self.ended[call.upload.provider_file_id] = self.now
 
     def _ordinary(self, call: Call, outcome: str, value: object) -> None:
         errors = {"refused": RefusedError, "lost": LostError, "cancelled": Cancelled}
         call.step = call.plan.send(value) if outcome == "fine" else call.plan.throw(errors[outcome]())
 
     def _send(self, call: Call, outcome: str, *, made: bool) -> None:
-        attempt = call.undertaking.attempts.begin()
+        attempt = call.upload.attempts.begin()
         if outcome == "fine":
             attempt.status = 200
             call.step = call.plan.send(self.provider.make(call.content))
@@ -237,18 +266,13 @@ TestUploads.settings = settings(max_examples=40, stateful_step_count=40)
 def test_a_doubtful_success_is_not_done(tmp_path: Path) -> None:
     """An attempt without an answer before the one that was answered leaves the outcome unknown, with the id."""
     journal = SqliteJournal(tmp_path / "journal.db")
-    undertaking = Undertaking(journal=journal, intent=intent(), patience=1, began=0, clock=lambda: 0)
-    plan = upload(undertaking)
-    ask = next(plan)
-    assert isinstance(ask, Ask)
-    assert isinstance(plan.send(ask.future.result(SECONDS)), Store)
-    assert isinstance(plan.send("copy"), Send)
-    undertaking.attempts.begin()
-    undertaking.attempts.begin().status = 200
-    assert isinstance(plan.send("file"), Record)
-    with pytest.raises(StopIteration) as finished:
-        plan.send(True)
-    assert finished.value.value.provider_file_id == "file"
+    upload = JournaledUpload(journal=journal, intent=intent(), timeout=1, began=0, clock=lambda: 0)
+    assert claimed(upload) is not None
+    upload.stored("copy")
+    upload.attempts.begin()
+    upload.attempts.begin().status = 200
+    upload.delivered("file")
+    upload.done(recorded=True)
     assert journal.flush(SECONDS)
     [entry] = journal.unfinished()
     assert (entry.state, entry.facts.attempts) == (State.UNKNOWN, 2)
