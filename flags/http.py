@@ -18,7 +18,7 @@ from flags.errors import FlagError
 _PIECE_BYTES = 64 * 1024
 
 
-class NoAnswerError(FlagError):
+class IncompleteAnswerError(FlagError):
     """There was no whole answer within the bounds; `problem` says what was wrong, without the request's secrets."""
 
     def __init__(self, problem: str) -> None:
@@ -42,7 +42,7 @@ class HttpBounds:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HttpAnswer:
+class BoundedAnswer:
     """An answer that has arrived as a whole.
 
     Attributes:
@@ -64,7 +64,7 @@ def ask(
     headers: Mapping[str, str] | None = None,
     json: Any = None,
     data: Mapping[str, str] | None = None,
-) -> HttpAnswer:
+) -> BoundedAnswer:
     """Make one request on a connection of its own; credentials of `~/.netrc` are not used.
 
     Args:
@@ -76,7 +76,7 @@ def ask(
         data: body of the request, sent as a form.
 
     Raises:
-        NoAnswerError: there was no whole answer within the bounds.
+        IncompleteAnswerError: there was no whole answer within the bounds.
     """
     until = time.monotonic() + bounds.seconds
     try:
@@ -93,9 +93,11 @@ def ask(
         ) as answer:
             is_success = HTTPStatus.OK <= answer.status_code < HTTPStatus.MULTIPLE_CHOICES
             content = _content(answer, bounds, until) if is_success else b""
-            return HttpAnswer(status=answer.status_code, headers=answer.headers, content=content)
+            return BoundedAnswer(status=answer.status_code, headers=answer.headers, content=content)
     except (requests.RequestException, HTTPError, OSError, ValueError) as error:
-        raise NoAnswerError(f"no answer ({type(error).__name__})") from None  # it holds the request with its token
+        raise IncompleteAnswerError(
+            f"no answer ({type(error).__name__})"
+        ) from None  # it holds the request with its token
 
 
 def own_credentials(request: requests.PreparedRequest) -> requests.PreparedRequest:
@@ -111,7 +113,7 @@ def _content(answer: requests.Response, bounds: HttpBounds, until: float) -> byt
     while piece := answer.raw.read1(_PIECE_BYTES, decode_content=True):
         content += piece
         if len(content) > bounds.max_bytes:
-            raise NoAnswerError(f"the answer is larger than {bounds.max_bytes} bytes")
+            raise IncompleteAnswerError(f"the answer is larger than {bounds.max_bytes} bytes")
         if time.monotonic() > until:
-            raise NoAnswerError(f"the answer was not complete within {bounds.seconds:g} s")
+            raise IncompleteAnswerError(f"the answer was not complete within {bounds.seconds:g} s")
     return bytes(content)

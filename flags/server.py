@@ -27,7 +27,7 @@ from flags.admin import (
 )
 from flags.definitions import MAX_BYTES
 from flags.errors import FlagDefinitionsError, FlagError, FlagNotFoundError, FlagServerError
-from flags.http import HttpBounds, NoAnswerError, ask
+from flags.http import HttpBounds, IncompleteAnswerError, ask
 from flags.reporting import REPORTING_THREAD, reporting_client
 from flags.source import FlagSource, Freshness
 from migration.rollout import Exposure
@@ -79,7 +79,7 @@ class Poller:
         bounds = HttpBounds(timeout=self._timeout, seconds=POLL_SECONDS, max_bytes=MAX_BYTES)
         try:
             answer = ask("GET", self._address, headers=headers, bounds=bounds)
-        except NoAnswerError as error:
+        except IncompleteAnswerError as error:
             raise FlagServerError("deliver flags", error.problem) from error
         if answer.status == HTTPStatus.NOT_MODIFIED and self._etag is not None:
             return None
@@ -340,7 +340,7 @@ class UnleashFlagAdmin:
         """
         try:
             answer = ask(method, self._address + path, headers=self._headers, json=body, bounds=self._bounds)
-        except NoAnswerError as error:
+        except IncompleteAnswerError as error:
             raise FlagServerError(action, error.problem) from error
         if answer.status == HTTPStatus.NOT_FOUND and flag is not None:
             raise FlagNotFoundError(flag)

@@ -6,7 +6,7 @@ import json
 import math
 from typing import Any
 
-from flags.http import HttpBounds, NoAnswerError, ask
+from flags.http import HttpBounds, IncompleteAnswerError, ask
 from migration.model import Role
 from migration.rollout import CallCounter, CounterReading
 from observability.attributes import SIDES
@@ -67,8 +67,8 @@ class PrometheusTallies:
         try:
             answer = ask("POST", self._address, data={"query": query}, bounds=BOUNDS)
             document = json.loads(answer.content) if answer.content else None
-        except (NoAnswerError, ValueError, RecursionError) as error:
-            problem = error.problem if isinstance(error, NoAnswerError) else type(error).__name__
+        except (IncompleteAnswerError, ValueError, RecursionError) as error:
+            problem = error.problem if isinstance(error, IncompleteAnswerError) else type(error).__name__
             raise PrometheusQueryError(f"Prometheus gave no usable answer: {problem}") from None
         if not isinstance(document, dict) or document.get("status") != "success":
             raise PrometheusQueryError(f"Prometheus refused a query (status {answer.status})")

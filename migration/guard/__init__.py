@@ -1,6 +1,6 @@
 """The guard: watches both sides of each migration, and rolls back when the evidence says so."""
 
-from migration.guard.evidence import FREEZE_AT, ROLLBACK_AT, WEIGHTS, Evidence, replay_evidence
+from migration.guard.evidence import FREEZE_AT, ROLLBACK_AT, WEIGHTS, CandidateEvidence, replay_evidence
 from migration.guard.flag_changes import NO_SWITCH, FlagChanges, FlagGoneError, PendingAction
 from migration.guard.guard import Guard
 from migration.guard.judge import Judge, replay_rules
@@ -29,9 +29,9 @@ __all__ = [
     "Action",
     "BadCall",
     "CallTally",
+    "CandidateEvidence",
     "CandidateResult",
     "DecisionRecord",
-    "Evidence",
     "FinishedCall",
     "FlagChanges",
     "FlagGoneError",

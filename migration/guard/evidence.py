@@ -191,7 +191,7 @@ _NEXT_TO_NOTHING = 1e-300
 
 
 @dataclass(slots=True)
-class Evidence:
+class CandidateEvidence:
     """The evidence of all signals of one rollout. All signals of a call are taken in together, once.
 
     The evidence is a stake on the candidate being worse, in a game that is fair if it is not. It grows as the weighted
@@ -283,7 +283,7 @@ class Evidence:
         }
 
     @classmethod
-    def restored(cls, state: Mapping[str, Any]) -> Evidence:
+    def restored(cls, state: Mapping[str, Any]) -> CandidateEvidence:
         """The evidence whose `state` this is."""
         return cls(
             tests={
@@ -318,9 +318,9 @@ KEPT_CALLS = 1_000
 class Trail:
     """The evidence of a rollout, and the bad calls that led to it."""
 
-    def __init__(self, start: Evidence | None = None) -> None:
-        self.evidence = start or Evidence()
-        self._start = Evidence.restored(self.evidence.state())
+    def __init__(self, start: CandidateEvidence | None = None) -> None:
+        self.evidence = start or CandidateEvidence()
+        self._start = CandidateEvidence.restored(self.evidence.state())
         self._calls: deque[BadCall] = deque()
 
     def add(self, call: BadCall) -> bool:
@@ -348,7 +348,7 @@ class Trail:
 
 def replay_evidence(start: Mapping[str, object], calls: Iterable[BadCall]) -> list[float]:
     """Compute the total evidence at the start and after each call again; the last is what the decision was based on."""
-    evidence = Evidence.restored(start)
+    evidence = CandidateEvidence.restored(start)
     totals = [evidence.total]
     for call in calls:
         evidence.add(call)

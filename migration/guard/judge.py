@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from migration.guard.evidence import Evidence, Trail
+from migration.guard.evidence import CandidateEvidence, Trail
 from migration.guard.model import Action, BadCall, CallTally, FinishedCall, Policy, Rule, Ruling, Signal
 from migration.guard.watching import LatencyBaseline
 from migration.model.taxonomy import ErrorKind
@@ -118,7 +118,7 @@ def replay_rules(start: Mapping[str, Any], calls: Iterable[BadCall], numbers: Ma
         calls: the bad calls, oldest first.
         numbers: the figures of the ruling, which the rules for rates and for memory follow from.
     """
-    judge = Judge("", trail=Trail(Evidence.restored(start)))
+    judge = Judge("", trail=Trail(CandidateEvidence.restored(start)))
     met = judge.conclusive()
     for call in calls:
         met = judge.take_in(call)
@@ -149,7 +149,7 @@ class Judge:
         self._ruled: set[Rule] = set()
 
     @property
-    def evidence(self) -> Evidence:
+    def evidence(self) -> CandidateEvidence:
         """The evidence so far."""
         return self.trail.evidence
 

@@ -145,7 +145,7 @@ class Ruling:
         sentence: the decision in words.
         numbers: the figures that it was based on, by name.
         flag_version: fingerprint of the flag in force.
-        start: the evidence before `calls`, as `Evidence.state` gives it.
+        start: the evidence before `calls`, as `CandidateEvidence.state` gives it.
         calls: the latest bad calls, oldest first.
     """
 

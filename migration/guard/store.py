@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from migration.guard.evidence import Evidence, Trail
+from migration.guard.evidence import CandidateEvidence, Trail
 from migration.guard.model import BadCall, CandidateResult, DecisionRecord, Signal, call_as_data
 from migration.store.shim_db import shim_db
 
@@ -80,7 +80,7 @@ class GuardStore:
         with self._database.reading() as database:
             return list(_calls_after(database, last, migration, epoch)) if database else []
 
-    def recall(self, *, migration: str, epoch: int) -> tuple[Evidence, int]:
+    def recall(self, *, migration: str, epoch: int) -> tuple[CandidateEvidence, int]:
         """The evidence of all bad calls so far, and the id of the last of them."""
         trail, last = self.trail(migration=migration, epoch=epoch)
         return trail.evidence, last
@@ -104,10 +104,10 @@ class GuardStore:
                 last = stored.id
             return trail, last
 
-    def summed(self, *, migration: str, epoch: int) -> tuple[Evidence, int]:
+    def summed(self, *, migration: str, epoch: int) -> tuple[CandidateEvidence, int]:
         """The evidence of the bad calls that are kept only as a sum, and the id of the last of them."""
         with self._database.reading() as database:
-            return (Evidence(), 0) if database is None else _summed(database, migration, epoch)
+            return (CandidateEvidence(), 0) if database is None else _summed(database, migration, epoch)
 
     def migrations(self) -> list[str]:
         """The migrations that have bad calls."""
@@ -279,10 +279,14 @@ def _calls_after(
         )
 
 
-def _summed(database: sqlite3.Connection, migration: str, epoch: int) -> tuple[Evidence, int]:
+def _summed(database: sqlite3.Connection, migration: str, epoch: int) -> tuple[CandidateEvidence, int]:
     """The evidence of the bad calls that are kept only as a sum, and the id of the last of them."""
     row = database.execute("SELECT * FROM sums WHERE migration = ? AND epoch = ?", (migration, epoch)).fetchone()
-    return (Evidence(), 0) if row is None else (Evidence.restored(json.loads(row["state"])), row["up_to"])
+    return (
+        (CandidateEvidence(), 0)
+        if row is None
+        else (CandidateEvidence.restored(json.loads(row["state"])), row["up_to"])
+    )
 
 
 def _fold(database: sqlite3.Connection, migration: str, epoch: int) -> None:

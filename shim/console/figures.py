@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
 from migration import Side
-from migration.guard import FREEZE_AT, ROLLBACK_AT, DecisionRecord, Evidence, GuardStore, replay_evidence
+from migration.guard import FREEZE_AT, ROLLBACK_AT, CandidateEvidence, DecisionRecord, GuardStore, replay_evidence
 from migration.store import RecordedComparison
 from shim.process_metrics import CallSample, ProcessMetricsReader, ProcessSample, SpanSample
 
@@ -135,7 +135,7 @@ class _Followed:
 
     epoch: int
     last: int
-    evidence: Evidence
+    evidence: CandidateEvidence
     points: list[Point] = field(default_factory=list)
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from migration.guard.evidence import KEPT_CALLS, WEIGHTS, Evidence, Trail, replay_evidence
+from migration.guard.evidence import KEPT_CALLS, WEIGHTS, CandidateEvidence, Trail, replay_evidence
 from migration.guard.model import Action, BadCall, Signal
 from tests.migration.guard.making import bad
 
@@ -29,17 +29,17 @@ def test_the_weights_make_a_mean() -> None:
 
 def test_nothing_seen_is_no_evidence() -> None:
     """Before the first bad call the evidence stands at 1 and calls for nothing."""
-    assert Evidence().total == pytest.approx(1.0)
-    assert Evidence().action is Action.NONE
+    assert CandidateEvidence().total == pytest.approx(1.0)
+    assert CandidateEvidence().action is Action.NONE
 
 
 @given(st.lists(calls, max_size=80))
 def test_evidence_survives_being_written_down(seen: list[BadCall]) -> None:
     """Evidence that went through JSON goes on as if it had never left."""
-    evidence = Evidence()
+    evidence = CandidateEvidence()
     for call in seen:
         evidence.add(call)
-    again = Evidence.restored(json.loads(json.dumps(evidence.state())))
+    again = CandidateEvidence.restored(json.loads(json.dumps(evidence.state())))
     assert again.total == evidence.total
     for each in (evidence, again):
         each.add(bad(on_candidate=True, probability=0.1, kind="odd"))
@@ -49,7 +49,7 @@ def test_evidence_survives_being_written_down(seen: list[BadCall]) -> None:
 
 def test_evidence_mounts_from_freeze_to_rollback() -> None:
     """Failures on the candidate alone first freeze promotion and then roll back; failures of both sides do neither."""
-    evidence, shared = Evidence(), Evidence()
+    evidence, shared = CandidateEvidence(), CandidateEvidence()
     actions = []
     for _ in range(20):
         evidence.add(bad(on_candidate=True, probability=0.5))

@@ -12,7 +12,7 @@ from savvi.multinomial import Multinomial  # type: ignore[import-untyped]  # it 
 from scipy.integrate import quad  # type: ignore[import-untyped]  # it ships no types
 from scipy.stats import beta  # type: ignore[import-untyped]  # it ships no types
 
-from migration.guard import BadCall, Evidence, Signal
+from migration.guard import BadCall, CandidateEvidence, Signal
 from migration.guard.evidence import ROLLBACK_AT, STAKED_UP_TO, LateChangeTest, log_ratio
 from tests.migration.guard.making import bad
 
@@ -32,7 +32,7 @@ def test_one_more_bad_call_changes_nothing_on_average(seen: list[BadCall], call:
 
     That is all that the promise needs. A fair game that begins at 1 ever reaches 100 in at most 1 of 100 cases.
     """
-    here, there = Evidence(), Evidence()
+    here, there = CandidateEvidence(), CandidateEvidence()
     for each in seen:
         here.add(each)
         there.add(each)
@@ -46,7 +46,7 @@ def test_one_more_bad_call_changes_nothing_on_average(seen: list[BadCall], call:
 @given(st.lists(calls, max_size=200))
 def test_no_more_is_staked_than_a_win_needs(seen: list[BadCall]) -> None:
     """Evidence never goes far beyond what is enough, and never becomes nothing."""
-    evidence = Evidence()
+    evidence = CandidateEvidence()
     for call in seen:
         evidence.add(call)
         assert 0.0 < evidence.total <= STAKED_UP_TO * (1 + 1e-9)
@@ -55,7 +55,7 @@ def test_no_more_is_staked_than_a_win_needs(seen: list[BadCall]) -> None:
 @given(start=shares, known=st.integers(0, 5))
 def test_kinds_that_both_sides_show_are_a_fair_game_too(start: float, known: int) -> None:
     """The first failure of a new kind may be on either side: what the candidate gains there, legacy takes."""
-    here, there = Evidence(), Evidence()
+    here, there = CandidateEvidence(), CandidateEvidence()
     for number in range(known):
         for evidence in (here, there):
             evidence.add(bad(on_candidate=False, probability=start, kind=f"kind {number}"))
@@ -105,7 +105,7 @@ def test_spreading_anew_is_a_fair_game_too(seen: list[tuple[bool, float]], share
 def test_a_long_good_time_is_forgiven(share: float) -> None:
     """After 2000 bad calls that were shared out fairly, some dozen failures on the candidate are enough."""
     source = np.random.default_rng(6)
-    evidence = Evidence()
+    evidence = CandidateEvidence()
     for label in source.random(2000) < share:
         evidence.add(bad(on_candidate=bool(label), probability=share))
     needed = 0
