@@ -16,7 +16,7 @@ REFUSAL = "a rehearsal asks nobody but its recorder, and a trial that is over as
 _origin: ContextVar[str | None] = ContextVar("wire_confinement", default=None)
 
 
-class Gate:
+class EgressGate:
     """Lets requests through until it is shut. It works for every thread and task that began behind it."""
 
     __slots__ = ("_shut",)
@@ -34,11 +34,11 @@ class Gate:
         self._shut = True
 
 
-_gate: ContextVar[Gate | None] = ContextVar("wire_gate", default=None)
+_gate: ContextVar[EgressGate | None] = ContextVar("wire_gate", default=None)
 
 
 @contextmanager
-def behind(gate: Gate | None) -> Iterator[None]:
+def behind(gate: EgressGate | None) -> Iterator[None]:
     """Let this context's requests pass this gate; None: none."""
     token = _gate.set(gate)
     try:

@@ -15,7 +15,7 @@ from urllib.parse import quote
 from tools.engine.throttle import get_upload_semaphore
 from tools.settings import MEGABYTE
 from tools.transport.reading import open_content, read_file
-from tools.transport.rest import HttpAnswer
+from tools.transport.rest import RestAnswer
 from tools.transport.transport import post_file
 from tools.transport.writing import turns
 
@@ -147,7 +147,7 @@ async def upload_multiple_files_concurrent(
     return [upload.result() for upload in uploads]
 
 
-def _json_or_text(answer: HttpAnswer) -> Any:
+def _json_or_text(answer: RestAnswer) -> Any:
     try:
         return json.loads(answer.body)
     except (ValueError, RecursionError):

@@ -23,7 +23,7 @@ from tools.providers.spec import Provider
 from tools.settings import MEGABYTE, get_settings
 from tools.transport.errors import AmbiguousListingError, HttpStatusError, ListingUnavailableError, TransportError
 from tools.transport.loops import PerLoop, run_in_thread
-from tools.transport.rest import HttpAnswer
+from tools.transport.rest import RestAnswer
 from tools.transport.transport import get
 
 _REMEMBERED_IDS = 10_000
@@ -185,7 +185,7 @@ async def _list(provider: Provider, *, purpose: str) -> _Listing:
     raise ListingUnavailableError(f"{provider.label} lists more than {_MAX_PAGES * _PAGE_SIZE} files")
 
 
-async def _ask(provider: Provider, query: dict[str, str]) -> HttpAnswer:
+async def _ask(provider: Provider, query: dict[str, str]) -> RestAnswer:
     settings = get_settings()
     address, headers = provider.files_address(settings), provider.headers(settings)
     try:
@@ -199,7 +199,7 @@ async def _ask(provider: Provider, query: dict[str, str]) -> HttpAnswer:
     raise ListingUnavailableError(f"{provider.label} does not list its files: {problem}")
 
 
-def _parsed(provider: Provider, answer: HttpAnswer) -> _Page:
+def _parsed(provider: Provider, answer: RestAnswer) -> _Page:
     """Strict: an entry that cannot be read might be the one that is looked for."""
     try:
         return _Page.model_validate_json(answer.body)
@@ -207,6 +207,6 @@ def _parsed(provider: Provider, answer: HttpAnswer) -> _Page:
         raise ListingUnavailableError(f"{provider.label} lists its files in an unknown form") from error
 
 
-def _server_time(answer: HttpAnswer) -> float:
+def _server_time(answer: RestAnswer) -> float:
     moment = parsedate_tz(answer.headers.get("date", ""))
     return time.time() if moment is None else mktime_tz(moment)

@@ -19,7 +19,7 @@ from tools.providers.answers import file_id_of
 from tools.transport.errors import HttpStatusError, TransportError, UnusableAnswerError
 
 if TYPE_CHECKING:
-    from tools.transport.rest import HttpAnswer
+    from tools.transport.rest import RestAnswer
 
 _LONGEST_DELAY = 8.0
 
@@ -44,7 +44,7 @@ class Sdk:
     takes_for_json: Callable[[str], bool] = field(repr=False)
     extra_headers: Mapping[str, str] = field(default_factory=dict)
 
-    def file_id(self, answer: HttpAnswer) -> str:
+    def file_id(self, answer: RestAnswer) -> str:
         """The id in the answer to an upload.
 
         Raises:

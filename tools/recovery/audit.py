@@ -46,7 +46,7 @@ class Remedy(StrEnum):
     """What can be done about it."""
 
     NONE = "none"
-    REWRITE = "write its row anew"
+    REWRITE = "write its row again"
     QUARANTINE = "mark its row as failed"
 
 
@@ -206,7 +206,7 @@ class _AuditLook:
             except (NoListingError, ServiceFailedError) as error:
                 self._unlisted = str(error)
 
-    async def at(self, upload: MadeUpload) -> Evidence:
+    async def at(self, upload: MadeUpload) -> Inspected:
         """What is there of an upload."""
         unknown, file = self._unlisted, self._listed.get(upload.file_id)
         if self._describes_one:
@@ -215,7 +215,7 @@ class _AuditLook:
             except ServiceFailedError as error:
                 unknown = str(error)
         row = self._rows.get(upload.file_id)
-        return Evidence(file=file, row=row, copy=await self._copy(upload, file, row), unknown=unknown)
+        return Inspected(file=file, row=row, copy=await self._copy(upload, file, row), unknown=unknown)
 
     async def _copy(self, upload: MadeUpload, file: Described | None, row: Described | None) -> Described | None:
         """The stored object; where the row does not lead to it, by the file's name."""
@@ -246,7 +246,7 @@ class _AuditLook:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Evidence:
+class Inspected:
     """What is really there; None where nothing is.
 
     Attributes:
@@ -262,7 +262,7 @@ class Evidence:
     unknown: str | None = None
 
 
-def judge_upload(upload: MadeUpload, seen: Evidence) -> AuditFinding:
+def judge_upload(upload: MadeUpload, seen: Inspected) -> AuditFinding:
     """Whether the three agree, and what can be done if they do not."""
     finding = AuditFinding(
         provider=upload.provider, file_id=upload.file_id, at=upload.at, trace=upload.trace, state=AuditState.INTACT
@@ -286,7 +286,7 @@ def judge_upload(upload: MadeUpload, seen: Evidence) -> AuditFinding:
     )
 
 
-def _missing(upload: MadeUpload, seen: Evidence) -> list[str]:
+def _missing(upload: MadeUpload, seen: Inspected) -> list[str]:
     absent = {
         f"{provider(upload.provider).label} does not have the file": seen.file,
         "its row is missing": seen.row,
@@ -295,7 +295,7 @@ def _missing(upload: MadeUpload, seen: Evidence) -> list[str]:
     return [problem for problem, thing in absent.items() if thing is None]
 
 
-def _different(seen: Evidence) -> list[str]:
+def _different(seen: Inspected) -> list[str]:
     """What the row says and is not so; without a row, whether file and copy are of one size."""
     row, file, copy = seen.row, seen.file or {}, seen.copy or {}
     if row is None:
@@ -324,7 +324,7 @@ def _shown(value: object) -> str:
     return text if len(text) <= _LONGEST_SHOWN else f"{text[:12]}..."
 
 
-def _sound_row(upload: MadeUpload, seen: Evidence) -> UploadRow | None:
+def _sound_row(upload: MadeUpload, seen: Inspected) -> UploadRow | None:
     """The row as it should be, if file and copy are sound: then the row alone is wrong."""
     if seen.file is None or seen.copy is None or seen.copy.get("sha256") is None:
         return None
@@ -336,7 +336,7 @@ def _sound_row(upload: MadeUpload, seen: Evidence) -> UploadRow | None:
     return _row(upload, seen.file, sha256=str(copy["sha256"]), size=int(copy["size"]), object_id=str(copy["id"]))
 
 
-def _bad_row(upload: MadeUpload, seen: Evidence, problems: str) -> UploadRow | None:
+def _bad_row(upload: MadeUpload, seen: Inspected, problems: str) -> UploadRow | None:
     """The row that keeps the upload from being used; None if nothing is left that could be."""
     failed: dict[str, Any] = {"upload_status": "failed", "error_message": QUARANTINED + problems}
     if seen.row is not None:

@@ -95,7 +95,7 @@ async def find_orphans(
         ConfigurationError, JournalError, ServiceFailedError: journal or storage cannot be looked at.
     """
     async with open_inventory(settings, sleep=sleep) as at:
-        return await _Search(at, older_than).everywhere()
+        return await _OrphanSearch(at, older_than).everywhere()
 
 
 async def remove_orphans(
@@ -109,11 +109,11 @@ async def remove_orphans(
     """
     with _alone(settings):
         async with open_inventory(settings, sleep=sleep) as at:
-            found, unknown = await _Search(at, older_than).everywhere()
+            found, unknown = await _OrphanSearch(at, older_than).everywhere()
             return [await _removed(at, orphan) for orphan in found], unknown
 
 
-class _Search:
+class _OrphanSearch:
     """A search. The lists come first, then the journal, then the rows: see `tools.recovery.verdict`."""
 
     def __init__(self, at: Inventory, older_than: float) -> None:

@@ -18,7 +18,7 @@ from tools.providers import spec
 from tools.recovery.service_client import NoListingError, ServiceClient, ServiceFailedError
 from tools.settings import Settings
 from tools.storage.port import ProviderName
-from tools.transport.rest import Digest, HttpAnswer
+from tools.transport.rest import Digest, RestAnswer
 
 MAX_PAGES = 20
 """Pages of a listing that are looked at."""
@@ -160,13 +160,13 @@ class ProviderFiles:
 
     async def _ask(
         self, action: str, method: str, path: str = "", params: Mapping[str, str] | None = None
-    ) -> HttpAnswer:
+    ) -> RestAnswer:
         return await self._client.ask(
             action, method, f"{self.address}/files{path}", headers=self._headers, params=params
         )
 
 
-def _listed(answer: HttpAnswer, label: str) -> list[Described]:
+def _listed(answer: RestAnswer, label: str) -> list[Described]:
     """Strict: an entry that cannot be read might be the one that is looked for."""
     document = answer.document()
     files = document.get("data") if isinstance(document, dict) else None
@@ -177,7 +177,7 @@ def _listed(answer: HttpAnswer, label: str) -> list[Described]:
     return files
 
 
-def _server_time(answer: HttpAnswer) -> float:
+def _server_time(answer: RestAnswer) -> float:
     moment = parsedate_tz(answer.headers.get("Date", ""))
     return time.time() if moment is None else mktime_tz(moment)
 

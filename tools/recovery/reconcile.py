@@ -25,7 +25,7 @@ from tools.recovery.inventory import Inventory, open_inventory
 from tools.recovery.provider_files import Described
 from tools.recovery.service_client import NoListingError, ServiceFailedError
 from tools.recovery.stored import find_copy
-from tools.recovery.verdict import SETTLED, Look, Step, Verdict, is_as_it_was, look_the_same
+from tools.recovery.verdict import SETTLED, Snapshot, Step, Verdict, is_as_it_was, look_the_same
 from tools.settings import Settings
 from tools.storage import UploadStorage
 from tools.storage.port import ProviderName, StorageError
@@ -41,7 +41,7 @@ START_SECONDS = 300.0
 """For how long recovery goes on after the start of a process; what is left stays in the journal."""
 
 SECOND_LOOK_SECONDS = 1.0
-"""A listing may lag behind, and a request may still be under way that lost its sender."""
+"""A listing may lag behind, and a request may still be in flight whose sender is gone."""
 
 LOOKS = 2
 """How often is looked before it counts that nothing was found."""
@@ -96,7 +96,7 @@ class Resolution:
 async def recover(
     settings: Settings, *, apply: bool = True, most: int = MAX_UPLOADS, sleep: Sleep = asyncio.sleep
 ) -> list[Resolution]:
-    """Bring unfinished uploads to an end that nobody works on; oldest first.
+    """Bring to an end the unfinished uploads that no process works on; oldest first.
 
     Whatever is decided about an upload is decided while this process owns it, so two of these never work on the same.
 
@@ -129,7 +129,7 @@ async def recover_in_background(settings: Settings) -> None:
             found = await recover(settings, most=MAX_AT_START)
     except TimeoutError:
         _logger.warning("recovery of uploads did not end within %g s; `shim reconcile` goes on", START_SECONDS)
-    except Exception:  # it is nobody's call; what is unfinished stays in the journal
+    except Exception:  # no call waits for it; what is unfinished stays in the journal
         _logger.exception("unfinished uploads could not be recovered")
     else:
         for each in found:
@@ -160,14 +160,14 @@ def _alike(one: Entry, other: Entry) -> bool:
 
 
 async def _resolved(at: Inventory, taken: Sequence[Entry], *, apply: bool, sleep: Sleep) -> list[Resolution]:
-    """What holds a claim comes first: a repeat claims the content anew, and would wait for itself."""
+    """What holds a claim comes first: a repeat claims the content again, and would wait for itself."""
     found: dict[str, Resolution] = {}
     waiting = sorted(taken, key=lambda entry: entry.state not in CLAIMING)
     held: set[tuple[str, ...]] = set()
     for number in range(LOOKS):
         if number:
             await sleep(SECOND_LOOK_SECONDS)
-        look = await Look.at(at, waiting)
+        look = await Snapshot.at(at, waiting)
         again: list[Entry] = []
         for entry in waiting:
             verdict = await _verdict(look, entry)
@@ -192,7 +192,7 @@ def _content(entry: Entry) -> tuple[str, ...]:
     return intent.provider, intent.account, intent.purpose, intent.sha256
 
 
-async def _verdict(look: Look, entry: Entry) -> Verdict:
+async def _verdict(look: Snapshot, entry: Entry) -> Verdict:
     try:
         return await look.verdict(entry)
     except (ServiceFailedError, NoListingError, StorageError) as error:
@@ -250,7 +250,7 @@ class _NamedFile:
         self.size = intent.size
 
 
-async def settle(inventory: Inventory, look: Look, entry: Entry, verdict: Verdict) -> Resolution:
+async def settle(inventory: Inventory, look: Snapshot, entry: Entry, verdict: Verdict) -> Resolution:
     """Do what the verdict says, and write down in the journal that it is done.
 
     What cannot be done is told in the resolution, and left to a later recovery.
@@ -293,7 +293,7 @@ class _Settling:
         removed: the provider's ids of the files that were removed.
     """
 
-    def __init__(self, inventory: Inventory, look: Look, entry: Entry, verdict: Verdict) -> None:
+    def __init__(self, inventory: Inventory, look: Snapshot, entry: Entry, verdict: Verdict) -> None:
         self.verdict = verdict
         self.removed: list[str] = []
         self._inventory = inventory
@@ -334,7 +334,7 @@ class _Settling:
         return None
 
     async def _given_up(self, file_id: str) -> None:
-        """A file without a copy is no upload, and nobody was given it."""
+        """A file without a copy is no upload, and no caller was given it."""
         self.verdict = Verdict(
             step=Step.CLEAN_UP,
             reason="its file is there without a copy, and the file to be uploaded is gone or has changed",
@@ -383,14 +383,14 @@ async def _copy_of(inventory: Inventory, intent: Intent) -> Described | None:
 
 
 async def remove_copy(inventory: Inventory, entry: Entry) -> None:
-    """Remove the copy of an upload that has come to nothing, unless somebody else needs it."""
+    """Remove the copy of an upload that has come to nothing, unless another upload needs it."""
     copy = await _copy_of(inventory, entry.intent)
     if copy is None:
         return
     holds_claim = entry.state in CLAIMING
     lock = None if holds_claim else await claimed(inventory, entry.intent)
     if not holds_claim and lock is None:
-        return  # an upload of this content is under way: the copy is its
+        return  # an upload of this content is in flight: the copy is its
     try:
         if not await _is_needed(inventory, entry.intent, lock, str(copy["id"])):
             await inventory.stored.remove([str(copy["path"])])
@@ -400,7 +400,7 @@ async def remove_copy(inventory: Inventory, entry: Entry) -> None:
 
 
 async def claimed(inventory: Inventory, intent: Intent) -> str | None:
-    """Claim a content, so that nobody stores it meanwhile; the claim's id, or None if somebody else has it."""
+    """Claim a content, so that no upload stores it meanwhile; the claim's id, or None if another upload has it."""
     upload_id = uuid.uuid4().hex
     # without a path: if this process is killed now, recovery has nothing to upload, and removes the copy
     claim = replace(intent, upload_id=upload_id, began_at=time.time(), path="")

@@ -13,7 +13,7 @@ from yarl import URL
 from tools.errors import ToolsError
 from tools.settings import MEGABYTE
 from tools.transport.errors import EngineError
-from tools.transport.rest import Digest, HttpAnswer, RestClient, RestPolicy, Sleep, status_within
+from tools.transport.rest import Digest, RestAnswer, RestClient, RestPolicy, Sleep, status_within
 
 POLICY: Final = RestPolicy(
     attempts=5,
@@ -64,7 +64,7 @@ class ServiceClient:
         headers: Mapping[str, str],
         params: Mapping[str, str] | None = None,
         document: object = None,
-    ) -> HttpAnswer:
+    ) -> RestAnswer:
         """The answer, whatever its status; `action` says in errors what was asked for.
 
         Raises:
@@ -88,7 +88,7 @@ class ServiceClient:
         raise ServiceFailedError(action, f"HTTP {found.status}")
 
 
-def document_of(action: str, answer: HttpAnswer) -> Any:
+def document_of(action: str, answer: RestAnswer) -> Any:
     """The JSON document of a success; None if it is none.
 
     Raises:

@@ -17,7 +17,7 @@ from shim.sqlite import StoreError
 from tools.recovery.service_client import ServiceClient, ServiceFailedError, document_of
 from tools.settings import Settings
 from tools.storage.local import LocalStorage, ObjectFolder
-from tools.storage.placement import Found, candidate_paths, decode_key, encode_key
+from tools.storage.placement import FoundObject, candidate_paths, decode_key, encode_key
 from tools.storage.port import TABLE, ProviderName, UploadStorage
 from tools.storage.uploads_db import uploads_db
 from tools.transport.rest import Digest
@@ -149,7 +149,7 @@ class FolderContents:
 
         def look() -> Described | None:
             found = self._folder.look(path)
-            if not isinstance(found, Found):
+            if not isinstance(found, FoundObject):
                 return None
             status = self._folder.path_of(path).stat()
             own = {"inode": status.st_ino, "modified": status.st_mtime_ns}

@@ -192,7 +192,7 @@ def _shown(file: Described) -> tuple[object, ...]:
     return file["purpose"], file["bytes"], listed_name(str(file["filename"]))
 
 
-class Look:
+class Snapshot:
     """What there was at one moment. `gone` takes the files that have been removed since."""
 
     def __init__(
@@ -211,7 +211,7 @@ class Look:
         self._now = now
 
     @classmethod
-    async def at(cls, inventory: Inventory, taken: Sequence[Entry]) -> Look:
+    async def at(cls, inventory: Inventory, taken: Sequence[Entry]) -> Snapshot:
         """Look, for these uploads, which were taken over.
 
         Raises:

@@ -1,4 +1,4 @@
-"""One real upload by the other side: prepared, written down before a byte is sent, read back, and undone."""
+"""One real upload by the shadow: prepared, written down before a byte is sent, read back, and undone."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from migration import Call, Side
 from migration.model import SideEffects, StoreError, TrialRefusedError
 from migration.shadow import UndoJournal, UndoState
 from shim.http.answers import why_not_repeatable
-from shim.http.egress import Gate, behind
+from shim.http.egress import EgressGate, behind
 from shim.http.recording import ExchangeLog, noting
 from tools.recovery.inventory import mark_of
 from tools.recovery.provider_files import ProviderFiles
@@ -33,7 +33,7 @@ CLEANED_BEFORE = 3
 """After how many earlier trials that left something a trial cleans up before it begins."""
 
 SETTLED_SECONDS = 60.0
-"""How old these are: a request of one that was cut off may still be under way."""
+"""How old these are: a request of one that was cut off may still be in flight."""
 
 
 @asynccontextmanager
@@ -140,7 +140,7 @@ class UploadTrial:
         self._marked = marked
         self._reader = reader
         self._primary = primary
-        self._gate = Gate()
+        self._gate = EgressGate()
         self._made = FileTraces(recording.settings, recording.live.provider, mark=where.mark, on_new=self._note)
         self._log = ExchangeLog(listener=self._made.hear)
         self._storage = TrialStorage(
@@ -160,7 +160,7 @@ class UploadTrial:
 
     @contextmanager
     def in_force(self) -> Iterator[None]:
-        """Whatever runs in this context is the trial's: noted, after the users' uploads, stopped when it is over."""
+        """Record what runs in this context, let the users' uploads go first, and stop it when the trial is over."""
         # imported now: before the new implementation runs, nothing of it may be needed
         from tools.engine.limiter import Priority  # noqa: PLC0415
         from tools.engine.throttle import uploads_as  # noqa: PLC0415
@@ -182,7 +182,7 @@ class UploadTrial:
         """
         self._run_ended = True
         if self._log.overflown or any(exchange.truncated for exchange in self._log.exchanges):
-            raise ServiceFailedError("note what the other side did", "its exchanges were too many or too long")
+            raise ServiceFailedError("record what the shadow did", "its exchanges were too many or too long")
         side = self._side
         primary, other = await self._primary.now(self._reader), await self._reader.of_trial(self._made.ids)
         self._own = {side.other: primary.own_ids(self._primary.ids), side: other.own_ids(self._made.ids)}
@@ -257,14 +257,14 @@ class UploadTrial:
             self._troubles.append(str(error))
 
 
-# How the shadow of an upload really uploads: what is noted of the primary run for it.
+# The declaration: how the shadow of an upload really uploads.
 
 Arguments = tuple[tuple[Any, ...], Mapping[str, Any]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UploadLive:
-    """Really runs the other side of one upload function.
+    """Really runs the shadow of one upload function.
 
     Attributes:
         provider: to whom it uploads.

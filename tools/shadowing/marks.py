@@ -1,4 +1,4 @@
-"""The marked private copies that the other side uploads instead of the caller's files.
+"""The marked private copies that the shadow uploads instead of the caller's files.
 
 Rows are written with the status `pending`, so that no caller's look-up for known contents ever finds a shadow's file.
 """
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from migration.model import TrialRefusedError
-from shim.http.egress import Gate
+from shim.http.egress import EgressGate
 from tools.storage.port import ProviderName, StorageError, UploadRow, UploadStatus
 
 if TYPE_CHECKING:
@@ -150,7 +150,7 @@ SHADOW_STATUS: UploadStatus = "pending"
 
 
 class NotTheTrialsError(StorageError):
-    """The other side wants to store something that is not marked as its own, or stores when its time is over."""
+    """The shadow wants to store something that is not marked as its own, or stores when its time is over."""
 
     def __init__(self, problem: str) -> None:
         super().__init__(f"refused, because {problem}")
@@ -172,7 +172,7 @@ class TrialStorage:
         storage: Any,
         *,
         beginning: str,
-        gate: Gate,
+        gate: EgressGate,
         known: Collection[str],
         made: Callable[[], Collection[str]],
     ) -> None:

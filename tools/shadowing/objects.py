@@ -169,7 +169,7 @@ MAX_UPLOADS = 64
 """So many can be unfinished in one rehearsal."""
 
 
-class RefusedError(Exception):
+class ObjectRefusedError(Exception):
     """The protocol forbids this request."""
 
     def __init__(self, status: HTTPStatus, message: str) -> None:
@@ -179,7 +179,7 @@ class RefusedError(Exception):
 
 
 @dataclass(slots=True, kw_only=True)
-class Upload:
+class ObjectInPieces:
     """An object on its way.
 
     Attributes:
@@ -213,14 +213,14 @@ class Upload:
         """Take in a piece of `length` bytes that begins at `offset`, by `add`.
 
         Raises:
-            RefusedError: it does not belong there, or another one is just arriving.
+            ObjectRefusedError: it does not belong there, or another one is just arriving.
         """
         if self._busy:
-            raise RefusedError(HTTPStatus.LOCKED, "The resource is locked")
+            raise ObjectRefusedError(HTTPStatus.LOCKED, "The resource is locked")
         if offset != self.received:
-            raise RefusedError(HTTPStatus.CONFLICT, "Upload-Offset conflict")
+            raise ObjectRefusedError(HTTPStatus.CONFLICT, "Upload-Offset conflict")
         if offset + length > self.length:
-            raise RefusedError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "upload's size exceeded")
+            raise ObjectRefusedError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "upload's size exceeded")
         self._busy = True
         try:
             yield
@@ -237,38 +237,38 @@ class Uploads:
     """All unfinished uploads of one rehearsal, by their names."""
 
     def __init__(self) -> None:
-        self._by_name: dict[str, Upload] = {}
+        self._by_name: dict[str, ObjectInPieces] = {}
         self._begun = 0
 
-    def begin(self, upload: Upload) -> str:
+    def begin(self, upload: ObjectInPieces) -> str:
         """Take an upload on; returns its name.
 
         Raises:
-            RefusedError: there are too many.
+            ObjectRefusedError: there are too many.
         """
         if len(self._by_name) >= MAX_UPLOADS:
-            raise RefusedError(HTTPStatus.TOO_MANY_REQUESTS, f"more than {MAX_UPLOADS} uploads are unfinished")
+            raise ObjectRefusedError(HTTPStatus.TOO_MANY_REQUESTS, f"more than {MAX_UPLOADS} uploads are unfinished")
         self._begun += 1
         name = f"upload-{self._begun}"
         self._by_name[name] = upload
         return name
 
-    def get(self, name: str) -> Upload:
+    def get(self, name: str) -> ObjectInPieces:
         """The upload with this name.
 
         Raises:
-            RefusedError: there is none (any more).
+            ObjectRefusedError: there is none (any more).
         """
         try:
             return self._by_name[name]
         except KeyError:
-            raise RefusedError(HTTPStatus.NOT_FOUND, "Upload not found") from None
+            raise ObjectRefusedError(HTTPStatus.NOT_FOUND, "Upload not found") from None
 
-    def end(self, name: str) -> Upload:
+    def end(self, name: str) -> ObjectInPieces:
         """It is complete, or given up.
 
         Raises:
-            RefusedError: there is none (any more).
+            ObjectRefusedError: there is none (any more).
         """
         upload = self.get(name)
         del self._by_name[name]

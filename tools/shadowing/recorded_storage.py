@@ -22,9 +22,9 @@ from tools.shadowing.objects import (
     SERVICE,
     Fact,
     ObjectFacts,
+    ObjectInPieces,
     ObjectKey,
-    RefusedError,
-    Upload,
+    ObjectRefusedError,
     Uploads,
     announcement,
     described_by_announcement,
@@ -54,14 +54,14 @@ class RehearsedStorage:
         self._facts = ObjectFacts(seen)
         self._uploads = Uploads()
         self._refused: dict[ObjectKey, tuple[Fact, Exchange | None]] = {}
-        self._stored: dict[ObjectKey, Upload] = {}
+        self._stored: dict[ObjectKey, ObjectInPieces] = {}
 
     async def answer(self, request: web.Request, target: RequestTarget) -> web.Response | None:
         """Carry out a request about objects; None if it is about something else."""
         if target.service == SERVICE and target.path.startswith(RESUMABLE):
             try:
                 return await self._resumable(request, target)
-            except RefusedError as refused:
+            except ObjectRefusedError as refused:
                 return web.Response(status=refused.status, text=refused.message, headers=_TUS)
         if (place := ObjectKey.stored_at(target)) is not None:
             return await self._store(request, target, place)
@@ -97,7 +97,7 @@ class RehearsedStorage:
                 with upload.receiving(offset, length):
                     if length != STORED_PIECE_BYTES and offset + length < upload.length:
                         wanted = f"a piece must have {STORED_PIECE_BYTES} bytes, or be the last"
-                        raise RefusedError(HTTPStatus.BAD_REQUEST, wanted)
+                        raise ObjectRefusedError(HTTPStatus.BAD_REQUEST, wanted)
                     while data := await request.content.read(PIECE_BYTES):
                         upload.add(data)
                 if upload.is_complete:
@@ -109,7 +109,7 @@ class RehearsedStorage:
             case "DELETE":
                 self._uploads.end(name)
                 return web.Response(status=204, headers=_TUS)
-        raise RefusedError(HTTPStatus.METHOD_NOT_ALLOWED, "Method not allowed")
+        raise ObjectRefusedError(HTTPStatus.METHOD_NOT_ALLOWED, "Method not allowed")
 
     def _announced(self, request: web.Request) -> web.Response:
         announced = announcement(request.headers.get("Upload-Metadata", ""))
@@ -122,14 +122,14 @@ class RehearsedStorage:
             self._facts.refused(fact, length=length, recorded=answer is not None)
             self._refused[place] = (fact, answer)
             return repeated_in_tus(answer)
-        upload = Upload(place=place, length=length, fact=fact, answer=answer)
+        upload = ObjectInPieces(place=place, length=length, fact=fact, answer=answer)
         name = self._uploads.begin(upload)
         if upload.is_complete:
             self._completed(self._uploads.end(name))
         location = str(request.url.with_query(None) / name)
         return web.Response(status=201, headers=_TUS | {"Location": location})
 
-    def _completed(self, upload: Upload) -> None:
+    def _completed(self, upload: ObjectInPieces) -> None:
         self._stored[upload.place] = upload
         self._facts.stored(upload.fact, length=upload.length, sha256=upload.sha256)
 
@@ -220,7 +220,7 @@ def _object_id(answer: Exchange) -> str | None:
 def _number(request: web.Request, header: str) -> int:
     text = request.headers.get(header, "")
     if not (text.isascii() and text.isdigit()):
-        raise RefusedError(HTTPStatus.BAD_REQUEST, f"{header} must be a number of bytes")
+        raise ObjectRefusedError(HTTPStatus.BAD_REQUEST, f"{header} must be a number of bytes")
     return int(text)
 
 

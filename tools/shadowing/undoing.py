@@ -21,7 +21,7 @@ ROUNDS = 4
 """How often is looked and removed until nothing is found; what is then still there is left and reported."""
 
 SECOND_LOOK_SECONDS = 1.0
-"""A listing may lag behind, and a request may still be under way that lost its sender."""
+"""A listing may lag behind, and a request may still be in flight whose sender is gone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,7 +139,7 @@ class Fate(StrEnum):
 
     REMOVED = "removed"
     THERE = "there"  # it was only looked at
-    UNCERTAIN = "uncertain"  # it could not be removed, or nobody can say whether it is there
+    UNCERTAIN = "uncertain"  # it could not be removed, or it is not known whether it is there
     FORGOTTEN = "forgotten"  # likewise, and it is not looked for any more
 
 
@@ -224,7 +224,7 @@ async def clean_in_background(settings: Settings) -> None:
         for leftover in await clean(settings):
             if leftover.fate is not Fate.REMOVED:
                 _logger.warning("%s (see `shim shadows clean`)", leftover.detail)
-    except Exception:  # it is nobody's call; what is left stays in the journal
+    except Exception:  # no call waits for it; what is left stays in the journal
         _logger.exception("what live shadows left could not be cleaned up")
 
 

@@ -21,7 +21,7 @@ from tools.storage.placement import (
     Absent,
     CreateBucket,
     Done,
-    Found,
+    FoundObject,
     Look,
     Outcome,
     Put,
@@ -81,12 +81,12 @@ class ObjectFolder:
         """The file that holds the object `path`."""
         return self.objects / path
 
-    def look(self, path: str) -> Found | Absent:
+    def look(self, path: str) -> FoundObject | Absent:
         """What is stored at `path`."""
         try:
             with self.path_of(path).open("rb") as stored:
                 digest = hashlib.file_digest(stored, "sha256").hexdigest()
-                return Found(object_id=_object_id(path), size=stored.tell(), sha256=digest)
+                return FoundObject(object_id=_object_id(path), size=stored.tell(), sha256=digest)
         except FileNotFoundError:
             return Absent()
 

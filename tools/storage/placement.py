@@ -110,7 +110,7 @@ class BucketMissing:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
+class FoundObject:
     """What is stored at a path; `sha256` is None when the storage does not know it."""
 
     object_id: str
@@ -129,7 +129,7 @@ class Done:
 
 
 Step = Put | Look | CreateBucket
-Outcome = Stored | Taken | BucketMissing | Found | Absent | Done
+Outcome = Stored | Taken | BucketMissing | FoundObject | Absent | Done
 Policy = Generator[Step, Outcome, str]
 
 
@@ -147,7 +147,7 @@ def place(path: str, *, size: int, sha256: str) -> Policy:
         if isinstance(outcome, Stored) and outcome.object_id is not None:
             return outcome.object_id
         existing = yield Look(path=candidate)
-        if isinstance(existing, Found) and (
+        if isinstance(existing, FoundObject) and (
             isinstance(outcome, Stored) or (existing.size, existing.sha256) == (size, sha256)
         ):
             return existing.object_id

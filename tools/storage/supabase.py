@@ -134,7 +134,7 @@ def table_client(target: Target) -> Iterator[Client]:
 def _http_client(seconds: float) -> httpx.Client:
     """Without HTTP/2, the official client's default, which slices large bodies in quadratic time.
 
-    And without redirects: they would carry the key to somebody else.
+    And without redirects: they would carry the key to another server.
     """
     hooks = bounded_answers(limit=MAX_ANSWER_BYTES, seconds=get_settings().upload_timeout, too_long=_refuse)
     return httpx.Client(http2=False, follow_redirects=False, timeout=seconds, event_hooks=hooks)
@@ -158,7 +158,7 @@ def _client(target: Target, http: httpx.Client) -> Client:
 class SupabaseStorage:
     """Keeps copies in a bucket and rows in the monolith's table. Implements `UploadStorage`.
 
-    The blocking side uses the official client, anew for each operation; the asynchronous side uses the running
+    The blocking side uses the official client, a new one for each operation; the asynchronous side uses the running
     loop's connection pool. Both leave the same in Supabase; `pace` is how time passes for the asynchronous one.
     """
 

@@ -30,7 +30,7 @@ from tools.storage.placement import (
     BucketMissing,
     CreateBucket,
     Done,
-    Found,
+    FoundObject,
     Look,
     Outcome,
     Put,
@@ -228,12 +228,12 @@ class StorageAnswer:
         """Whether Storage did what it was asked."""
         return HTTPStatus.OK <= self.status < HTTPStatus.MULTIPLE_CHOICES
 
-    def _found(self) -> Found:
+    def _found(self) -> FoundObject:
         document = self._document()
         object_id, size, metadata = document.get("id"), document.get("size"), document.get("metadata")
         if not isinstance(object_id, str) or not isinstance(size, int):
             raise StorageAnswerError(action=self.action, problem="the answer lacks the object's id or size")
-        return Found(
+        return FoundObject(
             object_id=object_id, size=size, sha256=_text(metadata, "sha256") if isinstance(metadata, Mapping) else None
         )
 

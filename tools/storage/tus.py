@@ -33,9 +33,9 @@ from tools.storage.tus_policy import (
     Create,
     FindOffset,
     Identify,
-    Pause,
     Remove,
     Step,
+    Wait,
     upload_resumably,
 )
 from tools.transport.body import FileBody
@@ -211,7 +211,7 @@ class ResumableObject:
                 return await ask(self._target, "GET", parts, action=self._action)
             case Remove(upload=upload):
                 await self._remove(upload)
-            case Pause(seconds=seconds):
+            case Wait(seconds=seconds):
                 await self._pace.sleep(seconds)
         return None
 
@@ -247,7 +247,7 @@ class ResumableObject:
 
 
 def _note(exchange: Exchange) -> None:
-    """Note a whole conversation as the one request that it stands for: what came of it is what a rehearsal repeats."""
+    """Record a whole conversation as one request: what came of it is what a rehearsal repeats."""
     log = current_log()
     if log is not None:
         log.add(exchange)

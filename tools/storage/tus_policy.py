@@ -17,7 +17,7 @@ from typing import Any, Final, NoReturn, TypeVar
 from urllib.parse import unquote
 
 from tools.settings import MEGABYTE
-from tools.storage.placement import Found
+from tools.storage.placement import FoundObject
 from tools.storage.port import (
     StorageAnswerError,
     StorageConnectionLostError,
@@ -144,21 +144,21 @@ class Identify:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pause:
+class Wait:
     """Wait so many seconds."""
 
     seconds: float
 
 
-Step = Create | Append | FindOffset | Remove | Identify | Pause
+Step = Create | Append | FindOffset | Remove | Identify | Wait
 Asking = Generator[Step, Any, T]
-"""`Remove` and `Pause` are answered with None, every other step with an `StorageAnswer`."""
+"""`Remove` and `Wait` are answered with None, every other step with a `StorageAnswer`."""
 
 _NOT_OFFERED = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.NOT_IMPLEMENTED})
 
 
 @dataclass(slots=True)
-class _Upload:
+class _ResumableUpload:
     """An upload that Storage has agreed to.
 
     Attributes:
@@ -198,7 +198,7 @@ def upload_resumably(*, size: int, key: str, action: str, jitter: Callable[[], f
         return refused.answer
 
 
-def _begun(action: str, retries: Retries) -> Asking[_Upload | None]:
+def _begun(action: str, retries: Retries) -> Asking[_ResumableUpload | None]:
     """Announce the object; None when there are no resumable uploads here."""
     answer = yield from _asked(Create(), retries)
     if answer.status in _NOT_OFFERED and not is_about_the_bucket(answer.status, answer.body.decode(errors="replace")):
@@ -209,10 +209,10 @@ def _begun(action: str, retries: Retries) -> Asking[_Upload | None]:
     name = unquote(answer.headers.get("Location", "").rstrip("/").rpartition("/")[2])
     if not name:
         raise StorageAnswerError(action=action, problem="the upload was begun, but the answer does not say where")
-    return _Upload(name)
+    return _ResumableUpload(name)
 
 
-def _sent(upload: _Upload, size: int, action: str, retries: Retries) -> Asking[bool]:
+def _sent(upload: _ResumableUpload, size: int, action: str, retries: Retries) -> Asking[bool]:
     """Send all pieces; False when Storage no longer knows the upload, or never said that it made an object of it."""
     try:
         return (yield from _all_pieces(upload, size, action, retries))
@@ -223,7 +223,7 @@ def _sent(upload: _Upload, size: int, action: str, retries: Retries) -> Asking[b
         raise
 
 
-def _all_pieces(upload: _Upload, size: int, action: str, retries: Retries) -> Asking[bool]:
+def _all_pieces(upload: _ResumableUpload, size: int, action: str, retries: Retries) -> Asking[bool]:
     offset = 0
     while offset < size:
         length = min(PIECE_BYTES, size - offset)
@@ -233,7 +233,7 @@ def _all_pieces(upload: _Upload, size: int, action: str, retries: Retries) -> As
             arrived = _offset_in(outcome, size)
             if arrived <= offset:
                 nothing_kept = StorageAnswerError(action=action, problem="Storage takes pieces and keeps nothing")
-                yield Pause(seconds=retries.delay_after(nothing_kept))
+                yield Wait(seconds=retries.delay_after(nothing_kept))
         else:
             found = yield from _looked_after(outcome, upload, offset, size, retries)
             if found is None or found == size:
@@ -246,10 +246,10 @@ def _all_pieces(upload: _Upload, size: int, action: str, retries: Retries) -> As
 
 
 def _looked_after(
-    outcome: StorageAnswer | StorageError, upload: _Upload, offset: int, size: int, retries: Retries
+    outcome: StorageAnswer | StorageError, upload: _ResumableUpload, offset: int, size: int, retries: Retries
 ) -> Asking[int | None]:
     """How much has arrived when a piece failed; None when Storage does not know the upload (any more)."""
-    yield Pause(seconds=retries.delay_after(outcome))
+    yield Wait(seconds=retries.delay_after(outcome))
     head = yield from _asked(FindOffset(upload=upload.id), retries)
     if head.status in GONE:
         return None
@@ -261,14 +261,14 @@ def _looked_after(
     return arrived
 
 
-def _identified(action: str, retries: Retries) -> Asking[Found]:
+def _identified(action: str, retries: Retries) -> Asking[FoundObject]:
     """What is known of the object that was just completed. A listing that lags behind is given time."""
     while True:
         found = (yield from _asked(Identify(), retries)).look_outcome()
-        if isinstance(found, Found):
+        if isinstance(found, FoundObject):
             return found
         missing = StorageAnswerError(action=action, problem="Storage has taken the object, but does not know it")
-        yield Pause(seconds=retries.delay_after(missing))
+        yield Wait(seconds=retries.delay_after(missing))
 
 
 def _asked(step: Step, retries: Retries) -> Asking[StorageAnswer]:
@@ -278,7 +278,7 @@ def _asked(step: Step, retries: Retries) -> Asking[StorageAnswer]:
         if isinstance(outcome, StorageAnswer) and not is_transient(outcome.status):
             retries.sent = True
             return outcome
-        yield Pause(seconds=retries.delay_after(outcome))
+        yield Wait(seconds=retries.delay_after(outcome))
 
 
 def _tried(step: Step) -> Asking[StorageAnswer | StorageError]:

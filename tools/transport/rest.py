@@ -58,7 +58,7 @@ def retry_delay(failures: int, *, first: float, longest: float, jitter: float = 
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HttpAnswer:
+class RestAnswer:
     """An HTTP answer, read to its end.
 
     Attributes:
@@ -115,7 +115,7 @@ def public(url: URL) -> str:
     return str(url.with_query(None).with_fragment(None).with_user(None))
 
 
-async def exchange(session: aiohttp.ClientSession, method: str, url: URL, *, limit: int, **request: Any) -> HttpAnswer:
+async def exchange(session: aiohttp.ClientSession, method: str, url: URL, *, limit: int, **request: Any) -> RestAnswer:
     """Send one request and read its answer; `request` holds what `session.request` takes besides: `timeout`, ...
 
     Raises:
@@ -135,12 +135,12 @@ async def _asked(
         yield response
 
 
-async def _read(response: aiohttp.ClientResponse, method: str, limit: int) -> HttpAnswer:
+async def _read(response: aiohttp.ClientResponse, method: str, limit: int) -> RestAnswer:
     where = f"{method} {public(response.url)}"
     body = await read_bounded(response, limit)
     if body is None:
         raise AnswerTooLargeError(f"{where}: the answer is longer than {limit} bytes")
-    return HttpAnswer(where=where, status=response.status, headers=response.headers, body=body)
+    return RestAnswer(where=where, status=response.status, headers=response.headers, body=body)
 
 
 def _charset(content_type: str) -> str:
@@ -181,7 +181,7 @@ class RestPolicy:
     longest_delay: float = 10.0
     retried: tuple[type[BaseException], ...] = (aiohttp.ClientError, OSError)
     transient: Callable[[int], bool] = is_transient
-    read_status: Callable[[HttpAnswer], HttpAnswer] = lambda answer: answer
+    read_status: Callable[[RestAnswer], RestAnswer] = lambda answer: answer
 
     def timeout(self) -> aiohttp.ClientTimeout:
         """The bounds in seconds, as aiohttp takes them."""
@@ -222,7 +222,7 @@ class RestClient:
         params: Mapping[str, str] | None = None,
         document: object = None,
         once: bool = False,
-    ) -> HttpAnswer:
+    ) -> RestAnswer:
         """Send a request until there is an answer that is no transient failure; `once`: do not repeat it.
 
         Raises:
@@ -231,7 +231,7 @@ class RestClient:
         """
         policy, address = self.policy, URL(url)
 
-        async def attempt() -> HttpAnswer:
+        async def attempt() -> RestAnswer:
             answer = await exchange(
                 await self._open_session(),
                 method,
@@ -246,7 +246,7 @@ class RestClient:
 
         return await self._retried(attempt, attempts=1 if once else policy.attempts)
 
-    async def digest(self, url: URL | str, *, headers: Mapping[str, str]) -> Digest | HttpAnswer:
+    async def digest(self, url: URL | str, *, headers: Mapping[str, str]) -> Digest | RestAnswer:
         """Length and hash of what is at an address, without holding it; the answer if it is no success.
 
         Raises:
@@ -254,7 +254,7 @@ class RestClient:
         """
         policy, address = self.policy, URL(url)
 
-        async def attempt() -> Digest | HttpAnswer:
+        async def attempt() -> Digest | RestAnswer:
             session = await self._open_session()
             async with _asked(session, "GET", address, timeout=policy.timeout(), headers=headers) as response:
                 if not response.ok:
@@ -289,7 +289,7 @@ class RestClient:
         if error is not None:
             return isinstance(error, self.policy.retried)
         answer = state.outcome.result()
-        return isinstance(answer, HttpAnswer) and self.policy.transient(answer.status)
+        return isinstance(answer, RestAnswer) and self.policy.transient(answer.status)
 
     def _delay(self, state: RetryCallState) -> float:
         assert state.outcome is not None  # noqa: S101  # likewise
@@ -315,7 +315,7 @@ def _named(error: BaseException) -> str:
     return "no answer in time" if isinstance(error, TimeoutError) else type(error).__name__
 
 
-def status_within(answer: HttpAnswer) -> HttpAnswer:
+def status_within(answer: RestAnswer) -> RestAnswer:
     """The answer with Supabase Storage's true status, which it puts into the body of an answer with status 400."""
     document = answer.document() if answer.status == HTTPStatus.BAD_REQUEST else None
     inside = document.get("statusCode") if isinstance(document, dict) else None

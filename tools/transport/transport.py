@@ -22,7 +22,7 @@ from tools.transport.errors import (
     progress,
 )
 from tools.transport.reading import FileContent
-from tools.transport.rest import HttpAnswer, exchange, public
+from tools.transport.rest import RestAnswer, exchange, public
 from tools.transport.writing import turns
 
 MAX_ANSWER_BYTES = MEGABYTE
@@ -45,7 +45,7 @@ async def post_file(
     purpose: str,
     headers: Mapping[str, str],
     chunk_bytes: int | None = None,
-) -> HttpAnswer:
+) -> RestAnswer:
     """Send a file as a form.
 
     Raises:
@@ -71,7 +71,7 @@ async def post_file(
         raise
 
 
-async def get(address: str, *, query: Mapping[str, str], headers: Mapping[str, str], limit: int) -> HttpAnswer:
+async def get(address: str, *, query: Mapping[str, str], headers: Mapping[str, str], limit: int) -> RestAnswer:
     """Ask for something; an answer of more than `limit` bytes is not read.
 
     Raises:
@@ -88,7 +88,7 @@ async def _request(
     limit: int,
     query: Mapping[str, str] | None = None,
     body: FileBody | None = None,
-) -> HttpAnswer:
+) -> RestAnswer:
     session = await get_http_session()
     url = _url(address)
     where = f"{method} {public(url)}"

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from shim.http.egress import Gate, behind, confined_to
+from shim.http.egress import EgressGate, behind, confined_to
 from tests.tools.journal.conftest import Upload, World, upload_on_a_loop
 from tests.tools.protected import upload_to_kimi
 from tools.async_file_upload_refactored import cleanup_http_session, upload_via_supabase_gateway_kimi_async
@@ -206,7 +206,7 @@ def test_a_shadow_does_not_touch_the_journal(world: World, upload: Upload) -> No
     """Neither a rehearsal nor a trial claims or writes anything."""
     with confined_to(world.sandbox.urls["kimi"].removesuffix("/v1").rsplit("/kimi", 1)[0]):
         upload(world.file(b"rehearsed"), world.storage)
-    with behind(Gate()):
+    with behind(EgressGate()):
         upload(world.file(b"tried"), world.storage)
     assert not world.settings.uploads_db.exists()
 

@@ -27,7 +27,7 @@ from tools.storage import supabase_pooled as pooled
 from tools.storage import supabase_terms as terms
 from tools.storage import tus_policy as patience
 from tools.storage import tus_policy as resumable
-from tools.storage.placement import Found, encode_key
+from tools.storage.placement import FoundObject, encode_key
 from tools.storage.supabase_terms import RAW_MAX_BYTES
 from tools.storage.tus import ask
 from tools.transport.body import FileBody
@@ -228,8 +228,8 @@ def never_completed(monkeypatch: pytest.MonkeyPatch) -> None:
         return True
 
     def identified(*_: Any) -> Any:
-        yield resumable.Pause(seconds=0)
-        return Found(object_id="guessed", size=0, sha256=None)
+        yield resumable.Wait(seconds=0)
+        return FoundObject(object_id="guessed", size=0, sha256=None)
 
     monkeypatch.setattr(resumable, "_all_pieces", first_piece)
     monkeypatch.setattr(resumable, "_identified", identified)

@@ -8,7 +8,7 @@ from tools.storage.placement import (
     BucketMissing,
     CreateBucket,
     Done,
-    Found,
+    FoundObject,
     Look,
     Outcome,
     Put,
@@ -43,16 +43,16 @@ def test_a_free_path_takes_one_step() -> None:
 
 def test_the_same_content_is_the_same_object() -> None:
     """A path that holds this content already answers with its object."""
-    existing = Found(object_id="old", size=3, sha256=SHA256)
+    existing = FoundObject(object_id="old", size=3, sha256=SHA256)
     assert played(Taken(), existing) == ("old", [Put(path=FIRST), Look(path=FIRST)])
 
 
 @pytest.mark.parametrize(
     "existing",
     [
-        Found(object_id="old", size=3, sha256=OTHER),
-        Found(object_id="old", size=4, sha256=SHA256),
-        Found(object_id="old", size=3, sha256=None),
+        FoundObject(object_id="old", size=3, sha256=OTHER),
+        FoundObject(object_id="old", size=4, sha256=SHA256),
+        FoundObject(object_id="old", size=3, sha256=None),
         Absent(),
     ],
 )
@@ -65,7 +65,7 @@ def test_other_content_gets_a_path_of_its_own(existing: Outcome) -> None:
 
 def test_alternatives_are_exhausted_loudly() -> None:
     """When every path holds other content the caller is told."""
-    foreign = Found(object_id="old", size=3, sha256=OTHER)
+    foreign = FoundObject(object_id="old", size=3, sha256=OTHER)
     with pytest.raises(NoFreeKeyError, match=r"f/a\.txt"):
         played(Taken(), foreign, Taken(), foreign, Taken(), foreign)
 
@@ -85,7 +85,7 @@ def test_a_bucket_that_stays_missing_is_an_error() -> None:
 
 def test_an_object_without_id_is_asked_for_it() -> None:
     """A storage that does not name the new object is asked about it."""
-    result, steps = played(Stored(object_id=None), Found(object_id="id", size=3, sha256=None))
+    result, steps = played(Stored(object_id=None), FoundObject(object_id="id", size=3, sha256=None))
     assert result == "id"
     assert steps == [Put(path=FIRST), Look(path=FIRST)]
 
@@ -98,7 +98,8 @@ def test_a_bad_path_asks_nothing() -> None:
 
 async def test_both_drivers_do_the_same() -> None:
     """The asynchronous driver asks the same steps and returns the same result."""
-    outcomes = (Taken(), Found(object_id="old", size=9, sha256=OTHER), BucketMissing(), Done(), Stored(object_id="id"))
+    foreign = FoundObject(object_id="old", size=9, sha256=OTHER)
+    outcomes = (Taken(), foreign, BucketMissing(), Done(), Stored(object_id="id"))
     steps: list[Step] = []
     answers = iter(outcomes)
 
@@ -112,6 +113,6 @@ async def test_both_drivers_do_the_same() -> None:
 
 def test_the_last_alternative_names_the_whole_hash() -> None:
     """Two contents can share the beginning of a hash, but not all of it."""
-    foreign = Found(object_id="old", size=3, sha256=OTHER)
+    foreign = FoundObject(object_id="old", size=3, sha256=OTHER)
     _, steps = played(Taken(), foreign, Taken(), foreign, Stored(object_id="id"))
     assert steps[-1] == Put(path=THIRD)

@@ -27,9 +27,9 @@ from tools.storage.tus_policy import (
     Create,
     FindOffset,
     Identify,
-    Pause,
     Remove,
     Step,
+    Wait,
     upload_resumably,
 )
 
@@ -68,7 +68,7 @@ class Server:
     def perform(self, step: Step) -> StorageAnswer | None:
         self.steps.append(step)
         match step:
-            case Pause():
+            case Wait():
                 return None
             case Remove(upload=upload):
                 assert self.uploads.get(upload) != self.size, "a complete upload must never be removed"
@@ -186,7 +186,7 @@ def test_patience_ends(failure: str) -> None:
     server = Server(mishaps=["fine", "fine"] + [failure] * 50)
     with pytest.raises(StorageConnectionLostError if failure == "unreachable" else type(FAILURES[failure])):
         carried_out(server)
-    assert sum(isinstance(step, Pause) for step in server.steps) == RETRIES
+    assert sum(isinstance(step, Wait) for step in server.steps) == RETRIES
     assert kinds(server)[-1] == "Remove"
 
 
@@ -194,13 +194,13 @@ def test_waits_grow_and_follow_advice_within_bounds() -> None:
     """Each failure in a row doubles the wait; a server's own wish counts, up to a bound."""
     server = Server(mishaps=["fine"] + ["slow"] * 4)
     carried_out(server)
-    waits = [step.seconds for step in server.steps if isinstance(step, Pause)]
+    waits = [step.seconds for step in server.steps if isinstance(step, Wait)]
     assert waits == [FIRST_DELAY, 2 * FIRST_DELAY, 4 * FIRST_DELAY, 8 * FIRST_DELAY]
     plan = upload_resumably(size=1, key="b/a", action=ACTION, jitter=lambda: 0.0)
     next(plan)
-    assert plan.send(answer(503, b"later", Retry_After="1")) == Pause(seconds=1.0)
+    assert plan.send(answer(503, b"later", Retry_After="1")) == Wait(seconds=1.0)
     next(plan)
-    assert plan.send(answer(503, b"later", Retry_After="3600")) == Pause(seconds=LONGEST_DELAY)
+    assert plan.send(answer(503, b"later", Retry_After="3600")) == Wait(seconds=LONGEST_DELAY)
 
 
 def test_what_arrives_renews_patience() -> None:
@@ -246,7 +246,7 @@ def test_an_object_that_appears_meanwhile_is_not_waited_for() -> None:
     plan = upload_resumably(size=SIZE, key="b/a", action=ACTION, jitter=lambda: 0.0)
     next(plan)
     plan.send(answer(201, Location="/x/u"))
-    assert isinstance(plan.send(answer(409, b"The resource already exists")), Pause)
+    assert isinstance(plan.send(answer(409, b"The resource already exists")), Wait)
     assert isinstance(next(plan), FindOffset)
     assert plan.send(answer(200, Upload_Offset="0")) == Remove(upload="u")
     with pytest.raises(StopIteration) as ended:
@@ -297,5 +297,5 @@ def answered(plan: Asking[StorageAnswer | None], answers: list[StorageAnswer]) -
     step = next(plan)
     for said in answers:
         step = plan.send(said)
-        while isinstance(step, Remove | Pause):
+        while isinstance(step, Remove | Wait):
             step = next(plan)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from shim.driver import drive, drive_async
 from tools.transport.errors import AnswerTooLargeError, UnansweredError
-from tools.transport.rest import Digest, HttpAnswer, RestClient, RestPolicy, is_transient, retry_delay, status_within
+from tools.transport.rest import Digest, RestAnswer, RestClient, RestPolicy, is_transient, retry_delay, status_within
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 POLICY = RestPolicy(seconds=5.0, max_bytes=1000, attempts=3, first_delay=0.5, longest_delay=2.0)
@@ -121,7 +121,7 @@ async def test_a_digest_of_nothing_is_the_answer(server: Server) -> None:
     server.answer = answering(404)
     async with RestClient(POLICY) as client:
         found = await client.digest(server.url, headers={})
-    assert isinstance(found, HttpAnswer)
+    assert isinstance(found, RestAnswer)
     assert found.status == 404
 
 
