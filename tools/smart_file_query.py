@@ -53,7 +53,7 @@ class _Request:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Upload:
+class _HeldFile:
     """Where the file is."""
 
     provider: Provider
@@ -159,13 +159,13 @@ def _in_order(wanted: str) -> tuple[Provider, ...]:
     return (first, *(each for each in PROVIDERS.values() if each is not first))
 
 
-async def _known_or_uploaded(request: _Request, storage: UploadStorage) -> _Upload:
+async def _known_or_uploaded(request: _Request, storage: UploadStorage) -> _HeldFile:
     """The file at the first provider that has it or takes it."""
     refusals: list[str] = []
     for provider in request.providers:
         known = await asyncio.to_thread(_known_id, provider, request, storage)
         if known is not None:
-            return _Upload(provider=provider, file_id=known, deduplicated=True)
+            return _HeldFile(provider=provider, file_id=known, deduplicated=True)
         try:
             return await _uploaded(request, provider, storage)
         except _QueryError as error:
@@ -185,7 +185,7 @@ def _known_id(provider: Provider, request: _Request, storage: UploadStorage) -> 
     return None if known is None else known.provider_file_id
 
 
-async def _uploaded(request: _Request, provider: Provider, storage: UploadStorage) -> _Upload:
+async def _uploaded(request: _Request, provider: Provider, storage: UploadStorage) -> _HeldFile:
     seconds = get_settings().upload_timeout
     try:
         async with asyncio.timeout(seconds):
@@ -194,17 +194,17 @@ async def _uploaded(request: _Request, provider: Provider, storage: UploadStorag
         raise _QueryError("timeout", f"the upload to {provider.name} did not end within {seconds:g} s") from error
     except Exception as error:
         raise _QueryError("upload_failed", str(error)) from error
-    return _Upload(provider=provider, file_id=str(uploaded[provider.id_key]), deduplicated=False)
+    return _HeldFile(provider=provider, file_id=str(uploaded[provider.id_key]), deduplicated=False)
 
 
-async def _uploaded_anew(request: _Request, gone: _Upload, storage: UploadStorage) -> _Upload:
+async def _uploaded_anew(request: _Request, gone: _HeldFile, storage: UploadStorage) -> _HeldFile:
     """The tracking table named a file that the provider no longer has."""
     logger.warning("%s no longer has %s, so the file is uploaded again", gone.provider.name, gone.file_id)
     await asyncio.to_thread(_mark_deleted, request, gone, storage)
     return await _uploaded(request, gone.provider, storage)
 
 
-def _mark_deleted(request: _Request, gone: _Upload, storage: UploadStorage) -> None:
+def _mark_deleted(request: _Request, gone: _HeldFile, storage: UploadStorage) -> None:
     """Let the table name a file no more that is gone. If that fails, the next caller meets it again."""
     try:
         row = storage.find_upload(sha256=request.sha256, provider=gone.provider.name)
@@ -214,7 +214,7 @@ def _mark_deleted(request: _Request, gone: _Upload, storage: UploadStorage) -> N
         logger.exception("the row of %s cannot be marked as deleted", gone.file_id)
 
 
-async def _asked(request: _Request, upload: _Upload) -> str:
+async def _asked(request: _Request, upload: _HeldFile) -> str:
     """The provider's answer.
 
     Raises:

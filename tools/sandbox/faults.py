@@ -1,4 +1,4 @@
-"""Fault switches: what can be made to go wrong, for whom, and how often."""
+"""The errors, the fault switches and the limits: what can be made to go wrong, for which service, and how often."""
 
 from __future__ import annotations
 
@@ -182,7 +182,7 @@ class Fault:
         return self.service == service and self.operation in (None, operation)
 
 
-class Plan:
+class DrawnFaults:
     """What befalls one request."""
 
     def __init__(self, faults: Iterable[Fault] = ()) -> None:
@@ -237,7 +237,7 @@ class FaultBoard:
         """Set all switches off."""
         self._switches.clear()
 
-    def draw(self, service: str, operation: str) -> Plan:
+    def draw(self, service: str, operation: str) -> DrawnFaults:
         """Decide what befalls one request, and use up the switches that hit it."""
         drawn: list[Fault] = []
         for switch in self._switches:
@@ -246,7 +246,7 @@ class FaultBoard:
                 drawn.append(fault)
                 switch.left = None if switch.left is None else switch.left - 1
         self._switches = [switch for switch in self._switches if switch.left != 0]
-        return Plan(drawn)
+        return DrawnFaults(drawn)
 
     def to_json(self) -> list[dict[str, Any]]:
         """The switches, `times` being what is left of each."""

@@ -1,4 +1,4 @@
-"""How request bodies are taken in: in pieces, hashed, on disk; and cut off where a fault says so."""
+"""How requests are taken in: bodies in pieces, hashed, on disk, cut off where a fault says so; and a log of them."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from urllib.parse import unquote
 from aiohttp import BodyPartReader, MultipartReader, web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from tools.sandbox.faults import Fault, FaultKind, Plan
-from tools.sandbox.store import Body, Store
+from tools.sandbox.faults import DrawnFaults, Fault, FaultKind
+from tools.sandbox.store import Body, SandboxStore
 
 KEPT_REQUESTS = 1000
 _CREDENTIALS = frozenset({"authorization", "proxy-authorization", "apikey", "x-api-key", "cookie"})
@@ -40,7 +40,7 @@ class Part:
 
 
 @dataclass(slots=True, kw_only=True)
-class Entry:
+class LoggedRequest:
     """One request, from its head to its end.
 
     `ended` is `open`, `answered`, `reset`, `dropped`, `disconnected` (the client went away) or `stopped`.
@@ -62,11 +62,11 @@ class Entry:
     ended: str = "open"
 
 
-class Journal:
+class RequestLog:
     """The last requests, oldest first."""
 
     def __init__(self, kept: int = KEPT_REQUESTS) -> None:
-        self._entries: deque[Entry] = deque(maxlen=kept)
+        self._entries: deque[LoggedRequest] = deque(maxlen=kept)
         self._numbers = itertools.count(1)
         self._changed = asyncio.Condition()
         self.total = 0
@@ -80,9 +80,9 @@ class Journal:
         path: str,
         query: str,
         headers: Iterable[tuple[bytes, bytes]],
-    ) -> Entry:
+    ) -> LoggedRequest:
         """Note a request whose head has arrived."""
-        entry = Entry(
+        entry = LoggedRequest(
             number=next(self._numbers),
             service=service,
             operation=operation,
@@ -147,13 +147,13 @@ class UnusableBodyError(Exception):
 
 
 @dataclass(slots=True)
-class Exchange:
+class SandboxExchange:
     """A request with what befalls it and with its line in the log."""
 
     request: web.Request
-    plan: Plan
-    entry: Entry
-    store: Store
+    plan: DrawnFaults
+    entry: LoggedRequest
+    store: SandboxStore
     release: asyncio.Event  # set when those who hang are to be let go
     bodies: list[Body] = field(default_factory=list)
 
@@ -188,7 +188,7 @@ class Form:
     file: File | None = None
 
 
-async def pieces(exchange: Exchange) -> AsyncIterator[bytes]:
+async def pieces(exchange: SandboxExchange) -> AsyncIterator[bytes]:
     """The body in pieces, as it arrives.
 
     Raises:
@@ -206,13 +206,13 @@ async def pieces(exchange: Exchange) -> AsyncIterator[bytes]:
         await _cut(exchange, exchange.plan.cut)
 
 
-async def drain(exchange: Exchange) -> None:
+async def drain(exchange: SandboxExchange) -> None:
     """Take the body in and forget it."""
     async for _ in pieces(exchange):
         pass
 
 
-async def read_json(exchange: Exchange) -> Any:
+async def read_json(exchange: SandboxExchange) -> Any:
     """The body as JSON.
 
     Raises:
@@ -233,7 +233,7 @@ async def read_json(exchange: Exchange) -> Any:
     return value
 
 
-async def read_object(exchange: Exchange) -> dict[str, Any]:
+async def read_object(exchange: SandboxExchange) -> dict[str, Any]:
     """The body as a JSON object.
 
     Raises:
@@ -245,7 +245,7 @@ async def read_object(exchange: Exchange) -> dict[str, Any]:
     return value
 
 
-async def read_raw(exchange: Exchange, *, max_bytes: int) -> File:
+async def read_raw(exchange: SandboxExchange, *, max_bytes: int) -> File:
     """The body as one file."""
     body = exchange.new_body()
     async for piece in pieces(exchange):
@@ -255,7 +255,7 @@ async def read_raw(exchange: Exchange, *, max_bytes: int) -> File:
     return _finished(body, filename="", content_type=content_type, max_bytes=max_bytes)
 
 
-async def read_form(exchange: Exchange, *, max_bytes: int, file_field: str | None = "file") -> Form:
+async def read_form(exchange: SandboxExchange, *, max_bytes: int, file_field: str | None = "file") -> Form:
     """The body as a multipart form; its file goes to disk. With `file_field` None the file's field may have any name.
 
     Raises:
@@ -297,7 +297,7 @@ async def _parts(reader: MultipartReader) -> AsyncIterator[BodyPartReader]:
 
 
 async def _take_part(
-    exchange: Exchange, part: BodyPartReader, form: Form, *, max_bytes: int, file_field: str | None
+    exchange: SandboxExchange, part: BodyPartReader, form: Form, *, max_bytes: int, file_field: str | None
 ) -> None:
     parameters = disposition_parameters(part.headers.get("Content-Disposition", ""))
     name, filename = parameters.get("name", ""), parameters.get("filename")
@@ -327,7 +327,7 @@ async def _read_field(part: BodyPartReader) -> bytes:
     return bytes(value)
 
 
-async def _read_file(exchange: Exchange, part: BodyPartReader, filename: str, max_bytes: int) -> File:
+async def _read_file(exchange: SandboxExchange, part: BodyPartReader, filename: str, max_bytes: int) -> File:
     body = exchange.new_body()
     while piece := await part.read_chunk(_PIECE_BYTES):
         _keep(body, piece, max_bytes)
@@ -374,7 +374,7 @@ def _printable(value: str) -> str:
     return value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
-def _cut_after(exchange: Exchange) -> int | None:
+def _cut_after(exchange: SandboxExchange) -> int | None:
     fault = exchange.plan.cut
     if fault is None:
         return None
@@ -382,7 +382,7 @@ def _cut_after(exchange: Exchange) -> int | None:
     return fault.after_bytes if announced is None else min(fault.after_bytes, announced // 2)
 
 
-async def _cut(exchange: Exchange, fault: Fault) -> None:
+async def _cut(exchange: SandboxExchange, fault: Fault) -> None:
     if fault.kind is FaultKind.STALL_MID_BODY:
         await exchange.release.wait()
     raise ConnectionCut

@@ -1,4 +1,4 @@
-"""PostgREST's query language, as far as the monolith and its tests speak it."""
+"""The tables behind PostgREST, and its query language, as far as the monolith and its tests speak it."""
 
 from __future__ import annotations
 

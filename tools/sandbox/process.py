@@ -1,4 +1,4 @@
-"""The other end of the control endpoint: for the command line and for tests. Synchronous, standard library only."""
+"""The sandbox in a process of its own, the client of its control endpoint, and settings that lead to it."""
 
 from __future__ import annotations
 

@@ -14,8 +14,8 @@ from typing import Any
 from aiohttp import web
 
 from tools.providers.spec import Provider
-from tools.sandbox.faults import AccountLimits, Fault, FaultKind, Plan
-from tools.sandbox.intake import Exchange, File, Form, read_form, read_object
+from tools.sandbox.faults import AccountLimits, DrawnFaults, Fault, FaultKind
+from tools.sandbox.intake import File, Form, SandboxExchange, read_form, read_object
 from tools.sandbox.serving import Endpoint, Refusal, Service, World, json_response
 from tools.sandbox.store import Document, as_bytes, as_json
 
@@ -51,7 +51,7 @@ class AccountFiles:
         self._provider = provider
         self._world = world
 
-    def add(self, file: File, *, purpose: str, plan: Plan) -> ProviderFile:
+    def add(self, file: File, *, purpose: str, plan: DrawnFaults) -> ProviderFile:
         """Keep a file whose body was kept."""
         if file.body is None:
             raise ValueError(f"{file.filename} was too long to be kept")
@@ -139,7 +139,7 @@ class FilesService(Service):
             found.append(Endpoint("parser.result", "GET", "/files/parser/result/{id}/text", self._parsed))
         return found
 
-    async def _create(self, exchange: Exchange) -> web.Response:
+    async def _create(self, exchange: SandboxExchange) -> web.Response:
         form = await read_form(exchange, max_bytes=self._limits.max_bytes)
         purpose = form.fields.get("purpose", "")
         if purpose not in self._stand_in.purposes:
@@ -162,7 +162,7 @@ class FilesService(Service):
             raise self._refused("file_too_large")
         return file
 
-    async def _list(self, exchange: Exchange) -> web.Response:
+    async def _list(self, exchange: SandboxExchange) -> web.Response:
         files = [file for file in self._files.all() if file.purpose != PARSER_PURPOSE]
         if not self._api.pages:
             return json_response({"object": "list", "data": [self._described(file, exchange.plan) for file in files]})
@@ -183,15 +183,15 @@ class FilesService(Service):
         page = [self._described(file, exchange.plan) for file in found[: int(size)]]
         return json_response({"object": "list", "data": page, "has_more": len(found) > len(page)})
 
-    async def _retrieve(self, exchange: Exchange) -> web.Response:
+    async def _retrieve(self, exchange: SandboxExchange) -> web.Response:
         return json_response(self._described(self._find(exchange), exchange.plan))
 
-    async def _delete(self, exchange: Exchange) -> web.Response:
+    async def _delete(self, exchange: SandboxExchange) -> web.Response:
         file = self._find(exchange)
         self._files.remove(file)
         return json_response({"id": file.id, "object": "file", "deleted": True})
 
-    async def _content(self, exchange: Exchange) -> web.Response:
+    async def _content(self, exchange: SandboxExchange) -> web.Response:
         file = self._find(exchange)
         if self._status(file, exchange.plan) != "ok":
             raise self._refused("text_unavailable", id=file.id)
@@ -201,7 +201,7 @@ class FilesService(Service):
         others = {"file_type": document.file_type, "filename": file.filename, "title": "", "type": "file"}
         return web.Response(body=as_json(document, **others), headers=_UTF_8_JSON)
 
-    async def _parse(self, exchange: Exchange) -> web.Response:
+    async def _parse(self, exchange: SandboxExchange) -> web.Response:
         form = await read_form(exchange, max_bytes=self._limits.max_bytes)
         if form.fields.get("tool_type") not in _TOOL_TYPES:
             raise self._refused("parser_field", value="tool_type")
@@ -211,7 +211,7 @@ class FilesService(Service):
         task = self._files.add(file, purpose=PARSER_PURPOSE, plan=exchange.plan)
         return json_response({"task_id": task.id, "message": "success", "success": True})
 
-    async def _parsed(self, exchange: Exchange) -> web.Response:
+    async def _parsed(self, exchange: SandboxExchange) -> web.Response:
         task = self._find(exchange, parser=True)
         told = {"message": "", "task_id": task.id, "parsing_result_url": None}
         match self._status(task, exchange.plan):
@@ -223,7 +223,7 @@ class FilesService(Service):
                 document = self._files.document(task)
                 return web.Response(body=as_json(document, status="succeeded", **told), headers=_UTF_8_JSON)
 
-    async def _chat(self, exchange: Exchange) -> web.Response:
+    async def _chat(self, exchange: SandboxExchange) -> web.Response:
         try:
             chat = Chat.from_json(await read_object(exchange))
         except InvalidChatError as invalid:
@@ -231,19 +231,19 @@ class FilesService(Service):
         created = int(self.world.clock())
         return streamed(chat, created=created) if chat.stream else json_response(completion(chat, created=created))
 
-    def _find(self, exchange: Exchange, *, parser: bool = False) -> ProviderFile:
+    def _find(self, exchange: SandboxExchange, *, parser: bool = False) -> ProviderFile:
         identity = exchange.request.match_info["id"]
         file = self._files.find(identity)
         if file is None or (file.purpose == PARSER_PURPOSE) is not parser:
             raise self._refused("file_unknown", id=identity)
         return file
 
-    def _status(self, file: ProviderFile, plan: Plan) -> str:
+    def _status(self, file: ProviderFile, plan: DrawnFaults) -> str:
         if FaultKind.UNPARSED in plan or self.world.clock() < file.parsed_at:
             return "created"
         return "error" if file.parsing_fails else "ok"
 
-    def _described(self, file: ProviderFile, plan: Plan) -> dict[str, Any]:
+    def _described(self, file: ProviderFile, plan: DrawnFaults) -> dict[str, Any]:
         described = {
             "id": file.id,
             "object": "file",

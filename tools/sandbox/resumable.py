@@ -14,7 +14,7 @@ from typing import Any
 from aiohttp import web
 
 from tools.sandbox.faults import SUPABASE, Fault, FaultKind
-from tools.sandbox.intake import Exchange, File, pieces
+from tools.sandbox.intake import File, SandboxExchange, pieces
 from tools.sandbox.serving import Endpoint, Refusal, Service, World
 from tools.sandbox.storage import Objects, is_valid_key, size_limit
 from tools.sandbox.store import Row
@@ -43,7 +43,7 @@ class Resumable(Service):
             Endpoint("tus.delete", "DELETE", "/{id}", self._delete),
         )
 
-    async def _create(self, exchange: Exchange) -> web.Response:
+    async def _create(self, exchange: SandboxExchange) -> web.Response:
         _check_version(exchange)
         headers = exchange.request.headers
         metadata = _tus_metadata(headers.get("Upload-Metadata", ""))
@@ -80,12 +80,12 @@ class Resumable(Service):
         location = exchange.request.url.with_query(None) / identity
         return _answer(201, {"Location": str(location)})
 
-    def _empty_body(self, exchange: Exchange) -> str:
+    def _empty_body(self, exchange: SandboxExchange) -> str:
         body = exchange.new_body()
         body.owned = True
         return body.name
 
-    async def _patch(self, exchange: Exchange) -> web.Response:
+    async def _patch(self, exchange: SandboxExchange) -> web.Response:
         _check_version(exchange)
         upload = self._find(exchange)
         self._check_piece(exchange, upload)
@@ -100,7 +100,7 @@ class Resumable(Service):
             self._busy.discard(upload["id"])
         return _answer(204, {"Upload-Offset": str(received)})
 
-    def _check_piece(self, exchange: Exchange, upload: Row) -> None:
+    def _check_piece(self, exchange: SandboxExchange, upload: Row) -> None:
         request, wanted = exchange.request, self.world.limits.tus_chunk_bytes
         if request.content_type != _PIECE_TYPE:
             raise Refusal(_text(415, f"Content-Type must be {_PIECE_TYPE}"))
@@ -113,7 +113,7 @@ class Resumable(Service):
         if wanted and length not in (wanted, missing):
             raise Refusal(_text(400, f"a piece must have {wanted} bytes, or be the last"))
 
-    async def _append(self, exchange: Exchange, upload: Row) -> int:
+    async def _append(self, exchange: SandboxExchange, upload: Row) -> int:
         """Keep whatever arrives, even when the connection breaks: that is what can be resumed."""
         body = self.world.store.resumed_body(upload["body"], upload["received"])
         try:
@@ -142,7 +142,7 @@ class Resumable(Service):
         )
         self.world.store.rows("DELETE FROM resumable_uploads WHERE id = ?", (upload["id"],))
 
-    async def _head(self, exchange: Exchange) -> web.Response:
+    async def _head(self, exchange: SandboxExchange) -> web.Response:
         _check_version(exchange)
         upload = self._find(exchange)
         return _answer(
@@ -154,14 +154,14 @@ class Resumable(Service):
             },
         )
 
-    async def _delete(self, exchange: Exchange) -> web.Response:
+    async def _delete(self, exchange: SandboxExchange) -> web.Response:
         _check_version(exchange)
         upload = self._find(exchange)
         self.world.store.rows("DELETE FROM resumable_uploads WHERE id = ?", (upload["id"],))
         self.world.store.remove_body(upload["body"])
         return _answer(204, {})
 
-    def _find(self, exchange: Exchange) -> Row:
+    def _find(self, exchange: SandboxExchange) -> Row:
         upload = self.world.store.row(
             "SELECT * FROM resumable_uploads WHERE id = ?", (exchange.request.match_info["id"],)
         )
@@ -188,12 +188,12 @@ class Resumable(Service):
                 return _text(fault.status, "Internal Server Error")
 
 
-def _check_version(exchange: Exchange) -> None:
+def _check_version(exchange: SandboxExchange) -> None:
     if exchange.request.headers.get("Tus-Resumable") != _VERSION:
         raise Refusal(_text(412, f"Tus-Resumable must be {_VERSION}"))
 
 
-def _upserts(exchange: Exchange) -> bool:
+def _upserts(exchange: SandboxExchange) -> bool:
     return exchange.request.headers.get("x-upsert", "").lower() == "true"
 
 

@@ -1,4 +1,4 @@
-"""The control endpoint: switches, limits, and a look at what was really received."""
+"""The server, with all vendors on one loopback port, and the control endpoint: switches, limits, what was received."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tools.sandbox.providers import AccountFiles, FilesService
 from tools.sandbox.resumable import Resumable
 from tools.sandbox.serving import Service, World
 from tools.sandbox.storage import Objects, Storage
-from tools.sandbox.store import Store
+from tools.sandbox.store import SandboxStore
 from tools.sandbox.tables import Tables
 
 _LONGEST_WAIT = 60.0
@@ -160,8 +160,6 @@ async def _body(request: web.Request) -> Any:
         raise web.HTTPBadRequest(text="the body is not JSON") from None
 
 
-# The server: all vendors on one loopback port, each below its own prefix.
-
 DEFAULT_BUCKET = "user-files"
 SUPABASE_PREFIX = "/supabase"
 CONTROL_PREFIX = "/_sandbox"
@@ -212,7 +210,7 @@ class SandboxServer:
             OSError: the folder or the port cannot be used.
         """
         world = World(
-            store=Store(self._home),
+            store=SandboxStore(self._home),
             faults=self.faults,
             limits=self._limits,
             keys=self._keys,

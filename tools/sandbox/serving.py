@@ -14,9 +14,9 @@ from typing import Any
 
 from aiohttp import web
 
-from tools.sandbox.faults import Fault, FaultBoard, FaultKind, Limits, Plan, Traffic
-from tools.sandbox.intake import ConnectionCut, Entry, Exchange, Journal, UnusableBodyError, drain
-from tools.sandbox.store import Store
+from tools.sandbox.faults import DrawnFaults, Fault, FaultBoard, FaultKind, Limits, Traffic
+from tools.sandbox.intake import ConnectionCut, LoggedRequest, RequestLog, SandboxExchange, UnusableBodyError, drain
+from tools.sandbox.store import SandboxStore
 
 _log = logging.getLogger(__name__)
 _LINGER_OFF = struct.pack("ii", 1, 0)  # on, with a timeout of 0 seconds: closing sends RST
@@ -25,7 +25,7 @@ _GATEWAY_TIMEOUT_PAGE = (
     "<center><h1>504 Gateway Time-out</h1></center>\r\n<hr><center>nginx</center>\r\n</body>\r\n</html>\r\n"
 )
 
-Handler = Callable[[Exchange], Awaitable[web.StreamResponse]]
+Handler = Callable[[SandboxExchange], Awaitable[web.StreamResponse]]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -35,13 +35,13 @@ class World:
     `keys` are the accepted credentials; None accepts any. `clock` gives seconds since the epoch.
     """
 
-    store: Store
+    store: SandboxStore
     faults: FaultBoard
     limits: Limits
     keys: frozenset[str] | None
     clock: Callable[[], float]
     traffic: Traffic
-    journal: Journal = field(default_factory=Journal)
+    journal: RequestLog = field(default_factory=RequestLog)
     release: asyncio.Event = field(default_factory=asyncio.Event)
 
     def cut_hanging_requests(self) -> None:
@@ -117,22 +117,22 @@ class Service(ABC):
         authorized = self._authorized(request)
         with self._planned(entry.operation, authorized=authorized) as plan:
             entry.faults = plan.kinds
-            exchange = Exchange(request, plan, entry, self.world.store, self.world.release)
+            exchange = SandboxExchange(request, plan, entry, self.world.store, self.world.release)
             request[EXCHANGE] = exchange
             return await self._respond(exchange, handler, authorized=authorized)
 
     @contextmanager
-    def _planned(self, operation: str, *, authorized: bool) -> Iterator[Plan]:
+    def _planned(self, operation: str, *, authorized: bool) -> Iterator[DrawnFaults]:
         """What befalls a request: what the account's limits say, else what the switches do."""
         if not authorized:
-            yield Plan()
+            yield DrawnFaults()
             return
         with self.world.traffic.admitted(self.name, operation, self.world.limits) as refusal:
-            yield Plan([refusal]) if refusal else self.world.faults.draw(self.name, operation)
+            yield DrawnFaults([refusal]) if refusal else self.world.faults.draw(self.name, operation)
 
     async def _respond(
         self,
-        exchange: Exchange,
+        exchange: SandboxExchange,
         handler: Callable[[web.Request], Awaitable[web.StreamResponse]],
         *,
         authorized: bool,
@@ -157,7 +157,7 @@ class Service(ABC):
         return response
 
     async def _carry_out(
-        self, exchange: Exchange, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+        self, exchange: SandboxExchange, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
     ) -> web.StreamResponse:
         plan = exchange.plan
         if FaultKind.HANG in plan:
@@ -184,7 +184,7 @@ class Service(ABC):
             _log.exception("%s %s failed", exchange.request.method, exchange.request.path)
             return self.refuse(web.HTTPInternalServerError.status_code, "internal error of the sandbox")
 
-    async def _turn_away(self, exchange: Exchange) -> web.Response:
+    async def _turn_away(self, exchange: SandboxExchange) -> web.Response:
         await drain(exchange)
         return self.unauthorized(key_given="Authorization" in exchange.request.headers)
 
@@ -201,7 +201,7 @@ class Service(ABC):
         accepted = self.world.keys
         return scheme.lower() == "bearer" and bool(key.strip()) and (accepted is None or key.strip() in accepted)
 
-    def _begin(self, request: web.Request) -> Entry:
+    def _begin(self, request: web.Request) -> LoggedRequest:
         return self.world.journal.begin(
             service=self.name,
             operation=self._operations.get(request.match_info.handler, "unknown"),
@@ -212,7 +212,7 @@ class Service(ABC):
         )
 
 
-EXCHANGE = web.RequestKey("exchange", Exchange)
+EXCHANGE = web.RequestKey("exchange", SandboxExchange)
 
 
 def json_response(payload: Mapping[str, Any] | Sequence[Any], status: int = 200) -> web.Response:

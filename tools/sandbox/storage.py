@@ -14,9 +14,9 @@ from typing import Any
 from aiohttp import web
 
 from tools.sandbox.faults import SUPABASE, Fault, FaultKind
-from tools.sandbox.intake import Exchange, File, read_form, read_object, read_raw, text_of_header
+from tools.sandbox.intake import File, SandboxExchange, read_form, read_object, read_raw, text_of_header
 from tools.sandbox.serving import Endpoint, Refusal, Service, World, json_response
-from tools.sandbox.store import Store
+from tools.sandbox.store import SandboxStore
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,7 +117,7 @@ class StoredObject:
 class Objects:
     """All buckets and what is in them."""
 
-    def __init__(self, store: Store, clock: Callable[[], float]) -> None:
+    def __init__(self, store: SandboxStore, clock: Callable[[], float]) -> None:
         self._store = store
         self._clock = clock
 
@@ -240,8 +240,6 @@ def _types(value: str | None) -> tuple[str, ...] | None:
     return None if value is None else tuple(json.loads(value))
 
 
-# Stand-in for Supabase Storage: buckets and objects.
-
 _VALID_KEY = re.compile(r"[A-Za-z0-9_/!.*'() &$@=;:+,?-]+")
 _DEFAULT_PAGE = 100
 _MAX_PREFIXES = 1000
@@ -275,7 +273,7 @@ class Storage(Service):
             Endpoint("object.remove", "DELETE", "/object/{bucket}", self._remove),
         )
 
-    async def _create_bucket(self, exchange: Exchange) -> web.Response:
+    async def _create_bucket(self, exchange: SandboxExchange) -> web.Response:
         body = await read_object(exchange)
         identity = body.get("id") or body.get("name")
         size, types = body.get("file_size_limit"), body.get("allowed_mime_types")
@@ -292,20 +290,20 @@ class Storage(Service):
         )
         return json_response({"name": identity})
 
-    async def _list_buckets(self, _: Exchange) -> web.Response:
+    async def _list_buckets(self, _: SandboxExchange) -> web.Response:
         return json_response([bucket.to_json() for bucket in self._objects.buckets()])
 
-    async def _get_bucket(self, exchange: Exchange) -> web.Response:
+    async def _get_bucket(self, exchange: SandboxExchange) -> web.Response:
         return json_response(self._bucket(exchange).to_json())
 
-    async def _upload(self, exchange: Exchange) -> web.Response:
+    async def _upload(self, exchange: SandboxExchange) -> web.Response:
         upsert = exchange.request.headers.get("x-upsert", "").lower() == "true"
         return await self._put(exchange, replaces=upsert)
 
-    async def _replace(self, exchange: Exchange) -> web.Response:
+    async def _replace(self, exchange: SandboxExchange) -> web.Response:
         return await self._put(exchange, replaces=True)
 
-    async def _put(self, exchange: Exchange, *, replaces: bool) -> web.Response:
+    async def _put(self, exchange: SandboxExchange, *, replaces: bool) -> web.Response:
         bucket, name = self._bucket(exchange), exchange.request.match_info["name"]
         if not is_valid_key(name):
             return error(400, "InvalidKey", f"Invalid key: {name}", "InvalidKey")
@@ -336,7 +334,7 @@ class Storage(Service):
             return error(409, "Duplicate", "The resource already exists", "KeyAlreadyExists")
         return None
 
-    async def _list(self, exchange: Exchange) -> web.Response:
+    async def _list(self, exchange: SandboxExchange) -> web.Response:
         bucket, body = self._bucket(exchange), await read_object(exchange)
         sort = body.get("sortBy") or {}
         if not isinstance(sort, dict):
@@ -353,15 +351,15 @@ class Storage(Service):
         found.sort(key=lambda row: (row["id"] is not None, row[column] or ""), reverse=order == "desc")
         return json_response(found[offset : offset + limit])
 
-    async def _info(self, exchange: Exchange) -> web.Response:
+    async def _info(self, exchange: SandboxExchange) -> web.Response:
         return json_response(self._object(exchange).info())
 
-    async def _download(self, exchange: Exchange) -> web.StreamResponse:
+    async def _download(self, exchange: SandboxExchange) -> web.StreamResponse:
         stored = self._object(exchange)
         headers = {"Content-Type": stored.content_type, "ETag": stored.etag, "Cache-Control": stored.cache_control}
         return web.FileResponse(self.world.store.body_path(stored.body), headers=headers)
 
-    async def _remove(self, exchange: Exchange) -> web.Response:
+    async def _remove(self, exchange: SandboxExchange) -> web.Response:
         bucket, body = self._bucket(exchange), await read_object(exchange)
         names = body.get("prefixes")
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
@@ -373,17 +371,17 @@ class Storage(Service):
             self._objects.remove(stored)
         return json_response([stored.row() for stored in found])
 
-    async def _remove_one(self, exchange: Exchange) -> web.Response:
+    async def _remove_one(self, exchange: SandboxExchange) -> web.Response:
         self._objects.remove(self._object(exchange))
         return json_response({"message": "Successfully deleted"})
 
-    def _bucket(self, exchange: Exchange) -> Bucket:
+    def _bucket(self, exchange: SandboxExchange) -> Bucket:
         bucket = self._objects.bucket(exchange.request.match_info["bucket"])
         if bucket is None:
             raise Refusal(error(404, "Bucket not found", "Bucket not found", "NoSuchBucket"))
         return bucket
 
-    def _object(self, exchange: Exchange) -> StoredObject:
+    def _object(self, exchange: SandboxExchange) -> StoredObject:
         stored = self._objects.find(self._bucket(exchange).id, exchange.request.match_info["name"])
         if stored is None:
             raise Refusal(error(404, "not_found", "Object not found", "NoSuchKey"))

@@ -105,7 +105,7 @@ class Body:
         self._path.unlink(missing_ok=True)
 
 
-class Store:
+class SandboxStore:
     """The database and the bodies. Calls are short and made from the event loop."""
 
     def __init__(self, home: Path) -> None:

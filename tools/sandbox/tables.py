@@ -9,7 +9,7 @@ from typing import Any
 from aiohttp import web
 
 from tools.sandbox.faults import SUPABASE, Fault, FaultKind
-from tools.sandbox.intake import Exchange, read_json, read_object
+from tools.sandbox.intake import SandboxExchange, read_json, read_object
 from tools.sandbox.postgrest import (
     INTENTS,
     TABLES,
@@ -50,7 +50,7 @@ class Tables(Service):
             for what, method, handler in handlers
         )
 
-    async def _insert(self, exchange: Exchange) -> web.Response:
+    async def _insert(self, exchange: SandboxExchange) -> web.Response:
         query = self._query(exchange)
         body = await read_json(exchange)
         rows = [self._checked(query, row) for row in (body if isinstance(body, list) else [body])]
@@ -63,7 +63,7 @@ class Tables(Service):
             return _violated(query.table, violation)
         return self._answer(exchange, query, written, status=201)
 
-    def _write(self, row: Mapping[str, Any], exchange: Exchange, query: Query) -> dict[str, Any] | None:
+    def _write(self, row: Mapping[str, Any], exchange: SandboxExchange, query: Query) -> dict[str, Any] | None:
         given = insertion(query.table, row, now=query.now, lease_seconds=self.world.limits.intent_lease_seconds)
         names, places = ", ".join(given), ", ".join(f":{name}" for name in given)
         clause = _conflict_clause(_preferences(exchange), query, row)
@@ -71,7 +71,7 @@ class Tables(Service):
         written = self.world.store.rows(sql, given)
         return dict(written[0]) if written else None
 
-    async def _select(self, exchange: Exchange) -> web.Response:
+    async def _select(self, exchange: SandboxExchange) -> web.Response:
         query = self._query(exchange)
         sql = f"SELECT * FROM {query.table.name} {query.where} {query.order} LIMIT :_limit OFFSET :_offset"  # noqa: S608 - names were checked
         limits = {"_limit": -1 if query.limit is None else query.limit, "_offset": query.offset}
@@ -87,7 +87,7 @@ class Tables(Service):
                 response.set_status(web.HTTPPartialContent.status_code)
         return response
 
-    async def _update(self, exchange: Exchange) -> web.Response:
+    async def _update(self, exchange: SandboxExchange) -> web.Response:
         query = self._filtered(exchange)
         row = self._checked(query, await read_object(exchange))
         if not row:
@@ -101,13 +101,13 @@ class Tables(Service):
             return _violated(query.table, violation)
         return self._answer(exchange, query, [dict(one) for one in changed], status=200)
 
-    async def _delete(self, exchange: Exchange) -> web.Response:
+    async def _delete(self, exchange: SandboxExchange) -> web.Response:
         query = self._filtered(exchange)
         sql = f"DELETE FROM {query.table.name} {query.where} RETURNING *"  # noqa: S608 - names were checked
         rows = self.world.store.rows(sql, query.values)
         return self._answer(exchange, query, [dict(row) for row in rows], status=200)
 
-    def _query(self, exchange: Exchange) -> Query:
+    def _query(self, exchange: SandboxExchange) -> Query:
         name = exchange.request.match_info["table"]
         table = TABLES.get(name)
         if table is None:
@@ -123,7 +123,7 @@ class Tables(Service):
         except BadQueryError as bad:
             raise Refusal(error(400, bad.code, str(bad))) from None
 
-    def _filtered(self, exchange: Exchange) -> Query:
+    def _filtered(self, exchange: SandboxExchange) -> Query:
         """A query with a filter: Supabase's databases refuse to change all rows at once."""
         query = self._query(exchange)
         if not query.where:
@@ -132,7 +132,13 @@ class Tables(Service):
         return query
 
     def _answer(
-        self, exchange: Exchange, query: Query, rows: list[dict[str, Any]], *, status: int, represented: bool = False
+        self,
+        exchange: SandboxExchange,
+        query: Query,
+        rows: list[dict[str, Any]],
+        *,
+        status: int,
+        represented: bool = False,
     ) -> web.Response:
         shown = [{name: row[name] for name in query.select} for row in rows]
         if not represented and "return=representation" not in _preferences(exchange):
@@ -170,7 +176,7 @@ def error(status: int, code: str, message: str, details: str | None = None) -> w
     return json_response({"code": code, "details": details, "hint": None, "message": message}, status)
 
 
-def _preferences(exchange: Exchange) -> set[str]:
+def _preferences(exchange: SandboxExchange) -> set[str]:
     headers = exchange.request.headers.getall("Prefer", [])
     return {preference.strip() for header in headers for preference in header.split(",")}
 

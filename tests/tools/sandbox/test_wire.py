@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from tools.sandbox import FaultKind, RunningSandbox
-from tools.sandbox.intake import Journal
+from tools.sandbox.intake import RequestLog
 
 BOUNDARY = "boundary"
 
@@ -221,7 +221,7 @@ def test_without_a_bearer_key_it_is_401(
 
 def test_request_log_is_bounded() -> None:
     """The log keeps the last requests and counts all."""
-    journal = Journal(kept=3)
+    journal = RequestLog(kept=3)
     for _ in range(5):
         journal.begin(service="kimi", operation="chat", method="POST", path="/", query="", headers=[])
     assert [entry["number"] for entry in journal.to_json()] == [3, 4, 5]

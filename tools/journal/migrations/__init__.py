@@ -9,7 +9,7 @@ _SUFFIX = ".sql"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Migration:
+class SchemaStep:
     """One step.
 
     Attributes:
@@ -21,9 +21,9 @@ class Migration:
     sql: str
 
 
-def migrations() -> list[Migration]:
+def migrations() -> list[SchemaStep]:
     """All steps, in their order."""
     found = sorted(
         (file for file in files(__name__).iterdir() if file.name.endswith(_SUFFIX)), key=lambda file: file.name
     )
-    return [Migration(name=file.name.removesuffix(_SUFFIX), sql=file.read_text(encoding="utf-8")) for file in found]
+    return [SchemaStep(name=file.name.removesuffix(_SUFFIX), sql=file.read_text(encoding="utf-8")) for file in found]
