@@ -21,7 +21,6 @@ from migration.routing import Shim
 from migration.routing.install import owner_of
 from migration.store import Ledger
 from observability import HttpTelemetry, RecentSpan, Sources, Telemetry, TelemetryHandle, setup, start_loop_watch
-from shim.application import Extension
 from shim.http.httpx_tap import install_httpx_tap, remove_httpx_tap
 from shim.http.recording import HttpObserver, watch
 from shim.process import SigtermDrain
@@ -32,6 +31,7 @@ from shim.wiring import ProcessMemory, open_guard, open_ledger, open_router
 
 if TYPE_CHECKING:
     from observability.testing import Capture
+    from shim.application import Extension
 
 _logger = logging.getLogger(__name__)
 

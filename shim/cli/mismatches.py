@@ -20,9 +20,8 @@ from migration.shadow import NoiseReport, noise_report
 from migration.store import Cause, DifferenceKind, LedgerReader, RecordedComparison, causes
 from shim.cli.exits import CommandError, ExitCode
 from shim.cli.finding import has_command, settings
-from shim.cli.junit import JUnitCase, write_junit
 from shim.cli.options import JsonOption, JUnitOption, ListByDefault, OneMigration, parse_duration
-from shim.cli.output import ago, local_time, note, print_json, printable, shortened, show
+from shim.cli.output import JUnitCase, ago, local_time, note, print_json, printable, shortened, show, write_junit
 
 _SHOWN_FIELDS = 4
 _VALUE_LENGTH, _ERROR_LENGTH = 28, 120

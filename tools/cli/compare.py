@@ -24,9 +24,8 @@ from migration import Side
 from migration.model import MISMATCHES, NOT_COMPARED, ONE_SIDED, Difference
 from migration.store import symptoms
 from shim.cli.exits import CommandError, ExitCode
-from shim.cli.junit import JUnitCase, write_junit
 from shim.cli.options import JsonOption, JUnitOption
-from shim.cli.output import print_json, printable, progress_bar, shortened
+from shim.cli.output import JUnitCase, print_json, printable, progress_bar, shortened, write_junit
 
 if TYPE_CHECKING:
     from tools.cli.compare_session import Job, Result

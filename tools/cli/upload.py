@@ -5,11 +5,15 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import time
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -21,8 +25,9 @@ from shim.cli.options import JsonOption
 from shim.cli.output import note, print_json, printable
 
 if TYPE_CHECKING:
-    from tools.cli.batch import Batch, FileResult
+    from tools.storage.port import UploadStorage
 
+_ENDING = (signal.SIGINT, signal.SIGTERM)
 _MEGABYTE = 1024 * 1024
 _STYLES = {"uploaded": "green", "failed": "red"}
 
@@ -37,7 +42,6 @@ def upload(
     json: JsonOption = False,
 ) -> int:
     """Upload files. Ctrl-C begins no further file and brings those in flight to their end."""
-    from tools.cli.batch import Batch, FileStatus
     from tools.cli.session import session
     from tools.providers.spec import PROVIDERS
     from tools.storage import get_storage
@@ -61,6 +65,165 @@ def upload(
     if batch.interrupted:
         return ExitCode.INTERRUPTED
     return ExitCode.OK if batch.count(FileStatus.UPLOADED) == len(files) else ExitCode.FAILED
+
+
+# Several uploads at once, and an orderly end when interrupted
+
+
+class FileStatus(StrEnum):
+    """How it ended for one file."""
+
+    UPLOADED = "uploaded"
+    FAILED = "failed"
+    NOT_BEGUN = "not_begun"
+    GIVEN_UP = "given_up"  # interrupted while in flight: the provider may have the file
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileResult:
+    """What became of one file.
+
+    Attributes:
+        file: the path as it was given.
+        status: how it ended.
+        seconds: how long the call took.
+        file_id: the provider's id of it.
+        answer: what the upload function returned.
+        error: why it failed.
+    """
+
+    file: str
+    status: FileStatus
+    seconds: float = 0.0
+    file_id: str | None = None
+    answer: dict[str, Any] | None = None
+    error: str | None = None
+
+
+class Batch:
+    """Files on their way to one provider.
+
+    Args:
+        files: the files.
+        provider: its name in the registry.
+        storage: where the copies go.
+        concurrency: how many are in flight at once.
+        on_end: told of each file that has ended.
+    """
+
+    def __init__(
+        self,
+        files: Sequence[Path],
+        *,
+        provider: str,
+        storage: UploadStorage,
+        concurrency: int,
+        on_end: Callable[[FileResult], None],
+    ) -> None:
+        self._provider = provider
+        self._storage = storage
+        self._concurrency = concurrency
+        self._on_end = on_end
+        self._waiting = list(enumerate(files))[::-1]
+        self._in_flight = 0
+        self._results = {
+            index: FileResult(file=str(file), status=FileStatus.NOT_BEGUN) for index, file in self._waiting
+        }
+        self.interrupted = False
+
+    @property
+    def results(self) -> list[FileResult]:
+        """One result a file, in the order in which the files were given."""
+        return [self._results[index] for index in sorted(self._results)]
+
+    def count(self, status: FileStatus) -> int:
+        """How many files ended like this."""
+        return sum(result.status is status for result in self.results)
+
+    def counts(self) -> dict[str, int]:
+        """How many files ended how."""
+        return {status.value: self.count(status) for status in FileStatus}
+
+    def bytes_uploaded(self) -> int:
+        """Bytes of the files that were uploaded."""
+        return sum(int(result.answer["size_bytes"]) for result in self.results if result.answer is not None)
+
+    async def run(self, *, on_interrupt: Callable[[int], None]) -> None:
+        """Upload everything. The first Ctrl-C lets those in flight end, as nothing half done is left that way.
+
+        The second gives up those that can be: the asynchronous implementation stops, a thread of legacy's cannot and
+        is waited for.
+        """
+        loop = asyncio.get_running_loop()
+        loop.set_default_executor(ThreadPoolExecutor(self._concurrency, thread_name_prefix="upload"))
+        workers = [asyncio.create_task(self._work()) for _ in range(self._concurrency)]
+
+        def interrupt() -> None:
+            if self.interrupted:
+                for worker in workers:
+                    worker.cancel()
+            else:
+                self.interrupted = True
+                self._waiting.clear()
+                on_interrupt(self._in_flight)
+
+        for number in _ENDING:
+            loop.add_signal_handler(number, interrupt)
+        try:
+            await asyncio.wait(workers)
+        finally:
+            for number in _ENDING:
+                loop.remove_signal_handler(number)
+        for worker in workers:
+            if not worker.cancelled():
+                worker.result()
+
+    async def _work(self) -> None:
+        while self._waiting:
+            index, file = self._waiting.pop()
+            self._in_flight += 1
+            started = time.perf_counter()
+            result = FileResult(file=str(file), status=FileStatus.GIVEN_UP)
+            try:
+                file_id, answer = await _upload_one(self._provider, file, self._storage)
+                result = FileResult(
+                    file=str(file),
+                    status=FileStatus.UPLOADED,
+                    seconds=time.perf_counter() - started,
+                    file_id=file_id,
+                    answer=answer,
+                )
+            except Exception as error:  # noqa: BLE001  # whatever one file meets is its result; the others go on
+                seconds = time.perf_counter() - started
+                result = FileResult(file=str(file), status=FileStatus.FAILED, seconds=seconds, error=str(error))
+            finally:
+                self._in_flight -= 1
+                self._results[index] = result
+                self._on_end(result)
+
+
+async def _upload_one(provider: str, file: Path, storage: UploadStorage) -> tuple[str, dict[str, Any]]:
+    """Upload one file as any caller of the monolith does, awaiting it where the function offers that.
+
+    Returns:
+        The provider's id of the file, and what the upload function returned.
+
+    Raises:
+        ValueError, OSError, RuntimeError: as the provider's upload function does.
+    """
+    from tools.providers.spec import provider as provider_named
+
+    spec = provider_named(provider)
+    function: Callable[..., dict[str, Any]] = getattr(import_module(spec.legacy_module), spec.function)
+    awaitable = getattr(function, "aio", None)
+    if awaitable is None:
+        answer = await asyncio.to_thread(function, file, storage)
+    else:
+        answer = await awaitable(file, storage)
+    return str(answer[spec.id_key]), answer
+
+
+# At a terminal
 
 
 class _View:

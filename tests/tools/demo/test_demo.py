@@ -93,7 +93,7 @@ def test_comparisons_question_and_trace_are_shown(shown: tuple[dict[str, Any], s
     document, progress = shown
     assert {compared["verdict"] for compared in document["compared"]} <= {"identical", "dropped"}
     assert "The lamp at the pier is red." in document["answer"]["answer"]
-    assert any("async primary" in line for line in document["trace"])
+    assert any("candidate primary" in line for line in document["trace"])
     assert any(" POST " in line for line in document["trace"])
     assert "... 50 % asynchronous" in progress
 
