@@ -13,7 +13,7 @@ _BATCH = "tools/engine/batch.py"
 
 _PERFORM = "        async def perform(work: Work) -> object:\n"
 _STORE = "                    return await _store(storage, provider, source)\n"
-_SEND = "                    return await _deliver(provider, source, purpose, pace, journaled)\n"
+_SEND = "                    return await _deliver(provider, source, purpose, clock, journaled)\n"
 _RECORD = (
     "                    return await record(storage, provider, source, supabase_file_id=copy, provider_file_id=sent)\n"
 )

@@ -25,7 +25,7 @@ from tools.providers.spec import Provider
 from tools.settings import get_settings
 from tools.storage.port import StorageError, UploadRow, UploadStorage
 from tools.transport.errors import ConnectionLostError, ConnectionNotMadeError
-from tools.transport.loops import REAL_PACE, Pace, run_in_thread
+from tools.transport.loops import SYSTEM_CLOCK, Clock, run_in_thread
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ async def upload_files(
     storage: UploadStorage,
     purpose: str,
     *,
-    pace: Pace = REAL_PACE,
+    clock: Clock = SYSTEM_CLOCK,
 ) -> list[dict[str, Any]]:
     """Upload files unless the provider has their content.
 
@@ -49,7 +49,7 @@ async def upload_files(
     items, refusal = await _examine(file_paths, limit=provider.limit(get_settings()))
     # how many had begun when one fails is chance; a rehearsal, which is compared, has a strict sequence
     window = 1 if is_confined() else get_settings().upload_concurrency
-    batch = _Batch(provider=provider, storage=storage, purpose=purpose, pace=pace, window=window)
+    batch = _Batch(provider=provider, storage=storage, purpose=purpose, clock=clock, window=window)
     await batch.upload(items)
     failures = [item.error for item in items if item.error is not None]
     if failures:
@@ -96,7 +96,7 @@ class _Batch:
     provider: Provider
     storage: UploadStorage
     purpose: str
-    pace: Pace
+    clock: Clock
     window: int
     failed: bool = False
 
@@ -124,7 +124,9 @@ class _Batch:
     async def _entry(self, item: _Item) -> dict[str, Any]:
         known = await self._known_upload(item.sha256)
         if known is None:
-            result = await upload_through_gateway(self.provider, item.path, self.storage, self.purpose, pace=self.pace)
+            result = await upload_through_gateway(
+                self.provider, item.path, self.storage, self.purpose, clock=self.clock
+            )
             file_id = result[self.provider.id_key]
         else:
             file_id = known.provider_file_id

@@ -18,7 +18,7 @@ from tools.errors import ToolsError
 from tools.journal.upload import JournaledUpload
 from tools.providers.spec import Provider
 from tools.transport.errors import AmbiguousListingError, ListingUnavailableError
-from tools.transport.loops import REAL_PACE, Pace, PerLoop, run_in_thread
+from tools.transport.loops import SYSTEM_CLOCK, Clock, PerLoop, run_in_thread
 from tools.transport.reading import FileSource
 
 logger = logging.getLogger(__name__)
@@ -44,16 +44,16 @@ async def record(
 
 # Finds out in the background what came of a cancelled upload: a file that the provider has made gets its row.
 
-MAX_SETTLING = 64
+MAX_RECOVERIES = 64
 """Cancelled uploads of one event loop that are settled at once; further ones are left to recovery."""
 
-SETTLE_SECONDS = 30.0
+RECOVERY_SECONDS = 30.0
 """How long that may take; then it is left to recovery."""
 
 _LOOKS_AFTER_SECONDS = (0.0, 1.0, 3.0)
 """The provider may still be making the file, and its listing may lag behind."""
 
-_settling: PerLoop[set[asyncio.Task[None]]] = PerLoop()
+_recoveries: PerLoop[set[asyncio.Task[None]]] = PerLoop()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,29 +65,29 @@ class _Broken:
     provider: Provider
     source: FileSource
     storage: Any
-    pace: Pace
+    clock: Clock
 
 
-def settle_later(
+def recover_later(
     error: BaseException,
     journaled: JournaledUpload,
     *,
     provider: Provider,
     source: FileSource,
     storage: Any,
-    pace: Pace = REAL_PACE,
+    clock: Clock = SYSTEM_CLOCK,
 ) -> bool:
     """Settle a cancelled upload in a task of its own; False if that is not done, and its intent is to be closed."""
-    tasks = _settling.get()
+    tasks = _recoveries.get()
     if tasks is None:
-        tasks = _settling.set(set())
+        tasks = _recoveries.set(set())
     copy = journaled.supabase_file_id
     if not isinstance(error, asyncio.CancelledError) or not journaled.is_in_doubt or copy is None:
         return False
-    if len(tasks) >= MAX_SETTLING:
+    if len(tasks) >= MAX_RECOVERIES:
         return False
     broken = _Broken(
-        journaled=journaled, supabase_file_id=copy, provider=provider, source=source, storage=storage, pace=pace
+        journaled=journaled, supabase_file_id=copy, provider=provider, source=source, storage=storage, clock=clock
     )
     task = asyncio.get_running_loop().create_task(_settled(broken))
     tasks.add(task)
@@ -97,7 +97,7 @@ def settle_later(
 
 async def settled() -> None:
     """Wait until every cancelled upload of this loop is settled."""
-    while tasks := _settling.get():
+    while tasks := _recoveries.get():
         await asyncio.wait(tasks)
 
 
@@ -107,7 +107,7 @@ async def _settled(broken: _Broken) -> None:
     recorded = False
     try:
         with noting(None):  # the call whose exchanges were noted is over
-            async with asyncio.timeout(SETTLE_SECONDS):
+            async with asyncio.timeout(RECOVERY_SECONDS):
                 found = broken.journaled.provider_file_id or await _found(broken)
                 if found is not None:
                     file_id = found
@@ -128,7 +128,7 @@ async def _found(broken: _Broken) -> str | None:
     """The file that the upload has made, if it is to be found; it is claimed."""
     likeness = likeness_of(broken.provider, broken.source, broken.journaled.intent.purpose)
     for pause in _LOOKS_AFTER_SECONDS:
-        await broken.pace.sleep(pause)
+        await broken.clock.sleep(pause)
         try:
             found = await find_upload(
                 broken.provider, likeness, seconds_ago=broken.journaled.seconds, journaled=broken.journaled

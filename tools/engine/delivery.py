@@ -31,7 +31,7 @@ from tools.transport.errors import (
     ServerFailedError,
     TransportError,
 )
-from tools.transport.loops import REAL_PACE, Pace
+from tools.transport.loops import SYSTEM_CLOCK, Clock
 from tools.transport.reading import FileSource
 from tools.transport.transport import post_file
 
@@ -67,7 +67,7 @@ async def deliver(
     source: FileSource,
     *,
     purpose: str,
-    pace: Pace = REAL_PACE,
+    clock: Clock = SYSTEM_CLOCK,
     journaled: JournaledUpload | None = None,
 ) -> str:
     """Upload a file and return the provider's id of it.
@@ -84,11 +84,11 @@ async def deliver(
     """
     likeness = likeness_of(provider, source, purpose)
     attempts = Attempts() if journaled is None else journaled.attempts
-    began = pace.clock()
+    began = clock.now()
     sent = False
     retry = refusals = 0
     while True:
-        async with request_place(provider, source.size, refusals=refusals, pace=pace) as place:
+        async with request_place(provider, source.size, refusals=refusals, clock=clock) as place:
             outcome = await _attempt(provider, source, likeness, attempts.begin())
             _report(place, outcome, shortest_delay=provider.sdk.retry_delay(retry, {}, jitter=1.0) or 0.0)
         if isinstance(outcome, str):
@@ -96,14 +96,14 @@ async def deliver(
         sent = sent or not isinstance(outcome.error, ConnectionNotMadeError)
         error = _as_seen_from_outside(outcome.error, sent=sent)
         if outcome.open_outcome:
-            found = await _look_for(provider, likeness, journaled, began=began, pace=pace, cause=error)
+            found = await _look_for(provider, likeness, journaled, began=began, clock=clock, cause=error)
             if found is not None:
                 attempts.settle_last()
                 return found
-        delay = provider.sdk.retry_delay(retry, outcome.headers, jitter=pace.jitter())
+        delay = provider.sdk.retry_delay(retry, outcome.headers, jitter=clock.jitter())
         if not outcome.retry or retry == provider.sdk.retries or delay is None:
             raise error
-        await pace.sleep(delay)
+        await clock.sleep(delay)
         retry += 1
         refusals += outcome.busy
 
@@ -183,20 +183,20 @@ async def _look_for(
     journaled: JournaledUpload | None,
     *,
     began: float,
-    pace: Pace,
+    clock: Clock,
     cause: Exception,
 ) -> str | None:
     """Look at the provider's listing, and again a little later."""
 
     async def look() -> str | None:
-        return await find_upload(provider, likeness, seconds_ago=pace.clock() - began, journaled=journaled)
+        return await find_upload(provider, likeness, seconds_ago=clock.now() - began, journaled=journaled)
 
     try:
         found = None
         with suppress(AmbiguousListingError):  # the other upload may be over in a moment
             found = await look()
         if found is None:
-            await pace.sleep(_SECOND_LOOK_SECONDS)
+            await clock.sleep(_SECOND_LOOK_SECONDS)
             found = await look()
     except ListingUnavailableError as unknown:
         cause.add_note(f"Not sent again, because it may have arrived: {unknown}")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-from tools.engine.cancel_recovery import record, settle_later
+from tools.engine.cancel_recovery import record, recover_later
 from tools.engine.delivery import deliver
 from tools.engine.throttle import upload_place
 from tools.files import validate_upload
@@ -18,7 +18,7 @@ from tools.providers.spec import FILE_TYPE, Provider, guessed_mime_type, storage
 from tools.settings import get_settings
 from tools.storage.port import StorageUnreachableError
 from tools.transport.errors import ConnectionLostError, ConnectionNotMadeError, FileChangedError
-from tools.transport.loops import REAL_PACE, Pace, run_in_thread
+from tools.transport.loops import SYSTEM_CLOCK, Clock, run_in_thread
 from tools.transport.reading import FileSource, measure
 from tools.transport.writing import turns
 
@@ -50,7 +50,7 @@ async def upload_through_gateway(
     storage: BlockingStorage | StreamingStorage,
     purpose: str,
     *,
-    pace: Pace = REAL_PACE,
+    clock: Clock = SYSTEM_CLOCK,
 ) -> dict[str, Any]:
     """Upload one file; as many at once as the configuration allows.
 
@@ -73,7 +73,7 @@ async def upload_through_gateway(
             source=source,
             storage=storage,
             purpose=purpose,
-            pace=pace,
+            clock=clock,
             journaled=None if opening is None else journaled,
         )
         if isinstance(opening, Finished):
@@ -93,7 +93,7 @@ class _Upload:
     source: FileSource
     storage: BlockingStorage | StreamingStorage
     purpose: str
-    pace: Pace
+    clock: Clock
     journaled: JournaledUpload | None
 
     async def run(self) -> tuple[str, str, bool]:
@@ -101,7 +101,7 @@ class _Upload:
         copy = await _store(self.storage, self.provider, self.source)
         if self.journaled is not None:
             self.journaled.stored(copy)
-        sent = await _deliver(self.provider, self.source, self.purpose, self.pace, self.journaled)
+        sent = await _deliver(self.provider, self.source, self.purpose, self.clock, self.journaled)
         if self.journaled is not None:
             self.journaled.delivered(sent)
         row = await record(self.storage, self.provider, self.source, supabase_file_id=copy, provider_file_id=sent)
@@ -112,8 +112,8 @@ class _Upload:
         try:
             copy, sent, recorded = await self.run()
         except BaseException as error:
-            if not settle_later(
-                error, journaled, provider=self.provider, source=self.source, storage=self.storage, pace=self.pace
+            if not recover_later(
+                error, journaled, provider=self.provider, source=self.source, storage=self.storage, clock=self.clock
             ):
                 journaled.failed(error)
             raise
@@ -176,11 +176,11 @@ async def _store(storage: BlockingStorage | StreamingStorage, provider: Provider
 
 
 async def _deliver(
-    provider: Provider, source: FileSource, purpose: str, pace: Pace, journaled: JournaledUpload | None
+    provider: Provider, source: FileSource, purpose: str, clock: Clock, journaled: JournaledUpload | None
 ) -> str:
     try:
         await source.still_there()  # the SDKs open the file a second time, so callers know a failure where it vanished
-        return await deliver(provider, source, purpose=purpose, pace=pace, journaled=journaled)
+        return await deliver(provider, source, purpose=purpose, clock=clock, journaled=journaled)
     except ConnectionNotMadeError as error:
         # the storage has its copy by now, so this must not stand as a proof that nothing was sent
         symptom = provider.sdk.error_message(error)

@@ -29,7 +29,7 @@ from shim.http.egress import is_confined
 from tools.engine.limiter import AdaptiveLimit, Limiter, Priority, Ticket
 from tools.providers.spec import Provider
 from tools.settings import get_settings
-from tools.transport.loops import REAL_PACE, Pace, PerLoop
+from tools.transport.loops import SYSTEM_CLOCK, Clock, PerLoop
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,13 +86,13 @@ class RateLimiter:
         self._lock = threading.RLock()  # the collector may end an abandoned coroutine, and with it its place, anywhere
 
     def place(
-        self, size: int, priority: Priority = Priority.USER, *, refusals: int = 0, pace: Pace = REAL_PACE
+        self, size: int, priority: Priority = Priority.USER, *, refusals: int = 0, clock: Clock = SYSTEM_CLOCK
     ) -> Place:
         """A place for so many bytes that were refused so often before, to be entered with `async with`."""
-        return Place(self, Ticket(size=size, priority=priority, refusals=refusals), pace)
+        return Place(self, Ticket(size=size, priority=priority, refusals=refusals), clock)
 
     def status(self, *, now: float) -> RateLimiterStatus:
-        """How the gate stands at a time of the pace's clock. From any thread."""
+        """How the gate stands at a time of the clock. From any thread."""
         with self._lock:
             return RateLimiterStatus(
                 limit=self._limiter.limit.current,
@@ -148,18 +148,18 @@ class RateLimiter:
 class Place:
     """One place behind a gate. Entering waits for a turn, and then for as long as the gate holds everybody back."""
 
-    __slots__ = ("_gate", "_pace", "_ticket")
+    __slots__ = ("_clock", "_gate", "_ticket")
 
-    def __init__(self, gate: RateLimiter, ticket: Ticket, pace: Pace) -> None:
+    def __init__(self, gate: RateLimiter, ticket: Ticket, clock: Clock) -> None:
         self._gate = gate
         self._ticket = ticket
-        self._pace = pace
+        self._clock = clock
 
     async def __aenter__(self) -> Self:
         await self._gate.enter(self._ticket)
         try:
-            while (seconds := self._gate.held_for(self._pace.clock())) > 0:
-                await self._pace.sleep(seconds)
+            while (seconds := self._gate.held_for(self._clock.now())) > 0:
+                await self._clock.sleep(seconds)
         except BaseException:
             self._gate.leave(self._ticket)
             raise
@@ -174,7 +174,7 @@ class Place:
 
     def refused(self, seconds: float, *, advised: bool) -> None:
         """Say that the server refused, and for how long to pause; `advised`: it named that time itself."""
-        self._gate.refused(self._ticket, until=self._pace.clock() + seconds, advised=advised)
+        self._gate.refused(self._ticket, until=self._clock.now() + seconds, advised=advised)
 
 
 # Limits how many uploads run at once.
@@ -226,12 +226,12 @@ def upload_place(provider: Provider, size: int) -> Place:
     return _lane_of(provider).places.place(size, _priority.get())
 
 
-def request_place(provider: Provider, size: int, *, refusals: int = 0, pace: Pace = REAL_PACE) -> Place:
+def request_place(provider: Provider, size: int, *, refusals: int = 0, clock: Clock = SYSTEM_CLOCK) -> Place:
     """A place for one request that uploads so many bytes to a provider, to be entered with `async with`.
 
     `refusals`: how often the provider refused the same before because it was asked too much.
     """
-    return _lane_of(provider).requests.place(size, _priority.get(), refusals=refusals, pace=pace)
+    return _lane_of(provider).requests.place(size, _priority.get(), refusals=refusals, clock=clock)
 
 
 @contextmanager
@@ -248,7 +248,7 @@ def snapshot() -> tuple[LaneStatus, ...]:
     """The lanes of this process as they stand. From any thread."""
     with _lock:
         lanes = tuple(_lanes.items())
-    now = REAL_PACE.clock()
+    now = SYSTEM_CLOCK.now()
     return tuple(lane.status(provider, now=now) for (provider, _, _), lane in lanes)
 
 

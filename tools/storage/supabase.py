@@ -45,7 +45,7 @@ from tools.storage.supabase_terms import (
     row_query,
     translated,
 )
-from tools.transport.loops import REAL_PACE, Pace
+from tools.transport.loops import SYSTEM_CLOCK, Clock
 
 if TYPE_CHECKING:
     from tools.storage.port import ProviderName, UploadRow
@@ -159,12 +159,12 @@ class SupabaseStorage:
     """Keeps copies in a bucket and rows in the monolith's table. Implements `UploadStorage`.
 
     The blocking side uses the official client, a new one for each operation; the asynchronous side uses the running
-    loop's connection pool. Both leave the same in Supabase; `pace` is how time passes for the asynchronous one.
+    loop's connection pool. Both leave the same in Supabase; `clock` is how time passes for the asynchronous one.
     """
 
-    def __init__(self, *, url: str, key: str, bucket: str, pace: Pace = REAL_PACE) -> None:
+    def __init__(self, *, url: str, key: str, bucket: str, clock: Clock = SYSTEM_CLOCK) -> None:
         self._target = Target(url=url, key=key, bucket=bucket)
-        self._pace = pace
+        self._clock = clock
 
     @property
     def target(self) -> Target:
@@ -173,7 +173,7 @@ class SupabaseStorage:
 
     def moved_to(self, url: str) -> SupabaseStorage:
         """The same storage at another address."""
-        return SupabaseStorage(url=url, key=self._target.key, bucket=self._target.bucket, pace=self._pace)
+        return SupabaseStorage(url=url, key=self._target.key, bucket=self._target.bucket, clock=self._clock)
 
     def upload_file(
         self, file_path: str, file_data: bytes, original_name: str, mime_type: str | None, file_type: str
@@ -191,7 +191,7 @@ class SupabaseStorage:
         description = describe(
             original_name=original_name, mime_type=mime_type, file_type=file_type, sha256=source.sha256
         )
-        placing = pooled.PooledObjects(self._target, source, description, self._pace)
+        placing = pooled.PooledObjects(self._target, source, description, self._clock)
         return await drive_async(place(file_path, size=source.size, sha256=source.sha256), placing.perform)
 
     def record_upload(self, row: UploadRow) -> None:

@@ -35,7 +35,7 @@ from tools.storage.tus import ResumableObject, ask, timeouts
 from tools.transport.body import FileBody
 from tools.transport.connections import get_http_session
 from tools.transport.errors import AnswerTooLargeError
-from tools.transport.loops import Pace
+from tools.transport.loops import Clock
 from tools.transport.rest import exchange
 
 if TYPE_CHECKING:
@@ -45,11 +45,11 @@ if TYPE_CHECKING:
 class PooledObjects:
     """Places one object: carries out the steps of its plan."""
 
-    def __init__(self, target: Target, source: FileSource, description: Description, pace: Pace) -> None:
+    def __init__(self, target: Target, source: FileSource, description: Description, clock: Clock) -> None:
         self._target = target
         self._source = source
         self._description = description
-        self._pace = pace
+        self._clock = clock
 
     async def perform(self, step: Step) -> Outcome:
         """Do one step.
@@ -73,7 +73,7 @@ class PooledObjects:
     async def _put(self, key: str, action: str) -> StorageAnswer:
         if self._source.size > RAW_MAX_BYTES or not _fits_a_header(self._description.content_type):
             upload = ResumableObject(
-                self._target, self._source, self._description, key=key, action=action, pace=self._pace
+                self._target, self._source, self._description, key=key, action=action, clock=self._clock
             )
             answer = await upload.put()
             if answer is not None:

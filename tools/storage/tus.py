@@ -41,7 +41,7 @@ from tools.storage.tus_policy import (
 from tools.transport.body import FileBody
 from tools.transport.connections import get_http_session
 from tools.transport.errors import RequestTimedOutError
-from tools.transport.loops import Pace
+from tools.transport.loops import Clock
 from tools.transport.rest import exchange
 
 if TYPE_CHECKING:
@@ -136,18 +136,18 @@ class ResumableObject:
         description: what Storage gets to know of it.
         key: its path in the bucket.
         action: for error texts.
-        pace: how time passes.
+        clock: how time passes.
     """
 
     def __init__(
-        self, target: Target, source: FileSource, description: Description, *, key: str, action: str, pace: Pace
+        self, target: Target, source: FileSource, description: Description, *, key: str, action: str, clock: Clock
     ) -> None:
         self._target = target
         self._source = source
         self._description = description
         self._key = key
         self._action = action
-        self._pace = pace
+        self._clock = clock
 
     async def put(self) -> StorageAnswer | None:
         """Upload it; the answer is what an upload in one request would have met.
@@ -186,7 +186,7 @@ class ResumableObject:
             size=self._source.size,
             key=f"{self._target.bucket}/{self._key}",
             action=self._action,
-            jitter=self._pace.jitter,
+            jitter=self._clock.jitter,
         )
         return await drive_async(policy, self._perform)
 
@@ -212,7 +212,7 @@ class ResumableObject:
             case Remove(upload=upload):
                 await self._remove(upload)
             case Wait(seconds=seconds):
-                await self._pace.sleep(seconds)
+                await self._clock.sleep(seconds)
         return None
 
     async def _ask(

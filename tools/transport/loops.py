@@ -77,18 +77,18 @@ async def to_its_end(work: Awaitable[R], *, unwanted: Callable[[R], Awaitable[ob
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pace:
+class Clock:
     """How time passes.
 
     Attributes:
         sleep: wait for some seconds.
         jitter: a random number in [0, 1).
-        clock: seconds on a clock that never goes back.
+        now: seconds on a clock that never goes back.
     """
 
     sleep: Callable[[float], Awaitable[object]] = asyncio.sleep
     jitter: Callable[[], float] = random.random
-    clock: Callable[[], float] = time.monotonic
+    now: Callable[[], float] = time.monotonic
 
 
-REAL_PACE = Pace()
+SYSTEM_CLOCK = Clock()

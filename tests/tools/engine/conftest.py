@@ -108,7 +108,7 @@ def storage(tmp_path: Path) -> LocalStorage:
 
 @pytest.fixture
 def waits() -> Waits:
-    """A pace without waiting."""
+    """A clock without waiting."""
     return Waits()
 
 

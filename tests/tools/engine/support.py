@@ -1,4 +1,4 @@
-"""A scripted HTTP server that keeps the bytes it got, its lists of files, and a pace at which nobody waits."""
+"""A scripted HTTP server that keeps the bytes it got, its lists of files, and a clock at which nobody waits."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import pytest
 from tools.engine.gateway import upload_through_gateway
 from tools.engine.throttle import LaneStatus, snapshot
 from tools.providers.spec import Provider
-from tools.transport.loops import Pace
+from tools.transport.loops import Clock
 
 T = TypeVar("T")
 
@@ -104,7 +104,7 @@ class WireServer:
 
 @dataclass(slots=True)
 class Waits:
-    """A pace at which nobody waits; it notes how long one would have waited."""
+    """A clock at which nobody waits; it notes how long one would have waited."""
 
     seconds: list[float] = field(default_factory=list)
 
@@ -112,8 +112,8 @@ class Waits:
         self.seconds.append(seconds)
 
     @property
-    def pace(self) -> Pace:
-        return Pace(sleep=self.sleep, jitter=lambda: 0.0, clock=lambda: time.monotonic() + sum(self.seconds))
+    def clock(self) -> Clock:
+        return Clock(sleep=self.sleep, jitter=lambda: 0.0, now=lambda: time.monotonic() + sum(self.seconds))
 
 
 def chain_of(error: BaseException) -> list[BaseException]:
@@ -167,6 +167,6 @@ def listing_of(*files: dict[str, Any], has_more: bool = False, date: float | Non
 async def our_error(provider: Provider, path: Path, storage: Any, waits: Waits) -> Exception:
     """What an upload through the gateway raises."""
     with pytest.raises(Exception) as caught:  # noqa: PT011  # whichever it is, it is looked at
-        await upload_through_gateway(provider, str(path), storage, "agent", pace=waits.pace)
+        await upload_through_gateway(provider, str(path), storage, "agent", clock=waits.clock)
     assert isinstance(caught.value, Exception)
     return caught.value

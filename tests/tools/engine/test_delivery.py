@@ -28,7 +28,7 @@ FAILED = Reply(status=500, body=b'{"error": {"message": "failed"}}')
 
 
 async def _deliver(provider: Provider, path: Path, waits: Waits) -> str:
-    return await deliver(provider, await open_source(path), purpose="agent", pace=waits.pace)
+    return await deliver(provider, await open_source(path), purpose="agent", clock=waits.clock)
 
 
 PROVIDERS = pytest.mark.parametrize("provider", [KIMI, GLM], ids=["kimi", "glm"])
@@ -212,9 +212,9 @@ async def test_after_something_was_sent_no_connection_proves_nothing(wire: WireS
             await super().sleep(seconds)
             wire.stop_listening()
 
-    pace = GoesAway().pace
+    clock = GoesAway().clock
     with pytest.raises(TransportError) as caught:
-        await deliver(KIMI, await open_source(path), purpose="agent", pace=pace)
+        await deliver(KIMI, await open_source(path), purpose="agent", clock=clock)
     assert not isinstance(caught.value, ConnectionNotMadeError)
     assert isinstance(caught.value.__cause__, OSError)
 
@@ -234,7 +234,7 @@ async def test_a_dropped_answer_leaves_one_file_in_the_sandbox(
     sandbox.inject(FaultKind.DROP_AFTER_COMMIT, provider.name, "files.create")
     path = make_file('odd "name" \\ ü.txt', b"content")
     result = await upload_through_gateway(
-        provider, path, storage, "agent" if provider is GLM else "file-extract", pace=waits.pace
+        provider, path, storage, "agent" if provider is GLM else "file-extract", clock=waits.clock
     )
     [file] = sandbox.state()[provider.name]["files"]
     assert result[provider.id_key] == file["id"]
@@ -260,7 +260,7 @@ async def test_one_fault_is_survived_and_one_file_is_made(
     sandbox.inject(fault, provider.name, "files.create")
     path = make_file("a.txt", b"content" * 100_000)
     await upload_through_gateway(
-        provider, path, storage, "agent" if provider is GLM else "file-extract", pace=waits.pace
+        provider, path, storage, "agent" if provider is GLM else "file-extract", clock=waits.clock
     )
     assert len(sandbox.state()[provider.name]["files"]) == 1
     assert len(sandbox.requests(provider.name, "files.create")) == 2
@@ -283,4 +283,4 @@ async def test_a_server_that_hangs_is_a_timeout_in_the_sdks_words(
         use_settings(sandbox_settings.model_copy(update={"upload_timeout": 0.4})),
         pytest.raises(RuntimeError, match=r"^Failed to upload to Kimi via SDK: Request timed out\.$"),
     ):
-        await upload_through_gateway(KIMI, path, storage, "file-extract", pace=waits.pace)
+        await upload_through_gateway(KIMI, path, storage, "file-extract", clock=waits.clock)

@@ -123,9 +123,9 @@ async def test_who_is_cancelled_in_the_moment_of_its_turn_passes_it_on() -> None
 async def test_a_hold_is_waited_out_inside() -> None:
     """After a refusal everybody waits, also for a hold that begins meanwhile; a failing wait gives the place back."""
     gate, waits = _gate(4), Waits()
-    async with gate.place(1, pace=waits.pace) as place:
+    async with gate.place(1, clock=waits.clock) as place:
         place.refused(5.0, advised=True)
-    async with gate.place(1, pace=waits.pace):
+    async with gate.place(1, clock=waits.clock):
         pass
     assert waits.seconds == [pytest.approx(5.0, abs=0.5)]
     async with gate.place(1) as place:

@@ -20,7 +20,7 @@ from tools.providers.spec import GLM, KIMI, Provider
 from tools.sandbox import FaultKind, Limits, RunningSandbox, SandboxServer
 from tools.settings import Settings, use_settings
 from tools.storage.local import LocalStorage
-from tools.transport.loops import Pace
+from tools.transport.loops import Clock
 
 MakeFile = Callable[[str, bytes], Path]
 CREATE = "files.create"
@@ -51,7 +51,7 @@ async def test_it_finds_out_how_many_a_provider_takes(
 
 
 class VirtualTime:
-    """A pace at which a minute passes at once, for everybody who waits for its end."""
+    """A clock at which a minute passes at once, for everybody who waits for its end."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -62,8 +62,8 @@ class VirtualTime:
         self.now = max(self.now, until)
 
     @property
-    def pace(self) -> Pace:
-        return Pace(sleep=self.sleep, jitter=lambda: 0.0, clock=lambda: self.now)
+    def clock(self) -> Clock:
+        return Clock(sleep=self.sleep, jitter=lambda: 0.0, now=lambda: self.now)
 
 
 async def test_a_limit_by_the_minute_is_waited_out_by_all(
@@ -80,7 +80,7 @@ async def test_a_limit_by_the_minute_is_waited_out_by_all(
     limits = Limits().changed({"kimi_max_a_minute": a_minute})
     async with SandboxServer(tmp_path / "provider", limits=limits, clock=lambda: 1e9 + here.now) as server:
         with use_settings(sandbox_settings.model_copy(update={"kimi_api_url": server.urls["kimi"]})):
-            await all_of([upload_through_gateway(KIMI, path, storage, "batch", pace=here.pace) for path in paths])
+            await all_of([upload_through_gateway(KIMI, path, storage, "batch", clock=here.clock) for path in paths])
             assert server._world is not None
             requests = server._world.journal.count("kimi", CREATE)
         await cleanup_http_session()
@@ -101,7 +101,7 @@ async def test_a_refusal_for_good_is_not_repeated_and_teaches_nothing(
     """Nobody waits for an account without money, and others are not slowed down on its behalf."""
     wire.replies = [Reply(status=429, body=body)]
     with pytest.raises(RuntimeError, match=r"Error code: 429.*pay"):
-        await upload_through_gateway(provider, make_file("a.txt", b"a"), storage, "agent", pace=waits.pace)
+        await upload_through_gateway(provider, make_file("a.txt", b"a"), storage, "agent", clock=waits.clock)
     assert len(wire.posts) == 1
     assert waits.seconds == []
     requests = lane_of(provider.name).requests
@@ -120,7 +120,7 @@ async def test_advice_of_every_kind_holds_everybody_back(
         await asyncio.Event().wait()
 
     refused = asyncio.create_task(
-        upload_through_gateway(GLM, make_file("a.txt", b"a"), storage, "agent", pace=replace(waits.pace, sleep=never))
+        upload_through_gateway(GLM, make_file("a.txt", b"a"), storage, "agent", clock=replace(waits.clock, sleep=never))
     )
     while not wire.posts or lane_of("glm").requests.inside:  # noqa: ASYNC110  # the server only counts
         await asyncio.sleep(0.001)
@@ -128,7 +128,7 @@ async def test_advice_of_every_kind_holds_everybody_back(
     assert status.limit == 4
     assert 15 < status.held_seconds <= 20
     refused.cancel()
-    await upload_through_gateway(GLM, make_file("b.txt", b"b"), storage, "agent", pace=waits.pace)
+    await upload_through_gateway(GLM, make_file("b.txt", b"b"), storage, "agent", clock=waits.clock)
     assert waits.seconds == [pytest.approx(20, abs=5)]
 
 
@@ -144,7 +144,7 @@ async def test_an_overload_inside_a_success_makes_the_limit_narrower(
     del sandbox_settings
     sandbox.inject(FaultKind.ERROR_IN_SUCCESS, "glm", CREATE)
     with pytest.raises(RuntimeError, match="1305 The API has triggered a rate limit"):
-        await upload_through_gateway(GLM, make_file("a.txt", b"a"), storage, "agent", pace=waits.pace)
+        await upload_through_gateway(GLM, make_file("a.txt", b"a"), storage, "agent", clock=waits.clock)
     assert len(sandbox.requests("glm", CREATE)) == 1
     assert lane_of("glm").requests.limit == 4
 

@@ -195,7 +195,7 @@ async def test_a_cancelled_upload_without_a_file_is_recoverys(world: World, monk
 
 async def test_a_bounded_number_is_settled_at_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """What there is no room for is recovery's."""
-    monkeypatch.setattr(settling, "MAX_SETTLING", 0)
+    monkeypatch.setattr(settling, "MAX_RECOVERIES", 0)
     world.sandbox.inject(FaultKind.LATENCY, "kimi", "files.create", seconds=1)
     await _cancelled_upload(world, world.file(), after=0)
     assert [entry.state for entry in world.unfinished] == [State.UNKNOWN]

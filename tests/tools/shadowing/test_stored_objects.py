@@ -31,7 +31,7 @@ from tools.storage.placement import FoundObject, encode_key
 from tools.storage.supabase_terms import RAW_MAX_BYTES
 from tools.storage.tus import ask
 from tools.transport.body import FileBody
-from tools.transport.loops import REAL_PACE
+from tools.transport.loops import SYSTEM_CLOCK
 from tools.transport.reading import open_source
 
 SMALL, LARGE = 100_000, RAW_MAX_BYTES + MEGABYTE
@@ -148,7 +148,7 @@ Defect = Callable[[pytest.MonkeyPatch], Migration | None]
 
 async def provider_before_storage(file_path: Path, storage: Any, purpose: str = "file-extract") -> Any:
     source = await open_source(Path(file_path))
-    provider_file_id = await gateway._deliver(KIMI, source, purpose, REAL_PACE, None)
+    provider_file_id = await gateway._deliver(KIMI, source, purpose, SYSTEM_CLOCK, None)
     ids = {"provider_file_id": provider_file_id, "supabase_file_id": await gateway._store(storage, KIMI, source)}
     await record(storage, KIMI, source, **ids)
     return KIMI.result(source, **ids)
@@ -185,8 +185,8 @@ def no_metadata(monkeypatch: pytest.MonkeyPatch) -> None:
 def wrong_content_type(monkeypatch: pytest.MonkeyPatch) -> None:
     fitting = pooled.PooledObjects.__init__
 
-    def describing(objects: Any, target: Any, source: Any, description: Any, pace: Any) -> None:
-        fitting(objects, target, source, dataclasses.replace(description, content_type="text/x-wrong"), pace)
+    def describing(objects: Any, target: Any, source: Any, description: Any, clock: Any) -> None:
+        fitting(objects, target, source, dataclasses.replace(description, content_type="text/x-wrong"), clock)
 
     monkeypatch.setattr(pooled.PooledObjects, "__init__", describing)
 

@@ -13,7 +13,7 @@ from tools.storage import UploadStorage
 from tools.storage.local import LocalStorage
 from tools.storage.supabase import SupabaseStorage
 from tools.transport.connections import cleanup_http_session
-from tools.transport.loops import Pace
+from tools.transport.loops import Clock
 from tools.transport.reading import open_source
 
 Store = Callable[..., Awaitable[str]]
@@ -33,16 +33,16 @@ def waits() -> list[float]:
 
 
 @pytest.fixture
-def quick(waits: list[float]) -> Pace:
+def quick(waits: list[float]) -> Clock:
     async def wait(seconds: float) -> None:
         waits.append(seconds)
 
-    return Pace(sleep=wait, jitter=lambda: 0.0)
+    return Clock(sleep=wait, jitter=lambda: 0.0)
 
 
 @pytest.fixture
-def supabase(sandbox: RunningSandbox, quick: Pace) -> SupabaseStorage:
-    return SupabaseStorage(url=sandbox.supabase_url, key=sandbox.key, bucket="user-files", pace=quick)
+def supabase(sandbox: RunningSandbox, quick: Clock) -> SupabaseStorage:
+    return SupabaseStorage(url=sandbox.supabase_url, key=sandbox.key, bucket="user-files", clock=quick)
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ from tools.storage.port import (
 from tools.storage.supabase import SupabaseStorage
 from tools.storage.tus_policy import PIECE_BYTES
 from tools.transport.errors import FileChangedError
-from tools.transport.loops import Pace
+from tools.transport.loops import Clock
 from tools.transport.reading import FileSource, open_source
 
 PATH = "kimi-gateway/large.bin"
@@ -253,7 +253,7 @@ async def test_an_unreachable_storage_is_told_at_once(tmp_path: Path) -> None:
         await store(storage, await large(tmp_path))
 
 
-async def test_a_storage_that_vanishes_is_no_proof(tmp_path: Path, quick: Pace) -> None:
+async def test_a_storage_that_vanishes_is_no_proof(tmp_path: Path, quick: Clock) -> None:
     """Once something was sent, an address that nobody answers any more is a lost connection."""
 
     async def begin(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -265,6 +265,6 @@ async def test_a_storage_that_vanishes_is_no_proof(tmp_path: Path, quick: Pace) 
 
     server = await asyncio.start_server(begin, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
-    storage = SupabaseStorage(url=f"http://127.0.0.1:{port}", key="secret", bucket="user-files", pace=quick)
+    storage = SupabaseStorage(url=f"http://127.0.0.1:{port}", key="secret", bucket="user-files", clock=quick)
     with pytest.raises(StorageConnectionLostError):
         await store(storage, await large(tmp_path))
