@@ -10,7 +10,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib import import_module
 from io import FileIO
 from pathlib import Path
@@ -25,10 +25,19 @@ from tools.recovery.inventory import Inventory, open_inventory
 from tools.recovery.provider_files import Described
 from tools.recovery.service_client import NoListingError, ServiceFailedError
 from tools.recovery.stored import find_copy
-from tools.recovery.verdict import SETTLED, Snapshot, Step, Verdict, is_as_it_was, look_the_same
+from tools.recovery.verdict import (
+    SETTLED,
+    Resolution,
+    Snapshot,
+    Step,
+    Verdict,
+    is_as_it_was,
+    look_the_same,
+    resolution_of,
+)
 from tools.settings import Settings
 from tools.storage import UploadStorage
-from tools.storage.port import ProviderName, StorageError
+from tools.storage.port import StorageError
 from tools.transport.rest import Sleep
 
 MAX_UPLOADS = 1000
@@ -58,39 +67,6 @@ class ContentChangedError(ToolsError):
     def __init__(self, path: Path) -> None:
         self.path = path
         super().__init__(f"{path.name} has changed since it was to be uploaded; it was not sent")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Resolution:
-    """An unfinished upload, and what became of it.
-
-    Attributes:
-        upload_id: as in the journal.
-        provider: to whom it went.
-        side: which implementation carried it out.
-        filename: name of the file.
-        began_at: when it began, seconds since the epoch.
-        state: how far it had come.
-        step: what was done, or would be.
-        reason: why, in words.
-        done: whether it was done.
-        file_id: the provider's id of the file that it ended with.
-        removed: the provider's ids of the files that were too many.
-        trouble: why it could not be done.
-    """
-
-    upload_id: str
-    provider: ProviderName
-    side: UploadSide
-    filename: str
-    began_at: float
-    state: State
-    step: Step
-    reason: str
-    done: bool = False
-    file_id: str | None = None
-    removed: tuple[str, ...] = ()
-    trouble: str | None = None
 
 
 async def recover(
@@ -266,23 +242,6 @@ async def settle(inventory: Inventory, look: Snapshot, entry: Entry, verdict: Ve
         return replace(resolution_of(entry, settling.verdict), trouble=str(error))
     resolution = resolution_of(entry, settling.verdict)
     return replace(resolution, done=True, file_id=file_id, removed=tuple(settling.removed))
-
-
-def resolution_of(entry: Entry, verdict: Verdict) -> Resolution:
-    """What became of an upload about which nothing has been done."""
-    intent = entry.intent
-    return Resolution(
-        upload_id=intent.upload_id,
-        provider=intent.provider,
-        side=intent.side,
-        filename=intent.filename,
-        began_at=intent.began_at,
-        state=entry.state,
-        step=verdict.step,
-        reason=verdict.reason,
-        file_id=verdict.keep,
-        removed=verdict.remove,
-    )
 
 
 class _Settling:

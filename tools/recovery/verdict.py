@@ -17,7 +17,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from tools.engine.listing import listed_name
-from tools.journal.port import Entry, Intent, State
+from tools.journal.port import Entry, Intent, State, UploadSide
 from tools.recovery.inventory import Inventory, listing_of
 from tools.recovery.provider_files import Described, Listing
 from tools.storage.port import ProviderName
@@ -67,6 +67,56 @@ class Verdict:
     keep: str | None = None
     remove: tuple[str, ...] = ()
     nothing_found: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resolution:
+    """An unfinished upload, and what became of it.
+
+    Attributes:
+        upload_id: as in the journal.
+        provider: to whom it went.
+        side: which implementation carried it out.
+        filename: name of the file.
+        began_at: when it began, seconds since the epoch.
+        state: how far it had come.
+        step: what was done, or would be.
+        reason: why, in words.
+        done: whether it was done.
+        file_id: the provider's id of the file that it ended with.
+        removed: the provider's ids of the files that were too many.
+        trouble: why it could not be done.
+    """
+
+    upload_id: str
+    provider: ProviderName
+    side: UploadSide
+    filename: str
+    began_at: float
+    state: State
+    step: Step
+    reason: str
+    done: bool = False
+    file_id: str | None = None
+    removed: tuple[str, ...] = ()
+    trouble: str | None = None
+
+
+def resolution_of(entry: Entry, verdict: Verdict) -> Resolution:
+    """What became of an upload about which nothing has been done."""
+    intent = entry.intent
+    return Resolution(
+        upload_id=intent.upload_id,
+        provider=intent.provider,
+        side=intent.side,
+        filename=intent.filename,
+        began_at=intent.began_at,
+        state=entry.state,
+        step=verdict.step,
+        reason=verdict.reason,
+        file_id=verdict.keep,
+        removed=verdict.remove,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -46,11 +46,11 @@ def make_room(count: int) -> None:
     """Let the process open so many more descriptors without a wait, as far as its limit goes. Blocks.
 
     Linux enlarges a process's table of descriptors when it is full: at 64, 128, 256 and so on. In a process that has
-    threads, whoever opens the next one waits for that, about 10 ms, and with an event loop everyone on it. A table
-    never shrinks, so it is enough to have had a high number once.
+    threads, the thread that opens the next one waits for that, about 10 ms, and all of its event loop with it. A
+    table never shrinks, so it is enough to have had a high number once.
     """
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with suppress(OSError), Path(os.devnull).open("rb") as lowest:  # if none is left, whoever needs one will be told
+    with suppress(OSError), Path(os.devnull).open("rb") as lowest:  # if none is left, the next open fails and says so
         os.close(fcntl.fcntl(lowest, fcntl.F_DUPFD_CLOEXEC, min(lowest.fileno() + count, limit - 1)))
 
 
@@ -97,7 +97,7 @@ def is_bare(transport: asyncio.BaseTransport) -> bool:
 
 
 def duplicate(transport: asyncio.BaseTransport) -> socket.socket:
-    """Another handle of a connection's socket: event loops let nobody wait for the one that they use themselves.
+    """Another handle of a connection's socket: event loops let no task wait for the one that they use themselves.
 
     Raises:
         OSError: the connection is closed.
@@ -183,7 +183,7 @@ _sessions: PerLoop[aiohttp.ClientSession] = PerLoop()
 
 
 async def get_http_session() -> aiohttp.ClientSession:
-    """The running loop's session: made on first use, shared by everyone, made anew if it was closed.
+    """The running loop's session: made on first use, shared by all, made again if it was closed.
 
     It holds as many connections as uploads to all providers may need; further requests wait for a free one. Cookies are
     neither kept nor sent. Time-outs are given with each request. Whoever ends a loop calls `cleanup_http_session`
@@ -192,7 +192,7 @@ async def get_http_session() -> aiohttp.ClientSession:
     session = _open_session()
     if session is None:
         tls = await run_in_thread(_prepared)
-        session = _open_session() or _sessions.set(_new_session(tls))  # somebody else may have made one meanwhile
+        session = _open_session() or _sessions.set(_new_session(tls))  # another task may have made one meanwhile
     return session
 
 

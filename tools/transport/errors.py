@@ -48,7 +48,7 @@ class InvalidAddressError(EngineError, ValueError):
 class TransportError(EngineError):
     """A request got no usable answer: whether it took effect is unknown, unless a subclass says so.
 
-    `timed_out` tells whether patience ran out, rather than a connection.
+    `timed_out` tells whether a timeout passed, rather than a connection broke.
     """
 
     timed_out = False

@@ -210,7 +210,7 @@ class ConnectionWriter:
         return is_bare(self._transport) and not is_confined()
 
     def abort(self) -> None:
-        """Cut the connection; whoever waits for it fails.
+        """Cut the connection; what waits for it fails.
 
         Closing is not enough: it waits for the server to take what is buffered, and a server that hangs never does.
         """
@@ -264,7 +264,7 @@ class ConnectionWriter:
         That is prompt as long as more has been written since, for the last bytes are confirmed late.
         """
         self._watch.waiting = True
-        while self.sent - unconfirmed_bytes(self._transport) < count:  # noqa: ASYNC110  # nobody reports it
+        while self.sent - unconfirmed_bytes(self._transport) < count:  # noqa: ASYNC110  # no event reports it
             await asyncio.sleep(_POLL_SECONDS)
         self._watch.waiting = False
 
