@@ -19,8 +19,7 @@ from shim.driver import drive_async
 from tools.journal import supabase_requests as requests
 from tools.journal.port import NOTHING_NEW, Entry, Facts, Finished, Held, Intent, Opening, State
 from tools.journal.supabase_asking import Asker, AwayError, FleetOwner, RemoteError, Turns, UnusableError
-from tools.journal.supabase_plan import Claimant, claim, take_over
-from tools.journal.supabase_requests import CLOSED, Reply, Request
+from tools.journal.supabase_requests import CLOSED, Claimant, Reply, Request, claim, take_over
 
 V = TypeVar("V")
 
