@@ -55,11 +55,7 @@ BLIND: Final = (
     _blind(
         "the event loop is blocked",
         _GATEWAY,
-        {
-            "                    return await _deliver(": (
-                "                    __import__('time').sleep(0.5)\n                    return await _deliver("
-            )
-        },
+        {"        sent = await _deliver(": "        __import__('time').sleep(0.5)\n        sent = await _deliver("},
         "time is no fact; spans, the loop's delay and the guard watch it",
         "tests/tools/engine/test_footprint.py::test_uploads_do_not_stall_the_event_loop",
     ),

@@ -11,16 +11,11 @@ _GATEWAY = "tools/engine/gateway.py"
 _RECORDING = "tools/engine/cancel_recovery.py"
 _BATCH = "tools/engine/batch.py"
 
-_PERFORM = "        async def perform(work: Work) -> object:\n"
-_STORE = "                    return await _store(storage, provider, source)\n"
-_SEND = "                    return await _deliver(provider, source, purpose, clock, journaled)\n"
-_RECORD = (
-    "                    return await record(storage, provider, source, supabase_file_id=copy, provider_file_id=sent)\n"
-)
-_RESULT = """    return provider.result(
-        source, provider_file_id=uploaded.provider_file_id, supabase_file_id=uploaded.supabase_file_id
-    )
-"""
+_STORE = "        copy = await _store(self.storage, self.provider, self.source)\n"
+_SEND = "        sent = await _deliver(self.provider, self.source, self.purpose, self.clock, self.journaled)\n"
+_IDS = "supabase_file_id=copy, provider_file_id=sent)"
+_RECORD = f"        row = await record(self.storage, self.provider, self.source, {_IDS}\n"
+_RESULT = "    return provider.result(source, provider_file_id=sent, supabase_file_id=copy)\n"
 _ROW = """    row = provider.row(
         source, provider_file_id=provider_file_id, supabase_file_id=supabase_file_id, sha256=source.sha256
     )
@@ -30,11 +25,6 @@ _STORAGE_FAILED = (
 )
 _PROVIDER_FAILED = "        raise provider.failure(provider.sdk.error_message(error)) from error\n"
 _UNRECORDED = "        logger.exception(provider.unrecorded(provider_file_id))\n"
-
-
-def _first(step: str) -> str:
-    """The same step, after which something follows."""
-    return step.replace("return ", "", 1)
 
 
 def _row(field: str, value: str) -> dict[str, str]:
@@ -62,7 +52,7 @@ STEPS: Final = (
     Mutant(
         defect="missing row",
         file=_GATEWAY,
-        patch={_RECORD: "                    return True\n"},
+        patch={_RECORD: "        row = True\n"},
         shows_in="requests.count",
     ),
     Mutant(
@@ -70,10 +60,10 @@ STEPS: Final = (
         file=_GATEWAY,
         patch={
             _SEND: (
-                "                    pending = {'provider_file_id': 'pending', 'supabase_file_id': 'pending'}\n"
-                "                    await record(storage, provider, source, **pending)\n" + _SEND
+                "        pending = {'provider_file_id': 'pending', 'supabase_file_id': 'pending'}\n"
+                "        await record(self.storage, self.provider, self.source, **pending)\n" + _SEND
             ),
-            _RECORD: "                    return True\n",
+            _RECORD: "        row = True\n",
         },
         shows_in="requests[*].service",
     ),
@@ -81,40 +71,35 @@ STEPS: Final = (
         defect="provider before storage",
         file=_GATEWAY,
         patch={
-            _PERFORM: "        early = []\n\n" + _PERFORM,
-            _STORE: _SEND.replace("return await", "early.append(await").replace("journaled)", "journaled))") + _STORE,
-            _SEND: "                    return early[0]\n",
+            _STORE: _SEND.replace("sent =", "early =") + _STORE,
+            _SEND: "        sent = early\n",
         },
         shows_in="requests[*].service",
     ),
     Mutant(
         defect="double upload to the provider",
         file=_GATEWAY,
-        patch={_SEND: _first(_SEND) + _SEND},
+        patch={_SEND: _SEND + _SEND},
         shows_in="requests.count",
     ),
     Mutant(
         defect="double upload to the storage",
         file=_GATEWAY,
-        patch={_STORE: _first(_STORE) + _STORE},
+        patch={_STORE: _STORE + _STORE},
         shows_in="requests.count",
     ),
     Mutant(
         defect="row written twice",
         file=_GATEWAY,
-        patch={_RECORD: _first(_RECORD) + _RECORD},
+        patch={_RECORD: _RECORD + _RECORD},
         shows_in="requests.count",
     ),
     Mutant(
         defect="swapped ids",
         file=_GATEWAY,
         patch={
-            "provider_file_id=uploaded.provider_file_id, supabase_file_id=uploaded.supabase_file_id": (
-                "provider_file_id=uploaded.supabase_file_id, supabase_file_id=uploaded.provider_file_id"
-            ),
-            "supabase_file_id=copy, provider_file_id=sent)\n                case": (
-                "supabase_file_id=sent, provider_file_id=copy)\n                case"
-            ),
+            _RESULT: _RESULT.replace("=sent, supabase_file_id=copy", "=copy, supabase_file_id=sent"),
+            _RECORD: _RECORD.replace(_IDS, "supabase_file_id=sent, provider_file_id=copy)"),
         },
         shows_in="result.supabase_file_id",
     ),
