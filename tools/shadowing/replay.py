@@ -20,6 +20,7 @@ from shim.http.egress import confined_to
 from shim.http.facts import RequestTarget
 from shim.http.recorder import LoopbackRecorder
 from shim.http.recording import Exchange, ExchangeLog, hidden, noting
+from tools.providers.spec import PROVIDERS
 from tools.settings import Settings, get_settings, use_settings
 from tools.shadowing.recorded_storage import LOCAL, RehearsedStorage, rehearsal_storage
 from tools.shadowing.services import (
@@ -91,12 +92,10 @@ def _fingerprint(path: str | os.PathLike[str]) -> Fingerprint | None:
 _LOGGERS = (
     "tools.engine.batch",
     "tools.engine.cancel_recovery",
-    "tools.providers.glm.glm_files",
-    "tools.providers.kimi.kimi_files",
     "tools.providers.upload_tool",
     "tools.storage.tus",
 )
-"""The loggers of both implementations."""
+"""The loggers of both implementations, beside those of the providers' legacy modules."""
 
 _rehearsing: ContextVar[bool] = ContextVar("rehearsing", default=False)
 
@@ -104,6 +103,8 @@ _rehearsing: ContextVar[bool] = ContextVar("rehearsing", default=False)
 @contextmanager
 def quiet() -> Iterator[None]:
     """Keep what the implementations would log in this context from the log."""
+    for name in (*_LOGGERS, *(each.legacy_module for each in PROVIDERS.values())):
+        logging.getLogger(name).addFilter(_is_meant)  # which adds it once
     token = _rehearsing.set(True)
     try:
         yield
@@ -113,10 +114,6 @@ def quiet() -> Iterator[None]:
 
 def _is_meant(_record: logging.LogRecord) -> bool:
     return not _rehearsing.get()
-
-
-for _name in _LOGGERS:
-    logging.getLogger(_name).addFilter(_is_meant)
 
 
 def upload_recorder(answers: AnswerBook, credentials: Mapping[str, str]) -> LoopbackRecorder:
