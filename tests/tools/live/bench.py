@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import importlib
 import sqlite3
 from collections.abc import Iterator
@@ -149,6 +150,7 @@ def troubled(bench: Bench, side: Side, *, before: Any = None, after: Any = None)
     shim = bench.shim()
     real_legacy, real_candidate = shim.legacy, shim.candidate
 
+    @functools.wraps(real_legacy)
     def legacy(*args: Any, **kwargs: Any) -> Any:
         with _around(before, after):
             return real_legacy(*args, **kwargs)
