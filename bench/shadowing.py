@@ -15,7 +15,7 @@ from bench.uploading import upload_row
 from shim.installation import Installation
 from shim.wiring import flag_admin
 from tools.application import app
-from tools.demo.load import Steering, create_flags
+from tools.load import Steering, create_flags
 from tools.providers.kimi import kimi_files
 from tools.settings import get_settings
 from tools.storage.local import LocalStorage

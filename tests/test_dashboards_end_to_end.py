@@ -21,7 +21,7 @@ from tests.migration.helpers import eventually
 from tests.support.prometheus import MakePrometheus, PrometheusServer
 from tests.support.unleash_programs import REPOSITORY
 from tools.application import app
-from tools.demo.load import Job, sample_of, steady_load
+from tools.load import Job, sample_of, steady_load
 from tools.migrations import MIGRATIONS
 from tools.sandbox import RunningSandbox
 from tools.settings import Settings, use_settings

@@ -37,8 +37,9 @@ from shim.http import recording as exchanges
 from shim.process_metrics import store as metrics
 from shim.removal import sources as tree
 from shim.removal import uses
+from tools import journal_section
 from tools import mcp as reporting
-from tools.cli import compare, compare_session, journal_section
+from tools.cli import compare_files, compare_session
 from tools.engine import limiter as aimd
 from tools.engine import throttle
 from tools.recovery import audit, orphans, provider_files, stored, verdict
@@ -156,7 +157,7 @@ def test_the_bounds_in_the_documents_are_the_real_ones() -> None:
         f"| {_ledger_writer.KEEP_CALLERS:,} kept of all processes, each written down once in ",
         f"once in {_ledger.CALLER_SECONDS:g} s; {_ledger.MAX_CALLERS:,} remembered by a process",
         f"| {tree.MAX_FILES:,} source files, searched {uses.MAX_ROUNDS} times at most",
-        f"{compare.MAX_FILES:,} files of one `shim compare`, {compare_session.FILES_TOGETHER} of one call",
+        f"{compare_files.MAX_FILES:,} files of one `shim compare`, {compare_session.FILES_TOGETHER} of one call",
     ):
         assert figure in page, figure
 

@@ -21,8 +21,8 @@ from shim.installation import Installation
 from shim.wiring import open_guard_store
 from tests.migration.helpers import eventually
 from tools.application import app
-from tools.demo.load import Job, sample_of, steady_load
 from tools.demo.watching import Served, Watcher
+from tools.load import Job, sample_of, steady_load
 from tools.migrations import MIGRATIONS
 from tools.sandbox import RunningSandbox
 from tools.settings import Settings, use_settings

@@ -138,7 +138,7 @@ def _sentences(standing: Standing, age: float | None) -> list[tuple[str, bool]]:
 
 def views() -> Sequence[ConsoleSection]:
     """Uploads that the journal knows to be unfinished."""
-    from tools.cli.journal_section import JOURNAL
+    from tools.journal_section import JOURNAL
 
     return [JOURNAL]
 
@@ -152,9 +152,9 @@ def workloads() -> Workloads:
 
 def assistants() -> Sequence[AssistantTools]:
     """Assistants ask about files."""
-    from tools.mcp import FILE_TOOLS
+    from tools.mcp import file_tools
 
-    return [FILE_TOOLS]
+    return [file_tools(app)]
 
 
 def open_work() -> Sequence[Check]:

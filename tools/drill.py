@@ -14,7 +14,7 @@ from typing import Any
 from shim.drill import THREADS, Workload, own_workload
 from shim.faults import Candidate
 from shim.settings import Settings as ShimSettings
-from tools.demo.load import Job, sample_of, upload
+from tools.load import Job, sample_of, upload
 from tools.migrations import MIGRATIONS
 from tools.sandbox import running_sandbox
 from tools.sandbox.process import sandboxed

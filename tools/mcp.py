@@ -16,11 +16,12 @@ from mcp.server.mcpserver.exceptions import ToolError
 from mcp.types import ToolAnnotations
 from pydantic import BaseModel, Field
 
+from shim.application import Application
 from shim.http.attempts import looked_on_by
 from shim.installation import Installation
 from shim.mcp import AssistantCalls, AssistantTools
-from tools.cli.session import session
 from tools.providers.spec import PROVIDERS
+from tools.session import session
 from tools.settings import MEGABYTE
 from tools.smart_file_query import AUTO, SmartFileQueryTool
 
@@ -90,15 +91,16 @@ def add_file_tools(server: MCPServer, calls: AssistantCalls) -> None:
     )
 
 
-@contextmanager
-def _serving() -> Iterator[Installation]:
-    """The migrations in place, in front of the configured services or the sandbox."""
-    with session("auto") as opened:
-        yield opened.installation
+def file_tools(app: Application) -> AssistantTools:
+    """What `shim mcp` serves here beside the operators' tools."""
 
+    @contextmanager
+    def serving() -> Iterator[Installation]:
+        """The migrations in place, in front of the configured services or the sandbox."""
+        with session(app, "auto") as opened:
+            yield opened.installation
 
-FILE_TOOLS = AssistantTools(instructions=INSTRUCTIONS, add=add_file_tools, serving=_serving)
-"""What `shim mcp` serves here beside the operators' tools."""
+    return AssistantTools(instructions=INSTRUCTIONS, add=add_file_tools, serving=serving)
 
 
 # How far a question about a file is, told from the requests that are made for it

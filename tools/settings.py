@@ -97,7 +97,7 @@ def provider_settings(name: str) -> ProviderSettings:
         ConfigurationError: a variable has a wrong value; the message names it.
     """
     try:
-        return ProviderSettings(_env_prefix=f"{name}_")
+        return ProviderSettings(_env_prefix=f"{name}_")  # pyright: ignore[reportCallIssue]  # an argument of pydantic-settings that is not in its signature
     except ValidationError as invalid:
         problems = ConfigurationError.from_validation(invalid).problems
         raise ConfigurationError({f"{name.upper()}_{field}": told for field, told in problems.items()}) from None

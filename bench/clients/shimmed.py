@@ -10,7 +10,7 @@ from bench.clients.uploads import PURPOSE, AsyncUploads
 from bench.harness import Job
 from shim.wiring import flag_admin
 from tools.application import app
-from tools.demo.load import Steering, create_flags
+from tools.load import Steering, create_flags
 from tools.providers.kimi import kimi_files
 from tools.settings import get_settings
 from tools.storage.local import LocalStorage

@@ -27,12 +27,13 @@ def ask(
     json: JsonOption = False,
 ) -> int:
     """Ask a question about a file. Without the providers' keys a sandbox on this machine answers."""
-    from tools.cli.session import session
+    from tools.application import app
+    from tools.session import session
     from tools.settings import get_settings, use_settings
     from tools.smart_file_query import SmartFileQueryTool
 
     arguments = {"file_path": str(file), "question": question, "provider": provider, "model": model}
-    with session(provider):
+    with session(app, provider):
         settings = get_settings()
         roots = (Path.cwd(), *settings.shim_allowed_roots)
         with use_settings(settings.model_copy(update={"shim_allowed_roots": roots})):

@@ -59,9 +59,10 @@ def audit(
 
 
 def _looked_at(made: Sequence[CandidateResult], *, contents: bool, repair: bool) -> list[AuditFinding]:
-    from tools.cli.session import session
+    from tools.application import app
     from tools.recovery.audit import audit as look_at
     from tools.recovery.audit import repaired, uploads_of
+    from tools.session import session
     from tools.settings import get_settings
     from tools.storage import get_storage
     from tools.transport.connections import cleanup_http_session
@@ -69,7 +70,7 @@ def _looked_at(made: Sequence[CandidateResult], *, contents: bool, repair: bool)
     uploads = uploads_of(made)
     if not uploads:
         return []
-    with session(uploads[0].provider), progress_bar() as progress:
+    with session(app, uploads[0].provider), progress_bar() as progress:
         task = progress.add_task("looking", total=len(uploads))
         storage = get_storage()
 

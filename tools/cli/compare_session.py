@@ -16,7 +16,7 @@ from migration import Call, Comparison, Decision, Reason, Runtime, Side
 from migration.model import Difference, Notice, Operation
 from shim.cli.exits import CommandError
 from tools.application import app
-from tools.cli.compare import Input, UploadEntrance
+from tools.cli.compare_files import Input, UploadEntrance
 from tools.providers.spec import PROVIDERS
 from tools.sandbox import Fault, RunningSandbox, running_sandbox
 from tools.sandbox.process import sandboxed

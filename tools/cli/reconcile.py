@@ -85,10 +85,10 @@ async def _close_pool() -> None:
 @contextmanager
 def _services_in_force() -> Iterator[Settings]:
     """The configured services; without any provider's key the sandbox, where `ask` and `upload` went."""
-    from tools.cli.session import sandbox_home, sandbox_lock
     from tools.providers.spec import PROVIDERS
     from tools.sandbox import running_sandbox
     from tools.sandbox.process import sandboxed
+    from tools.session import sandbox_home, sandbox_lock
     from tools.settings import get_settings
 
     settings = get_settings()

@@ -29,7 +29,7 @@ def sandbox(
     json: JsonOption = False,
 ) -> int:
     """Play the providers and Supabase until Ctrl-C. Prints how to use them."""
-    from tools.cli.session import sandbox_home, sandbox_lock
+    from tools.session import sandbox_home, sandbox_lock
     from tools.settings import get_settings
 
     folder = home or sandbox_home(get_settings())

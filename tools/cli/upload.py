@@ -42,13 +42,14 @@ def upload(
     json: JsonOption = False,
 ) -> int:
     """Upload files. Ctrl-C begins no further file and brings those in flight to their end."""
-    from tools.cli.session import session
+    from tools.application import app
     from tools.providers.spec import PROVIDERS
+    from tools.session import session
     from tools.storage import get_storage
 
     provider = provider or next(iter(PROVIDERS))
     console = Console(stderr=json, highlight=False)
-    with session(provider) as opened:
+    with session(app, provider) as opened:
         view = _View(files, console, lines=not json)
         batch = Batch(files, provider=provider, storage=get_storage(), concurrency=concurrency, on_end=view.ended)
         started = time.perf_counter()

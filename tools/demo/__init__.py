@@ -1,7 +1,6 @@
 """A demonstration on real files: from legacy to the asynchronous path step by step, and back by a flip of the flag."""
 
 from tools.demo.demo import Plan, run_demo
-from tools.demo.load import DemoError
 from tools.demo.results import (
     Account,
     Answer,
@@ -13,6 +12,7 @@ from tools.demo.results import (
     Stage,
 )
 from tools.demo.watching import Reporter
+from tools.load import DemoError
 
 __all__ = [
     "Account",

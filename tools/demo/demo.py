@@ -15,7 +15,9 @@ from migration import Side
 from shim.installation import Installation
 from shim.wiring import flag_admin
 from tools.application import app
-from tools.demo.load import (
+from tools.demo.results import Answer, BigUpload, Compared, DemoResult, Flip, PeakMemory, SideServed, Stage, settle
+from tools.demo.watching import Reporter, Served, TraceLines, Watcher
+from tools.load import (
     DemoError,
     Job,
     Receipt,
@@ -31,8 +33,6 @@ from tools.demo.load import (
     upload_all,
     wait_until,
 )
-from tools.demo.results import Answer, BigUpload, Compared, DemoResult, Flip, PeakMemory, SideServed, Stage, settle
-from tools.demo.watching import Reporter, Served, TraceLines, Watcher
 from tools.providers.spec import PROVIDERS
 from tools.sandbox import RunningSandbox, running_sandbox
 from tools.sandbox.process import sandboxed

@@ -14,7 +14,7 @@ import psutil
 from migration import Side
 from migration.model import Difference, Verdict
 from shim.http.recording import SHARED
-from tools.demo.load import Receipt
+from tools.load import Receipt
 from tools.providers.spec import PROVIDERS
 from tools.sandbox import PARSER_PURPOSE, RunningSandbox
 

@@ -18,9 +18,9 @@ from shim.installation import Installation
 from shim.wiring import open_guard_store, open_ledger
 from tests.migration.helpers import eventually
 from tools.application import app
-from tools.demo.load import Job, sample_of, steady_load
 from tools.demo.watching import Watcher
 from tools.drill import spoilt
+from tools.load import Job, sample_of, steady_load
 from tools.migrations import MIGRATIONS
 from tools.sandbox import RunningSandbox
 from tools.settings import Settings, use_settings

@@ -11,7 +11,8 @@ from junitparser import Failure, JUnitXml
 
 from shim.cli.exits import CommandError, ExitCode
 from tests.support.command_line import CommandLine, RunHere
-from tools.cli.compare import MAX_FILES, ComparedFault, UploadEntrance, collect, generate
+from tools.cli.compare import ComparedFault
+from tools.cli.compare_files import MAX_FILES, UploadEntrance, collect, generate
 from tools.sandbox import FaultKind
 from tools.transport import body as multipart
 
@@ -149,7 +150,7 @@ def test_folders_are_gone_through(tmp_path: Path) -> None:
 def test_files_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Too many files are refused at once."""
     assert MAX_FILES == 2000
-    monkeypatch.setattr("tools.cli.compare.MAX_FILES", 3)
+    monkeypatch.setattr("tools.cli.compare_files.MAX_FILES", 3)
     for number in range(4):
         (tmp_path / f"{number}.txt").touch()
     with pytest.raises(CommandError, match="more than 3 files"):

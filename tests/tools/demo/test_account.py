@@ -11,8 +11,8 @@ import pytest
 from migration import Side
 from migration.model import Verdict
 from tools.demo import Compared, DemoResult
-from tools.demo.load import Job, Receipt, Sample, make_jobs, sample_of, upload
 from tools.demo.results import Account, Answer, Flip, settle
+from tools.load import Job, Receipt, Sample, make_jobs, sample_of, upload
 from tools.providers.glm import glm_client
 from tools.sandbox import RunningSandbox
 from tools.sandbox.process import sandboxed

@@ -21,8 +21,8 @@ from tools.providers.spec import PROVIDERS, provider
 from tools.settings import MEGABYTE, get_settings
 from tools.storage.port import ProviderName, UploadStorage
 
-_DOCUMENTS = Path(__file__).parent / "documents"
-_REPOSITORY = Path(__file__).parents[2]
+_DOCUMENTS = Path(__file__).parent / "demo" / "documents"
+_REPOSITORY = Path(__file__).parents[1]
 _KINDS = ("*.txt", "*.md", "*.pdf", "*.png")
 
 

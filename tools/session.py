@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
+from shim.application import Application
 from shim.cli.exits import CommandError, ExitCode
 from shim.cli.output import note
 from shim.installation import Installation
 from shim.wiring import has_no_flags_yet
-from tools.application import app
 from tools.providers.spec import PROVIDERS
 from tools.providers.spec import provider as provider_named
 from tools.sandbox import running_sandbox
@@ -40,8 +40,8 @@ class Session:
 
 
 @contextmanager
-def session(provider: str) -> Iterator[Session]:
-    """Install the migrations, with the settings that `provider` needs in force for this context.
+def session(app: Application, provider: str) -> Iterator[Session]:
+    """Put the migrations of `app` in place, with the settings that `provider` needs in force for this context.
 
     Flags and ledger are the configured ones in any case.
 
