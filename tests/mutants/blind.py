@@ -77,14 +77,14 @@ BLIND: Final = (
         "the embedded storage loses the first megabyte of a long file",
         "tools/storage/local.py",
         {"async for piece in source.chunks():": "async for piece in source.chunks(start=source.size >> 20 << 20):"},
-        "in a rehearsal a stand-in takes its place, for it is not reached by requests",
+        "in a replay a stand-in takes its place, for it is not reached by requests",
         "tests/tools/storage/test_storages.py::test_a_copy_of_any_size",
     ),
     _blind(
         "an upload whose answer was lost is sent again without a look",
         "tools/engine/delivery.py",
         {"        if outcome.open_outcome:\n": "        if False:\n"},
-        "a call without an answer cannot be rehearsed, and looks are not compared: legacy never looks",
+        "a call without an answer cannot be replayed, and looks are not compared: legacy never looks",
         "tests/tools/engine/test_delivery.py::test_a_dropped_answer_leaves_one_file_in_the_sandbox",
     ),
     _blind(

@@ -163,7 +163,7 @@ BYTES: Final = (
         shows_in="result.size_bytes",
     ),
     Mutant(
-        defect="a buffer is filled anew before it was sent",
+        defect="a buffer is filled again before it was sent",
         file=_BODY,
         patch={
             _COPY: """        unsent = None
