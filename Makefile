@@ -4,7 +4,6 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
-PACKAGES := tools shim migration flags observability
 
 .PHONY: help demo bench test proofs check format docs lock sbom audit clean
 
@@ -62,6 +61,7 @@ $(VENV)/runtime: $(VENV)/created requirements.lock pyproject.toml
 	@echo "Installing what the program needs (about a minute) ..."
 	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock
 	@$(PIP_INSTALL) --no-deps --editable .
+	@$(BIN)/python -c 'import pathlib, sysconfig; pathlib.Path(sysconfig.get_path("purelib"), "monolith.pth").write_text("$(CURDIR)")'
 	@touch $@
 
 $(VENV)/development: $(VENV)/runtime requirements-dev.txt
