@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from migration import Migration, ShadowMode
-from tools.engine.gauges import PROVIDER
+from tools.engine.throttle import PROVIDER
 from tools.errors import NothingSentError
 from tools.failures import FAILURES
 from tools.journal.protection import journaled

@@ -68,7 +68,7 @@ BLIND: Final = (
     ),
     _blind(
         "off by one between sendfile and copying",
-        "tools/transport/body.py",
+        "tools/transport/upload.py",
         {"            reader.skip(moved)\n": "            reader.skip(moved)\n            reader.place -= 1\n"},
         "real services are encrypted, where everything is copied, and so a rehearsal copies",
         "tests/tools/engine/test_body.py::test_every_way_of_sending_delivers_the_same_bytes",
@@ -103,7 +103,7 @@ BLIND: Final = (
     ),
     _blind(
         "a row that cannot be written is not logged",
-        "tools/engine/cancel_recovery.py",
+        "tools/engine/gateway.py",
         {"        logger.exception(provider.unrecorded(provider_file_id))\n": ""},
         "logs are not compared",
         "tests/tools/engine/test_gateway.py::test_a_failing_row_is_logged_as_by_legacy_and_the_upload_stands",

@@ -6,8 +6,7 @@ from typing import Final
 
 from tests.mutants.mutant import Mutant
 
-_FORM = "tools/transport/body.py"
-_BODY = "tools/transport/body.py"
+_UPLOAD = "tools/transport/upload.py"
 _LINE = "tools/transport/writing.py"
 _READING = "tools/transport/reading.py"
 _RANGES = "tools/transport/reading.py"
@@ -34,19 +33,19 @@ def _held(expression: str) -> dict[str, str]:
 FORM: Final = (
     Mutant(
         defect="wrong name escaping: percent-encoded",
-        file=_FORM,
+        file=_UPLOAD,
         patch={_QUOTED: "quote(filename)", "import mimetypes\n": "import mimetypes\nfrom urllib.parse import quote\n"},
         shows_in="requests[*].parts[*].'header.content-disposition'",
     ),
     Mutant(
         defect="wrong name escaping: backslashes left alone",
-        file=_FORM,
+        file=_UPLOAD,
         patch={', ord("\\\\"): "\\\\\\\\"': ""},
         shows_in="requests[*].parts[*].'header.content-disposition'",
     ),
     Mutant(
         defect="lower-cased file name",
-        file=_FORM,
+        file=_UPLOAD,
         patch={"filename=content.name": "filename=content.name.lower()"},
         shows_in="requests[*].parts[*].'header.content-disposition'",
     ),
@@ -58,7 +57,7 @@ FORM: Final = (
     ),
     Mutant(
         defect="wrong part order",
-        file=_FORM,
+        file=_UPLOAD,
         patch={
             _PURPOSE: "",
             _END: (
@@ -70,31 +69,31 @@ FORM: Final = (
     ),
     Mutant(
         defect="additional form field",
-        file=_FORM,
+        file=_UPLOAD,
         patch={_PURPOSE: _PURPOSE + _PURPOSE.replace('"purpose"', '"source"').replace("{purpose}", "shim")},
         shows_in="requests[*].parts[*].value",
     ),
     Mutant(
         defect="wrong name of the file's field",
-        file=_FORM,
+        file=_UPLOAD,
         patch={'name="file"; ': 'name="files"; '},
         shows_in="requests[*].parts[*].'header.content-disposition'",
     ),
     Mutant(
         defect="wrong content type",
-        file=_FORM,
+        file=_UPLOAD,
         patch={'mimetypes.guess_type(filename)[0] or "application/octet-stream"': '"application/octet-stream"'},
         shows_in="requests[*].parts[*].'header.content-type'",
     ),
     Mutant(
         defect="missing content type",
-        file=_FORM,
+        file=_UPLOAD,
         patch={_PART_TYPE: 'b"\\r\\n\\r\\n"'},
         shows_in="requests[*].parts[*].'header.content-type'",
     ),
     Mutant(
         defect="chunked encoding, because the body does not tell its length",
-        file=_BODY,
+        file=_UPLOAD,
         patch={
             "def size(self) -> int:": "def size(self) -> None:",
             "        return self._whole\n\n": "        return None\n\n",
@@ -106,7 +105,7 @@ FORM: Final = (
 BYTES: Final = (
     Mutant(
         defect="one byte changed",
-        file=_BODY,
+        file=_UPLOAD,
         patch={
             "self._preamble, held[self._start : self._start + self._length], self._epilogue": (
                 "self._preamble, held[:-1], bytes(255 - byte for byte in held[-1:]), self._epilogue"
@@ -116,7 +115,7 @@ BYTES: Final = (
     ),
     Mutant(
         defect="one byte changed in files that are not held",
-        file=_BODY,
+        file=_UPLOAD,
         patch={
             "                await connection.write_view(piece[:count])\n": (
                 "                piece[0] ^= 1\n                await connection.write_view(piece[:count])\n"
@@ -164,7 +163,7 @@ BYTES: Final = (
     ),
     Mutant(
         defect="a buffer is filled again before it was sent",
-        file=_BODY,
+        file=_UPLOAD,
         patch={
             _COPY: """        unsent = None
         with BUFFERS.lend() as buffer:

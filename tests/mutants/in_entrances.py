@@ -8,7 +8,6 @@ from tests.mutants.mutant import Mutant
 
 _FACE = "tools/async_file_upload_refactored.py"
 _GATEWAY = "tools/engine/gateway.py"
-_RECORDING = "tools/engine/cancel_recovery.py"
 _BATCH = "tools/engine/batch.py"
 
 _STORE = "        copy = await _store(self.storage, self.provider, self.source)\n"
@@ -105,31 +104,31 @@ STEPS: Final = (
     ),
     Mutant(
         defect="wrong row: size counted in characters of the name",
-        file=_RECORDING,
+        file=_GATEWAY,
         patch=_row("file_size_bytes", "len(source.name)"),
         shows_in="requests[*].body.file_size_bytes",
     ),
     Mutant(
         defect="wrong row: status",
-        file=_RECORDING,
+        file=_GATEWAY,
         patch=_row("upload_status", '"pending"'),
         shows_in="requests[*].body.upload_status",
     ),
     Mutant(
         defect="wrong row: method",
-        file=_RECORDING,
+        file=_GATEWAY,
         patch=_row("upload_method", '"async_gateway"'),
         shows_in="requests[*].body.upload_method",
     ),
     Mutant(
         defect="wrong row: sha256 in capitals",
-        file=_RECORDING,
+        file=_GATEWAY,
         patch=_row("sha256", "row.sha256.upper()"),
         shows_in="requests[*].body.sha256",
     ),
     Mutant(
         defect="wrong row: an own time in last_used",
-        file=_RECORDING,
+        file=_GATEWAY,
         patch=_row("last_used", '"2024-01-01T00:00:00"'),
         shows_in="requests[*].body.last_used",
     ),
@@ -251,7 +250,7 @@ ERRORS: Final = (
     ),
     Mutant(
         defect="a row that cannot be written fails the upload",
-        file=_RECORDING,
+        file=_GATEWAY,
         patch={_UNRECORDED: _UNRECORDED + "        raise\n"},
         shows_in="error.type",
     ),

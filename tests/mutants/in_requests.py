@@ -9,10 +9,7 @@ from tests.mutants.mutant import Mutant
 _PROVIDERS = "tools/providers/spec.py"
 _SDK: Final = "tools/providers/sdk.py"
 _POOLED = "tools/storage/supabase_pooled.py"
-_ASKING = "tools/storage/tus.py"
-_TUS = "tools/storage/tus.py"
 _RESUMABLE = "tools/storage/tus_policy.py"
-_TABLE = "tools/storage/supabase_pooled.py"
 _STORAGE = "tools/storage/supabase.py"
 
 PROVIDER: Final = (
@@ -91,7 +88,7 @@ STORAGE: Final = (
     Mutant(
         defect="upsert: objects are replaced",
         file=_POOLED,
-        patch={'"x-upsert": NO_UPSERT': '"x-upsert": "true"'},
+        patch={'                "x-upsert": NO_UPSERT,\n': '                "x-upsert": "true",\n'},
         shows_in="requests[*].upsert",
     ),
     Mutant(
@@ -131,7 +128,7 @@ STORAGE: Final = (
     ),
     Mutant(
         defect="the storage's key without its scheme",
-        file=_ASKING,
+        file=_POOLED,
         patch={'"Authorization": HiddenText(f"Bearer {target.key}")': '"Authorization": target.key'},
         shows_in="requests[*].credentials.authorization",
     ),
@@ -149,7 +146,7 @@ STORAGE: Final = (
     ),
     Mutant(
         defect="a header of the table's client is dropped",
-        file=_TABLE,
+        file=_POOLED,
         patch={
             '"accept-encoding", "transfer-encoding"})\n"""What aiohttp': (
                 '"accept-encoding", "transfer-encoding", "prefer"})\n"""What aiohttp'
@@ -172,13 +169,13 @@ STORAGE: Final = (
 PIECES: Final = (
     Mutant(
         defect="wrong offset of a piece",
-        file=_TUS,
+        file=_POOLED,
         patch={"                    start=offset,\n": "                    start=0,\n"},
         shows_in="requests[*].sha256",
     ),
     Mutant(
         defect="the last byte of an object in pieces is lost",
-        file=_TUS,
+        file=_POOLED,
         patch={
             'headers = {"Upload-Length": str(self._source.size), ': (
                 'headers = {"Upload-Length": str(self._source.size - 1), '
@@ -195,13 +192,13 @@ PIECES: Final = (
     ),
     Mutant(
         defect="objects in pieces may replace",
-        file=_TUS,
-        patch={'"x-upsert": NO_UPSERT': '"x-upsert": "true"'},
+        file=_POOLED,
+        patch={'"1.0.0", "x-upsert": NO_UPSERT': '"1.0.0", "x-upsert": "true"'},
         shows_in="requests[*].upsert",
     ),
     Mutant(
         defect="objects in pieces have no content type",
-        file=_TUS,
+        file=_POOLED,
         patch={'            "contentType": self._description.content_type,\n': ""},
         shows_in="requests[*].content_type",
     ),

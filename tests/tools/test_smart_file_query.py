@@ -14,7 +14,7 @@ from tools.providers.glm import glm_files
 from tools.providers.kimi import kimi_files
 from tools.sandbox import FaultKind, RunningSandbox
 from tools.smart_file_query import SmartFileQueryTool
-from tools.storage.uploads_db import uploads_db
+from tools.storage.local import uploads_db
 
 QUESTION = "What does the second line say about penguins?"
 

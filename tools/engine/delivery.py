@@ -33,7 +33,7 @@ from tools.transport.errors import (
 )
 from tools.transport.loops import SYSTEM_CLOCK, Clock
 from tools.transport.reading import FileSource
-from tools.transport.transport import post_file
+from tools.transport.upload import post_file
 
 _SECOND_LOOK_SECONDS = 1.0
 """A listing may lag behind; a single look may lead to a file that is sent twice."""

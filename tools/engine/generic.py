@@ -16,7 +16,7 @@ from tools.engine.throttle import get_upload_semaphore
 from tools.settings import MEGABYTE
 from tools.transport.reading import open_content, read_file
 from tools.transport.rest import RestAnswer
-from tools.transport.transport import post_file
+from tools.transport.upload import post_file
 from tools.transport.writing import turns
 
 _OF_THE_FORM = frozenset({"content-type", "content-length"})

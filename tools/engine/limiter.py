@@ -136,9 +136,6 @@ class FairQueue(Generic[T]):
         return item
 
 
-# Who may begin, and when: the whole policy of the throttle, without a clock of its own, a lock, or a loop.
-
-
 class Priority(IntEnum):
     """On whose behalf an upload is made."""
 

@@ -24,7 +24,7 @@ from tools.settings import MEGABYTE, get_settings
 from tools.transport.errors import AmbiguousListingError, HttpStatusError, ListingUnavailableError, TransportError
 from tools.transport.loops import PerLoop, run_in_thread
 from tools.transport.rest import RestAnswer
-from tools.transport.transport import get
+from tools.transport.upload import get
 
 _REMEMBERED_IDS = 10_000
 """Only files made since an upload began are looked at, so older ids need not be remembered."""
@@ -98,8 +98,6 @@ async def neighbours_answered(likeness: Likeness) -> None:
     for neighbour in tuple((_on_the_way.get() or {}).get(likeness, ())):
         await neighbour.wait()
 
-
-# Looks in a provider's listing for an upload whose answer was lost.
 
 _MAX_PAGE_BYTES = 4 * MEGABYTE
 _PAGE_SIZE = 100

@@ -19,7 +19,7 @@ from typing import Any, Generic, TypeVar
 from shim.sqlite import ProcessLock, StoreError, Writer, process_lock
 from tools.journal import sqlite_tables as tables
 from tools.journal.port import CLAIMING, NOTHING_NEW, Entry, Facts, Intent, JournalError, Opening, Standing, State
-from tools.storage.uploads_db import uploads_db
+from tools.storage.local import uploads_db
 
 T = TypeVar("T")
 _logger = logging.getLogger(__name__)

@@ -16,10 +16,9 @@ from shim.http.redaction import HiddenText
 from shim.sqlite import StoreError
 from tools.recovery.service_client import ServiceClient, ServiceFailedError, document_of
 from tools.settings import Settings
-from tools.storage.local import LocalStorage, ObjectFolder
+from tools.storage.local import LocalStorage, ObjectFolder, uploads_db
 from tools.storage.placement import FoundObject, candidate_paths, decode_key, encode_key
 from tools.storage.port import TABLE, ProviderName, UploadStorage
-from tools.storage.uploads_db import uploads_db
 from tools.transport.rest import Digest
 
 MAX_LISTED = 1000

@@ -129,8 +129,6 @@ def _header(name: bytes, value: bytes) -> tuple[str, str]:
     return text, "(hidden)" if text.lower() in _CREDENTIALS else value.decode("utf-8", "backslashreplace")
 
 
-# How request bodies are taken in: in pieces, hashed, on disk; and cut off where a fault says so.
-
 MAX_JSON_BYTES = 32 * 1024 * 1024
 _PIECE_BYTES = 256 * 1024
 _MAX_FIELD_BYTES = 64 * 1024

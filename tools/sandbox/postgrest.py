@@ -151,8 +151,6 @@ def changes(table: Table, row: Mapping[str, Any], *, now: float, lease_seconds: 
     return ", ".join(f"{name} = {value}" for name, value in set_to.items()), values
 
 
-# PostgREST's query language, as far as the monolith and its tests speak it.
-
 _COMPARISONS = {"eq": "=", "neq": "<>", "gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
 _BIGINT = 2**63
 _LIST_ITEM = re.compile(r'"((?:[^"\\]|\\.)*)"|([^,]+)')

@@ -91,9 +91,9 @@ def _fingerprint(path: str | os.PathLike[str]) -> Fingerprint | None:
 
 _LOGGERS = (
     "tools.engine.batch",
-    "tools.engine.cancel_recovery",
+    "tools.engine.gateway",
     "tools.providers.upload_tool",
-    "tools.storage.tus",
+    "tools.storage.supabase_pooled",
 )
 """The loggers of both implementations, beside those of the providers' legacy modules."""
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, BinaryIO, ParamSpec, Self, TypeVar
 
 from shim.driver import drive, drive_async
 from shim.http.recording import OperationNote, noted_operation
-from shim.sqlite import StoreError, make_private_folder
+from shim.sqlite import Database, StoreError, copy_rows, execute_all, make_private_folder
 from tools.storage.placement import (
     Absent,
     CreateBucket,
@@ -31,18 +31,56 @@ from tools.storage.placement import (
     place,
 )
 from tools.storage.port import ROW_KEY, TABLE, LocalStorageError, ProviderName, UploadRow
-from tools.storage.uploads_db import uploads_db
 from tools.transport.loops import run_in_thread
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from tools.storage.port import ProviderName
     from tools.transport.reading import FileSource
 
-__all__ = [
-    "LocalStorage",
-]
+_TABLES = """
+CREATE TABLE upload_intents (
+  upload_id TEXT PRIMARY KEY, provider TEXT NOT NULL, account TEXT NOT NULL, purpose TEXT NOT NULL,
+  sha256 TEXT NOT NULL, filename TEXT NOT NULL, size INTEGER NOT NULL, path TEXT NOT NULL, side TEXT NOT NULL,
+  began_at REAL NOT NULL, state TEXT NOT NULL, supabase_file_id TEXT, provider_file_id TEXT, attempts INTEGER,
+  error TEXT, owner TEXT, lease_until REAL, updated_at REAL NOT NULL, finished_at REAL
+);
+CREATE UNIQUE INDEX upload_intents_claim ON upload_intents (sha256, provider, account, purpose)
+  WHERE state IN ('intended', 'stored', 'sending', 'delivered');
+CREATE INDEX upload_intents_content ON upload_intents (sha256, finished_at);
+CREATE INDEX upload_intents_finished ON upload_intents (finished_at) WHERE state IN ('done', 'failed');
+CREATE INDEX upload_intents_unfinished ON upload_intents (began_at, upload_id)
+  WHERE state IN ('intended', 'stored', 'sending', 'delivered', 'unknown', 'abandoned');
+CREATE TABLE unjournaled (id INTEGER PRIMARY KEY CHECK (id = 1), uploads INTEGER, last_at REAL);
+
+CREATE TABLE provider_file_uploads (
+  id TEXT PRIMARY KEY, provider TEXT NOT NULL, provider_file_id TEXT NOT NULL, supabase_file_id TEXT,
+  sha256 TEXT NOT NULL, filename TEXT NOT NULL, file_size_bytes INTEGER NOT NULL,
+  upload_status TEXT NOT NULL CHECK (upload_status IN ('pending', 'completed', 'failed', 'deleted')),
+  upload_method TEXT NOT NULL, error_message TEXT, last_used TEXT, created_at TEXT NOT NULL, updated_at TEXT NOT NULL,
+  UNIQUE (provider, provider_file_id)
+);
+CREATE INDEX provider_file_uploads_sha256 ON provider_file_uploads (sha256)
+"""
+
+_JOURNAL, _ROWS = "journal.db", "storage/uploads.db"
+"""What earlier versions wrote, seen from the folder of this file."""
+
+
+def uploads_db(path: Path) -> Database:
+    """The file at `path` with the tables of this module."""
+    return Database(path, (_make_tables, _take_over), earlier=(_JOURNAL, _ROWS))
+
+
+def _make_tables(database: sqlite3.Connection, _path: Path) -> None:
+    execute_all(database, _TABLES)
+
+
+def _take_over(database: sqlite3.Connection, path: Path) -> None:
+    """Copy the rows of the single files that earlier versions wrote; these stay as they are."""
+    intents = {name: (name, "*") for name in ("upload_intents", "unjournaled")}
+    copy_rows(path.parent / _JOURNAL, database, into=path, version=1, tables=intents)
+    rows = {"provider_file_uploads": ("provider_file_uploads", "*")}
+    copy_rows(path.parent / _ROWS, database, into=path, version=0, tables=rows)
+
 
 _PRIVATE_FOLDER = 0o700
 _PRIVATE_FILE = 0o600
@@ -191,8 +229,6 @@ class LocalRows:
         return None if found is None else UploadRow(**dict(zip(_COLUMNS, found, strict=True)))
 
 
-# The embedded storage: a folder for the copies, SQLite for the rows. Safe for many threads and processes.
-
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -326,6 +362,3 @@ def _translated(action: str, root: Path) -> Iterator[None]:
         raise LocalStorageError(action=action, problem=error.problem, root=root) from error
     except (sqlite3.Error, UnicodeError) as error:
         raise LocalStorageError(action=action, problem=str(error), root=root) from error
-
-
-# The embedded storage: a folder for the copies, SQLite for the rows.

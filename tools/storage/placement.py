@@ -70,9 +70,6 @@ def _encoded(text: str) -> bytes:
     return text.encode("utf-8", "surrogatepass")
 
 
-# The rule by which a content gets its key in the storage, without any input or output (sans-IO).
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Put:
     """Store the content at `path`, unless something is there."""

@@ -91,8 +91,6 @@ class LocalStorageError(StorageError):
         super().__init__(f"{action}: {problem} (the storage is the folder {root})")
 
 
-# What the upload paths ask of a storage: keep a copy of the file, and keep track of what was uploaded where.
-
 ProviderName = str
 """One of `tools.providers.spec.PROVIDERS`."""
 

@@ -102,8 +102,6 @@ def _may_pass(status: int) -> bool:
     return is_transient(status) or status in GONE or status == HTTPStatus.CONFLICT
 
 
-# A resumable upload without any input or output (sans-IO): which requests it takes, and what to do when one fails.
-
 T = TypeVar("T")
 
 PIECE_BYTES: Final = 6 * MEGABYTE
@@ -150,8 +148,8 @@ class Wait:
     seconds: float
 
 
-Step = Create | Append | FindOffset | Remove | Identify | Wait
-Asking = Generator[Step, Any, T]
+TusStep = Create | Append | FindOffset | Remove | Identify | Wait
+Asking = Generator[TusStep, Any, T]
 """`Remove` and `Wait` are answered with None, every other step with a `StorageAnswer`."""
 
 _NOT_OFFERED = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.NOT_IMPLEMENTED})
@@ -271,7 +269,7 @@ def _identified(action: str, retries: Retries) -> Asking[FoundObject]:
         yield Wait(seconds=retries.delay_after(missing))
 
 
-def _asked(step: Step, retries: Retries) -> Asking[StorageAnswer]:
+def _asked(step: TusStep, retries: Retries) -> Asking[StorageAnswer]:
     """Ask until the answer is one that waiting will not change."""
     while True:
         outcome = yield from _tried(step)
@@ -281,7 +279,7 @@ def _asked(step: Step, retries: Retries) -> Asking[StorageAnswer]:
         yield Wait(seconds=retries.delay_after(outcome))
 
 
-def _tried(step: Step) -> Asking[StorageAnswer | StorageError]:
+def _tried(step: TusStep) -> Asking[StorageAnswer | StorageError]:
     try:
         answer: StorageAnswer = yield step
     except (StorageConnectionLostError, StorageTimeoutError, StorageUnreachableError) as failure:

@@ -164,8 +164,6 @@ def client_context() -> ResumingContext:
     return context
 
 
-# One pooled HTTP session for each event loop.
-
 _DNS_CACHE_SECONDS = 60
 
 _KEEP_ALIVE_SECONDS = 15.0

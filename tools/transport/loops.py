@@ -42,8 +42,6 @@ class PerLoop(Generic[T]):
         return self._values.pop(asyncio.get_running_loop(), None)
 
 
-# Blocking work beside the event loop.
-
 P = ParamSpec("P")
 R = TypeVar("R")
 

@@ -85,8 +85,6 @@ BUFFERS = Buffers()
 """Those of the process."""
 
 
-# Reads files off the event loop, in pieces, as they were at one moment.
-
 SHORT_FILE_BYTES = 256 * 1024
 """Up to this size a file is read at once and held: switching to a thread costs more than reading."""
 
@@ -335,9 +333,6 @@ def fill(view: memoryview, descriptor: int, place: int, path: Path) -> None:
         if not count:
             raise FileChangedError(path)
         done += count
-
-
-# Reads a range of a file into memory that is lent.
 
 
 class RangeReader:

@@ -154,9 +154,6 @@ def _charset(content_type: str) -> str:
     return charset
 
 
-# A client with connections of its own, which retries.
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RestPolicy:
     """The bounds of a client.

@@ -149,8 +149,6 @@ def turns() -> LoopThrottle:
     return _turns.get() or _turns.set(LoopThrottle())
 
 
-# Writes one request body into a connection, by copying or by `sendfile`.
-
 WRITE_BYTES = 512 * 1024
 """The most that is written at once. What the kernel does not take then is copied, and encryption copies everything."""
 

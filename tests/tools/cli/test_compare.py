@@ -14,7 +14,7 @@ from tests.support.command_line import CommandLine, RunHere
 from tools.cli.compare import ComparedFault
 from tools.cli.compare_files import MAX_FILES, UploadEntrance, collect, generate
 from tools.sandbox import FaultKind
-from tools.transport import body as multipart
+from tools.transport import upload as multipart
 
 
 @pytest.fixture

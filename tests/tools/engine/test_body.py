@@ -17,11 +17,10 @@ from hypothesis import strategies as st
 from tests.tools.engine.serving import NEW_LOOPS, answered, listening, request_head, scripted
 from tools.async_file_upload_refactored import upload_file_streaming_async
 from tools.settings import MEGABYTE
-from tools.transport.body import COPIED_BYTES, FileBody
 from tools.transport.connections import get_http_session
 from tools.transport.errors import FileChangedError
 from tools.transport.reading import SHORT_FILE_BYTES, open_content, open_source
-from tools.transport.transport import post_file
+from tools.transport.upload import COPIED_BYTES, FileBody, post_file
 from tools.transport.writing import ConnectionWriter
 
 MakeFile = Callable[[str, bytes], Path]

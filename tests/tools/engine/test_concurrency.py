@@ -22,7 +22,7 @@ from tools.async_file_upload_refactored import (
     upload_multiple_files_concurrent,
     upload_via_supabase_gateway_kimi_async,
 )
-from tools.engine.cancel_recovery import settled
+from tools.engine.gateway import settled
 from tools.engine.throttle import snapshot
 from tools.sandbox import RunningSandbox
 from tools.settings import MEGABYTE, Settings, get_settings, use_settings

@@ -19,7 +19,7 @@ from tools.async_file_upload_refactored import cleanup_http_session, upload_file
 from tools.providers.spec import GLM, KIMI, Provider
 from tools.settings import MEGABYTE, Settings
 from tools.transport.reading import SHORT_FILE_BYTES, open_content
-from tools.transport.transport import post_file
+from tools.transport.upload import post_file
 
 MakeFile = Callable[[str, bytes], Path]
 

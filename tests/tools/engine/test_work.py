@@ -16,10 +16,9 @@ import pytest
 from tests.tools.engine.sink import Sink, running_sink
 from tools.settings import MEGABYTE
 from tools.transport import connections as pool
-from tools.transport.body import COPIED_BYTES
 from tools.transport.connections import cleanup_http_session
 from tools.transport.reading import BUFFER_BYTES, open_source
-from tools.transport.transport import post_file
+from tools.transport.upload import COPIED_BYTES, post_file
 from tools.transport.writing import ConnectionWriter
 
 SIZE = 50 * MEGABYTE

@@ -15,10 +15,10 @@ import pytest
 from tests.tools.engine.serving import NEW_LOOPS, answered, listening, request_head
 from tools.settings import MEGABYTE, Settings, use_settings
 from tools.transport import connections as sockets
-from tools.transport import transport
+from tools.transport import upload as transport
 from tools.transport.errors import RequestTimedOutError, WriteTimedOutError
 from tools.transport.reading import RangeReader, open_content
-from tools.transport.transport import post_file
+from tools.transport.upload import post_file
 
 MakeFile = Callable[[str, bytes], Path]
 STALL = 0.5

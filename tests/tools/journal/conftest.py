@@ -13,7 +13,7 @@ import pytest
 from shim.http.httpx_tap import remove_httpx_tap
 from tests.tools.protected import upload_to_kimi
 from tools.async_file_upload_refactored import cleanup_http_session, upload_via_supabase_gateway_kimi_async
-from tools.engine.cancel_recovery import settled
+from tools.engine.gateway import settled
 from tools.journal import get_journal
 from tools.journal.port import Entry
 from tools.sandbox import RunningSandbox

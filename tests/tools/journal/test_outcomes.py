@@ -16,8 +16,8 @@ from shim.http.egress import EgressGate, behind, confined_to
 from tests.tools.journal.conftest import Upload, World, upload_on_a_loop
 from tests.tools.protected import upload_to_kimi
 from tools.async_file_upload_refactored import cleanup_http_session, upload_via_supabase_gateway_kimi_async
-from tools.engine import cancel_recovery as settling
-from tools.engine.cancel_recovery import settled
+from tools.engine import gateway as settling
+from tools.engine.gateway import settled
 from tools.journal.port import CLAIMING, State, UploadSide
 from tools.sandbox import FaultKind
 from tools.settings import use_settings

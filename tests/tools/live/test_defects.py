@@ -16,7 +16,7 @@ from tools.async_file_upload_refactored import upload_via_supabase_gateway_kimi_
 from tools.recovery.provider_files import ProviderFiles
 from tools.recovery.service_client import ServiceClient
 from tools.storage.port import UploadRow
-from tools.transport.body import FileBody
+from tools.transport.upload import FileBody
 
 pytestmark = pytest.mark.thorough
 

@@ -19,7 +19,7 @@ from tools.async_file_upload_refactored import upload_via_supabase_gateway_kimi_
 from tools.sandbox import Fault, FaultKind, RunningSandbox
 from tools.settings import Settings, get_settings, use_settings
 from tools.storage.port import UploadStorage
-from tools.transport.body import FileBody
+from tools.transport.upload import FileBody
 
 
 @pytest.mark.parametrize("serve", Side)

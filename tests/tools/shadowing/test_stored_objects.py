@@ -16,23 +16,23 @@ from migration.model import Verdict
 from migration.routing import Shim
 from tests.tools.shadowing.bench import DECLARED, Bench, World, document
 from tools.engine import gateway
-from tools.engine.cancel_recovery import record
+from tools.engine.gateway import record
 from tools.migrations import MIGRATIONS
 from tools.providers.kimi.kimi_files import KimiUploadFilesTool
 from tools.providers.spec import KIMI
 from tools.sandbox import Fault, FaultKind
 from tools.settings import MEGABYTE, get_settings, use_settings
-from tools.storage import get_storage, tus
+from tools.storage import get_storage
 from tools.storage import supabase_pooled as pooled
 from tools.storage import supabase_terms as terms
 from tools.storage import tus_policy as patience
 from tools.storage import tus_policy as resumable
 from tools.storage.placement import FoundObject, encode_key
+from tools.storage.supabase_pooled import ask
 from tools.storage.supabase_terms import RAW_MAX_BYTES
-from tools.storage.tus import ask
-from tools.transport.body import FileBody
 from tools.transport.loops import SYSTEM_CLOCK
 from tools.transport.reading import open_source
+from tools.transport.upload import FileBody
 
 SMALL, LARGE = 100_000, RAW_MAX_BYTES + MEGABYTE
 
@@ -192,8 +192,7 @@ def wrong_content_type(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def wrong_cache_control(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (pooled, tus):
-        monkeypatch.setattr(module, "CACHE_CONTROL", "60")
+    monkeypatch.setattr(pooled, "CACHE_CONTROL", "60")
 
 
 def wrong_key(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -202,7 +201,7 @@ def wrong_key(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def replaces(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pooled, "NO_UPSERT", "true")
-    monkeypatch.setattr(tus, "_HEADERS", {**tus._HEADERS, "x-upsert": "true"})
+    monkeypatch.setattr(pooled, "_HEADERS", {**pooled._HEADERS, "x-upsert": "true"})
 
 
 def replaces_by_its_last_piece(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -211,15 +210,14 @@ def replaces_by_its_last_piece(monkeypatch: pytest.MonkeyPatch) -> None:
             how["headers"]["x-upsert"] = "true"
         return await ask(target, method, parts, **how)
 
-    monkeypatch.setattr(tus, "ask", asking)
+    monkeypatch.setattr(pooled, "ask", asking)
 
 
 def other_key_of_the_project(monkeypatch: pytest.MonkeyPatch) -> None:
     async def asking(target: Any, *args: Any, **how: Any) -> Any:
         return await ask(dataclasses.replace(target, key="another"), *args, **how)
 
-    for module in (tus, pooled):
-        monkeypatch.setattr(module, "ask", asking)
+    monkeypatch.setattr(pooled, "ask", asking)
 
 
 def never_completed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -237,7 +235,7 @@ def never_completed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def truncated(monkeypatch: pytest.MonkeyPatch) -> None:
     converse = resumable.upload_resumably
-    monkeypatch.setattr(tus, "upload_resumably", lambda *, size, **how: converse(size=size - 1, **how))
+    monkeypatch.setattr(pooled, "upload_resumably", lambda *, size, **how: converse(size=size - 1, **how))
 
 
 def sends_twice(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,7 +28,7 @@ from tools.storage.tus_policy import (
     FindOffset,
     Identify,
     Remove,
-    Step,
+    TusStep,
     Wait,
     upload_resumably,
 )
@@ -62,10 +62,10 @@ class Server:
     uploads: dict[str, int] = field(default_factory=dict)
     stored: bool = False
     foreign: bool = False
-    steps: list[Step] = field(default_factory=list)
+    steps: list[TusStep] = field(default_factory=list)
     sent_bytes: int = 0
 
-    def perform(self, step: Step) -> StorageAnswer | None:
+    def perform(self, step: TusStep) -> StorageAnswer | None:
         self.steps.append(step)
         match step:
             case Wait():
@@ -88,7 +88,7 @@ class Server:
             raise FAILURES[mishap]
         return done
 
-    def _carried_out(self, step: Step, *, part: bool, finishes: bool) -> StorageAnswer | None:
+    def _carried_out(self, step: TusStep, *, part: bool, finishes: bool) -> StorageAnswer | None:
         match step:
             case Create():
                 return self._create()

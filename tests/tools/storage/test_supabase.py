@@ -13,11 +13,12 @@ from aiohttp.test_utils import TestServer
 
 from tests.tools.storage.rows import ROW
 from tools.sandbox import Fault, FaultKind, RunningSandbox
-from tools.storage import UploadStorage, tus
+from tools.storage import UploadStorage
 from tools.storage import supabase as blocking
+from tools.storage import supabase_pooled as asking
 from tools.storage import supabase_pooled as pooled
+from tools.storage import supabase_pooled as tus
 from tools.storage import supabase_terms as terms
-from tools.storage import tus as asking
 from tools.storage.port import (
     StorageConnectionLostError,
     StorageError,

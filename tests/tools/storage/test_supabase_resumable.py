@@ -15,7 +15,7 @@ from aiohttp.test_utils import TestServer
 
 from tools.sandbox import FaultKind, RunningSandbox
 from tools.settings import MEGABYTE, get_settings, use_settings
-from tools.storage import tus
+from tools.storage import supabase_pooled as tus
 from tools.storage.port import (
     StorageConnectionLostError,
     StorageRefusedError,

@@ -25,7 +25,7 @@ from tools.settings import MEGABYTE, get_settings
 from tools.storage import get_storage
 from tools.storage.local import LocalStorage
 from tools.storage.port import UploadRow
-from tools.transport.transport import get
+from tools.transport.upload import get
 
 Ask = Callable[[str, Path], object]
 """Asks the server at an address, about a file; what it raises is its answer to an unusable answer."""

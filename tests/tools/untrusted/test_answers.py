@@ -18,7 +18,7 @@ from tests.tools.untrusted.hostile import Hostile, bomb, drip, endless, hostile,
 from tools.engine import delivery
 from tools.recovery import service_client
 from tools.settings import MEGABYTE
-from tools.transport import transport
+from tools.transport import upload as transport
 
 MOST_TAKEN = 64 * MEGABYTE
 """The longest bound, with what the kernel holds on the way."""

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from migration import Side
 from tests.tools.weather.bench import Bench
 from tools.settings import MEGABYTE
-from tools.transport.body import COPIED_BYTES
 from tools.transport.reading import BUFFER_BYTES, CROWDED_BUFFER_BYTES, SHORT_FILE_BYTES
+from tools.transport.upload import COPIED_BYTES
 
 BORDERS = [0, SHORT_FILE_BYTES, CROWDED_BUFFER_BYTES, COPIED_BYTES, BUFFER_BYTES, BUFFER_BYTES + COPIED_BYTES]
 PIECES = [6 * MEGABYTE, 12 * MEGABYTE]
