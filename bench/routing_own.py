@@ -27,7 +27,7 @@ from bench.routing_telemetry import (
     tracer_of,
 )
 from flags import SHADOW_SUFFIX, UnleashRouter
-from flags.reporting import MemoryCache
+from flags.http import MemoryCache
 from migration import Migration, Observer, Runtime, migrate
 from migration.routing import Shim
 from migration.store import Ledger

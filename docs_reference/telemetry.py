@@ -9,9 +9,8 @@ from docs_reference.markdown import code, table
 from docs_reference.markdown import page as a_page
 from migration import Side
 from migration.guard import GuardFigures
-from observability.instruments import Instruments
+from observability.instruments import Instruments, Sources
 from observability.names import Attribute, Event
-from observability.sources import Sources
 
 _KINDS = {
     "create_histogram": "histogram",

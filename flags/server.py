@@ -27,8 +27,7 @@ from flags.admin import (
 )
 from flags.definitions import MAX_BYTES
 from flags.errors import FlagDefinitionsError, FlagError, FlagNotFoundError, FlagServerError
-from flags.http import HttpBounds, IncompleteAnswerError, ask
-from flags.reporting import REPORTING_THREAD, reporting_client
+from flags.http import REPORTING_THREAD, HttpBounds, IncompleteAnswerError, ask, reporting_client
 from flags.source import FlagSource, Freshness
 from migration.rollout import Exposure
 

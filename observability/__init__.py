@@ -1,10 +1,9 @@
 """OpenTelemetry behind the library's observer port: spans, metrics, events and where they go."""
 
-from observability.config import LinkAwareSampler
-from observability.errors import ConfigurationError, ObservabilityError, PrometheusPortError
+from observability.config import ConfigurationError, LinkAwareSampler, ObservabilityError, PrometheusPortError
 from observability.handle import TelemetryHandle, setup, start_loop_watch, watch_loop_delay
 from observability.http import HttpTelemetry
-from observability.sources import Gauge, Sources
+from observability.instruments import Gauge, Sources
 from observability.spans import RecentSpan
 from observability.telemetry import Telemetry
 

@@ -26,8 +26,29 @@ from opentelemetry.sdk.trace.sampling import (
 from opentelemetry.trace import Link, SpanKind, TraceState, get_current_span
 from opentelemetry.util.types import Attributes
 
-from observability.errors import ConfigurationError
 from observability.names import DEFAULT_SERVICE, Attribute
+
+
+class ObservabilityError(Exception):
+    """Base of every error that this package defines."""
+
+
+class ConfigurationError(ObservabilityError):
+    """An environment variable of OpenTelemetry has a value that cannot be used."""
+
+    def __init__(self, variable: str, problem: str) -> None:
+        self.variable = variable
+        self.problem = problem
+        super().__init__(f"{variable}: {problem}")
+
+
+class PrometheusPortError(ObservabilityError):
+    """The Prometheus endpoint cannot listen where it was told to."""
+
+    def __init__(self, host: str, port: int, reason: str) -> None:
+        self.host = host
+        self.port = port
+        super().__init__(f"cannot serve Prometheus metrics on {host}:{port} ({reason}); choose another port, or 0")
 
 
 class LinkAwareSampler(Sampler):
@@ -60,8 +81,6 @@ class LinkAwareSampler(Sampler):
         """Describe the sampler as the specification asks."""
         return f"LinkAware{{{self._base.get_description()}}}"
 
-
-# What the environment says about telemetry, read once and checked.
 
 _DEFAULT_EXPORT_TIMEOUT: Final = 3.0
 _DEFAULT_QUEUE: Final = 2048

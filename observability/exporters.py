@@ -26,8 +26,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExportResult
 from prometheus_client import CollectorRegistry, start_http_server
 
-from observability.config import Receiver
-from observability.errors import PrometheusPortError
+from observability.config import PrometheusPortError, Receiver
 
 if TYPE_CHECKING:
     from wsgiref.simple_server import WSGIServer

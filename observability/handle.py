@@ -20,8 +20,8 @@ from opentelemetry.sdk._logs import LoggerProvider as SdkLoggerProvider
 from opentelemetry.sdk.metrics import MeterProvider as SdkMeterProvider
 
 from observability.config import read_environment
+from observability.instruments import Sources
 from observability.pipeline import Pipeline, Plan, build_pipeline
-from observability.sources import Sources
 from observability.spans import KeepSpans
 
 if TYPE_CHECKING:

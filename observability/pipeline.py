@@ -27,9 +27,8 @@ from observability.exporters import (
     PrometheusEndpoint,
     quieten_exporters,
 )
-from observability.instruments import Instruments
+from observability.instruments import Instruments, Sources
 from observability.names import SCOPE, Attribute
-from observability.sources import Sources
 from observability.spans import DELAY_MILLISECONDS, QUEUE_SIZE, KeepingExporter, KeepSpans, few_traces, one_line
 
 if TYPE_CHECKING:

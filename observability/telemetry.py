@@ -15,9 +15,13 @@ from opentelemetry.trace import Span, StatusCode, set_span_in_context
 from migration import Comparison, Side
 from migration.model import MISMATCHES, NOT_COMPARED, Notice, Operation, Role, Verdict
 from migration.store import symptoms
-from observability.attributes import (
+from observability.handle import TelemetryHandle
+from observability.instruments import Labels
+from observability.names import (
     SIDE,
     SIDES,
+    Attribute,
+    Event,
     call_attributes,
     fact_attributes,
     flag_attributes,
@@ -26,9 +30,6 @@ from observability.attributes import (
     to_links,
     to_traceparent,
 )
-from observability.handle import TelemetryHandle
-from observability.instruments import Labels
-from observability.names import Attribute, Event
 
 if TYPE_CHECKING:
     from contextvars import Token

@@ -9,8 +9,7 @@ from typing import Any
 from flags.http import HttpBounds, IncompleteAnswerError, ask
 from migration.model import Role
 from migration.rollout import CallCounter, CounterReading
-from observability.attributes import SIDES
-from observability.names import Attribute, Metric
+from observability.names import SIDES, Attribute, Metric
 from shim.errors import ShimError
 
 BOUNDS = HttpBounds(timeout=5.0, seconds=10.0, max_bytes=32 * 1024 * 1024)

@@ -21,7 +21,7 @@ from shim.installation import Installation
 from shim.wiring import open_guard_store
 from tests.migration.helpers import eventually
 from tools.application import app
-from tools.demo.watching import Served, Watcher
+from tools.demo.results import Served, Watcher
 from tools.load import Job, sample_of, steady_load
 from tools.migrations import MIGRATIONS
 from tools.sandbox import RunningSandbox

@@ -20,10 +20,10 @@ from tools.engine.throttle import PROVIDER, THROTTLE, throttle_values
 
 if TYPE_CHECKING:
     from observability import Gauge
+    from shim.application import ConsoleSection
     from shim.drill import Workloads
     from shim.mcp import AssistantTools
     from shim.removal.readiness import Check
-    from shim.sections import ConsoleSection
     from tools.journal.port import Standing
     from tools.settings import Settings
 

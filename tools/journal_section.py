@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-from shim.sections import CellKind, ConsoleSection, SectionContent, SectionTable
+from shim.application import CellKind, ConsoleSection, SectionContent, SectionTable
 from tools.journal import get_journal
 from tools.journal.port import Standing
 from tools.settings import get_settings

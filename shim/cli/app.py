@@ -12,7 +12,6 @@ import typer
 from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
-from shim.cli.callers import callers
 from shim.cli.console import console
 from shim.cli.decisions import decisions, explain, replay, resume
 from shim.cli.drill import drill
@@ -23,8 +22,7 @@ from shim.cli.flags import flags_app
 from shim.cli.mcp import mcp
 from shim.cli.mismatches import mismatches_app
 from shim.cli.output import configure_logging, note, say
-from shim.cli.ready import ready
-from shim.cli.remove import remove
+from shim.cli.removal import callers, ready, remove
 from shim.cli.report import report
 from shim.cli.rollout import rollout_app
 from shim.cli.status import status

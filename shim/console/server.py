@@ -15,9 +15,8 @@ from pathlib import Path
 
 from aiohttp import web
 
-from shim.console.access import Access, ConsoleError, add_headers, guarded
+from shim.console.access import Access, ConsoleError, NotTrippedError, RollBack, add_headers, guarded
 from shim.console.figures import comparison_in_full, decision_in_full, trace_in_full
-from shim.console.rollback import NotTrippedError, RollBack
 from shim.console.state import ConsoleSources, States
 from shim.process import who_acts
 

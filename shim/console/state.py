@@ -13,7 +13,7 @@ from migration.guard import FlagSwitch, GuardStatus
 from migration.model import stage_of
 from migration.rollout import Rollout, RolloutStore
 from migration.store import LedgerReader
-from shim.application import Application
+from shim.application import Application, ConsoleSection
 from shim.console.figures import (
     BUCKETS,
     Document,
@@ -27,7 +27,6 @@ from shim.console.figures import (
 )
 from shim.errors import ShimError
 from shim.process_metrics import ProcessMetricsReader
-from shim.sections import ConsoleSection
 from shim.settings import Settings, use_settings
 from shim.wiring import decision_now, flag_switch, has_no_flags_yet, open_guard_store, open_router
 

@@ -4,9 +4,8 @@ The console reads it while the process runs, and afterwards. It is bounded, and 
 taken from the guard's file, and verdicts stand in the ledger.
 """
 
-from shim.process_metrics.model import CallSample, ProcessSample, ShareSample, SpanSample
 from shim.process_metrics.recorder import ProcessMetrics
-from shim.process_metrics.store import ProcessMetricsReader
+from shim.process_metrics.store import CallSample, ProcessMetricsReader, ProcessSample, ShareSample, SpanSample
 
 __all__ = [
     "CallSample",

@@ -16,8 +16,7 @@ from migration.guard import ProcessMemoryGauge
 from migration.model import AtEnd, Notice, Operation, Role
 from migration.store.shim_db import shim_db
 from migration.store.writer import Writer
-from shim.process_metrics.model import CallSample, ProcessSample, ShareSample, SpanSample
-from shim.process_metrics.store import Sample, add, last_share
+from shim.process_metrics.store import CallSample, ProcessSample, Sample, ShareSample, SpanSample, add, last_share
 
 ROUND_SECONDS = 1.0
 """Between two samples."""

@@ -15,8 +15,8 @@ from UnleashClient.constants import FEATURES_URL
 from UnleashClient.utils import InstanceAllowType
 
 from flags import FlagEvaluationError
+from flags.http import MemoryCache
 from flags.probability import Context, Engine
-from flags.reporting import MemoryCache
 from tests.flags.helpers import NAME, Json, constraint, feature, payload, rollout
 
 APP = "tests"

@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 from migration import Comparison, Side
 from migration.model import Notice, NoticeKind, Verdict
 from observability import HttpTelemetry, Telemetry, TelemetryHandle
-from observability.attributes import BoundedValues
-from observability.names import OTHER, Attribute, Metric
+from observability.names import OTHER, Attribute, BoundedValues, Metric
 from observability.testing import Capture
 from tests.observability.making import NAME, a_call, a_decision, call_operation, run, side_operation
 

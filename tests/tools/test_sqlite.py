@@ -15,8 +15,7 @@ import pytest
 
 from migration.guard import DecisionRecord, GuardStore
 from migration.shadow.undo_journal import UndoJournal, UndoLimits
-from shim.process_metrics.model import ProcessSample
-from shim.process_metrics.store import write
+from shim.process_metrics.store import ProcessSample, write
 from tests.tools.journal.making import intent, opened
 from tools.journal.sqlite import SqliteJournal
 from tools.storage.local import LocalRows

@@ -8,10 +8,10 @@ from tools.demo.results import (
     Compared,
     DemoResult,
     Flip,
+    Reporter,
     SideServed,
     Stage,
 )
-from tools.demo.watching import Reporter
 from tools.load import DemoError
 
 __all__ = [

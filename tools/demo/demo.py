@@ -15,8 +15,21 @@ from migration import Side
 from shim.installation import Installation
 from shim.wiring import flag_admin
 from tools.application import app
-from tools.demo.results import Answer, BigUpload, Compared, DemoResult, Flip, PeakMemory, SideServed, Stage, settle
-from tools.demo.watching import Reporter, Served, TraceLines, Watcher
+from tools.demo.results import (
+    Answer,
+    BigUpload,
+    Compared,
+    DemoResult,
+    Flip,
+    PeakMemory,
+    Reporter,
+    Served,
+    SideServed,
+    Stage,
+    TraceLines,
+    Watcher,
+    settle,
+)
 from tools.load import (
     DemoError,
     Job,

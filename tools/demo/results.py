@@ -1,18 +1,22 @@
-"""What the demonstration measures. Times are in seconds, sizes in bytes."""
+"""What the demonstration measures, how it notices it, and who is told. Times are in seconds, sizes in bytes."""
 
 from __future__ import annotations
 
 import gc
+import io
 import threading
-from collections.abc import Mapping, Sequence
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 import psutil
 
-from migration import Side
-from migration.model import Difference, Verdict
+from migration import Comparison, Side
+from migration.model import Difference, Notice, Operation, Role, Verdict
 from shim.http.recording import SHARED
 from tools.load import Receipt
 from tools.providers.spec import PROVIDERS
@@ -158,9 +162,6 @@ class DemoResult:
         return not (self.account.lost or self.account.doubled or self.disagreements)
 
 
-# Whether what callers were answered is what the providers hold.
-
-
 def settle(sandbox: RunningSandbox, receipts: Sequence[Receipt]) -> Account:
     """Compare ids and digests, one by one. Uploads of one content at one moment have one file."""
     state = sandbox.state()
@@ -185,8 +186,6 @@ def settle(sandbox: RunningSandbox, receipts: Sequence[Receipt]) -> Account:
         doubled=tuple(f"{provider} {file_id}" for provider, file_id in held if (provider, file_id) not in ids),
     )
 
-
-# How much memory a piece of work needs at its highest.
 
 _SAMPLE_SECONDS = 0.002
 
@@ -223,3 +222,138 @@ class PeakMemory:
     def _watch(self) -> None:
         while not self._done.wait(_SAMPLE_SECONDS):
             self._peak = max(self._peak, self._resident())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Served:
+    """A call that was answered; `began` and `ended` are readings of the watcher's clock."""
+
+    side: Side
+    began: float
+    ended: float
+    seconds: float
+    trace: str | None
+
+
+class Watcher:
+    """An observer that keeps what it saw until it is taken."""
+
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self.clock = clock
+        self._lock = threading.Lock()
+        self._served: list[Served] = []
+        self._compared: list[Compared] = []
+
+    @contextmanager
+    def operation(self, operation: Operation) -> Iterator[None]:
+        """Note the call when it was answered, as `migration.Observer` asks for."""
+        began = self.clock()
+        yield
+        outcome = operation.outcome
+        if operation.side is not None or operation.role is not Role.PRIMARY or outcome is None:
+            return
+        served = Served(
+            side=outcome.side, began=began, ended=self.clock(), seconds=outcome.seconds, trace=operation.trace
+        )
+        with self._lock:
+            self._served.append(served)
+
+    def compared(self, comparison: Comparison) -> None:
+        """Note a comparison."""
+        call = comparison.call
+        compared = Compared(
+            migration=call.migration,
+            verdict=comparison.verdict,
+            size=int(call.attributes.get("file.size", 0)),
+            differences=comparison.differences,
+            detail=comparison.detail,
+            primary=comparison.decision.serve,
+            primary_seconds=comparison.primary_seconds,
+            shadow_seconds=comparison.shadow_seconds,
+        )
+        with self._lock:
+            self._compared.append(compared)
+
+    def noticed(self, notice: Notice) -> None:
+        """Messages for operators are the ledger's business."""
+
+    def served(self) -> list[Served]:
+        """The calls so far."""
+        with self._lock:
+            return list(self._served)
+
+    def take_served(self) -> list[Served]:
+        """The calls so far, which are then forgotten."""
+        with self._lock:
+            taken, self._served = self._served, []
+        return taken
+
+    def take_compared(self) -> list[Compared]:
+        """The comparisons so far, which are then forgotten."""
+        with self._lock:
+            taken, self._compared = self._compared, []
+        return taken
+
+
+_KEPT_LINES = 5000
+_OF_WHOLE_CALL = " reason="  # only the span of the call as a whole, which ends last, carries the decision
+
+
+class TraceLines(io.StringIO):
+    """Takes the place of a terminal; keeps the last lines that were printed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._lines: deque[str] = deque(maxlen=_KEPT_LINES)
+
+    def write(self, text: str) -> int:
+        """Keep a printed line."""
+        self._lines.append(text)
+        return len(text)
+
+    def of_trace(self, traceparent: str | None) -> list[str]:
+        """The lines of one trace, in the order in which the spans began, without the id that they all have."""
+        if traceparent is None:
+            return []
+        mark = f" trace={traceparent.split('-')[1]}"
+        return [line.replace(mark, "").rstrip() for line in sorted(self._lines.copy()) if mark in line]
+
+    def is_complete(self, traceparent: str | None) -> bool:
+        """Whether all spans of the trace have been printed."""
+        return any(_OF_WHOLE_CALL in line for line in self.of_trace(traceparent))
+
+
+class Reporter(Protocol):
+    """Is told what happens as it happens."""
+
+    def began(self, what: str, total: int | None = None) -> None:
+        """Something begins that takes `total` steps."""
+        ...
+
+    def advanced(self) -> None:
+        """One step of it is done."""
+        ...
+
+    def answered(self, answer: Answer) -> None:
+        """The unchanged caller has answered a question."""
+        ...
+
+    def uploaded_big(self, upload: BigUpload) -> None:
+        """The large file was uploaded."""
+        ...
+
+    def compared(self, comparisons: Sequence[Compared]) -> None:
+        """Sampled calls were compared."""
+        ...
+
+    def staged(self, stage: Stage) -> None:
+        """A stage is over."""
+        ...
+
+    def traced(self, lines: Sequence[str]) -> None:
+        """The spans of one call, in the order in which they began."""
+        ...
+
+    def flipped(self, flip: Flip) -> None:
+        """The flags were turned off, and legacy serves again."""
+        ...

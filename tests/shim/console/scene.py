@@ -18,7 +18,7 @@ from shim.installation import Installation
 from shim.wiring import open_guard_store, open_ledger
 from tests.migration.helpers import eventually
 from tools.application import app
-from tools.demo.watching import Watcher
+from tools.demo.results import Watcher
 from tools.drill import spoilt
 from tools.load import Job, sample_of, steady_load
 from tools.migrations import MIGRATIONS

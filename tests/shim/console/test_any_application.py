@@ -13,11 +13,10 @@ import pytest
 from migration import Migration, ReadOnly
 from migration.guard import DecisionRecord
 from shim import Application
-from shim.application import Extension
+from shim.application import CellKind, ConsoleSection, Extension, SectionContent, SectionTable
 from shim.console import ConsoleSources
 from shim.console.state import States
 from shim.report import gather, page
-from shim.sections import CellKind, ConsoleSection, SectionContent, SectionTable
 from shim.settings import Settings
 from shim.wiring import open_guard_store
 

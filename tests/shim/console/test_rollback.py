@@ -13,7 +13,7 @@ import pytest
 import requests
 
 from migration.guard import NO_SWITCH, DecisionRecord, GuardStore, flag_changes
-from shim.console.rollback import NotTrippedError, RollBack
+from shim.console.access import NotTrippedError, RollBack
 from shim.wiring import open_guard_store
 from tests.migration.helpers import ROOT, eventually
 from tests.shim.console.conftest import Open, Opened
