@@ -53,7 +53,7 @@ class Evaluation:
 _NOT_FOUND = Evaluation(enabled=False, probability=0.0, reason=Reason.DEFAULT, error=FlagNotFoundError.__name__)
 
 
-class Snapshot:
+class FlagSnapshot:
     """An immutable state of all flags.
 
     Raises:
@@ -75,7 +75,7 @@ class Snapshot:
         """The names of all flags, sorted."""
         return tuple(sorted(self._features))
 
-    def warm_up(self, previous: Snapshot | None) -> None:
+    def warm_up(self, previous: FlagSnapshot | None) -> None:
         """Work out beforehand what the previous snapshot was asked for, so that no caller waits for it."""
         for name, context in list(previous.asked.items()) if previous else ():
             self.evaluate(name, context)
@@ -170,7 +170,7 @@ class FlagSource(ABC):
         self._freshness = freshness
         self._clock = clock
         self._lock = Lock()
-        self._snapshot: Snapshot | None = None
+        self._snapshot: FlagSnapshot | None = None
         self._confirmed_at: float | None = None
         self._failure: FlagError | None = FlagsNotReadyError()
         self._answered = Event()
@@ -197,7 +197,7 @@ class FlagSource(ABC):
     def count(self, name: str, *, enabled: bool) -> None:
         """Count an evaluation of a flag, for reports of how it is used."""
 
-    def snapshot(self) -> Snapshot:
+    def snapshot(self) -> FlagSnapshot:
         """The state of the flags in force.
 
         Raises:
@@ -241,14 +241,14 @@ class FlagSource(ABC):
         snapshot = self._snapshot
         return snapshot.names if snapshot else ()
 
-    def _read(self, payload: str) -> Snapshot:
+    def _read(self, payload: str) -> FlagSnapshot:
         """Read new definitions and work out what callers will ask.
 
         Raises:
             FlagDefinitionsError: they are broken, in whatever way: the thread that reads them must live on.
         """
         try:
-            snapshot = Snapshot(payload, app_name=self._app_name)
+            snapshot = FlagSnapshot(payload, app_name=self._app_name)
             snapshot.warm_up(self._snapshot)
         except FlagDefinitionsError:
             raise
@@ -256,7 +256,7 @@ class FlagSource(ABC):
             raise FlagDefinitionsError(f"they make the reader fail ({type(error).__name__})") from error
         return snapshot
 
-    def _publish(self, snapshot: Snapshot) -> None:
+    def _publish(self, snapshot: FlagSnapshot) -> None:
         with self._lock:
             self._snapshot = snapshot
 

@@ -1,6 +1,6 @@
 """OpenTelemetry behind the library's observer port: spans, metrics, events and where they go."""
 
-from observability.config import ConfigurationError, LinkAwareSampler, ObservabilityError, PrometheusPortError
+from observability.config import LinkAwareSampler, ObservabilityError, PrometheusPortError, TelemetryConfigurationError
 from observability.handle import TelemetryHandle, setup, start_loop_watch, watch_loop_delay
 from observability.http import HttpTelemetry
 from observability.instruments import Gauge, Sources
@@ -8,7 +8,6 @@ from observability.spans import RecentSpan
 from observability.telemetry import Telemetry
 
 __all__ = [
-    "ConfigurationError",
     "Gauge",
     "HttpTelemetry",
     "LinkAwareSampler",
@@ -17,6 +16,7 @@ __all__ = [
     "RecentSpan",
     "Sources",
     "Telemetry",
+    "TelemetryConfigurationError",
     "TelemetryHandle",
     "setup",
     "start_loop_watch",

@@ -33,7 +33,7 @@ class ObservabilityError(Exception):
     """Base of every error that this package defines."""
 
 
-class ConfigurationError(ObservabilityError):
+class TelemetryConfigurationError(ObservabilityError):
     """An environment variable of OpenTelemetry has a value that cannot be used."""
 
     def __init__(self, variable: str, problem: str) -> None:
@@ -131,7 +131,7 @@ def read_environment(environ: Mapping[str, str]) -> EnvironmentConfig:
     """Read and check the variables; an empty one counts as not set.
 
     Raises:
-        ConfigurationError: a variable has a value that cannot be used.
+        TelemetryConfigurationError: a variable has a value that cannot be used.
     """
     values = {name: value.strip() for name, value in environ.items() if name.startswith("OTEL_") and value.strip()}
     _check_queues(values)
@@ -152,14 +152,14 @@ def _check_queues(values: Mapping[str, str]) -> None:
         size = _whole_number(values, f"{queue}_MAX_QUEUE_SIZE", _DEFAULT_QUEUE)
         batch = f"{queue}_MAX_EXPORT_BATCH_SIZE"
         if _whole_number(values, batch, _DEFAULT_BATCH) > size:
-            raise ConfigurationError(batch, f"must not be more than {queue}_MAX_QUEUE_SIZE, which is {size}")
+            raise TelemetryConfigurationError(batch, f"must not be more than {queue}_MAX_QUEUE_SIZE, which is {size}")
     _whole_number(values, "OTEL_METRIC_EXPORT_INTERVAL", 1)
 
 
 def _whole_number(values: Mapping[str, str], variable: str, default: int) -> int:
     value = values.get(variable, str(default))
     if not (value.isascii() and value.isdigit() and int(value) > 0):
-        raise ConfigurationError(variable, "must be a whole number, more than 0")
+        raise TelemetryConfigurationError(variable, "must be a whole number, more than 0")
     return int(value)
 
 
@@ -172,7 +172,7 @@ def _service(values: Mapping[str, str]) -> str:
 def _sampler(values: Mapping[str, str]) -> Sampler:
     name = values.get(_SAMPLER, "parentbased_always_on").lower()
     if name not in _SAMPLERS:
-        raise ConfigurationError(_SAMPLER, f"{name!r} is not one of {', '.join(_SAMPLERS)}")
+        raise TelemetryConfigurationError(_SAMPLER, f"{name!r} is not one of {', '.join(_SAMPLERS)}")
     sampler = _SAMPLERS[name](_ratio(values))
     return sampler if sampler is ALWAYS_OFF else LinkAwareSampler(sampler)
 
@@ -181,9 +181,9 @@ def _ratio(values: Mapping[str, str]) -> float:
     try:
         ratio = float(values.get(_RATIO, "1"))
     except ValueError:
-        raise ConfigurationError(_RATIO, "is not a number") from None
+        raise TelemetryConfigurationError(_RATIO, "is not a number") from None
     if not 0 <= ratio <= 1:
-        raise ConfigurationError(_RATIO, "must lie between 0 and 1")
+        raise TelemetryConfigurationError(_RATIO, "must lie between 0 and 1")
     return ratio
 
 
@@ -191,13 +191,13 @@ def _receiver(values: Mapping[str, str], signal: str) -> Receiver | None:
     exporter = f"OTEL_{signal}_EXPORTER"
     wanted = values.get(exporter, "otlp").lower()
     if wanted not in {"otlp", "none"}:
-        raise ConfigurationError(exporter, f"{wanted!r} is not one of otlp, none")
+        raise TelemetryConfigurationError(exporter, f"{wanted!r} is not one of otlp, none")
     endpoint = _most_specific(values, signal, "ENDPOINT")
     if wanted == "none" or endpoint not in values:
         return None
     protocol = _most_specific(values, signal, "PROTOCOL")
     if values.get(protocol, "http/protobuf") != "http/protobuf":
-        raise ConfigurationError(protocol, "only http/protobuf is available")
+        raise TelemetryConfigurationError(protocol, "only http/protobuf is available")
     return Receiver(
         url=_url(values, signal, endpoint), timeout=_seconds(values, _most_specific(values, signal, "TIMEOUT"))
     )
@@ -213,7 +213,7 @@ def _url(values: Mapping[str, str], signal: str, variable: str) -> str:
     """Return where a signal is sent: its own endpoint is taken as it is, the common one is completed with a path."""
     url = values[variable]
     if not url.startswith(("http://", "https://")):
-        raise ConfigurationError(variable, "must start with http:// or https://")
+        raise TelemetryConfigurationError(variable, "must start with http:// or https://")
     return url if signal in variable else f"{url.rstrip('/')}/v1/{signal.lower()}"
 
 
@@ -221,7 +221,7 @@ def _seconds(values: Mapping[str, str], variable: str) -> float:
     try:
         seconds = float(values.get(variable, _DEFAULT_EXPORT_TIMEOUT))
     except ValueError:
-        raise ConfigurationError(variable, "is not a number of seconds") from None
+        raise TelemetryConfigurationError(variable, "is not a number of seconds") from None
     if not 0 < seconds < math.inf:
-        raise ConfigurationError(variable, "must be more than 0 seconds, and finite")
+        raise TelemetryConfigurationError(variable, "must be more than 0 seconds, and finite")
     return seconds

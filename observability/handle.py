@@ -58,7 +58,7 @@ def setup(
             of processes forked from it.
 
     Raises:
-        ConfigurationError: a variable has a value that cannot be used.
+        TelemetryConfigurationError: a variable has a value that cannot be used.
         PrometheusPortError: the Prometheus endpoint cannot listen.
     """
     plan = Plan(

@@ -1,4 +1,4 @@
-"""The instruments of one meter provider, what they keep between two collections, and whom they ask for further figures."""
+"""The instruments of one meter provider, what they keep between collections, and where further figures come from."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every name that telemetry uses, and the attributes of spans and metrics: bounded in number, with their trace contexts.
+"""Every name that telemetry uses, and the attributes of spans and metrics, bounded in number; trace contexts.
 
 Names without the prefix `migration.` are those of the OpenTelemetry semantic conventions
 (https://opentelemetry.io/docs/specs/semconv/); the others follow their rules: dotted, lower case, unit not in the name.

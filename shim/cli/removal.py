@@ -1,4 +1,4 @@
-"""`shim callers`, `ready` and `remove`: who calls the migrated functions, whether legacy can go, and the patch for it."""
+"""`shim callers`, `ready`, `remove`: who calls the migrated functions, whether legacy can go, and its removal."""
 
 # ruff: noqa: PLC0415  # what is heavy is imported when the command runs, so that help is quick
 

@@ -9,7 +9,7 @@ from UnleashClient.utils import normalized_hash
 
 from flags import FlagDefinitionsError
 from flags.probability import Context
-from flags.source import Evaluation, Snapshot
+from flags.source import Evaluation, FlagSnapshot
 from migration import Reason
 from tests.flags.helpers import NAME, Json, constraint, feature, payload, rollout
 
@@ -21,17 +21,17 @@ def unit(value: object, user: str | None = None, **properties: str | int) -> Con
 
 
 def evaluate(context: Context, *strategies: Json, **more: object) -> Evaluation:
-    snapshot = Snapshot(payload(feature(*strategies), **more), app_name="tests")
+    snapshot = FlagSnapshot(payload(feature(*strategies), **more), app_name="tests")
     return snapshot.evaluate(NAME, context)
 
 
 def share(context_of: dict[str, str], *strategies: Json) -> float:
     """The share of many units that are really chosen."""
-    snapshot = Snapshot(payload(feature(*strategies)), app_name="tests")
+    snapshot = FlagSnapshot(payload(feature(*strategies)), app_name="tests")
     return sum(is_on(snapshot, {"sessionId": str(n), **context_of}) for n in range(2000)) / 2000
 
 
-def is_on(snapshot: Snapshot, context: Context) -> bool:
+def is_on(snapshot: FlagSnapshot, context: Context) -> bool:
     return snapshot.evaluate(NAME, context).enabled
 
 
@@ -39,7 +39,7 @@ def is_on(snapshot: Snapshot, context: Context) -> bool:
 @given(percentage=st.integers(0, 100), group=st.text("abcdefgh-.", min_size=1, max_size=12))
 def test_share_is_the_percentage(percentage: int, group: str) -> None:
     """Of the 100 buckets exactly as many are chosen as the percentage says, and the probability says the same."""
-    snapshot = Snapshot(payload(feature(rollout(str(percentage), group=group))), app_name="tests")
+    snapshot = FlagSnapshot(payload(feature(rollout(str(percentage), group=group))), app_name="tests")
     by_bucket = {normalized_hash(str(n), group): str(n) for n in range(3000)}
     chosen = {bucket for bucket, value in by_bucket.items() if is_on(snapshot, {"sessionId": value})}
     assert len(by_bucket) == 100
@@ -54,7 +54,7 @@ def test_smaller_share_is_inside_the_larger(smaller: int, larger: int) -> None:
     smaller, larger = sorted((smaller, larger))
 
     def chosen(percentage: int) -> set[int]:
-        snapshot = Snapshot(payload(feature(rollout(str(percentage)))), app_name="tests")
+        snapshot = FlagSnapshot(payload(feature(rollout(str(percentage)))), app_name="tests")
         return {n for n in range(150) if is_on(snapshot, {"sessionId": str(n)})}
 
     assert chosen(smaller) <= chosen(larger)
@@ -62,7 +62,7 @@ def test_smaller_share_is_inside_the_larger(smaller: int, larger: int) -> None:
 
 def test_ten_is_inside_twenty_percent() -> None:
     """The 10 % set is a proper subset of the 20 % set."""
-    ten, twenty = (Snapshot(payload(feature(rollout(p))), app_name="tests") for p in ("10", "20"))
+    ten, twenty = (FlagSnapshot(payload(feature(rollout(p))), app_name="tests") for p in ("10", "20"))
     units = [{"sessionId": str(n)} for n in range(1000)]
     in_ten = [n for n, one in enumerate(units) if is_on(ten, one)]
     in_twenty = [n for n, one in enumerate(units) if is_on(twenty, one)]
@@ -78,14 +78,14 @@ def test_plain_rollout(percentage: str, reason: Reason) -> None:
 
 def test_switched_off() -> None:
     """A flag that is off has probability 0, whatever its rollout says."""
-    snapshot = Snapshot(payload(feature(rollout("100"), enabled=False)), app_name="tests")
+    snapshot = FlagSnapshot(payload(feature(rollout("100"), enabled=False)), app_name="tests")
     found = snapshot.evaluate(NAME, unit(1))
     assert (found.enabled, found.probability, found.reason) == (False, 0.0, Reason.DISABLED)
 
 
 def test_unknown_flag() -> None:
     """An unknown flag is off, and named as such."""
-    snapshot = Snapshot(payload(), app_name="tests")
+    snapshot = FlagSnapshot(payload(), app_name="tests")
     found = snapshot.evaluate(NAME, unit(1))
     assert (found.enabled, found.probability, found.reason) == (False, 0.0, Reason.DEFAULT)
     assert (found.version, found.error) == (None, "FlagNotFoundError")
@@ -116,7 +116,7 @@ def test_constraint() -> None:
 def test_constraint_on_a_number() -> None:
     """A size in bytes can be compared, and calls of different sizes are not confused."""
     small = {"contextName": "size", "operator": "NUM_LT", "value": "1000", "values": [], "inverted": False}
-    snapshot = Snapshot(payload(feature(rollout("100", constraints=[small]))), app_name="tests")
+    snapshot = FlagSnapshot(payload(feature(rollout("100", constraints=[small]))), app_name="tests")
     probabilities = [snapshot.evaluate(NAME, unit(1, size=s)).probability for s in (10, 2000, 999)]
     assert probabilities == [1.0, 0.0, 1.0]
 
@@ -145,7 +145,7 @@ def test_parent_flag() -> None:
     """A flag that depends on another one has the share of both together."""
     parent = feature(rollout("50", group="parent"), name="parent")
     child = feature(rollout("40"), dependencies=[{"feature": "parent", "enabled": True}])
-    snapshot = Snapshot(payload(parent, child), app_name="tests")
+    snapshot = FlagSnapshot(payload(parent, child), app_name="tests")
     assert snapshot.evaluate(NAME, unit(1)).probability == pytest.approx(0.2, abs=0.07)
 
 
@@ -198,7 +198,7 @@ def test_enabled_without_strategy() -> None:
     """An enabled flag without a strategy would be on for everybody: that is an error."""
     nothing: list[object] = [[], None]
     for strategies in nothing:
-        snapshot = Snapshot(payload({**feature(), "strategies": strategies}), app_name="tests")
+        snapshot = FlagSnapshot(payload({**feature(), "strategies": strategies}), app_name="tests")
         assert snapshot.engine.is_enabled(NAME.encode(), snapshot.engine.write({}))
         found = snapshot.evaluate(NAME, unit(1))
         assert (found.enabled, found.error) == (False, "NoStrategyError")
@@ -227,7 +227,7 @@ def test_enabled_without_strategy() -> None:
 def test_definitions_that_the_engine_would_silently_refuse(text: str) -> None:
     """Definitions that the engine drops without a word are an error, and so is what is no definitions at all."""
     with pytest.raises(FlagDefinitionsError):
-        Snapshot(text, app_name="tests")
+        FlagSnapshot(text, app_name="tests")
 
 
 def test_version_follows_everything_that_counts() -> None:
@@ -241,7 +241,7 @@ def test_version_follows_everything_that_counts() -> None:
             feature(rollout(parent), name="parent"),
             feature(strategy, dependencies=[{"feature": "parent"}]),
         )
-        snapshot = Snapshot(payload(*flags, segments=[segment]), app_name="tests")
+        snapshot = FlagSnapshot(payload(*flags, segments=[segment]), app_name="tests")
         return snapshot.evaluate(NAME, unit(1)).version
 
     same, changed_other = version("1", "2", "3", "4"), version("9", "2", "3", "4")
@@ -251,7 +251,7 @@ def test_version_follows_everything_that_counts() -> None:
 
 def test_new_state_is_worked_out_before_it_is_published() -> None:
     """A state that replaces another already knows the odds of the flags that were asked for."""
-    old, new = (Snapshot(payload(feature(rollout(p))), app_name="tests") for p in ("10", "20"))
+    old, new = (FlagSnapshot(payload(feature(rollout(p))), app_name="tests") for p in ("10", "20"))
     old.evaluate(NAME, unit(1))
     new.warm_up(old)
     asked: list[bytes] = []

@@ -8,7 +8,7 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, Sampler, Tra
 from opentelemetry.sdk.trace.sampling import Decision as SamplingDecision
 from opentelemetry.trace import Link, NonRecordingSpan, SpanContext, TraceFlags, set_span_in_context
 
-from observability import ConfigurationError, LinkAwareSampler
+from observability import LinkAwareSampler, TelemetryConfigurationError
 from observability.config import read_environment
 
 KEPT = SamplingDecision.RECORD_AND_SAMPLE
@@ -98,7 +98,7 @@ def test_ratio_is_read(ratio: float) -> None:
 def test_wrong_value_names_its_variable(variable: str, value: str) -> None:
     """A value that cannot be used is an error that begins with the variable's name."""
     environ = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318", variable: value}
-    with pytest.raises(ConfigurationError, match=f"^{variable}: ") as caught:
+    with pytest.raises(TelemetryConfigurationError, match=f"^{variable}: ") as caught:
         read_environment(environ)
     assert caught.value.variable == variable
 

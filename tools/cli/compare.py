@@ -28,7 +28,7 @@ from shim.cli.output import JUnitCase, print_json, printable, progress_bar, shor
 from tools.cli.compare_files import UploadEntrance, collect, generate
 
 if TYPE_CHECKING:
-    from tools.cli.compare_session import Job, Result
+    from tools.cli.compare_session import ComparedCall, Result
     from tools.sandbox import Fault
 
 _STORAGE = "storage_"
@@ -233,7 +233,7 @@ def _sum(results: Sequence[Result], hidden: int, seconds: float) -> Text:
     return text
 
 
-def _job(row: Mapping[Side, Result]) -> Job:
+def _job(row: Mapping[Side, Result]) -> ComparedCall:
     return next(iter(row.values())).job
 
 

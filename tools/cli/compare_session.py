@@ -30,7 +30,7 @@ _GRACE_SECONDS = 5.0  # beyond the time that a comparison may take
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
+class ComparedCall:
     """One call that is to be made."""
 
     provider: str
@@ -47,7 +47,7 @@ class Job:
 class Result:
     """What one comparison said; `served` is the side whose call was repeated."""
 
-    job: Job
+    job: ComparedCall
     served: Side
     verdict: str
     differences: tuple[Difference, ...]
@@ -55,10 +55,12 @@ class Result:
     seconds: float
 
 
-def make_jobs(files: Sequence[Input], providers: Sequence[str], entrances: Sequence[UploadEntrance]) -> list[Job]:
+def make_jobs(
+    files: Sequence[Input], providers: Sequence[str], entrances: Sequence[UploadEntrance]
+) -> list[ComparedCall]:
     """One call for each file, provider and entrance; one for many files where the entrance takes several."""
     return [
-        Job(provider=provider, entrance=entrance, files=together)
+        ComparedCall(provider=provider, entrance=entrance, files=together)
         for entrance in entrances
         for together in _together(files, FILES_TOGETHER if entrance is UploadEntrance.FILES else 1)
         for provider in providers
@@ -70,7 +72,7 @@ def _together(files: Sequence[Input], count: int) -> list[Sequence[Input]]:
 
 
 def compare_all(
-    jobs: Sequence[Job], faults: Callable[[str], Sequence[Fault]], *, on_done: Callable[[], object]
+    jobs: Sequence[ComparedCall], faults: Callable[[str], Sequence[Fault]], *, on_done: Callable[[], object]
 ) -> list[Result]:
     """Make each call with each side serving, and compare it with the other side.
 
@@ -163,7 +165,7 @@ class _Bench:
     router: _EveryCall
     seen: _Comparisons
 
-    def run(self, job: Job, faults: Sequence[Fault]) -> Result:
+    def run(self, job: ComparedCall, faults: Sequence[Fault]) -> Result:
         """Make one call, and wait until it is compared."""
         self.sandbox.reset()
         self.sandbox.set_faults(faults)
@@ -184,7 +186,7 @@ class _Bench:
         )
 
 
-def _upload(job: Job) -> Any:
+def _upload(job: ComparedCall) -> Any:
     """The call, made as the monolith makes it."""
     storage, paths, provider = get_storage(), [str(file.path) for file in job.files], PROVIDERS[job.provider]
     if job.entrance is UploadEntrance.FUNCTION:

@@ -22,7 +22,7 @@ from shim.cli.output import print_json, printable, progress_bar
 
 if TYPE_CHECKING:
     from migration.model import Verdict
-    from tools.demo import Answer, BigUpload, Compared, DemoResult, Flip, SideServed, Stage
+    from tools.demo import Answer, BigUpload, Compared, DemoResult, DemoStage, Flip, SideServed
 
 _MEGABYTE = 1024 * 1024
 _COLUMNS = "{:>6}  {:>7}  {:>6}  {:<19}  {:<19}  {:<}"
@@ -39,11 +39,11 @@ def demo(
     json: JsonOption = False,
 ) -> int:
     """Show the migration on real files, in a sandbox. From 0 to 1, 10, 50, 100 % and back, in about a minute."""
-    from tools.demo import Plan, run_demo
+    from tools.demo import DemoPlan, run_demo
 
-    view = _View(Console(stderr=json, highlight=False, soft_wrap=True), verbose=verbose)
+    view = _DemoView(Console(stderr=json, highlight=False, soft_wrap=True), verbose=verbose)
     with view.progress:
-        result = run_demo(Plan(files=tuple(files or ()), uploads=uploads, big_megabytes=big_megabytes), view)
+        result = run_demo(DemoPlan(files=tuple(files or ()), uploads=uploads, big_megabytes=big_megabytes), view)
     if json:
         print_json({"ok": result.ok, **asdict(result)})
     else:
@@ -51,7 +51,7 @@ def demo(
     return ExitCode.OK if result.ok else ExitCode.FAILED
 
 
-class _View:
+class _DemoView:
     """Prints results as they come, and below them what is going on; implements `tools.demo.Reporter`."""
 
     def __init__(self, console: Console, *, verbose: bool) -> None:
@@ -105,7 +105,7 @@ class _View:
                     f"      {difference.field}: legacy {difference.legacy}, candidate {difference.candidate}", "yellow"
                 )
 
-    def staged(self, stage: Stage) -> None:
+    def staged(self, stage: DemoStage) -> None:
         """Add a row to the table."""
         if not self._headed:
             self._headed = True

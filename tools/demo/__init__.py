@@ -1,16 +1,16 @@
 """A demonstration on real files: from legacy to the asynchronous path step by step, and back by a flip of the flag."""
 
-from tools.demo.demo import Plan, run_demo
+from tools.demo.demo import DemoPlan, run_demo
 from tools.demo.results import (
     Account,
     Answer,
     BigUpload,
     Compared,
     DemoResult,
+    DemoStage,
     Flip,
     Reporter,
     SideServed,
-    Stage,
 )
 from tools.load import DemoError
 
@@ -20,11 +20,11 @@ __all__ = [
     "BigUpload",
     "Compared",
     "DemoError",
+    "DemoPlan",
     "DemoResult",
+    "DemoStage",
     "Flip",
-    "Plan",
     "Reporter",
     "SideServed",
-    "Stage",
     "run_demo",
 ]

@@ -20,12 +20,12 @@ from tools.demo.results import (
     BigUpload,
     Compared,
     DemoResult,
+    DemoStage,
     Flip,
     PeakMemory,
     Reporter,
     Served,
     SideServed,
-    Stage,
     TraceLines,
     Watcher,
     settle,
@@ -68,7 +68,7 @@ _MANY_FILES = 1_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class DemoPlan:
     """What is to be shown.
 
     Attributes:
@@ -88,7 +88,7 @@ class Plan:
     big_megabytes: int = 50
 
 
-def run_demo(plan: Plan, reporter: Reporter) -> DemoResult:
+def run_demo(plan: DemoPlan, reporter: Reporter) -> DemoResult:
     """Show it, in a sandbox and with state of its own. Flags are those of the Unleash server, if one can be steered.
 
     Raises:
@@ -129,7 +129,7 @@ def _settings(configured: Settings, sandbox: RunningSandbox, home: Path, samples
 class _Show:
     """The demonstration under way."""
 
-    plan: Plan
+    plan: DemoPlan
     reporter: Reporter
     samples: Sequence[Sample]
     sandbox: RunningSandbox
@@ -204,7 +204,7 @@ class _Show:
         self._take_comparisons()
         return result
 
-    def _stage(self, percentage: int) -> Stage:
+    def _stage(self, percentage: int) -> DemoStage:
         longer = _SMALL_SHARE_FACTOR if 0 < percentage < _SMALL_SHARE else 1
         jobs = make_jobs(self.samples, int(self._uploads() * longer))
         self.reporter.began(f"{percentage} % asynchronous", len(jobs))
@@ -215,7 +215,7 @@ class _Show:
         self.receipts += receipts
         served = self.watcher.take_served()
         compared = self._take_comparisons()
-        stage = Stage(
+        stage = DemoStage(
             percentage=percentage,
             uploads=len(receipts),
             failures=sum(receipt.error is not None for receipt in receipts),

@@ -60,7 +60,7 @@ class SideServed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stage:
+class DemoStage:
     """Uploads at one percentage.
 
     Attributes:
@@ -138,7 +138,7 @@ class DemoResult:
     flags: str
     files: tuple[str, ...]
     answer: Answer
-    stages: tuple[Stage, ...]
+    stages: tuple[DemoStage, ...]
     big_uploads: tuple[BigUpload, ...]
     trace: tuple[str, ...]
     compared: tuple[Compared, ...]
@@ -346,7 +346,7 @@ class Reporter(Protocol):
         """Sampled calls were compared."""
         ...
 
-    def staged(self, stage: Stage) -> None:
+    def staged(self, stage: DemoStage) -> None:
         """A stage is over."""
         ...
 
