@@ -19,7 +19,7 @@ PAGE: Final = ROOT / "docs" / "mutants.md"
 
 _HEAD = """# What comparisons find, and what they do not
 
-Each row of this page is the program with one deliberate defect in the asynchronous implementation: a patch of a few
+Each row of this page is the program with one deliberate defect in the candidate: a patch of a few
 characters, applied to a copy that runs in a process of its own. Up to 20 sampled calls are made
 ([tests/mutants/calls.py](../tests/mutants/calls.py): both providers, both storages, every entrance, sizes around every
 border, a few failures; mostly legacy serves). The table says at which call a comparison first was a mismatch, with
@@ -30,7 +30,7 @@ generated ones: of 10,000 comparisons 6,136 ended `identical` and 3,864 as `same
 ```sh
 make proofs ARGS=tests/mutants                    # the first table, and generated calls for a while
 .venv/bin/python -m tests.mutants.many 10000      # so many generated calls of the true implementations
-.venv/bin/python -m tests.mutants.page            # writes this page anew
+.venv/bin/python -m tests.mutants.page            # writes this page
 ```
 
 ## Caught
