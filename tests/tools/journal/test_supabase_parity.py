@@ -139,7 +139,7 @@ def test_wrong_requests_are_refused_alike(both: Both) -> None:
         assert told == expected, request
 
 
-@pytest.mark.parametrize("wrong", ["state = 'lost'", "side = 'both'", "provider = 'openai'", "size = -1"])
+@pytest.mark.parametrize("wrong", ["state = 'lost'", "side = 'both'", "provider = ''", "size = -1"])
 def test_the_table_takes_nothing_that_has_no_meaning(supabase_tables: SupabaseTables, both: Both, wrong: str) -> None:
     """The database itself keeps out what no program here would write."""
     both.answers((requests.insert(FIRST, "a/1/1"),))
