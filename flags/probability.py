@@ -52,7 +52,7 @@ class Engine:
     def __init__(self, payload: str, *, app_name: str) -> None:
         self._engine = UnleashEngine()
         self._static = {"appName": app_name, "environment": _ENVIRONMENT}
-        # Calls that keep the GIL: giving it up for 2 µs can cost a thread 5 ms among others that want it. Nobody ever
+        # Calls that keep the GIL: giving it up for 2 µs can cost a thread 5 ms among others that want it. None
         # waits inside, because no state is loaded into this engine while it is asked.
         library = ctypes.PyDLL(self._engine.lib._name, handle=self._engine.lib._handle)  # noqa: SLF001  # documented
         self._check, self._free = library.check_enabled, library.free_response

@@ -334,7 +334,7 @@ def names_on_disk(settings: Settings) -> tuple[str, ...]:
         try:
             found += read()
         except MigrationError:
-            continue  # whoever reads the file for its contents says what is wrong with it
+            continue  # the reader of its contents says what is wrong with it
     return tuple(dict.fromkeys(found))
 
 

@@ -126,7 +126,7 @@ def get_settings() -> Settings:
 
 @contextmanager
 def use_settings(settings: Settings) -> Iterator[None]:
-    """Put other settings in force for this context: a rehearsal, a sandbox, a test."""
+    """Put other settings in force for this context: a replay, a sandbox, a test."""
     token = _override.set(settings)
     try:
         yield

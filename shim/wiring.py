@@ -248,7 +248,7 @@ def _tallies(settings: Settings) -> Tallies:
 
 
 def has_no_flags_yet(settings: Settings) -> bool:
-    """Whether nobody has made the flags so far: there is neither a server nor a flags file."""
+    """Whether the flags are not made yet: there is neither a server nor a flags file."""
     return settings.unleash_url is None and not settings.flags_file.exists()
 
 

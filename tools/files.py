@@ -1,7 +1,7 @@
 """Opens files so that what was checked is what is read.
 
 A path is a name: between two looks it may come to lead elsewhere. So a file is looked at once more when it is open, and
-whoever has checked a file can have the others who open the same path get that very file, or none.
+code that has checked a file can have later openings of the same path get that very file, or none.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class ValidatedFile:
 def validate_upload(file_path: str | os.PathLike[str], *, limit: int) -> ValidatedFile:
     """Check that `file_path` is a regular file of at most `limit` bytes; symbolic links are followed.
 
-    Nothing is opened, so a pipe or a device does not block. Whoever opens it then looks again (`opening`), because the
+    Nothing is opened, so a pipe or a device does not block. The code that opens it looks again, because the
     path may lead elsewhere by that time.
 
     Raises:
@@ -89,7 +89,9 @@ class FileReplacedError(ToolsError, ValueError):
     """A path leads to another file than the one that was checked. Nothing of it was read."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        super().__init__(f"{os.fspath(path)} leads to another file than before; ask again once nobody changes it")
+        super().__init__(
+            f"{os.fspath(path)} leads to another file than before; ask again when it is no longer being changed"
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,7 +161,7 @@ def read_regular(path: Path, *, limit: int | None = None) -> bytes:
 def open_beneath(root: Path, path: Path) -> FileIO:
     """Open `path`, which lies below the folder `root` and has no links below it; none are followed there.
 
-    So nobody who may write below `root` can have a file opened that lies elsewhere.
+    So writing below `root` cannot cause a file elsewhere to be opened.
 
     Raises:
         NotRegularFileError: it is no regular file.

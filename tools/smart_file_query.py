@@ -35,7 +35,7 @@ class _Request:
     """What was asked for, with the file as it was found.
 
     Attributes:
-        file: the file itself, open for as long as it is asked about: whoever opens `path` meanwhile gets this file or
+        file: the file itself, open for as long as it is asked about: code that opens `path` meanwhile gets this file or
             an error.
     """
 

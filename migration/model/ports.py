@@ -87,7 +87,7 @@ class Recording(Protocol):
 
 
 class ReplayRecording(Recording, Protocol):
-    """A recording that can answer a rehearsal as the primary run was answered."""
+    """A recording that can answer a replay as the primary run was answered."""
 
     def rehearse(self, side: Side) -> AbstractAsyncContextManager[Rehearsal]:
         """Open an environment for `side` that answers what the primary run was answered."""

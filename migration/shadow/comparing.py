@@ -66,7 +66,7 @@ def outcome_facts(migration: Migration, outcome: Outcome[Any]) -> Facts:
 
 
 def request_facts(seen: Sequence[Mapping[str, object]]) -> Facts:
-    """What is compared of the requests of a rehearsal."""
+    """What is compared of the requests of a replay."""
     return {"requests.count": len(seen), **flatten("requests", list(seen))}
 
 

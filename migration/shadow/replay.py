@@ -81,7 +81,7 @@ class ReadOnly:
 
 @dataclass(slots=True, kw_only=True)
 class RepeatableCall:
-    """A call that may run again as it was made: its own recording, and its own rehearsal."""
+    """A call that may run again as it was made: its own recording, and its own replay."""
 
     args: tuple[Any, ...]
     kwargs: Mapping[str, Any]

@@ -1,7 +1,7 @@
 """What shadows are about to make and have made, written down before it is made, until it is undone.
 
-One SQLite file, shared by the processes of a machine. Whoever begins something holds a lock for as long as it lives, so
-that what a killed process left can be told from what a living one still works on.
+One SQLite file, shared by the processes of a machine. A process that begins something holds a lock while it
+lives, so that what a killed process left can be told from what a living one still works on.
 """
 
 from __future__ import annotations

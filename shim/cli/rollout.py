@@ -99,7 +99,7 @@ def rollout_run(
     every: Annotated[float, typer.Option(min=0.05, max=3600, help="Seconds between two looks.")] = 5.0,
     json: JsonOption = False,
 ) -> int:
-    """Begin a rollout, or go on with the one under way. Until it is over; Ctrl-C leaves it where it is."""
+    """Begin a rollout, or go on with the running one. Until it is over; Ctrl-C leaves it where it is."""
     choice = _Choice(
         stages=stages,
         soak=soak,

@@ -1,1 +1,1 @@
-"""Taps on the HTTP clients: who asked whom for what, for telemetry and for rehearsals."""
+"""Taps on the HTTP clients: who asked whom for what, for telemetry and for replays."""

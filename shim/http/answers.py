@@ -86,14 +86,14 @@ def repeated(answer: Exchange | None) -> web.Response:
 
 
 def sendable(headers: Mapping[str, str]) -> dict[str, str]:
-    """The recorded headers, without a wait that a rehearsal need not sit through."""
+    """The recorded headers, without a wait that a replay need not sit through."""
     kept = dict(headers)
     if "retry-after" in kept:
         kept |= {"retry-after": "0.01", "retry-after-ms": "10"}
     return kept
 
 
-# How long a rehearsal waits for a side that sends less than it has announced.
+# How long a replay waits for a side that sends less than it has announced.
 
 STALL_SECONDS = 10.0
 """A side of which nothing more arrives for so long, over the loopback, is not going to send it."""

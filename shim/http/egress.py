@@ -1,6 +1,6 @@
-"""Where the requests of a context may go: anywhere; in a rehearsal to its recorder only; after a trial nowhere.
+"""Where the requests of a context may go: anywhere; in a replay to its recorder only; after a trial nowhere.
 
-Without that, a rehearsed client would follow a redirect that was noted to wherever it really leads, and would send what
+Without that, a replayed client would follow a redirect that was noted to wherever it really leads, and would send what
 is meant for the recorder, file and key included, to a proxy that the environment names. And without the gate, a thread
 that outlives its trial would make something after everything was undone.
 """
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-REFUSAL = "a rehearsal asks nobody but its recorder, and a trial that is over asks nobody"
+REFUSAL = "a replay may reach its recorder only, and a trial that is over nothing"
 
 _origin: ContextVar[str | None] = ContextVar("wire_confinement", default=None)
 
@@ -63,7 +63,7 @@ def is_confined() -> bool:
 
 
 def is_shadow() -> bool:
-    """Whether this context runs for a comparison: a rehearsal, or a trial."""
+    """Whether this context runs for a comparison: a replay, or a trial."""
     return is_confined() or _gate.get() is not None
 
 

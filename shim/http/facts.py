@@ -61,7 +61,7 @@ Agents' names, encodings and statistics of SDKs do not.
 
 @dataclass(slots=True)
 class RequestFacts:
-    """One request as a rehearsal saw it; `filename` and `size` are those of its file part, if it has one."""
+    """One request as a replay saw it; `filename` and `size` are those of its file part, if it has one."""
 
     facts: dict[str, object]
     filename: str | None = None

@@ -34,7 +34,7 @@ _installing = threading.Lock()
 _UNSENT = tuple(error for module in _MODULES for error in (module.ConnectError, module.ConnectTimeout))
 
 _LOOKED_ON_BYTES = 256 * 1024
-"""While somebody looks on, a body goes out in pieces of so many bytes at most; the SDKs hand over whole files."""
+"""While progress is observed, a body goes out in pieces of so many bytes at most; the SDKs hand over whole files."""
 
 
 def install_httpx_tap() -> None:
@@ -221,7 +221,7 @@ def _tapped_async(
     return handle_async_request
 
 
-# In a rehearsal the client's own transport is not used: it may be the one that its client chose for a proxy.
+# In a replay the client's own transport is not used: it may be the one that its client chose for a proxy.
 
 
 def _check(request: Any, module: ModuleType) -> None:
@@ -230,7 +230,7 @@ def _check(request: Any, module: ModuleType) -> None:
 
 
 def _read(response: Any, body: bytes, module: ModuleType) -> Any:
-    """The same answer, free of its connection. Answers of a rehearsal are short."""
+    """The same answer, free of its connection. Answers of a replay are short."""
     return module.Response(
         response.status_code, headers=response.headers, stream=module.ByteStream(body), extensions=_told(response)
     )

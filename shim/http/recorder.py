@@ -31,7 +31,7 @@ async def _nothing_special(_request: web.Request, _target: RequestTarget) -> web
 
 @dataclass(slots=True, kw_only=True)
 class LoopbackRecorder:
-    """Serves one rehearsal.
+    """Serves one replay.
 
     Attributes:
         answers: what the primary was answered.

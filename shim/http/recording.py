@@ -1,4 +1,4 @@
-"""The HTTP requests of one call and their answers, noted when somebody wants to know.
+"""The HTTP requests of one call and their answers, recorded on demand.
 
 Noting is off unless `noting()` is open in the current context, so an ordinary call pays one context variable look-up.
 """
@@ -18,7 +18,7 @@ from shim.http.attempts import note_begin
 
 
 class RequestObservation(Protocol):
-    """One HTTP request under way."""
+    """One HTTP request in flight."""
 
     def finished(self, *, status: int | None, error: BaseException | None) -> None:
         """The answer's head has arrived (`status`), or the request failed (`error`)."""
@@ -45,7 +45,7 @@ class HttpObserver(Protocol):
         ...
 
 
-# The HTTP requests of one call and their answers, noted when somebody wants to know.
+# The HTTP requests of one call and their answers, recorded on demand.
 
 T = TypeVar("T")
 
@@ -140,7 +140,7 @@ def noting(log: ExchangeLog | None) -> Iterator[None]:
 ANSWER_HEADERS = frozenset(
     {"content-type", "content-encoding", "retry-after", "retry-after-ms", "x-should-retry", "content-range", "location"}
 )
-"""Headers of an answer that the clients act upon, and that a rehearsal must therefore repeat."""
+"""Headers of an answer that the clients act upon, and that a replay must therefore repeat."""
 
 
 def answer_headers(headers: Mapping[str, str]) -> dict[str, str]:
@@ -164,7 +164,7 @@ class OperationNote:
 
 @contextmanager
 def noted_operation(service: str, operation: str, path: str) -> Iterator[OperationNote]:
-    """Note an operation of a service that is not reached over HTTP as if it were, for a rehearsal to repeat."""
+    """Note an operation of a service that is not reached over HTTP as if it were, for a replay to repeat."""
     note_begin(method=operation, url=f"{service}:{path}")
     log = current_log()
     exchange = None if log is None else Exchange(method=operation, url=f"{service}:{path}")
@@ -179,16 +179,16 @@ def noted_operation(service: str, operation: str, path: str) -> Iterator[Operati
         raise
 
 
-# Who watches the wire in this process: nobody, unless the composition root says so.
+# The observer of HTTP requests in this process; none unless an application sets one.
 
 _logger = logging.getLogger(__name__)
 
 
 class _Unobserved:
-    """A request that nobody watches."""
+    """A request without an observer."""
 
     def finished(self, *, status: int | None, error: BaseException | None) -> None:
-        """Say it to nobody."""
+        """Do nothing."""
 
 
 class _Nobody:
@@ -273,7 +273,7 @@ def observer() -> HttpObserver:
 
 @contextmanager
 def hidden() -> Iterator[None]:
-    """Keep this context's requests from the observer: a rehearsal is no traffic."""
+    """Keep this context's requests from the observer: a replay is no traffic."""
     token = _hidden.set(True)
     try:
         yield

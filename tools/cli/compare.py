@@ -35,7 +35,7 @@ _STORAGE = "storage_"
 
 
 class ComparedFault(StrEnum):
-    """What a service answers instead of doing what it is asked; faults without an answer cannot be rehearsed."""
+    """What a service answers instead of doing what it is asked; faults without an answer cannot be replayed."""
 
     RATE_LIMITED = "rate_limited"
     OVERLOADED = "overloaded"

@@ -127,7 +127,7 @@ def _settings(configured: Settings, sandbox: RunningSandbox, home: Path, samples
 
 @dataclass(slots=True)
 class _Show:
-    """The demonstration under way."""
+    """A running demonstration."""
 
     plan: DemoPlan
     reporter: Reporter

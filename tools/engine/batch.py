@@ -47,7 +47,7 @@ async def upload_files(
         ValueError, OSError, RuntimeError: as `upload_through_gateway` does, for the first file that fails.
     """
     items, refusal = await _examine(file_paths, limit=provider.limit(get_settings()))
-    # how many had begun when one fails is chance; a rehearsal, which is compared, has a strict sequence
+    # how many had begun when one fails is chance; a replay, which is compared, has a strict sequence
     window = 1 if is_confined() else get_settings().upload_concurrency
     batch = _Batch(provider=provider, storage=storage, purpose=purpose, clock=clock, window=window)
     await batch.upload(items)

@@ -57,7 +57,7 @@ async def stream_file_chunks(
 ) -> AsyncGenerator[bytes, None]:
     """The content of a file in pieces of `chunk_size` bytes, each read off the event loop when it is asked for.
 
-    Whoever stops early should close the iterator (`contextlib.aclosing`), which closes the file.
+    A caller that stops early should close the iterator (`contextlib.aclosing`), which closes the file.
 
     Raises:
         ValueError: `chunk_size` is below 1.
@@ -122,7 +122,7 @@ async def upload_multiple_files_concurrent(
 ) -> list[UploadOutcome]:
     """Send several files, at most `max_concurrent` at once and no more than the pool has connections.
 
-    `{filename}` in the address stands for each file's name, percent-encoded. A file that fails does not touch the
+    `{filename}` in the address is replaced by each file's name, percent-encoded. A file that fails does not touch the
     others: its error is its outcome. Cancelling the call cancels every upload and waits for that.
 
     Returns:

@@ -1,15 +1,15 @@
 """Who may begin, and when: the whole policy of the throttle, without a clock of its own, a lock, or a loop.
 
 Start-time fair queueing (Goyal, Vin, Cheng 1996) between classes of size, first come first served within a class. A
-class pays with time for what it starts; the class that has paid least comes next. As long as two classes have somebody
+class pays with time for what it starts; the class that has paid least comes next. As long as two classes have a request
 waiting, what they start differs by no more than one upload of each, in cost.
 
-- Never more than the limit are under way. The limit adapts, or is fixed.
+- Never more than the limit are in flight. The limit adapts, or is fixed.
 - Users come before shadows. A shadow begins only if no user waits, and shadows take at most half of the limit.
 - The longest uploads take at most three quarters of it, so that short ones need not wait for the end of a long one.
 - Who was refused most often comes first, but among fewer: half of the limit after one refusal, a quarter after two. So
   those who can be refused only a few times more are not the ones who try out how much the server takes.
-- After a refusal nobody begins for a while.
+- After a refusal no request begins for a while.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class AdaptiveLimit:
         self._successes = 0
 
     def succeeded(self, generation: int, *, in_full: bool) -> None:
-        """A request that began in this generation went well; `in_full`: as many were under way as the limit allows."""
+        """A request that began in this generation went well; `in_full`: as many were in flight as the limit allows."""
         if generation != self.generation or not in_full or self.current == self.ceiling:
             return
         self._successes += 1
@@ -125,7 +125,7 @@ class FairQueue(Generic[T]):
         self._waiting[class_of(size)].pop(item, None)
 
     def take(self, classes: Collection[int] = CLASSES) -> T | None:
-        """Whoever is next, of these classes; None if nobody is."""
+        """The next request of these classes; None if there is none."""
         able = [number for number in classes if self._waiting[number]]
         if not able:
             return None
@@ -166,7 +166,7 @@ class Limiter:
     """The policy. Times are seconds on any clock that never goes back.
 
     Attributes:
-        limit: how many may be under way at once.
+        limit: how many may be in flight at once.
         under_way: how many have begun and not ended.
     """
 
@@ -209,7 +209,7 @@ class Limiter:
             self._lines[ticket.priority].leave(ticket)
 
     def succeeded(self, ticket: Ticket) -> None:
-        """What this place was for went well. So nobody need pause, unless the server itself named a time."""
+        """What this place was for went well. So no pause is needed, unless the server itself named a time."""
         self._paused_until = 0.0
         self.limit.succeeded(ticket.generation, in_full=self.under_way >= self.limit.current)
 
@@ -271,7 +271,7 @@ class _Line:
             self._refused.pop(ticket.refusals, None)
 
     def first(self, *, classes: Collection[int], under_way: int, limit: int) -> Ticket | None:
-        """Take whoever may begin next, of these classes. Nobody overtakes one who waits for fewer to be under way."""
+        """Take the next request of these classes. None overtakes one that waits for fewer to be in flight."""
         ticket = next(iter(self._refused[max(self._refused)])) if self._refused else None
         if ticket is None or class_of(ticket.size) not in classes:
             return self._fresh.take(classes)

@@ -48,7 +48,7 @@ class Likeness:
 
 
 def listed_name(name: str) -> str:
-    """A file's name in the one form that stands for all forms in which a server may list it.
+    """A file's name in one form, the same for all forms in which a server may list it.
 
     A form carries quotes as `%22` and backslashes doubled. Some servers undo that, some undo part of it, some nothing.
     """
@@ -136,7 +136,7 @@ async def find_upload(
     files are those of other uploads: of legacy, of other processes and of other machines.
 
     Raises:
-        ListingUnavailableError: the provider, or the journal, cannot be asked, so nobody knows.
+        ListingUnavailableError: the provider, or the journal, cannot be asked, so it is unknown.
         AmbiguousListingError: a file is there that may as well be of an upload that is not over.
     """
     listing = await _list(provider, purpose=likeness.purpose)

@@ -9,9 +9,9 @@ Each provider has a lane with two gates:
 - `requests` surrounds one request to the provider. Its width is an adaptive limit (`tools.engine.limiter`), and it is
   closed while the provider asks for a pause (`Retry-After`).
 
-So an upload that waits before it tries again is in nobody's way, and copies are made while the provider is busy. Lanes
+So an upload that waits before it tries again blocks no other, and copies are made while the provider is busy. Lanes
 belong to the process, not to an event loop: providers count per account, and shadows run on a loop of their own.
-A rehearsal asks no provider, so it passes freely.
+A replay asks no provider, so it passes freely.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class RateLimiterStatus:
         ceiling: the highest that the limit can become.
         inside: how many are.
         waiting: how many are not yet.
-        held_seconds: how long those inside must still hold back because the server refused somebody.
+        held_seconds: how long those inside must still hold back because the server refused a request.
     """
 
     limit: int
@@ -121,7 +121,7 @@ class RateLimiter:
             )
 
     async def enter(self, ticket: Ticket) -> None:
-        """Wait for a turn. Whoever is cancelled meanwhile has neither a place nor a claim to one."""
+        """Wait for a turn. One that is cancelled meanwhile has neither a place nor a claim to one."""
         with self._lock:
             self._limiter.ask(ticket)
             self._let_in()

@@ -1,6 +1,6 @@
 """What the upload paths and recovery ask of a journal.
 
-The journal is the claim as well: while an intent of a content is under way (`CLAIMING`), no second one of the same
+The journal is the claim as well: while an intent of a content is in flight (`CLAIMING`), no second one of the same
 provider, account, purpose and content can be opened.
 """
 
@@ -44,7 +44,7 @@ class UploadSide(StrEnum):
 
 
 class State(StrEnum):
-    """How far an upload has come, at least: nobody waits for what follows `INTENDED` to be written.
+    """How far an upload has come, at least: what follows `INTENDED` is written without a wait.
 
     A process that was killed may have sent a file whose entry says `INTENDED`.
     """
@@ -56,7 +56,7 @@ class State(StrEnum):
     DONE = "done"
     FAILED = "failed"  # nothing was made at the provider, or it is removed
     UNKNOWN = "unknown"  # its call has ended and was answered; whether there is a file, or a second one, is not known
-    ABANDONED = "abandoned"  # its process died, and nobody was answered; another upload has taken its claim over
+    ABANDONED = "abandoned"  # its process died without an answer; another upload has taken its claim over
 
 
 CLAIMING = (State.INTENDED, State.STORED, State.SENDING, State.DELIVERED)
@@ -126,10 +126,10 @@ class Entry:
         intent: what was intended.
         state: how far it came.
         facts: what is known of it.
-        owner: who works on it; None when nobody does.
+        owner: who works on it; None without an owner.
         lease_until: until when that counts without being renewed, in seconds since the epoch; None: while it lives.
         updated_at: when it was last changed, likewise.
-        finished_at: when its call ended, likewise; None while it is under way.
+        finished_at: when its call ended, likewise; None while it is in flight.
     """
 
     intent: Intent
@@ -151,7 +151,7 @@ class Opened:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Held:
-    """Another upload of this content is under way.
+    """Another upload of this content is in flight.
 
     Attributes:
         upload_id: of that upload.
@@ -164,7 +164,7 @@ class Held:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finished:
-    """Another upload of this content ended with a file while this call was under way: its file serves this one, too.
+    """Another upload of this content ended with a file while this call was in flight: its file serves this one, too.
 
     Attributes:
         upload_id: of that upload.
@@ -184,7 +184,7 @@ class Standing:
 
     Attributes:
         backend: where it is kept, for people; without credentials.
-        under_way: uploads that somebody works on.
+        under_way: uploads in flight.
         left: uploads whose process died, which recovery resolves.
         unknown: uploads that ended without a known outcome.
         unjournaled: uploads that went on without the journal, because it could not be written.
@@ -202,10 +202,10 @@ class Standing:
 
 
 class Journal(Protocol):
-    """Where uploads are written down. From any thread; a process that was forked begins anew.
+    """Where uploads are written down. From any thread; a process that was forked begins again.
 
     What is asked of one instance happens in the order in which it was asked, `note` and `close` of an upload behind
-    its `open`. Only `open` gives an answer that anybody waits for in an upload.
+    its `open`. Only `open` gives an answer that an upload waits for.
     """
 
     @property
@@ -218,15 +218,15 @@ class Journal(Protocol):
 
         - `Finished`, if an intent of the same content got a `provider_file_id` and ended (`DONE`, `UNKNOWN`) within
           the last `overlapping` seconds, by the journal's own clock;
-        - `Held`, if one is under way and its owner lives;
-        - else `Opened`: it is durable, in the state `INTENDED`. One that was under way and whose owner is dead, or
+        - `Held`, if one is in flight and its owner lives;
+        - else `Opened`: it is durable, in the state `INTENDED`. One that was in flight and whose owner is dead, or
           whose lease has run out, has become `ABANDONED` by the same step.
 
         A future that was cancelled before the journal came to it changes nothing.
 
         Args:
             intent: what is about to begin.
-            overlapping: for how many seconds this call has been under way, by a clock that does not jump.
+            overlapping: for how many seconds this call has been in flight, by a clock that does not jump.
 
         The future fails with `JournalError` when the journal cannot be written.
         """
@@ -249,7 +249,7 @@ class Journal(Protocol):
         ...
 
     def unfinished(self) -> Sequence[Entry]:
-        """All that is under way or unresolved, oldest first. Blocks.
+        """All that is in flight or unresolved, oldest first. Blocks.
 
         Raises:
             JournalError: the journal cannot be read.
@@ -268,7 +268,7 @@ class Journal(Protocol):
         ...
 
     def take_over(self, upload_id: str) -> Entry | None:
-        """Become the owner of an unfinished intent that nobody works on, in one atomic step. Blocks.
+        """Become the owner of an unfinished intent without a living owner, in one atomic step. Blocks.
 
         Its state stays what it was; `note` and `close` then write what recovery finds out.
 
@@ -281,7 +281,7 @@ class Journal(Protocol):
         ...
 
     def release(self, upload_id: str) -> None:
-        """Give an intent that was taken over back unresolved: nobody works on it. Its state stays. Never blocks."""
+        """Give an intent that was taken over back unresolved, without an owner. Its state stays. Never blocks."""
         ...
 
     def standing(self) -> Standing:
@@ -293,5 +293,5 @@ class Journal(Protocol):
         ...
 
     def stop(self) -> None:
-        """Stop threads and close connections; the next use begins anew. Blocks."""
+        """Stop threads and close connections; the next use begins again. Blocks."""
         ...

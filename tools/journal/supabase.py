@@ -166,7 +166,7 @@ class SupabaseJournal:
         )
 
     def stop(self) -> None:
-        """End the thread and close the connections; the next use begins anew. Blocks."""
+        """End the thread and close the connections; the next use begins again. Blocks."""
         running, self._current = self._current, None
         if running is not None and running.process == os.getpid():
             running.stop()

@@ -1,4 +1,4 @@
-"""One request of the journal to PostgREST, over a connection that nobody but the journal uses.
+"""One request of the journal to PostgREST, over a connection of the journal's own.
 
 It is no request of an upload: neither telemetry nor a comparison sees it, and it takes no upload's connection.
 """
@@ -59,7 +59,7 @@ class AwayError(RemoteError):
 
 
 class UnusableError(RemoteError):
-    """The database has no such table, or lets nobody in with this key. That lasts until somebody changes it."""
+    """The database has no such table, or refuses this key. That lasts until it is changed."""
 
 
 class RefusedError(RemoteError):
@@ -105,7 +105,7 @@ class Asker:
                     url,
                     headers=self._headers(request),
                     json=request.body,
-                    allow_redirects=False,  # a redirect would carry the key to somebody else
+                    allow_redirects=False,  # a redirect would carry the key elsewhere
                     proxy=proxy_for(url),
                 ) as response:
                     return response.status, response.headers, await read_bounded(response, MAX_ANSWER_BYTES)
@@ -254,7 +254,7 @@ class FleetOwner:
     others only their leases tell.
 
     Args:
-        path: the file of the locks. When it cannot be used, nobody is known to be dead.
+        path: the file of the locks. When it cannot be used, no owner is known to be dead.
     """
 
     def __init__(self, path: Path) -> None:

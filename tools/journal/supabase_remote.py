@@ -51,7 +51,7 @@ class Upload:
         facts: all that is known of it.
         change: what is still to be written.
         has_ended: its claim is given up, though that may have to be written yet.
-        is_being_written: somebody is at it.
+        is_being_written: a write of it is in flight.
     """
 
     content: Hashable
@@ -138,7 +138,7 @@ class Known:
                 self._claims[content] = intent.upload_id
 
     def taken_over(self, upload_id: str) -> None:
-        """This process has become the owner of an upload that somebody else began."""
+        """This process has become the owner of an upload that another process began."""
         self.uploads[upload_id] = Upload(content=upload_id)
 
     def note(self, upload_id: str, change: Change, *, at: float) -> Upload | None:
@@ -215,10 +215,10 @@ AWAY_SECONDS: Final = 10.0
 """For how long a database that failed is left alone, so that few uploads have to wait for one that hangs."""
 
 UNUSABLE_SECONDS: Final = 60.0
-"""For how long a database without the table is left alone; whoever makes the table need not restart anything."""
+"""For how long a database without the table is left alone; after the table is made nothing needs a restart."""
 
 MAX_OPEN: Final = 10_000
-"""Uploads of one process in the table that are under way or have to be written yet; further ones are SQLite's."""
+"""Uploads of one process in the table that are in flight or have to be written yet; further ones are SQLite's."""
 
 MAX_DOUBTFUL: Final = 10_000
 """Claims that may stand in the table though SQLite has their uploads; further ones are left to their leases' end."""
@@ -311,7 +311,7 @@ class Remote:
         return [requests.entry(row) for row in (await self.ask(requests.list_namesakes(intent))).rows]
 
     async def figures(self) -> tuple[int, int, int]:
-        """How many uploads are under way, left by the dead, and of unknown outcome.
+        """How many uploads are in flight, left by the dead, and of unknown outcome.
 
         Raises:
             JournalError: the database cannot tell.

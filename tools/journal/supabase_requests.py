@@ -92,7 +92,7 @@ class Reply:
 
 
 def insert(intent: Intent, owner: str) -> Request:
-    """Claim a content: the table takes one row of it that is under way."""
+    """Claim a content: the table takes one row of it that is in flight."""
     body = asdict(intent)
     del body["began_at"]  # the database has a clock of its own
     body |= {"filename": escaped(intent.filename), "path": escaped(intent.path), "state": State.INTENDED.value}
@@ -128,7 +128,7 @@ def find_ended(intent: Intent, since: datetime) -> Request:
 
 
 def abandon_expired(intent: Intent) -> Request:
-    """Take the claim from whoever let its lease run out."""
+    """Take the claim of an owner whose lease ran out."""
     return _abandon((*_content(intent), _NOT_LIVING))
 
 
@@ -156,14 +156,14 @@ def settle(upload_id: str, state: State, facts: Facts) -> Request:
 
 
 def renew(upload_ids: Iterable[str], owner: str) -> Request:
-    """Let the leases of these uploads begin anew."""
+    """Let the leases of these uploads begin again."""
     listed = ("upload_id", f"in.({','.join(upload_ids)})")
     mine = (listed, ("owner", f"eq.{owner}"), ("select", "upload_id"))
     return Request(method="PATCH", query=mine, body={"owner": owner})
 
 
 def take(upload_id: str, owner: str, *, dead: str | None = None) -> Request:
-    """Become the owner of an unfinished upload that nobody works on, or only one who is known to be `dead`."""
+    """Become the owner of an unfinished upload without a living owner, or only of one who is known to be `dead`."""
     free = _NOT_LIVING if dead is None else ("owner", f"eq.{dead}")
     unfinished = (_id(upload_id), _states((*CLAIMING, *UNRESOLVED)))
     return Request(method="PATCH", query=(*unfinished, free), body={"owner": owner}, once=True)
@@ -181,7 +181,7 @@ def release(upload_id: str, owner: str) -> Request:
 
 
 def list_unfinished() -> Request:
-    """What is under way or unresolved, oldest first."""
+    """What is in flight or unresolved, oldest first."""
     order = (("order", "began_at.asc,upload_id.asc"), ("limit", str(MAX_LISTED)))
     return Request(method="GET", query=(_states((*CLAIMING, *UNRESOLVED)), *order))
 
@@ -195,12 +195,12 @@ def list_namesakes(intent: Intent) -> Request:
 
 
 def count_under_way() -> Request:
-    """How many uploads somebody works on."""
+    """How many uploads are in flight."""
     return _count((_states((*CLAIMING, *UNRESOLVED)), ("lease_until", "gte.now")))
 
 
 def count_left() -> Request:
-    """How many uploads somebody left behind who died."""
+    """How many uploads dead owners left behind."""
     return _count((_states((*CLAIMING, State.ABANDONED)), _NOT_LIVING))
 
 
@@ -302,7 +302,7 @@ class Claimant:
     Attributes:
         owner: its name.
         is_dead: whether an owner is known to be dead; that of another machine never is.
-        call_seconds: for how long the call has been under way, at this moment.
+        call_seconds: for how long the call has been in flight, at this moment.
         ended_before: whether an upload is known to have ended before the call began.
     """
 
@@ -338,7 +338,7 @@ def claim(intent: Intent, who: Claimant, *, waited_for: str | None) -> Generator
 
 
 def take_over(upload_id: str, who: Claimant) -> Generator[Request, Reply, Entry | None]:
-    """Become the owner of an unfinished upload that nobody works on; see `Journal.take_over`."""
+    """Become the owner of an unfinished upload without a living owner; see `Journal.take_over`."""
     taken = yield take(upload_id, who.owner)
     if not taken.rows:
         found = yield find_owner(upload_id)
@@ -362,7 +362,7 @@ def _of_holder(upload_id: str, who: Claimant) -> Generator[Request, Reply, Openi
 
 
 def _holder(intent: Intent, who: Claimant) -> Generator[Request, Reply, Opening | None]:
-    """Who holds the claim; None: it was taken from somebody who is dead, or given up meanwhile."""
+    """Who holds the claim; None: it was taken from a dead owner, or given up meanwhile."""
     found = yield find_holder(intent)
     for row in found.rows:
         if row["upload_id"] == intent.upload_id:  # asked twice, because the first answer got lost
@@ -380,7 +380,7 @@ def _unless_dead(upload_id: str, owner: str, who: Claimant) -> Generator[Request
 
 
 def _unless_served(intent: Intent, who: Claimant, inserted: Row) -> Generator[Request, Reply, Opened | Finished]:
-    """The claim is ours, so nobody ends any more; but somebody may have, while the call was under way already."""
+    """The claim is ours, so none ends any more; but one may have ended while the call was in flight already."""
     since = datetime.fromisoformat(inserted["began_at"]) - timedelta(seconds=who.call_seconds())
     ended = yield find_ended(intent, since)
     for row in ended.rows:

@@ -1,4 +1,4 @@
-"""Writes to the shared table what nobody waits for: how far uploads are, and that their claims still hold."""
+"""Writes to the shared table without a wait: how far uploads are, and that their claims still hold."""
 
 from __future__ import annotations
 

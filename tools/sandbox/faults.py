@@ -373,7 +373,7 @@ class Traffic:
             account.under_way -= 1
 
     def clear(self) -> None:
-        """Forget what has been; requests that are under way end uncounted."""
+        """Forget what has been; requests that are in flight end uncounted."""
         self._accounts.clear()
 
     def _refusal(self, service: str, account: _Account, limits: Limits) -> Fault | None:

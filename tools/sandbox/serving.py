@@ -93,7 +93,7 @@ class Service(ABC):
 
     @abstractmethod
     def faulty(self, fault: Fault) -> web.Response:
-        """The answer that a fault stands for."""
+        """The answer of a fault."""
 
     @abstractmethod
     def unauthorized(self, *, key_given: bool) -> web.Response:

@@ -107,13 +107,13 @@ def announcement(header: str) -> dict[str, str]:
 
 
 class ObjectFacts:
-    """The facts about objects among all that a rehearsal has seen."""
+    """The facts about objects among all that a replay has seen."""
 
     def __init__(self, seen: list[Fact]) -> None:
         self._seen = seen
 
     def begun(self, place: ObjectKey) -> Fact:
-        """Somebody begins to store an object. Unless more is said of it, it was never complete."""
+        """An object begins to be stored. Unless more is recorded of it, it was never complete."""
         fact: Fact = {
             "service": SERVICE,
             "operation": "store object",
@@ -163,10 +163,10 @@ def _parsed(text: str | None) -> object:
         return text
 
 
-# The server's half of resumable uploads (TUS 1.0.0) in a rehearsal, without any input or output (sans-IO).
+# The server's half of resumable uploads (TUS 1.0.0) in a replay, without any input or output (sans-IO).
 
 MAX_UPLOADS = 64
-"""So many can be unfinished in one rehearsal."""
+"""So many can be unfinished in one replay."""
 
 
 class ObjectRefusedError(Exception):
@@ -234,7 +234,7 @@ class ObjectInPieces:
 
 
 class Uploads:
-    """All unfinished uploads of one rehearsal, by their names."""
+    """All unfinished uploads of one replay, by their names."""
 
     def __init__(self) -> None:
         self._by_name: dict[str, ObjectInPieces] = {}

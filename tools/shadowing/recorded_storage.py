@@ -1,6 +1,6 @@
-"""Storage in a rehearsal: takes objects in whichever way they come, and answers what the primary was answered.
+"""Storage in a replay: takes objects in whichever way they come, and answers what the primary was answered.
 
-The primary may have been answered in another protocol than the rehearsed side speaks; then the answer is translated.
+The primary may have been answered in another protocol than the replayed side speaks; then the answer is translated.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _NOT_FOUND = {"statusCode": "404", "error": "not_found", "message": "Object not 
 
 
 class RehearsedStorage:
-    """Storage for one rehearsal."""
+    """Storage for one replay."""
 
     def __init__(self, answers: AnswerBook, credentials: Mapping[str, str], seen: list[Fact]) -> None:
         self._answers = answers
@@ -240,7 +240,7 @@ class Movable(Protocol):
 
 
 class NotRecordedError(StorageError):
-    """The rehearsed side asked the storage for something that the primary never asked."""
+    """The replayed side asked the storage for something that the primary never asked."""
 
 
 def rehearsal_storage(

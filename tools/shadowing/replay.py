@@ -87,7 +87,7 @@ def _fingerprint(path: str | os.PathLike[str]) -> Fingerprint | None:
     return Fingerprint(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
 
 
-# Keeps a rehearsal out of the log: the call that it repeats has logged the same, and now no row is really missing.
+# Keeps a replay out of the log: the call that it repeats has logged the same, and now no row is really missing.
 
 _LOGGERS = (
     "tools.engine.batch",
@@ -117,7 +117,7 @@ def _is_meant(_record: logging.LogRecord) -> bool:
 
 
 def upload_recorder(answers: AnswerBook, credentials: Mapping[str, str]) -> LoopbackRecorder:
-    """What answers the requests of one rehearsed upload.
+    """What answers the requests of one replayed upload.
 
     What is stored is recorded by its effect, where the object became complete.
     """
@@ -200,7 +200,7 @@ class UploadRecording(RecordedUpload):
     replay: UploadReplay
 
     def refusal(self) -> str | None:
-        """Why this call cannot be rehearsed, if it cannot."""
+        """Why this call cannot be replayed, if it cannot."""
         if (reason := why_not_repeatable(self.log)) is not None:
             return reason
         if any(is_listing(target) and exchange.status != HTTPStatus.OK for target, exchange in self._answers()):

@@ -1,4 +1,4 @@
-"""The services of an upload, as a rehearsal knows them: their addresses, credentials, headers and answers."""
+"""The services of an upload, as a replay knows them: their addresses, credentials, headers and answers."""
 
 from __future__ import annotations
 

@@ -336,7 +336,7 @@ class LocalStorage:
 
 
 def _noted(operation: str, path: str) -> AbstractContextManager[OperationNote]:
-    """Let a rehearsal know what was answered: this storage is not reached over HTTP, where it would be seen."""
+    """Let a replay know what was answered: this storage is not reached over HTTP, where it would be seen."""
     return noted_operation("storage", operation, path)
 
 

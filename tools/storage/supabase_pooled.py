@@ -256,7 +256,7 @@ class ResumableObject:
 
 
 def _note(exchange: Exchange) -> None:
-    """Record a whole conversation as one request: what came of it is what a rehearsal repeats."""
+    """Record a whole conversation as one request: what came of it is what a replay repeats."""
     log = current_log()
     if log is not None:
         log.add(exchange)

@@ -184,7 +184,7 @@ async def get_http_session() -> aiohttp.ClientSession:
     """The running loop's session: made on first use, shared by all, made again if it was closed.
 
     It holds as many connections as uploads to all providers may need; further requests wait for a free one. Cookies are
-    neither kept nor sent. Time-outs are given with each request. Whoever ends a loop calls `cleanup_http_session`
+    neither kept nor sent. Time-outs are given with each request. The code that ends a loop calls `cleanup_http_session`
     before.
     """
     session = _open_session()
@@ -209,7 +209,7 @@ def _open_session() -> aiohttp.ClientSession | None:
 def proxy_for(url: URL) -> str | None:
     """The proxy that the environment names for an address (`HTTPS_PROXY`, `NO_PROXY`, ...): legacy's clients obey it.
 
-    In a rehearsal there is none, for nothing may leave the machine.
+    In a replay there is none, for nothing may leave the machine.
 
     aiohttp's own `trust_env` would also read `.netrc` and send what it finds there instead of the provider's key.
     """

@@ -53,7 +53,7 @@ class Buffers:
     def lend(self) -> Iterator[memoryview]:
         """A buffer with whatever it held before.
 
-        Nobody may refer to it afterwards. When the borrower fails it is not lent again, for a connection that broke may
+        No reference to it may be kept afterwards. When the borrower fails it is not lent again: a broken connection may
         still refer to it.
         """
         buffer, idle = self._take()
@@ -94,7 +94,7 @@ class _Fingerprint:
     """What changes when a file is replaced or written to, as far as the file system tells.
 
     Attributes:
-        changed_ns: whoever writes may set the other time back, but not this one. It also moves when nothing is written
+        changed_ns: a writer may set the other time back, but not this one. It also moves when nothing is written
             (new rights, another name), so it is a reason to look, not a proof.
     """
 

@@ -203,7 +203,7 @@ class ConnectionWriter:
     def takes_files(self) -> bool:
         """Whether the kernel may move a file into the connection (see `send_file`): nothing is encrypted.
 
-        A rehearsal's connection stands for one to a real service, which is encrypted, so it is sent to in the same way.
+        A replay's connection replaces one to a real service, which is encrypted, so it is sent to in the same way.
         """
         return is_bare(self._transport) and not is_confined()
 
