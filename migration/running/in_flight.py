@@ -148,36 +148,52 @@ os.register_at_fork(after_in_child=_reset_counters)
 # Side context: the side on which the current context runs, where nested calls are not decided again
 
 _ALL = "*"
-_sides: ContextVar[Mapping[str, Side]] = ContextVar("migration_sides", default={})  # noqa: B039  # never mutated
+_sides: ContextVar[Mapping[str, side_context]] = ContextVar("migration_sides", default={})  # noqa: B039  # never mutated
 
 
 def side_of_context(migration: str) -> Side | None:
     """The side on which calls of `migration` have to run in this context; None if they are decided."""
     sides = _sides.get()
-    return sides.get(_ALL) or sides.get(migration)
+    for name in (_ALL, migration):
+        found = sides.get(name)
+        if found is not None and not found.ended:
+            return found.side
+    return None
 
 
 def inside_a_call() -> bool:
-    """Whether this context runs a side of a call."""
-    return bool(_sides.get())
+    """Whether this context runs a side of a call that goes on."""
+    for found in _sides.get().values():  # noqa: SIM110  # a generator would cost each call more
+        if not found.ended:
+            return True
+    return False
 
 
 class side_context:  # noqa: N801  # used like a function; a generator would cost each call three times as much
-    """Run nested calls of `migration` (of all migrations, if None) on `side`: undecided, untraced, uncompared."""
+    """Run nested calls of `migration` (of all migrations, if None) on `side`: undecided, untraced, uncompared.
 
-    __slots__ = ("_name", "_side", "_token")
+    It ends with its call, also in the contexts that tasks and threads copied meanwhile: their later calls are decided.
+    Two kinds of run can go on after their caller has gone, and stay on their side: a shadow (`migration` is None), and
+    the run of a caller that was cancelled or interrupted.
+    """
+
+    __slots__ = ("_name", "_token", "ended", "side")
 
     def __init__(self, side: Side, migration: str | None = None) -> None:
-        self._side = side
+        self.side = side
+        self.ended = False
         self._name = migration or _ALL
-        self._token: Token[Mapping[str, Side]]
+        self._token: Token[Mapping[str, side_context]]
 
     def __enter__(self) -> None:
-        self._token = _sides.set({**_sides.get(), self._name: self._side})
+        self._token = _sides.set({**_sides.get(), self._name: self})
 
-    def __exit__(self, *_error: object) -> None:
+    def __exit__(self, error: type[BaseException] | None, *_error: object) -> None:
+        self.ended = self._name != _ALL and (error is None or issubclass(error, Exception))
+        token = self._token
+        del self._token  # it refers to this context, which a copy would keep alive
         try:
-            _sides.reset(self._token)
+            _sides.reset(token)
         except ValueError:
             return  # an abandoned coroutine is closed in another context; the side ended with its own context
 

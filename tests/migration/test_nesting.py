@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
 
 import pytest
 
@@ -55,6 +56,65 @@ def test_a_side_context_ends_with_its_call(runtime: Runtime, router: FixedRouter
         return [first, await f.aio()]
 
     assert asyncio.run(both()) == ["old", "new"]
+
+
+@pytest.mark.parametrize("side", Side)
+def test_a_thread_begun_inside_a_call_is_decided_again_after_it(
+    runtime: Runtime, router: FixedRouter, observer: RecordingObserver, side: Side
+) -> None:
+    """A poller in a copy of the call's context is routed and seen once the call is over: a roll-back reaches it."""
+    pollers: list[threading.Thread] = []
+    go, served = threading.Event(), list[str]()
+
+    def poll() -> None:
+        go.wait(10)
+        served.append(upload())
+
+    def begin() -> str:
+        pollers.append(threading.Thread(target=copy_context().run, args=(poll,), daemon=True))
+        pollers[-1].start()
+        return "begun"
+
+    async def begin_new() -> str:
+        return begin()
+
+    async def new() -> str:
+        return "candidate"
+
+    upload = migrate(Migration(name="m", candidate=new), runtime=runtime)(lambda: "legacy")
+    first_use = migrate(Migration(name="m", candidate=begin_new), runtime=runtime)(begin)
+    router.serve = side
+    assert first_use() == "begun"
+    router.serve = side.other
+    go.set()
+    pollers[0].join(10)
+    assert served == [str(side.other)]
+    assert router.asked == 2
+    assert observer.served() == [side, side.other]
+
+
+def test_a_task_begun_inside_a_candidate_is_decided_again_after_it(runtime: Runtime, router: FixedRouter) -> None:
+    """A task on the background loop that goes on after its call follows the flag."""
+    go, served = threading.Event(), Future[str]()
+
+    async def poll() -> None:
+        while not go.is_set():  # noqa: ASYNC110  # another thread sets it
+            await asyncio.sleep(0.005)
+        served.set_result(await upload.aio())
+
+    async def begin_new() -> asyncio.Task[None]:
+        return asyncio.create_task(poll())
+
+    async def new() -> str:
+        return "candidate"
+
+    upload = migrate(Migration(name="m", candidate=new), runtime=runtime)(lambda: "legacy")
+    first_use = migrate(Migration(name="m", candidate=begin_new), runtime=runtime)(lambda: None)
+    router.serve = Side.CANDIDATE
+    assert first_use() is not None
+    router.serve = Side.LEGACY
+    go.set()
+    assert served.result(10) == "legacy"
 
 
 def test_another_migration_inside_is_decided_by_itself(
