@@ -209,7 +209,8 @@ class Application:
         Raises:
             DeclarationsError: there is no such mapping.
         """
-        found = _resolved(self._migrations) if isinstance(self._migrations, str) else self._migrations
+        declared = self._migrations
+        found = _resolved(declared) if isinstance(declared, str) else _checked(declared, "no migrations declared")
         if settings is None:
             return found
         return {target: _in_mode(each, ShadowMode(settings.shadow_mode)) for target, each in found.items()}
@@ -344,8 +345,16 @@ def _resolved(reference: str) -> Mapping[str, Migration]:
         found = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
         raise DeclarationsError(f"no migrations at {reference}: {error}") from error
-    if not isinstance(found, Mapping) or not all(isinstance(each, Migration) for each in found.values()):
-        raise DeclarationsError(f"no migrations at {reference}: it is a {type(found).__name__}")
+    return _checked(found, f"no migrations at {reference}")
+
+
+def _checked(found: object, problem: str) -> Mapping[str, Migration]:
+    """The mapping, if it is one of declarations by target."""
+    if not isinstance(found, Mapping):
+        raise DeclarationsError(f"{problem}: it is a {type(found).__name__}, not a mapping of declarations by target")
+    for target, each in found.items():
+        if not isinstance(target, str) or not isinstance(each, Migration):
+            raise DeclarationsError(f"{problem}: {target!r} is declared by a {type(each).__name__}, not a Migration")
     return found
 
 

@@ -76,13 +76,17 @@ class Installation:
             _undo(kept, "process metrics", metrics.close)
             router = open_router(settings)
             guard = open_guard(settings, router, made=_all_made(extensions))
-            telemetry = setup(
-                prometheus_port=settings.shim_prometheus_port,
-                console=console,
-                capture=capture,
-                keep_spans=lambda spans: metrics.keep_spans(map(_span, spans)),
-                sources=_sources(guard, extensions),
-            )
+            with ExitStack() as without_telemetry:
+                without_telemetry.callback(router.close)
+                without_telemetry.callback(guard.close)
+                telemetry = setup(
+                    prometheus_port=settings.shim_prometheus_port,
+                    console=console,
+                    capture=capture,
+                    keep_spans=lambda spans: metrics.keep_spans(map(_span, spans)),
+                    sources=_sources(guard, extensions),
+                )
+                without_telemetry.pop_all()
             _undo(kept, "telemetry", telemetry.shutdown)
             _undo(kept, "flags", router.close)
             ledger = open_ledger(settings)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from migration import Runtime
 from migration.model import Operation
 from shim import Application, Extension, Section
-from tools.engine.throttle import PROVIDER, THROTTLE, throttle_values
+from tools.gauges import PROVIDER, THROTTLE, throttle_values
 
 if TYPE_CHECKING:
     from observability import Gauge

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from migration import Migration, ShadowMode
-from tools.engine.throttle import PROVIDER
 from tools.errors import NothingSentError
 from tools.failures import FAILURES
+from tools.gauges import PROVIDER
 from tools.journal.protection import journaled
 from tools.providers.spec import GLM, KIMI, Provider
 from tools.shadowing import UploadLive, UploadReplay

@@ -163,7 +163,8 @@ def _warn_of_bypasses(target: str, shim: Shim[..., Any]) -> None:
 
 def _holders(legacy: Callable[..., Any]) -> Iterator[str]:
     """`module.name` of every module global that is the bare function."""
-    for module_name, module in list(sys.modules.items()):
+    modules = {id(module): (name, module) for name, module in reversed(list(sys.modules.items()))}
+    for module_name, module in modules.values():  # each once: a script is `__main__` and `__mp_main__`
         if isinstance(module, ModuleType):
             for name, value in list(vars(module).items()):
                 if value is legacy:

@@ -94,8 +94,9 @@ def _load(reference: str, where: str, folder: Path) -> Found:
         sys.path.insert(0, str(folder))
     try:
         found = load(reference)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise NoApplicationError(f"the application {reference} ({where}) cannot be loaded: {error}") from error
+    except (Exception, SystemExit) as error:  # the module is the application's own, and may fail in any way
+        why = str(error) if isinstance(error, ImportError | AttributeError) else f"{type(error).__name__}: {error}"
+        raise NoApplicationError(f"the application {reference} ({where}) cannot be loaded: {why}") from error
     if not isinstance(found, Application):
         raise NoApplicationError(f"{reference} ({where}) is a {type(found).__name__}, not a shim.Application")
     return Found(application=found, reference=reference)

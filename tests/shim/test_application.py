@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
+import socket
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -13,8 +16,9 @@ from migration import Call, Migration, Runtime
 from migration.model import TargetNotFoundError
 from migration.routing import Shim
 from migration.testing import RecordingObserver
+from observability import ObservabilityError
 from shim import Application, Extension
-from shim.application import AlreadyRunningError
+from shim.application import AlreadyRunningError, DeclarationsError
 from shim.settings import Settings, get_settings
 
 PLACE = "shim_test_shop"
@@ -87,6 +91,27 @@ def test_a_start_that_fails_leaves_nothing(shop: ModuleType, make: Make) -> None
     assert not isinstance(shop.price, Shim)
     assert ended == ["end"]
     with pytest.raises(TargetNotFoundError):  # not: it runs already
+        app.start()
+
+
+def test_a_start_without_its_port_leaves_no_thread(shop: ModuleType, tmp_path: Path) -> None:
+    """Where telemetry cannot be set up, what was opened before it is closed again."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        settings = Settings(shim_home=tmp_path / "home", shim_prometheus_port=port)
+        app = Application(migrations={f"{PLACE}:price": migration()}, settings=lambda: settings)
+        before = set(threading.enumerate())
+        with pytest.raises(ObservabilityError):
+            app.start()
+    assert [thread.name for thread in set(threading.enumerate()) - before if thread.is_alive()] == []
+    assert not isinstance(shop.price, Shim)
+
+
+@pytest.mark.parametrize("declared", [None, [], {"shop.old:price": "shop.new:price"}, {1: migration()}])
+def test_what_is_no_mapping_of_declarations_is_said(declared: Any, settings: Settings) -> None:
+    """An application with something else for migrations says what is wrong, and opens nothing."""
+    app = Application(migrations=declared, settings=lambda: settings)
+    with pytest.raises(DeclarationsError, match="no migrations declared"):
         app.start()
 
 

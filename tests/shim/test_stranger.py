@@ -188,3 +188,22 @@ def test_a_name_that_only_the_disk_knows(stranger: Stranger) -> None:
     assert "gone" in stranger.shim("report", "gone")
     assert stranger.shim("decisions", "gone")
     stranger.shim("decisions", "nothing", code=2)
+
+
+@pytest.mark.parametrize("text", ["raise RuntimeError('broken')", "def (", "raise SystemExit(9)"])
+def test_an_application_that_cannot_be_imported(tmp_path: Path, text: str) -> None:
+    """The commands that need it end with 3 and a line that names it; help and looking at the disk still work."""
+    broken = Stranger(tmp_path / "broken")
+    (broken.folder / "shop" / "app.py").write_text(text)
+    done = subprocess.run(  # noqa: S603  # our own program
+        [sys.executable, "-m", "shim.cli", "flags", "create"],
+        cwd=broken.folder,
+        env=broken.environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 3, done.stderr
+    [line] = done.stderr.splitlines()
+    assert "shop.app:app" in line
+    assert "Commands:" in broken.shim("--help")

@@ -19,7 +19,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -30,24 +30,6 @@ from tools.engine.limiter import AdaptiveLimit, Limiter, Priority, Ticket
 from tools.providers.spec import Provider
 from tools.settings import get_settings
 from tools.transport.loops import SYSTEM_CLOCK, Clock, PerLoop
-
-PROVIDER = "upload.provider"
-"""The attribute that tells uploads to one provider from those to another; a label of metrics as well."""
-
-THROTTLE: Mapping[str, tuple[str, Callable[[RateLimiterStatus], int]]] = {
-    "upload.throttle.limit": ("Requests that a provider turns out to take at once.", lambda gate: gate.limit),
-    "upload.throttle.usage": ("Requests to a provider that are in flight.", lambda gate: gate.inside),
-    "upload.throttle.waiting": ("Requests that wait for their turn.", lambda gate: gate.waiting),
-}
-"""Instruments by name: what each says, and how it is read. Their unit is `{request}`."""
-
-
-def throttle_values(measure: Callable[[RateLimiterStatus], int]) -> Iterable[tuple[float, Mapping[str, str]]]:
-    """One figure of the throttle for each provider; none before the engine was used in this process."""
-    sums: dict[str, int] = {}
-    for lane in snapshot():
-        sums[lane.provider] = sums.get(lane.provider, 0) + measure(lane.requests)
-    return [(value, {PROVIDER: provider}) for provider, value in sums.items()]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
