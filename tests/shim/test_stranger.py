@@ -195,7 +195,7 @@ def test_an_application_that_cannot_be_imported(tmp_path: Path, text: str) -> No
     """The commands that need it end with 3 and a line that names it; help and looking at the disk still work."""
     broken = Stranger(tmp_path / "broken")
     (broken.folder / "shop" / "app.py").write_text(text)
-    done = subprocess.run(  # noqa: S603  # our own program
+    done = subprocess.run(  # our own program
         [sys.executable, "-m", "shim.cli", "flags", "create"],
         cwd=broken.folder,
         env=broken.environment,
