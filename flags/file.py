@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import logging
 import os
 import stat
 import tempfile
@@ -75,7 +76,9 @@ class FlagFileSource(FlagSource):
             self._take(read_flags_file(self._path))
         except FlagFileError as failure:
             self._text = None
-            self._fail(failure, forget=True)
+            # before the first flag is made there is no file, and legacy serves as it is meant to
+            not_made_yet = self._confirmed_at is None and isinstance(failure.__cause__, FileNotFoundError)
+            self._fail(failure, forget=True, level=logging.INFO if not_made_yet else logging.WARNING)
         else:
             self._confirm(asked_at)
 

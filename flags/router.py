@@ -167,7 +167,13 @@ class UnleashRouter:
 
     def close(self, timeout: float = 2.0) -> None:
         """Stop fetching, within about `timeout` seconds; every later decision is legacy."""
-        self._running().close(timeout)
+        with self._lock:
+            source = self._source
+            if source is None:  # a forked child that has decided nothing yet: nothing runs
+                self._source = self._make_source()
+                self._source.refuse()
+                return
+        source.close(timeout)
 
     def _running(self) -> FlagSource:
         with self._lock:

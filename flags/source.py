@@ -184,9 +184,13 @@ class FlagSource(ABC):
     def stop(self, timeout: float) -> None:
         """Stop fetching; take at most about `timeout` seconds."""
 
+    def refuse(self) -> None:
+        """Decide nothing any more."""
+        self._closed = True
+
     def close(self, timeout: float) -> None:
         """Decide nothing any more and stop, within about `timeout` seconds."""
-        self._closed = True
+        self.refuse()
         self.stop(timeout)
 
     def wait(self, timeout: float) -> None:
@@ -269,13 +273,13 @@ class FlagSource(ABC):
             _log.info("flags from %s are up to date", self.kind)
         self._answered.set()
 
-    def _fail(self, failure: FlagError, *, forget: bool = False) -> None:
-        """Note a failure, once; `forget` also drops the definitions, so that everything goes to legacy."""
+    def _fail(self, failure: FlagError, *, forget: bool = False, level: int = logging.WARNING) -> None:
+        """Note a failure, and log it once; `forget` also drops the definitions, so that everything goes to legacy."""
         with self._lock:
             repeated = str(self._failure) == str(failure)
             self._failure = failure
             if forget:
                 self._snapshot = None
         if not repeated:
-            _log.warning("flags from %s: %s", self.kind, failure)
+            _log.log(level, "flags from %s: %s", self.kind, failure)
         self._answered.set()

@@ -126,6 +126,8 @@ class Extension:
     """What only this application has, as functions; None is nothing. They run with its settings in force.
 
     Attributes:
+        check_state: looks whether its own files can be used, at the start and then once a second; while it raises
+            `migration.model.StoreRefusedError`, legacy serves every call, and the guard says so.
         begin: after the migrations are in place: begin what is to be done in the background, bounded by itself.
         end: after the last call: write down what is left, within bounds.
         loop_closing: when a background loop of the process ends, on that loop.
@@ -140,6 +142,7 @@ class Extension:
         commands: commands of its own, by name: `pkg.mod:object`, a function or a `typer.Typer`.
     """
 
+    check_state: Callable[[], object] | None = None
     begin: Callable[[Runtime], object] | None = None
     end: Callable[[], object] | None = None
     loop_closing: Callable[[], Awaitable[None]] | None = None
@@ -351,10 +354,12 @@ def _resolved(reference: str) -> Mapping[str, Migration]:
 def _checked(found: object, problem: str) -> Mapping[str, Migration]:
     """The mapping, if it is one of declarations by target."""
     if not isinstance(found, Mapping):
-        raise DeclarationsError(f"{problem}: it is a {type(found).__name__}, not a mapping of declarations by target")
+        kind = type(found).__name__
+        raise DeclarationsError(f"{problem}: it is of type {kind}, not a mapping of declarations by target")
     for target, each in found.items():
         if not isinstance(target, str) or not isinstance(each, Migration):
-            raise DeclarationsError(f"{problem}: {target!r} is declared by a {type(each).__name__}, not a Migration")
+            kind = type(each).__name__
+            raise DeclarationsError(f"{problem}: what declares {target!r} is of type {kind}, not a Migration")
     return found
 
 

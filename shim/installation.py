@@ -75,7 +75,8 @@ class Installation:
             )
             _undo(kept, "process metrics", metrics.close)
             router = open_router(settings)
-            guard = open_guard(settings, router, made=_all_made(extensions))
+            checks = _all_checks(settings, extensions)
+            guard = open_guard(settings, router, check_state=checks, made=_all_made(extensions))
             with ExitStack() as without_telemetry:
                 without_telemetry.callback(router.close)
                 without_telemetry.callback(guard.close)
@@ -308,6 +309,11 @@ def _in_force(settings: Settings, hook: Callable[[], object] | None) -> Callable
                 hook()
 
     return run
+
+
+def _all_checks(settings: Settings, extensions: Sequence[Extension]) -> Callable[[], object]:
+    checks = [_in_force(settings, extension.check_state) for extension in extensions]
+    return lambda: [check() for check in checks]
 
 
 def _all_made(extensions: Sequence[Extension]) -> Callable[[Operation], Sequence[Mapping[str, str]]] | None:

@@ -22,7 +22,7 @@ from flags import (
     UnleashFlagAdmin,
     UnleashRouter,
 )
-from migration import Call, Decision
+from migration import Call, Decision, Router
 from migration.guard import Action, FlagGoneError, Guard, GuardStore, Policy, Rule
 from migration.model import Operation
 from migration.rollout import Exposure, FlagShown, LedgerTallies, RolloutController, RolloutStore, Tallies
@@ -181,6 +181,7 @@ def open_guard(
     settings: Settings,
     router: UnleashRouter,
     *,
+    check_state: Callable[[], object] = lambda: None,
     made: Callable[[Operation], Sequence[Mapping[str, str]]] | None = None,
 ) -> Guard:
     """The guard; where it may not change the server's flags, it can only make this machine's processes use legacy.
@@ -188,6 +189,7 @@ def open_guard(
     Args:
         settings: the configuration.
         router: the flags.
+        check_state: looks at the application's own files; see `Guard`.
         made: says what a call of the candidate has made, for an audit.
     """
     return Guard(
@@ -197,6 +199,7 @@ def open_guard(
         gauge=ProcessMemory(),
         policy=policy_of(settings.shim_guard_policy),
         hang_seconds=settings.shim_guard_hang_seconds,
+        check_state=check_state,
         made=made,
     )
 
@@ -271,7 +274,7 @@ def open_router(settings: Settings) -> UnleashRouter:
     )
 
 
-def decision_now(router: UnleashRouter, migration: str) -> Decision:
+def decision_now(router: Router, migration: str) -> Decision:
     """What would be decided for a call made now; its probabilities are the shares in force."""
     call = Call(
         migration=migration, function=migration, call_id=uuid.uuid4().hex, args=(), kwargs={}, site=calling_site()

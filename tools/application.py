@@ -37,6 +37,26 @@ def _settings() -> Settings:
     return get_settings()
 
 
+def check_state() -> None:
+    """Look whether the journal of uploads is of a version that this program knows.
+
+    One that is damaged holds up no upload, see `sections`.
+
+    Raises:
+        StoreRefusedError: a newer program wrote it, or what an earlier one wrote cannot be taken over yet.
+    """
+    from migration.model import StoreError, StoreRefusedError
+    from tools.storage.local import uploads_db
+
+    try:
+        with uploads_db(_settings().uploads_db).reading():
+            return
+    except StoreRefusedError:
+        raise
+    except StoreError:
+        return
+
+
 def finish_earlier_work(runtime: Runtime) -> None:
     """In the background, undo the live shadows and recover the uploads that earlier processes left open."""
     from tools.recovery import recover_in_background
@@ -98,15 +118,19 @@ def sections() -> Mapping[str, Section]:
 
     `unjournaled` counts the uploads that went on without it, `age_seconds` is how long ago the last one did.
     """
+    from migration.model import StoreRefusedError
     from tools.journal import get_journal
     from tools.journal.port import JournalError
 
     figures = ("backend", "under_way", "left", "unknown", "unjournaled", "age_seconds", "notice")
     try:
+        check_state()
         standing = get_journal(_settings()).standing()
-    except JournalError as error:
+    except (JournalError, StoreRefusedError) as error:
+        refused = isinstance(error, StoreRefusedError)
+        follows = "legacy serves every call until it can be" if refused else "uploads go on without it"
         data: dict[str, object] = {**dict.fromkeys(figures), "error": str(error)}
-        return {"journal": Section(data=data, lines=[(f"{error}; uploads go on without it", True)])}
+        return {"journal": Section(data=data, lines=[(f"{error}; {follows}", True)])}
     last = standing.last_unjournaled_at
     age = None if last is None else time.time() - last
     data = {
@@ -203,6 +227,7 @@ app = Application(
     settings=_settings,
     extensions=[
         Extension(
+            check_state=check_state,
             begin=finish_earlier_work,
             end=close_journal,
             loop_closing=close_pool,

@@ -51,6 +51,7 @@ class Guard:
         gauge: measures this process's memory; without one it is not watched.
         policy: the action that follows from each rule.
         hang_seconds: a run of either side that is in flight for longer counts as a timeout.
+        check_state: looks at further files of this machine; legacy serves while it raises `StoreRefusedError`.
         made: tells what a run of the candidate has created; kept for an audit.
         now: seconds since the epoch.
         clock: a clock that only goes forwards, in seconds.
@@ -65,6 +66,7 @@ class Guard:
         gauge: ProcessMemoryGauge | None = None,
         policy: Policy | None = None,
         hang_seconds: float = HANG_SECONDS,
+        check_state: Callable[[], object] = lambda: None,
         made: Callable[[Operation], Sequence[Mapping[str, str]]] | None = None,
         now: Callable[[], float] = time.time,
         clock: Callable[[], float] = time.monotonic,
@@ -78,7 +80,7 @@ class Guard:
         self._clock = clock
         self._gauge = gauge
         self._memory: dict[str, MemoryWatch] = {}
-        self._worker = GuardWorker(self, store=store, switch=switch, now=now, clock=clock)
+        self._worker = GuardWorker(self, store=store, switch=switch, check_state=check_state, now=now, clock=clock)
         self._begin()
         self._tripped: frozenset[str] = self._worker.tripped_at_start()
         self.look_back()

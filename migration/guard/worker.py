@@ -75,6 +75,7 @@ class GuardWorker:
         guard: follows what other processes decide.
         store: shared with the other processes of the machine.
         switch: changes flags; None if this process may not.
+        check_state: looks at further files of this machine; what it raises is treated as what the store raises.
         now: seconds since the epoch.
         clock: a clock that only goes forwards, in seconds.
     """
@@ -85,10 +86,12 @@ class GuardWorker:
         *,
         store: GuardStore,
         switch: FlagSwitch | None,
+        check_state: Callable[[], object] = lambda: None,
         now: Callable[[], float],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._guard = guard
+        self._check_state = check_state
         self._store = store
         self._switch = switch
         self.tell: Callable[[Notice], None] = _log
@@ -120,6 +123,7 @@ class GuardWorker:
             statuses = self._store.statuses()
             self.epochs.update({name: status.epoch for name, status in statuses.items()})
             self._changes.take_over(statuses.values(), at_once=True)
+            self._check_state()
         except StoreError as error:
             self.refusal = str(error) if isinstance(error, StoreRefusedError) else None
             self._tell("", f"{error}; {_LEGACY_SERVES if self.refusal else 'what was rolled back is not known here'}")
@@ -242,6 +246,7 @@ class GuardWorker:
         for status in statuses.values():
             self._follow(status)
         self._changes.take_over(statuses.values())
+        self._check_state()
         if self.refusal is not None:
             self._guard.look_back()
             self.refusal = None

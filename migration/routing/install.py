@@ -87,7 +87,7 @@ def _legacy_at(target: str, owner: Any, name: str) -> tuple[Callable[..., Any], 
         raise TargetNotFoundError(target, f"{owner!r} has no attribute {name!r}")
     static, legacy = isinstance(found, staticmethod), _bare(found)
     if not inspect.isfunction(legacy):
-        raise TargetNotFoundError(target, f"it is a {type(legacy).__name__}, not a function")
+        raise TargetNotFoundError(target, f"it is of type {type(legacy).__name__}, not a function")
     return legacy, static
 
 

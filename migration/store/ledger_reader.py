@@ -125,6 +125,9 @@ def read_sample(text: str) -> NoiseSample:
     return NoiseSample(**{side: tuple(fields) for side, fields in json.loads(text).items()})
 
 
+_MIGRATIONS = """
+SELECT migration FROM runs UNION SELECT migration FROM decisions UNION SELECT migration FROM comparisons ORDER BY 1
+"""
 _RUNS = "SELECT side, result, calls, seconds, bytes, last_at FROM runs WHERE migration = ? AND role = ?"
 _CALLERS = "SELECT * FROM callers WHERE ? IS NULL OR migration = ? ORDER BY file, line, entrance"
 _NOTICES = "SELECT kind, count(*) FROM notices WHERE migration = ? AND at >= ? GROUP BY kind"
@@ -249,8 +252,8 @@ class LedgerReader:
         return next(iter(self._recorded("id = ?", number)), None)
 
     def migrations(self) -> list[str]:
-        """The migrations of which comparisons are recorded."""
-        return [name for (name,) in self._database.rows("SELECT DISTINCT migration FROM comparisons ORDER BY 1")]
+        """The migrations of which a call, a decision or a comparison is recorded."""
+        return [name for (name,) in self._database.rows(_MIGRATIONS)]
 
     def noise_samples(self, migration: str) -> list[tuple[str, NoiseSample]]:
         """What was learned about noise, oldest first, each with the function that was called."""

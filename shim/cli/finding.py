@@ -98,7 +98,7 @@ def _load(reference: str, where: str, folder: Path) -> Found:
         why = str(error) if isinstance(error, ImportError | AttributeError) else f"{type(error).__name__}: {error}"
         raise NoApplicationError(f"the application {reference} ({where}) cannot be loaded: {why}") from error
     if not isinstance(found, Application):
-        raise NoApplicationError(f"{reference} ({where}) is a {type(found).__name__}, not a shim.Application")
+        raise NoApplicationError(f"{reference} ({where}) is of type {type(found).__name__}, not a shim.Application")
     return Found(application=found, reference=reference)
 
 

@@ -21,7 +21,7 @@ from migration.guard import DecisionRecord
 from migration.model import Stage, StageFlags, flags_of, stage_of
 from shim.cli.exits import CommandError, ExitCode
 from shim.cli.finding import NoApplicationError, application, settings
-from shim.cli.options import JsonOption
+from shim.cli.options import JsonOption, ListByDefault
 from shim.cli.output import note, print_json, show
 from shim.process import who_acts
 
@@ -32,6 +32,7 @@ _MOST_SUGGESTIONS = 4
 _NO_REASON = "no reason was given"
 
 flags_app = typer.Typer(
+    cls=ListByDefault,
     help="Show and change who serves. The flags are in a local file, or on the Unleash server that is configured.",
     rich_markup_mode=None,
 )
@@ -47,12 +48,6 @@ class MigrationStage(StrEnum):
     LIVE = "live"
     RAMPDOWN = "rampdown"
     COMPLETE = "complete"
-
-
-@flags_app.callback(invoke_without_command=True)
-def flags_root(context: typer.Context) -> int:
-    """Without a command, show all flags."""
-    return flags_list() if context.invoked_subcommand is None else ExitCode.OK
 
 
 @flags_app.command("list")

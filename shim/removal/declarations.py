@@ -67,7 +67,7 @@ def declared(where: str, root: Path) -> dict[str, Declared]:
         module = (found.declared_at or where).partition(":")[0]
         found = found.migrations()
     if not isinstance(found, Mapping) or not all(isinstance(each, Migration) for each in found.values()):
-        raise DeclarationsNotFoundError(where, f"it is a {type(found).__name__}")
+        raise DeclarationsNotFoundError(where, f"it is of type {type(found).__name__}")
     names = dict.fromkeys(migration.name for migration in found.values())
     return {
         name: Declared(
@@ -106,7 +106,7 @@ def legacy_of(target: str) -> Callable[..., Any]:
     found = getattr(found, "__func__", found)
     function = found.legacy if isinstance(found, Shim) else found
     if not inspect.isfunction(function):
-        raise SourceError(target, f"it is a {type(function).__name__}, not a function")
+        raise SourceError(target, f"it is of type {type(function).__name__}, not a function")
     return function
 
 

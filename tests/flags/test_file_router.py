@@ -147,6 +147,19 @@ def test_a_deleted_file_means_legacy(router: UnleashRouter, path: Path) -> None:
     assert (decision.reason, decision.error) == (Reason.ERROR, "FlagFileError")
 
 
+def test_a_file_that_was_never_made_is_no_warning(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A fresh machine starts without a word; a file that has been there and is gone is said."""
+    router = UnleashRouter.from_file(path, interval=0.02)
+    assert router.decide(make_call()).error == "FlagFileError"
+    assert not caplog.records
+    FileFlagAdmin(path).ensure(NAME)
+    decide_until(router, lambda decision: decision.error is None)
+    path.unlink()
+    decide_until(router, lambda decision: decision.error is not None)
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    router.close()
+
+
 def test_the_file_may_appear_later(path: Path, admin: FileFlagAdmin) -> None:
     """A router that starts without a file follows it as soon as it is there."""
     router = UnleashRouter.from_file(path, interval=0.02)
@@ -307,6 +320,21 @@ def test_a_closed_router_stays_closed_in_the_child(path: Path, admin: FileFlagAd
     router = UnleashRouter.from_file(path)
     router.close()
     router.forget_after_fork()
+    assert router.decide(make_call()).error == "RouterClosedError"
+
+
+def test_a_child_that_decides_nothing_closes_without_a_thread(path: Path, admin: FileFlagAdmin) -> None:
+    """Closing the router of a forked child starts nothing first; afterwards it is closed as any other."""
+    admin.ensure(NAME)
+    router = UnleashRouter.from_file(path)
+    parents = set(threading.enumerate())
+    router.forget_after_fork()
+    started: list[str] = []
+    threading.setprofile(lambda *_: started.append(threading.current_thread().name))
+    router.close()
+    threading.setprofile(None)
+    assert not started
+    assert set(threading.enumerate()) <= parents
     assert router.decide(make_call()).error == "RouterClosedError"
 
 

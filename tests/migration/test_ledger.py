@@ -117,6 +117,18 @@ def test_what_was_learned_about_noise_is_kept(ledger: Ledger) -> None:
     assert (newest.noisy, newest.unused_masks) == (("result.a",), ("result.gone",))
 
 
+def test_a_migration_is_known_before_anything_is_compared(ledger: Ledger) -> None:
+    """By a decision, a call or a comparison; each is named once."""
+    assert ledger.migrations() == []
+    record(ledger, None)
+    assert ledger.flush()
+    assert ledger.migrations() == ["m"]
+    record(ledger, Side.LEGACY)
+    compare(ledger)
+    assert ledger.flush()
+    assert ledger.migrations() == ["m"]
+
+
 def test_notices_are_counted_by_kind(ledger: Ledger) -> None:
     """An operator sees how often calls fell back."""
     for kind in (NoticeKind.FELL_BACK, NoticeKind.FELL_BACK, NoticeKind.BYPASSED):

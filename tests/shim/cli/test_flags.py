@@ -71,9 +71,10 @@ def test_a_flag_is_turned_off_even_if_nobody_will_know(run_here: RunHere, flags:
 
 
 def test_without_a_command_the_flags_are_listed(run_here: RunHere, flags: FileFlagAdmin) -> None:
-    """`shim flags` is `shim flags list`; a command that does not exist is still said."""
+    """`shim flags` is `shim flags list`, with `--json` as well; a command that does not exist is still said."""
     assert flags.list()
     assert run_here("flags").out == run_here("flags", "list").out
+    assert run_here("flags", "--json").document == run_here("flags", "list", "--json").document
     assert run_here("flags", "of", KIMI).code == ExitCode.USAGE
 
 
