@@ -5,11 +5,11 @@ from __future__ import annotations
 import fcntl
 import os
 import secrets
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from migration.forking import new_lock
 from migration.store.database import PRIVATE_FILE, file_identity, make_private_folder
 
 _LONGEST_NAME = 200
@@ -67,7 +67,7 @@ class ProcessLock:
 
 
 _locks: dict[Path, ProcessLock] = {}
-_choosing = threading.Lock()
+_choosing = new_lock()
 
 
 def process_lock(path: Path) -> ProcessLock:
@@ -125,10 +125,4 @@ def exclusive(path: Path, *, holder: str) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _begin_in_child() -> None:
-    global _choosing  # noqa: PLW0603  # a thread that the fork did not take along may have held it
-    _choosing = threading.Lock()
-    _locks.clear()
-
-
-os.register_at_fork(after_in_child=_begin_in_child)
+os.register_at_fork(after_in_child=_locks.clear)

@@ -16,7 +16,8 @@ from concurrent.futures import Future
 from contextlib import suppress
 from typing import Any, Generic, TypeVar
 
-from migration.store.database import Database, file_identity, unforked, watch_forks
+from migration.forking import close_before_fork, renew_in_child, unforked
+from migration.store.database import Database, file_identity
 
 MAX_WAITING = 10_000
 """Items that wait to be written; further ones are refused."""
@@ -64,7 +65,8 @@ class Writer(Generic[Item]):
         self._periodic = periodic
         self.begin_in_child()
         _writers.add(self)
-        watch_forks(self)
+        renew_in_child(self)
+        close_before_fork(self)
 
     _thread: threading.Thread | None
 

@@ -9,7 +9,7 @@ import threading
 from contextlib import closing
 from pathlib import Path
 
-from migration.store.database import unforked
+from migration.forking import unforked
 
 
 def _forked(in_child: int) -> int:

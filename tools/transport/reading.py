@@ -1,7 +1,7 @@
 """Reads files off the event loop, in pieces, as they were at one moment.
 
-They are anonymous mappings and so begin at the start of a page. Reading into a `bytearray`, which does not, is about
-four times slower on some processors.
+It reads into anonymous mappings, which begin at the start of a page. Reading into a `bytearray`, which does not, is
+about four times slower on some processors. They are private: a forked child would else read into its parent's memory.
 
 A file may be opened several times: for a copy, an upload, a retry. Each time it must be the file that was looked at
 first, before a byte of it is read. That it is unchanged is found out before its last bytes are handed out.
@@ -13,7 +13,6 @@ import hashlib
 import mmap
 import os
 import stat
-import threading
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
@@ -23,6 +22,7 @@ from pathlib import Path
 import aiofiles
 from aiofiles.threadpool.binary import AsyncFileIO
 
+from shim.forking import new_lock, renew_in_child
 from tools.files import FileIdentity, NotRegularFileError, open_regular, too_large
 from tools.settings import MEGABYTE
 from tools.transport.errors import FileChangedError, NotAFileError
@@ -45,7 +45,12 @@ class Buffers:
     """Lends buffers, from any thread."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = new_lock()
+        self.begin_in_child()
+        renew_in_child(self)
+
+    def begin_in_child(self) -> None:
+        """Begin with none: those that are lent are in the hands of the parent's threads."""
         self._lent = 0
         self._idle: dict[int, list[mmap.mmap]] = {BUFFER_BYTES: [], CROWDED_BUFFER_BYTES: []}
 
@@ -74,7 +79,7 @@ class Buffers:
             idle = self._idle[size]
             if idle:
                 return idle.pop(), idle
-        return mmap.mmap(-1, size), idle
+        return mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS), idle
 
     def _lent_less(self) -> None:
         with self._lock:
