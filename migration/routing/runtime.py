@@ -1,4 +1,4 @@
-"""What the migrations of a process share: the router, the observers, the loops of candidates and shadows."""
+"""What the migrations of a process share: the router, the observers, the loops of candidates and of comparing."""
 
 from __future__ import annotations
 
@@ -54,7 +54,10 @@ class Runtime:
         self.observers = Observers(observers)
         self.loop = BackgroundLoop("migration-candidate", drain_seconds=drain_seconds, new_loop=new_loop)
         self.in_flight = InFlightCalls()
-        self.shadows = ShadowRunner(observers=self.observers, limits=shadow_limits, calls=self.in_flight)
+        self.shadows = ShadowRunner(
+            candidates=self.loop, observers=self.observers, limits=shadow_limits, calls=self.in_flight
+        )
+        self.loop.on_drained(lambda timeout: self.shadows.close(timeout))  # noqa: PLW0108  # another may be put there
         self.new_call_id = new_call_id
         self._router = router or AlwaysLegacy()
         self._blocking_sites = OncePerSite()
@@ -74,8 +77,8 @@ class Runtime:
         return decision
 
     def on_background_loop(self) -> bool:
-        """Whether the caller runs on a loop of this runtime, where candidates can be awaited directly."""
-        return self.loop.is_current_thread() or self.shadows.loop.is_current_thread()
+        """Whether the caller runs on the loop of the candidates, where they can be awaited directly."""
+        return self.loop.is_current_thread()
 
     def must_not_wait(self) -> bool:
         """Whether the caller runs on a loop of this runtime or in a worker of one, where waiting could never end."""

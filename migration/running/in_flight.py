@@ -169,6 +169,11 @@ def inside_a_call() -> bool:
     return False
 
 
+def inside_a_shadow() -> bool:
+    """Whether this context runs for a comparison."""
+    return _ALL in _sides.get()
+
+
 class side_context:  # noqa: N801  # used like a function; a generator would cost each call three times as much
     """Run nested calls of `migration` (of all migrations, if None) on `side`: undecided, untraced, uncompared.
 

@@ -1,4 +1,4 @@
-"""The candidate, and the background event loop on which it runs for blocking and for awaiting callers."""
+"""The candidate, and the background event loop on which it runs: for callers that block or await, and for shadows."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ import importlib
 import inspect
 import logging
 import os
+import sys
 import threading
 import time
 import weakref
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import Context, copy_context
 from operator import attrgetter
@@ -21,6 +22,7 @@ from typing import Any, Generic, ParamSpec, TypeVar
 
 from migration.model.errors import CandidateUnavailableError, LoopClosedError, LoopUnavailableError
 from migration.model.model import Outcome, Side
+from migration.running.in_flight import inside_a_shadow
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -107,12 +109,20 @@ def _import(target: str) -> Any:
 
 
 class LoopJob:
-    """A coroutine that runs on a background loop; its future is done only when the coroutine has really ended."""
+    """A coroutine that runs on a background loop; its future is done only when the coroutine has really ended.
 
-    def __init__(self, work: Callable[[], Coroutine[Any, Any, Any]], context: Context) -> None:
+    Args:
+        work: makes the coroutine.
+        context: the context in which it runs.
+        shadow: whether no caller waits for it.
+    """
+
+    def __init__(self, work: Callable[[], Coroutine[Any, Any, Any]], context: Context, *, shadow: bool = False) -> None:
         self.future: concurrent.futures.Future[Any] = concurrent.futures.Future()
+        self.shadow = shadow
         self._work = work
         self._context = context
+        self._unclaimed = [None]  # taking from a list is atomic: the job begins, or is handed back
         self._loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task[Any] | None = None
 
@@ -132,12 +142,23 @@ class LoopJob:
             if self._loop is not None:
                 self._loop.call_soon_threadsafe(self._cancel)
 
+    def hand_back(self, error: LoopUnavailableError) -> None:
+        """Fail the future, unless the coroutine has begun; may be called from any thread."""
+        if self._unclaimed:
+            with contextlib.suppress(IndexError):
+                self._unclaimed.pop()
+                self.future.set_exception(error)
+
     def give_up(self) -> None:
         """Fail the future of a coroutine that ignores its cancellation, so that no caller waits forever."""
         with contextlib.suppress(concurrent.futures.InvalidStateError):  # it has ended after all
             self.future.set_exception(asyncio.CancelledError())
 
     def _start(self, loop: asyncio.AbstractEventLoop) -> None:
+        try:
+            self._unclaimed.pop()
+        except IndexError:
+            return  # handed back
         self._task = loop.create_task(self._work(), context=self._context)
         self._task.add_done_callback(self._finished)
 
@@ -154,6 +175,28 @@ class LoopJob:
             self.future.set_exception(error)
         else:
             self.future.set_result(task.result())
+
+
+class _Workers(ThreadPoolExecutor):
+    """A loop's threads for blocking work; shadows have as many of their own, so that no caller waits behind them."""
+
+    def __init__(self, name: str, idents: set[int]) -> None:
+        count = min(MOST_WORKERS, (os.cpu_count() or 1) + 4)
+        super().__init__(count, f"{name}-worker", lambda: idents.add(threading.get_ident()))
+        self._for_shadows = ThreadPoolExecutor(
+            count, f"{name}-shadow-worker", lambda: idents.add(threading.get_ident())
+        )
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> concurrent.futures.Future[T]:
+        """As the base class."""
+        if inside_a_shadow():
+            return self._for_shadows.submit(fn, *args, **kwargs)
+        return super().submit(fn, *args, **kwargs)
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: FBT001, FBT002  # the base class's signature
+        """As the base class."""
+        self._for_shadows.shutdown(wait, cancel_futures=cancel_futures)
+        super().shutdown(wait, cancel_futures=cancel_futures)
 
 
 class BackgroundLoop:
@@ -176,6 +219,7 @@ class BackgroundLoop:
         self._new_loop = new_loop
         self._drain_seconds = drain_seconds
         self._starters: list[Callable[[], object]] = []
+        self._drained: list[Callable[[float | None], object]] = []
         self._closers: list[Callable[[], Awaitable[None]]] = []
         self._reset()
         _loops.add(self)
@@ -188,12 +232,19 @@ class BackgroundLoop:
         self._workers: set[int] = set()
         self._jobs: dict[concurrent.futures.Future[Any], LoopJob] = {}
         self._started: list[object] = []
+        self._blocked = ""
         self._closed = False
+        self._stopped = False
 
     @property
     def closed(self) -> bool:
-        """Whether no more work is taken."""
+        """Whether no more calls are taken."""
         return self._closed
+
+    @property
+    def serves_callers(self) -> bool:
+        """Whether a job runs or waits for which a caller waits."""
+        return any(not job.shadow for job in list(self._jobs.values()))
 
     def is_current_thread(self) -> bool:
         """Whether the caller is running on this loop's own thread, where waiting for it would never end."""
@@ -210,19 +261,57 @@ class BackgroundLoop:
         """Call `starter` on the loop when it starts; what it returns (a task, say) is kept as long as the loop."""
         self._starters.append(starter)
 
+    def on_drained(self, ended: Callable[[float | None], object]) -> None:
+        """Call `ended` with the time-out of `close` once no caller's job runs, while shadows are still taken."""
+        self._drained.append(ended)
+
     def on_close(self, closer: Callable[[], Awaitable[None]]) -> None:
         """Run `closer` on the loop before it stops, for a pool that lives there."""
         self._closers.append(closer)
 
-    def submit(self, work: Callable[[], Coroutine[Any, Any, T]], context: Context | None = None) -> LoopJob:
+    def submit(
+        self, work: Callable[[], Coroutine[Any, Any, T]], context: Context | None = None, *, shadow: bool = False
+    ) -> LoopJob:
         """Run `work()` on the loop, in a copy of the caller's context unless another is given.
+
+        Args:
+            work: makes the coroutine.
+            context: the context in which it runs.
+            shadow: whether no caller waits for it; the end of the process does not, either.
 
         Raises:
             LoopUnavailableError: it takes no work; nothing of `work` has run.
         """
-        job = LoopJob(work, copy_context() if context is None else context)
+        job = LoopJob(work, copy_context() if context is None else context, shadow=shadow)
         self._begin(job)
         return job
+
+    def ping(self) -> concurrent.futures.Future[None]:
+        """A future that is done when the loop has come round to it. Of a loop that does not run it never is."""
+        turned: concurrent.futures.Future[None] = concurrent.futures.Future()
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            if self._loop is not None:
+                self._loop.call_soon_threadsafe(turned.set_result, None)
+        return turned
+
+    def refuse_calls_while_blocked(self) -> str:
+        """Take no calls until the loop comes round again, and hand back those that have not begun; where it is now.
+
+        For a loop that a shadow blocks: their callers are served otherwise, as nothing of them has run.
+        """
+        frame = None if self._thread is None else sys._current_frames().get(self._thread.ident or 0)  # noqa: SLF001  # the only way to see another thread
+        where = "?" if frame is None else f"{frame.f_code.co_filename}:{frame.f_lineno} ({frame.f_code.co_qualname})"
+        self._blocked = f"a shadow blocks it at {where}"
+        for job in list(self._jobs.values()):
+            if not job.shadow:
+                job.hand_back(LoopUnavailableError(self._name, self._blocked))
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            if self._loop is not None:
+                self._loop.call_soon_threadsafe(self._came_round)
+        return where
+
+    def _came_round(self) -> None:
+        self._blocked = ""
 
     def run(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Run `work()` on the loop and wait for it on this thread; an interrupt cancels it.
@@ -261,21 +350,27 @@ class BackgroundLoop:
         return result
 
     def close(self, timeout: float | None = None) -> None:
-        """Take no more work, let the running jobs finish for `timeout` seconds, cancel the rest, stop the thread."""
+        """Take no more calls, let the running ones finish for `timeout` seconds, cancel the rest, stop the thread."""
         with self._lock:
             already, self._closed = self._closed, True
-            loop, thread, jobs = self._loop, self._thread, list(self._jobs.values())
-        if already or loop is None or thread is None:
+        if already:
             return
         seconds = self._drain_seconds if timeout is None else timeout
+        jobs = [job for job in list(self._jobs.values()) if not job.shadow]
         _, unfinished = concurrent.futures.wait([job.future for job in jobs], timeout=seconds)
         if unfinished:
             _logger.warning(
                 "%s: %d jobs did not finish within %.1f s and are cancelled", self._name, len(unfinished), seconds
             )
-            for job in jobs:
-                job.cancel()
-            concurrent.futures.wait(unfinished, timeout=CANCEL_SECONDS)
+            _cancel(jobs)
+        for ended in self._drained:
+            ended(timeout)
+        with self._lock:
+            self._stopped = True
+            loop, thread, jobs = self._loop, self._thread, list(self._jobs.values())
+        if loop is None or thread is None:
+            return
+        _cancel(jobs)
         closing = asyncio.run_coroutine_threadsafe(self._run_closers(), loop)
         with contextlib.suppress(concurrent.futures.TimeoutError, concurrent.futures.CancelledError):
             closing.result(CANCEL_SECONDS)
@@ -286,8 +381,10 @@ class BackgroundLoop:
 
     def _begin(self, job: LoopJob) -> None:
         with self._lock:
-            if self._closed:
+            if self._stopped or (self._closed and not job.shadow):
                 raise LoopClosedError(self._name)
+            if self._blocked and not job.shadow:
+                raise LoopUnavailableError(self._name, self._blocked)
             loop = self._ensure_started()
             self._jobs[job.future] = job
             job.future.add_done_callback(self._forget)
@@ -312,17 +409,10 @@ class BackgroundLoop:
         try:
             _at_exit_before_executors_close()
         except RuntimeError as error:  # the main thread has ended already
-            self._closed = True
+            self._closed = self._stopped = True
             raise LoopClosedError(self._name) from error
         loop = self._new_loop()
-        loop.set_default_executor(
-            ThreadPoolExecutor(
-                min(MOST_WORKERS, (os.cpu_count() or 1) + 4),
-                thread_name_prefix=f"{self._name}-worker",
-                initializer=lambda workers: workers.add(threading.get_ident()),
-                initargs=(self._workers,),
-            )
-        )
+        loop.set_default_executor(_Workers(self._name, self._workers))
         for starter in self._starters:
             loop.call_soon(self._start_one, starter)
         thread = threading.Thread(target=_run_forever, args=(loop,), name=self._name, daemon=True)
@@ -333,6 +423,14 @@ class BackgroundLoop:
             raise LoopUnavailableError(self._name, str(error)) from error
         self._loop, self._thread = loop, thread
         return loop
+
+
+def _cancel(jobs: Iterable[LoopJob]) -> None:
+    """Cancel what has not ended, and wait for it for at most `CANCEL_SECONDS`."""
+    running = [job for job in jobs if not job.future.done()]
+    for job in running:
+        job.cancel()
+    concurrent.futures.wait([job.future for job in running], timeout=CANCEL_SECONDS)
 
 
 def _run_forever(loop: asyncio.AbstractEventLoop) -> None:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from contextvars import copy_context
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, cast
 
 from migration.model.declaration import Migration
-from migration.model.model import Call, Comparison, Decision, Outcome, Side, Verdict
+from migration.model.model import Call, Comparison, Decision, Notice, NoticeKind, Outcome, Side, Verdict
 from migration.model.ports import Recording, Sent
-from migration.running.loop import Candidate
+from migration.running.loop import BackgroundLoop, Candidate
+from migration.running.observers import Observers
 from migration.shadow.facts import Facts
 
 
@@ -62,6 +64,14 @@ class Observation:
 MAX_STUCK = 8
 """Runs that were given up and have not ended. With so many of them no further shadow is taken."""
 
+STUCK = f"{MAX_STUCK} earlier shadows hang and cannot be ended"
+
+BLOCKED_SECONDS = 0.25
+"""A loop that has not come round for so long is blocked. Calls are then not taken there until it does."""
+
+PAUSE_FACTOR = 100.0
+"""How much longer than it blocked callers a candidate is not run for shadows: so they are blocked 1 % of the time."""
+
 GRACE_SECONDS = 1.0
 """How long a cancelled candidate may take to end; then it is given up."""
 
@@ -69,18 +79,46 @@ GRACE_SECONDS = 1.0
 class IsolatedRunner:
     """Runs sides; whatever a side raises is an outcome.
 
-    Legacy runs in a daemon thread of its own, because the interpreter waits at its exit for the threads of a pool.
+    Legacy runs in a daemon thread of its own, because the interpreter waits at its exit for the threads of a pool. The
+    candidate runs where callers run it. If it blocks that loop, calls are refused there meanwhile, so that legacy
+    serves them; if callers' runs were held up, it rests for `PAUSE_FACTOR` times as long.
+
+    Args:
+        candidates: the loop on which candidates run.
+        observers: are told of a blocked loop.
+        now: the clock, in seconds; it must not go back.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, candidates: BackgroundLoop, observers: Observers, *, now: Callable[[], float]) -> None:
+        self._candidates = candidates
+        self._observers = observers
+        self._now = now
         self._stuck = 0
+        self._rests: dict[str, tuple[float, str]] = {}
 
     @property
     def stuck(self) -> int:
         """Runs that were given up and have not ended."""
         return self._stuck
 
-    async def legacy(
+    def refusal(self, shadow: Shadow) -> str | None:
+        """Why this call must not be run again now, or None."""
+        if self._stuck >= MAX_STUCK:
+            return STUCK
+        until, why = self._rests.get(shadow.migration.name, (0.0, ""))
+        return why if self._now() < until else None
+
+    async def run(self, shadow: Shadow, side: Side, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Outcome[Any]:
+        """Run a side with these arguments.
+
+        Raises:
+            LoopUnavailableError: the candidate's loop takes no work; nothing has run.
+        """
+        if side is Side.LEGACY:
+            return await self._run_legacy(shadow.legacy, args, kwargs)
+        return await self._run_candidate(shadow, args, kwargs)
+
+    async def _run_legacy(
         self, legacy: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> Outcome[Any]:
         """Run legacy in a thread, in a copy of this context. A cancellation ends the waiting, not the thread."""
@@ -97,18 +135,53 @@ class IsolatedRunner:
         await self._end_of(ended)
         return outcome.pop()  # taken out: its exception keeps `run`, which would keep it, and the arguments, alive
 
-    async def candidate(
-        self, candidate: Candidate[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
-    ) -> Outcome[Any]:
+    async def _run_candidate(self, shadow: Shadow, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Outcome[Any]:
         """Run the candidate in a task. A cancellation is passed on, and waits for it at most `GRACE_SECONDS`."""
-        task = asyncio.create_task(_candidate_to_its_end(candidate, args, kwargs))
+        loop = asyncio.get_running_loop()
+        ended: asyncio.Future[None] = loop.create_future()
+
+        def tell(_done: object) -> None:
+            with suppress(RuntimeError):  # the loop is closed, and with it what waited
+                loop.call_soon_threadsafe(ended.set_result, None)
+
+        job = self._candidates.submit(lambda: _candidate_to_its_end(shadow.candidate, args, kwargs), shadow=True)
+        job.future.add_done_callback(tell)
+        watching = asyncio.create_task(self._watch(shadow.migration.name))
         try:
-            await self._end_of(task)
+            await self._end_of(ended)
         finally:
-            if not task.done():
-                task.cancel()
-                await asyncio.wait({task}, timeout=GRACE_SECONDS)
-        return task.result()
+            watching.cancel()
+            if not ended.done():
+                job.cancel()
+                await asyncio.wait({ended}, timeout=GRACE_SECONDS)
+        return cast("Outcome[Any]", job.future.result())
+
+    async def _watch(self, migration: str) -> None:
+        """Notice that the candidates' loop is blocked."""
+        while True:
+            turned = self._candidates.ping()
+            await asyncio.sleep(BLOCKED_SECONDS)
+            if not turned.done():
+                await self._end_of_blocking(migration, turned)
+
+    async def _end_of_blocking(self, migration: str, turned: concurrent.futures.Future[None]) -> None:
+        """See to it that calls go elsewhere while the loop is blocked."""
+        began, meets_callers = self._now() - BLOCKED_SECONDS, self._candidates.serves_callers
+        where = self._candidates.refuse_calls_while_blocked()
+        text = f"a shadow blocks the event loop of the candidates at {where}; legacy serves meanwhile"
+        self._observers.noticed(Notice(kind=NoticeKind.BLOCKED_EVENT_LOOP, migration=migration, text=text))
+        try:
+            while not turned.done():  # noqa: ASYNC110  # another loop's thread sets it
+                await asyncio.sleep(BLOCKED_SECONDS / 10)
+        finally:
+            seconds = self._now() - began
+            if meets_callers:
+                rest = PAUSE_FACTOR * seconds
+                why = (
+                    f"a shadow blocked the event loop of the candidates for {seconds:.1f} s at {where} while calls ran "
+                    f"there: none is run for {rest:.0f} s"
+                )
+                self._rests[migration] = (self._now() + rest, why)
 
     async def _end_of(self, ended: asyncio.Future[Any]) -> None:
         try:

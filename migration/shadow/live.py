@@ -107,10 +107,7 @@ class LiveRunner:
         side = shadow.side.other
         run = Operation(call=shadow.call, decision=shadow.decision, side=side, role=Role.SHADOW, link=shadow.trace)
         with side_context(side), self._observers.operation(run):
-            if side is Side.LEGACY:
-                outcome = await self._isolated.legacy(shadow.legacy, trial.args, trial.kwargs)
-            else:
-                outcome = await self._isolated.candidate(shadow.candidate, trial.args, trial.kwargs)
+            outcome = await self._isolated.run(shadow, side, trial.args, trial.kwargs)
             run.outcome = shadow.migration.classified(outcome)
         return run.outcome, run.trace
 

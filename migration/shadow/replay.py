@@ -47,10 +47,7 @@ class ReplayRunner:
         with side_context(side):
             async with recording.rehearse(side) as rehearsal:
                 with self._observers.operation(run):
-                    if side is Side.LEGACY:
-                        outcome = await self._isolated.legacy(shadow.legacy, rehearsal.args, rehearsal.kwargs)
-                    else:
-                        outcome = await self._isolated.candidate(shadow.candidate, rehearsal.args, rehearsal.kwargs)
+                    outcome = await self._isolated.run(shadow, side, rehearsal.args, rehearsal.kwargs)
                     outcome = shadow.migration.classified(outcome)
                     run.outcome = outcome
                 return Observation(outcome=outcome, sent=rehearsal.seen(), trace=run.trace)

@@ -1,4 +1,8 @@
-"""Compares sampled calls after their callers were answered: on a loop of its own, and bounded."""
+"""Compares sampled calls after their callers were answered: on a loop of its own, and bounded.
+
+Only the candidate runs on the loop of the callers, where its connections and locks belong: what a candidate binds to
+the first loop that it sees, a session in a global variable, say, serves callers as well.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +24,7 @@ from migration.running.loop import BackgroundLoop
 from migration.running.observers import Observers
 from migration.shadow.admission import AdmissionControl, HourlyBudget, ShadowCapacity, ShadowLimits
 from migration.shadow.comparing import Runs, compared, learned
-from migration.shadow.isolated import MAX_STUCK, IsolatedRunner, Shadow, is_being_cancelled
+from migration.shadow.isolated import IsolatedRunner, Shadow, is_being_cancelled
 from migration.shadow.live import LIVE_READS, LiveRunner
 from migration.shadow.noise import NoiseBook
 from migration.shadow.replay import ReplayRunner
@@ -32,8 +36,6 @@ POLL_SECONDS = 0.05
 """How often a waiting shadow asks whether it may begin."""
 
 ENDING = "the process is ending"
-
-STUCK = f"{MAX_STUCK} earlier shadows hang and cannot be ended"
 
 
 class _Waiting(NamedTuple):
@@ -48,6 +50,7 @@ class ShadowRunner:
     """Takes sampled calls and reports a comparison for each.
 
     Args:
+        candidates: the loop on which candidates run, for callers and for shadows.
         observers: are told of the comparisons, and see the shadows run.
         limits: what comparing may cost.
         calls: the in-flight calls, for admission control.
@@ -58,12 +61,14 @@ class ShadowRunner:
     def __init__(
         self,
         *,
+        candidates: BackgroundLoop,
         observers: Observers,
         limits: ShadowLimits | None = None,
         calls: InFlightCalls | None = None,
         now: Callable[[], float] = time.monotonic,
         chance: Callable[[], float] = random.random,
     ) -> None:
+        self.candidates = candidates
         self.limits = limits or ShadowLimits()
         self.noise = NoiseBook()
         self._observers = observers
@@ -84,7 +89,7 @@ class ShadowRunner:
         self._admission = AdmissionControl(
             self._calls, share=self.limits.overlap_share, yield_seconds=self.limits.yield_seconds, now=self._now
         )
-        self._isolated = IsolatedRunner()
+        self._isolated = IsolatedRunner(self.candidates, self._observers, now=self._now)
         self._replay = ReplayRunner(self._observers, self._isolated)
         self._live = LiveRunner(self._observers, self._isolated)
 
@@ -100,7 +105,7 @@ class ShadowRunner:
 
     @property
     def loop(self) -> BackgroundLoop:
-        """The event loop on which shadows run."""
+        """The event loop on which calls are compared."""
         return self._loop
 
     def submit(self, shadow: Shadow) -> None:
@@ -140,8 +145,9 @@ class ShadowRunner:
         self._drop_queue(ENDING)  # of a loop that could not be stopped
 
     def _admit(self, waiting: _Waiting) -> str | None:
-        if self._isolated.stuck >= MAX_STUCK:
-            return STUCK
+        refusal = self._isolated.refusal(waiting.shadow)
+        if refusal is not None:
+            return refusal
         refusal = self._capacity.acquire(waiting.size)
         if refusal is None:
             self._queue.append(waiting)
@@ -197,6 +203,8 @@ class ShadowRunner:
         shadow = waiting.shadow
         try:
             comparison = await self._before_deadline(waiting)
+        except LoopUnavailableError as error:
+            comparison = shadow.dropped(f"no shadow can be started: {error}")
         except BaseException as error:
             if is_being_cancelled():
                 self._end(waiting, shadow.dropped(ENDING))
@@ -224,7 +232,7 @@ class ShadowRunner:
             return await self._compare_now(shadow, size)
 
     async def _compare_now(self, shadow: Shadow, size: int) -> Comparison:
-        refusal = STUCK if self._isolated.stuck >= MAX_STUCK else self._replay.refusal(shadow)
+        refusal = self._isolated.refusal(shadow) or self._replay.refusal(shadow)
         if refusal is not None:
             return shadow.dropped(refusal)
         if self._replay.stale(shadow):

@@ -123,9 +123,10 @@ class _ImmediateShadowRunner(ShadowRunner):
     """Compares a call before it returns, so that the caller cannot change what is compared."""
 
     def submit(self, shadow: Shadow) -> None:
-        """Take a sampled call and wait for its comparison."""
+        """Take a sampled call and wait for its comparison; not on the loop on which candidates run."""
         super().submit(shadow)
-        self.drain(self.limits.seconds + _SLACK_SECONDS)
+        if not self.candidates.is_current_thread():
+            self.drain(self.limits.seconds + _SLACK_SECONDS)
 
 
 @contextmanager
@@ -152,7 +153,7 @@ def comparing(
     router, observer = FixedRouter(serve=serve, shadow=True), RecordingObserver()
     runtime = Runtime(router=router, observers=[observer])
     runtime.shadows = _ImmediateShadowRunner(
-        observers=runtime.observers, limits=ShadowLimits(seconds=seconds, yield_seconds=0.0)
+        candidates=runtime.loop, observers=runtime.observers, limits=ShadowLimits(seconds=seconds, yield_seconds=0.0)
     )
     with ExitStack() as stack:
         stack.callback(runtime.close)

@@ -34,7 +34,10 @@ class Noisy:
         outbox = Outbox()
         self.runtime = Runtime(router=FixedRouter(serve=self.serve, shadow=True), observers=[self.observer])
         self.runtime.shadows = ShadowRunner(
-            observers=self.runtime.observers, limits=ShadowLimits(noise_share=self.share), chance=self.coin
+            candidates=self.runtime.loop,
+            observers=self.runtime.observers,
+            limits=ShadowLimits(noise_share=self.share),
+            chance=self.coin,
         )
 
         def legacy() -> object:

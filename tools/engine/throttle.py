@@ -10,7 +10,7 @@ Each provider has a lane with two gates:
   closed while the provider asks for a pause (`Retry-After`).
 
 So an upload that waits before it tries again blocks no other, and copies are made while the provider is busy. Lanes
-belong to the process, not to an event loop: providers count per account, and shadows run on a loop of their own.
+belong to the process, not to an event loop: providers count per account, and live trials look on another loop.
 A replay asks no provider, so it passes freely.
 """
 
