@@ -14,8 +14,6 @@ from operator import attrgetter
 from random import Random
 from typing import Any
 
-from shim.settings import MEGABYTE
-
 TIMEOUT_SECONDS = 0.5
 """After which a call fails for want of an answer."""
 
@@ -25,8 +23,8 @@ HANG_SECONDS = 6.0
 SLOWER_SECONDS = 0.2
 """How much longer than legacy a call takes."""
 
-HELD_BYTES = 64 * MEGABYTE
-MAX_HELD_BYTES = 512 * MEGABYTE
+HELD_BYTES = 64 * 1024 * 1024
+MAX_HELD_BYTES = 8 * HELD_BYTES
 """Memory that each call keeps, and that all of them keep together."""
 
 Candidate = Callable[..., Coroutine[Any, Any, Any]]

@@ -19,7 +19,7 @@ from migration.rollout import replay_step
 from shim.cli.exits import CommandError, ExitCode
 from shim.cli.finding import known, settings
 from shim.cli.options import JsonOption, MigrationName, OneMigration
-from shim.cli.output import clock, local_time, plain_table, print_json, printable, say, show
+from shim.cli.output import clock, finish, local_time, plain_table
 from shim.process import who_acts
 
 PLOT_HEIGHT = 8
@@ -41,34 +41,25 @@ def decisions(
 ) -> int:
     """List what was decided, when, by whom and why. Promotions, freezes, rollbacks, and flags that `shim` changed."""
     records = _store().records(None if name is None else known(name), limit=limit)
-    if json:
-        print_json([_as_data(record) for record in records])
-    elif records:
-        show(_table(records))
-    else:
-        say("Nothing has been decided: no rollout was promoted, frozen or rolled back, and no flag was changed here.")
-    return ExitCode.OK
+    none = "Nothing has been decided: no rollout was promoted, frozen or rolled back, and no flag was changed here."
+    return finish([_as_data(record) for record in records], _table(records) if records else none, as_json=json)
 
 
 def explain(number: Number, *, json: JsonOption = False) -> int:
     """Show one decision with its figures. Also the calls behind it, and the evidence over time."""
     record = _record(number)
     path = replay_evidence(record.start, record.calls) if record.start and not record.is_of_rollout else []
-    if json:
-        print_json({**_as_data(record), "evidence_over_calls": path})
-        return ExitCode.OK
-    say(record.sentence)
-    say(f"{local_time(record.at)}, by {record.by}; the flag: {_flag(record)}")
+    lines = [record.sentence, f"{local_time(record.at)}, by {record.by}; the flag: {_flag(record)}"]
     for name, value in record.numbers.items():
-        say(f"  {name:<20} {value:,.4g}" if isinstance(value, float) else f"  {name:<20} {value}")
+        lines.append(f"  {name:<20} {value:,.4g}" if isinstance(value, float) else f"  {name:<20} {value}")
     if path:
-        say(f"\nEvidence that the candidate is worse, over the last {len(path) - 1} bad calls (log scale)")
-        say(plot(path))
-        say("\nThe latest of them")
-        for call in record.calls[-10:]:
-            side = "candidate" if call.on_candidate else "legacy"
-            say(f"  {clock(call.at)}  {side:<9} {call.kind or ', '.join(sorted(call.signals)):<16} {call.trace or ''}")
-    return ExitCode.OK
+        lines.append(f"\nEvidence that the candidate is worse, over the last {len(path) - 1} bad calls (log scale)")
+        lines += [plot(path), "\nThe latest of them"]
+    for call in record.calls[-10:] if path else ():
+        side = "candidate" if call.on_candidate else "legacy"
+        kind = call.kind or ", ".join(sorted(call.signals))
+        lines.append(f"  {clock(call.at)}  {side:<9} {kind:<16} {call.trace or ''}")
+    return finish({**_as_data(record), "evidence_over_calls": path}, *lines, as_json=json)
 
 
 def replay(number: Number, *, json: JsonOption = False) -> int:
@@ -78,14 +69,12 @@ def replay(number: Number, *, json: JsonOption = False) -> int:
         again = _word_again(record)
     else:
         again = _rollout_again(record) if record.is_of_rollout else _evidence_again(record)
-    if json:
-        print_json({"id": number, "recorded": again.recorded, "computed": again.computed, "agrees": again.agrees})
-    else:
-        say(
-            f"Decision {number}: recorded {again.words.format(again.recorded)}, computed again from {again.source} "
-            f"{again.words.format(again.computed)}: {'the same' if again.agrees else 'NOT the same'}{again.why}."
-        )
-    return ExitCode.OK if again.agrees else ExitCode.FAILED
+    document = {"id": number, "recorded": again.recorded, "computed": again.computed, "agrees": again.agrees}
+    sentence = (
+        f"Decision {number}: recorded {again.words.format(again.recorded)}, computed again from {again.source} "
+        f"{again.words.format(again.computed)}: {'the same' if again.agrees else 'NOT the same'}{again.why}."
+    )
+    return finish(document, sentence, as_json=json, code=ExitCode.OK if again.agrees else ExitCode.FAILED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,12 +151,8 @@ def resume(
     sentence = f"{name} was resumed by {by}: {because}."
     record = DecisionRecord(at=time.time(), migration=name, action="resume", by=by, sentence=sentence)
     number = store.release(record)
-    if json:
-        print_json({"id": number, "migration": name, "sentence": sentence})
-    else:
-        say(sentence)
-        say(f"Its flag stays as it is; `shim flags on {name}` turns it on.")
-    return ExitCode.OK
+    hint = f"Its flag stays as it is; `shim flags on {name}` turns it on."
+    return finish({"id": number, "migration": name, "sentence": sentence}, sentence, hint, as_json=json)
 
 
 def plot(values: Sequence[float]) -> str:
@@ -212,12 +197,18 @@ def _as_data(record: DecisionRecord) -> dict[str, object]:
 
 
 def _table(records: Sequence[DecisionRecord]) -> Table:
-    table = plain_table("id", "when", "decision", "the flag", "why", whole=("id", "when"))
-    for record in records:
-        style = {"rollback": "red", "off": "red", "freeze": "yellow"}.get(record.action, "")
-        action, why = Text(record.action, style), Text(printable(record.sentence))
-        table.add_row(str(record.id), local_time(record.at), action, _flag(record), why)
-    return table
+    styles = {"rollback": "red", "off": "red", "freeze": "yellow"}
+    rows = [
+        (
+            str(record.id),
+            local_time(record.at),
+            Text(record.action, styles.get(record.action, "")),
+            _flag(record),
+            record.sentence,
+        )
+        for record in records
+    ]
+    return plain_table(("id", "when", "decision", "the flag", "why"), rows, whole=("id", "when"))
 
 
 def _flag(record: DecisionRecord) -> str:
@@ -225,5 +216,5 @@ def _flag(record: DecisionRecord) -> str:
         seconds = record.carried_out_at - record.at
         return "changed" if seconds < _AT_ONCE else f"changed {seconds:.1f} s later"
     if record.problem:
-        return f"not changed: {printable(record.problem)}"
+        return f"not changed: {record.problem}"
     return "to be changed" if record.action == "rollback" else "left alone"

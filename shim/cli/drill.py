@@ -7,11 +7,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
-from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
@@ -20,29 +19,18 @@ from shim.application import Application
 from shim.cli.exits import CommandError, ExitCode
 from shim.cli.finding import application, known
 from shim.cli.options import JsonOption
-from shim.cli.output import local_time, note, plain_table, print_json, say, show
+from shim.cli.output import finish, local_time, note, plain_table
+from shim.faults import DrillFault
 
 if TYPE_CHECKING:
     from shim.drill import Workloads
     from shim.drill_history import DrillHistory, DrillResult
 
 
-class FaultChoice(StrEnum):
-    """What goes wrong in a drill; `bytes` is what `wrong` is called for uploads."""
-
-    ERROR = "error"
-    TIMEOUT = "timeout"
-    HANG = "hang"
-    SLOW = "slow"
-    WRONG = "wrong"
-    BYTES = "bytes"
-    MEMORY = "memory"
-
-
 def drill(
     name: Annotated[str | None, typer.Argument(metavar="NAME", help="Name of the migration.")] = None,
     *,
-    fault: Annotated[FaultChoice, typer.Option(help="What goes wrong.")] = FaultChoice.ERROR,
+    fault: Annotated[DrillFault, typer.Option(help="What goes wrong.")] = DrillFault.ERROR,
     percent: Annotated[int, typer.Option(min=1, max=50, help="Share of the calls that the candidate gets.")] = 10,
     severity: Annotated[int, typer.Option(min=1, max=100, metavar="PERCENT", help="How many of these go wrong.")] = 100,
     on_server: Annotated[
@@ -53,7 +41,6 @@ def drill(
 ) -> int:
     """Let a candidate go wrong on purpose, and time the way back. Measures how soon legacy serves again."""
     from shim.drill import DrillPlan, run_drill
-    from shim.faults import DrillFault
 
     app = application()
     if history:
@@ -62,7 +49,7 @@ def drill(
         raise CommandError(f"say which migration: {', '.join(app.names())}", ExitCode.USAGE)
     plan = DrillPlan(
         migration=known(name),
-        fault=DrillFault(fault.value),
+        fault=fault,
         percent=percent,
         severity=severity,
         on_server=on_server,
@@ -70,23 +57,16 @@ def drill(
     with _told() as progress:
         result = run_drill(plan, app, workload=_workloads(app), progress=progress)
     _history(app).add(result)
-    if json:
-        print_json({"ok": result.ok, **asdict(result)})
-    else:
-        _print(result)
-    return ExitCode.OK if result.ok else ExitCode.FAILED
+    code = ExitCode.OK if result.ok else ExitCode.FAILED
+    return finish({"ok": result.ok, **asdict(result)}, *_shown(result), as_json=json, code=code)
 
 
 def _show_history(name: str | None, app: Application, *, as_json: bool) -> int:
     """List the drills, newest first."""
     drills = _history(app).drills(name)
-    if as_json:
-        print_json([{"ok": drill.ok, **asdict(drill)} for drill in drills])
-    elif drills:
-        show(_table(drills))
-    else:
-        say(f"There was no drill yet; `shim drill {name or next(iter(app.names()), 'NAME')}` is one.")
-    return ExitCode.OK
+    none = f"There was no drill yet; `shim drill {name or next(iter(app.names()), 'NAME')}` is one."
+    document = [{"ok": drill.ok, **asdict(drill)} for drill in drills]
+    return finish(document, _table(drills) if drills else none, as_json=as_json)
 
 
 def _workloads(app: Application) -> Workloads:
@@ -120,8 +100,7 @@ def _told() -> Iterator[Callable[[str], object]]:
         yield told
 
 
-def _print(result: DrillResult) -> None:
-    say(result.sentence)
+def _shown(result: DrillResult) -> Sequence[RenderableType]:
     rows = {
         "calls meanwhile": f"{result.calls}, of which {result.misrouted} were misrouted and {result.failed} failed",
         "the guard decided": _seconds(result.decided),
@@ -131,21 +110,19 @@ def _print(result: DrillResult) -> None:
         "the flag was off": _seconds(result.flag_off),
         "served by legacy since": f"{result.legacy_after} in a row",
     }
-    table = Table(box=None, show_header=False, pad_edge=False)
-    for title, value in rows.items():
-        table.add_row(title, value)
-    show(table)
-    say("(seconds since the first misrouted call began)")
     verdict = "Legacy serves again." if result.ok else "Legacy does NOT serve as it should."
-    say(f"{verdict} ({result.seconds:.0f} s in all; flags were in {result.flags})")
+    return (
+        result.sentence,
+        plain_table(("", ""), rows.items()),
+        "(seconds since the first misrouted call began)",
+        f"{verdict} ({result.seconds:.0f} s in all; flags were in {result.flags})",
+    )
 
 
 def _table(drills: Sequence[DrillResult]) -> Table:
-    table = plain_table(
-        "when", "migration", "fault", "share", "misrouted", "decided", "last misrouted", "flag off", "", whole=("when",)
-    )
-    for drill in drills:
-        table.add_row(
+    titles = ("when", "migration", "fault", "share", "misrouted", "decided", "last misrouted", "flag off", "")
+    rows = [
+        (
             local_time(drill.at),
             drill.migration,
             drill.fault,
@@ -156,7 +133,9 @@ def _table(drills: Sequence[DrillResult]) -> Table:
             _seconds(drill.flag_off),
             Text("ok", "green") if drill.ok else Text("failed", "red"),
         )
-    return table
+        for drill in drills
+    ]
+    return plain_table(titles, rows, whole=("when",))
 
 
 def _seconds(value: float | None) -> str:

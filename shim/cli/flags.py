@@ -9,7 +9,6 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
-from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -19,10 +18,10 @@ from rich.text import Text
 from migration import MigrationError
 from migration.guard import DecisionRecord
 from migration.model import Stage, StageFlags, flags_of, stage_of
-from shim.cli.exits import CommandError, ExitCode
+from shim.cli.exits import CommandError
 from shim.cli.finding import NoApplicationError, application, settings
 from shim.cli.options import JsonOption, ListByDefault
-from shim.cli.output import note, print_json, show
+from shim.cli.output import finish, note, plain_table
 from shim.process import who_acts
 
 if TYPE_CHECKING:
@@ -39,35 +38,20 @@ flags_app = typer.Typer(
 FlagName = Annotated[str, typer.Argument(metavar="NAME", help="Name of the flag.")]
 
 
-class MigrationStage(StrEnum):
-    """How far a migration is."""
-
-    OFF = "off"
-    DUALWRITE = "dualwrite"
-    SHADOW = "shadow"
-    LIVE = "live"
-    RAMPDOWN = "rampdown"
-    COMPLETE = "complete"
-
-
 @flags_app.command("list")
 def flags_list(*, json: JsonOption = False) -> int:
     """Show all flags."""
     flags, source = _admin().list(), settings().unleash_url or str(settings().flags_file)
-    if json:
-        print_json({"source": source, "flags": [asdict(flag) for flag in flags]})
-    elif flags:
-        show(_table(flags))
-    else:
-        show(f"No flags in {source} yet: `shim flags create` makes them.")
-    return ExitCode.OK
+    document = {"source": source, "flags": [asdict(flag) for flag in flags]}
+    none = f"No flags in {source} yet: `shim flags create` makes them."
+    return finish(document, _table(flags) if flags else none, as_json=json)
 
 
 @flags_app.command("show")
 def flags_show(name: FlagName, *, json: JsonOption = False) -> int:
     """Show one flag."""
     with _admin_for(name) as admin:
-        return _report(admin.get(name), as_json=json)
+        return _finish(admin.get(name), as_json=json)
 
 
 @flags_app.command("create")
@@ -84,11 +68,7 @@ def flags_create(
     wanted = [name] if name else [each + end for each in application().declared_names() for end in ("", SHADOW_SUFFIX)]
     admin = _admin()
     flags = [admin.ensure(flag) for flag in wanted]
-    if json:
-        print_json([asdict(flag) for flag in flags])
-    else:
-        show(_table(flags))
-    return ExitCode.OK
+    return finish([asdict(flag) for flag in flags], _table(flags), as_json=json)
 
 
 @flags_app.command("set")
@@ -103,13 +83,13 @@ def flags_set(
         flag = admin.set_percentage(name, percent)
     off = "" if flag.enabled else "; it is off"
     _write_down(name, "set", f"{name} was set to {percent} % by {who_acts()}{off}.")
-    return _report(flag, as_json=json)
+    return _finish(flag, as_json=json)
 
 
 @flags_app.command("stage")
 def flags_stage(
     name: FlagName,
-    stage: MigrationStage,
+    stage: Stage,
     *,
     percent: Annotated[
         int, typer.Option(min=1, max=100, help="Calls that take the step: are compared, or from `live` on answered.")
@@ -119,7 +99,7 @@ def flags_stage(
     """Set both flags of a migration as a stage needs them. These are NAME and NAME.shadow."""
     from flags import SHADOW_SUFFIX
 
-    wanted = _stage_flags(name, Stage(stage.value), percent)
+    wanted = _stage_flags(name, stage, percent)
     admin = _admin()
     percentages = {name: wanted.serve, name + SHADOW_SUFFIX: wanted.shadow}  # who serves first: a step back is quick
     for flag_name in percentages:
@@ -127,11 +107,7 @@ def flags_stage(
     flags = [_set(admin, flag_name, percentage) for flag_name, percentage in percentages.items()]
     shares = f"{wanted.serve:g} % served by the candidate, {wanted.shadow:g} % compared"
     _write_down(name, "stage", f"{name} was put into stage {stage.value} by {who_acts()}: {shares}.")
-    if json:
-        print_json({"stage": stage.value, "flags": [asdict(flag) for flag in flags]})
-    else:
-        show(_table(flags))
-    return ExitCode.OK
+    return finish({"stage": stage, "flags": [asdict(flag) for flag in flags]}, _table(flags), as_json=json)
 
 
 @flags_app.command("on")
@@ -140,7 +116,7 @@ def flags_on(name: FlagName, *, json: JsonOption = False) -> int:
     with _admin_for(name) as admin:
         flag = admin.turn_on(name)
     _write_down(name, "on", f"{name} was turned on by {who_acts()}: {_share(flag)}.")
-    return _report(flag, as_json=json)
+    return _finish(flag, as_json=json)
 
 
 @flags_app.command("off")
@@ -157,7 +133,7 @@ def flags_off(
     with _admin_for(name) as admin:
         flag = admin.turn_off(name, f"{why} ({who_acts()})")
     _write_down(name, "off", f"{name} was turned off by {who_acts()}: {why}.")
-    return _report(flag, as_json=json)
+    return _finish(flag, as_json=json)
 
 
 def _admin() -> FlagAdmin:
@@ -251,12 +227,8 @@ def _advice(name: str, existing: Sequence[str]) -> str:
     return f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(existing[:_MOST_SUGGESTIONS])}"
 
 
-def _report(flag: Flag, *, as_json: bool) -> int:
-    if as_json:
-        print_json(asdict(flag))
-    else:
-        show(_table([flag]))
-    return ExitCode.OK
+def _finish(flag: Flag, *, as_json: bool) -> int:
+    return finish(asdict(flag), _table([flag]), as_json=as_json)
 
 
 def _share(flag: Flag) -> str:
@@ -266,13 +238,14 @@ def _share(flag: Flag) -> str:
 
 
 def _table(flags: Sequence[Flag]) -> Table:
-    table = Table("flag", "state", "share", "sticks to", "description", box=None, header_style="bold")
-    for flag in flags:
-        table.add_row(
+    rows = [
+        (
             flag.name,
             Text("on", "green") if flag.enabled else Text("off", "red"),
             _share(flag),
             flag.stickiness or "",
-            Text(flag.description),
+            flag.description,
         )
-    return table
+        for flag in flags
+    ]
+    return plain_table(("flag", "state", "share", "sticks to", "description"), rows)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from enum import StrEnum
 from typing import Annotated
 
 import typer
@@ -15,13 +14,25 @@ from rich.table import Table
 from rich.text import Text
 
 from migration import Side
-from migration.model import MISMATCHES, NOT_COMPARED
+from migration.model import MISMATCHES, NOT_COMPARED, Verdict
 from migration.shadow import NoiseReport, noise_report
 from migration.store import Cause, DifferenceKind, LedgerReader, RecordedComparison, causes
 from shim.cli.exits import CommandError, ExitCode
 from shim.cli.finding import has_command, settings
 from shim.cli.options import JsonOption, JUnitOption, ListByDefault, OneMigration, parse_duration
-from shim.cli.output import JUnitCase, ago, local_time, note, print_json, printable, shortened, show, write_junit
+from shim.cli.output import (
+    JUnitCase,
+    ago,
+    differences_table,
+    finish,
+    local_time,
+    note,
+    plain_table,
+    printable,
+    shortened,
+    verdict_style,
+    write_junit,
+)
 
 _SHOWN_FIELDS = 4
 _VALUE_LENGTH, _ERROR_LENGTH = 28, 120
@@ -34,27 +45,13 @@ mismatches_app = typer.Typer(
 )
 
 
-class RecordedVerdict(StrEnum):
-    """How a comparison can end."""
-
-    IDENTICAL = "identical"
-    DIFFERENT = "different"
-    CANDIDATE_ERROR = "candidate_error"
-    LEGACY_ERROR = "legacy_error"
-    SAME_ERROR = "same_error"
-    IGNORED = "ignored"
-    NOISY = "noisy"
-    STALE_INPUT = "stale_input"
-    DROPPED = "dropped"
-
-
 @mismatches_app.command("list")
 def mismatches_list(
     name: OneMigration = None,
     *,
     since: Annotated[str | None, typer.Option(metavar="TIME", help="Not older than 90s, 15m, 2h, 3d, ...")] = None,
     verdict: Annotated[
-        list[RecordedVerdict] | None, typer.Option(help="With this verdict; may be given several times.")
+        list[Verdict] | None, typer.Option(help="With this verdict; may be given several times.")
     ] = None,
     limit: Annotated[int, typer.Option(min=1, help="Show at most so many.")] = 20,
     each: Annotated[bool, typer.Option("--each", help="List every comparison, not grouped by cause.")] = False,
@@ -71,21 +68,20 @@ def mismatches_list(
     ledger, now = LedgerReader(settings().shim_db), time.time()
     earliest = 0.0 if since is None else now - parse_duration(since)
     counts = ledger.verdicts(name, since=earliest)
-    found = ledger.comparisons(name, verdicts=[one.value for one in verdict or []] or MISMATCHES, since=earliest)
+    found = ledger.comparisons(name, verdicts=verdict or MISMATCHES, since=earliest)
     groups = causes(found)
     if junit is not None:
         not_compared = ledger.comparisons(name, verdicts=NOT_COMPARED, since=earliest)
         write_junit(junit, "shim mismatches", [*_cases(groups), *_skipped(causes(not_compared)), *_agreeing(counts)])
-    if json:
-        listed = {"comparisons": [asdict(one) for one in found[:limit]]} if each else {}
-        print_json({"verdicts": counts, "causes": [asdict(cause) for cause in groups[:limit]], **listed})
-    else:
-        show(
-            _overview(_Overview(counts=counts, causes=groups, comparisons=found if each else (), limit=limit, now=now))
-        )
-        if not counts:
-            note(_nothing_recorded(name, since))
-    return ExitCode.DIFFERENT if check and found else ExitCode.OK
+    if not counts and not json:
+        note(_nothing_recorded(name, since))
+    listed = {"comparisons": [asdict(one) for one in found[:limit]]} if each else {}
+    return finish(
+        {"verdicts": counts, "causes": [asdict(cause) for cause in groups[:limit]], **listed},
+        _overview(_Overview(counts=counts, causes=groups, comparisons=found if each else (), limit=limit, now=now)),
+        as_json=json,
+        code=ExitCode.DIFFERENT if check and found else ExitCode.OK,
+    )
 
 
 @mismatches_app.command("show")
@@ -96,24 +92,16 @@ def mismatches_show(
     found = LedgerReader(settings().shim_db).comparison(number)
     if found is None:
         raise CommandError(f"no comparison {number} is recorded (any more); `shim mismatches` lists those that are")
-    if json:
-        print_json(asdict(found))
-    else:
-        show(_one_comparison(found, now=time.time()))
-    return ExitCode.OK
+    return finish(asdict(found), _one_comparison(found, now=time.time()), as_json=json)
 
 
 def _show_noise(name: str | None, *, as_json: bool) -> int:
     """Show what is known of fields in which legacy, run twice, differs from itself."""
     ledger = LedgerReader(settings().shim_db)
     reports = [noise_report(each, ledger.noise_samples(each)) for each in ([name] if name else ledger.migrations())]
-    if as_json:
-        print_json({"reports": [asdict(report) for report in reports]})
-        return ExitCode.OK
-    show(_noise_view(reports))
-    if not any(report.samples for report in reports):
+    if not as_json and not any(report.samples for report in reports):
         note("legacy was never run twice; it is for a share of the compared calls (SHADOW_NOISE_SHARE)")
-    return ExitCode.OK
+    return finish({"reports": [asdict(report) for report in reports]}, _noise_view(reports), as_json=as_json)
 
 
 def _nothing_recorded(name: str | None, since: str | None) -> str:
@@ -199,21 +187,16 @@ def _overview(shown: _Overview) -> RenderableType:
 
 def _one_comparison(found: RecordedComparison, *, now: float) -> RenderableType:
     """Everything that is known of one comparison."""
-    facts = Table.grid(padding=(0, 2))
-    for label, value in _facts(found, now):
-        facts.add_row(Text(label, "dim"), Text(printable(value)))
+    facts = plain_table(("", ""), [(Text(label, "dim"), value) for label, value in _facts(found, now)])
     title = Text(f"Comparison {found.id}: ", "bold")
-    title.append(found.verdict, _style(found.verdict))
+    title.append(found.verdict, verdict_style(found.verdict))
     if not found.differences:
         return Group(title, facts)
-    table = _table()
-    table.add_column("field", no_wrap=True)
-    for side in Side:
-        table.add_column(side.value, overflow="fold")
-    for each in found.differences:
-        field = f"{each.field} (noise)" if each.field in found.noisy else each.field
-        table.add_row(*(Text(printable(value)) for value in (field, each.legacy, each.candidate)))
-    return Group(title, facts, Text(""), table)
+    rows = [
+        (f"{each.field} (noise)" if each.field in found.noisy else each.field, each.legacy, each.candidate)
+        for each in found.differences
+    ]
+    return Group(title, facts, Text(""), differences_table(rows))
 
 
 def _noise_view(reports: Sequence[NoiseReport]) -> RenderableType:
@@ -223,15 +206,17 @@ def _noise_view(reports: Sequence[NoiseReport]) -> RenderableType:
         if not report.samples:
             continue
         parts.append(Text(f"{report.migration}: legacy ran twice in {report.samples} calls", "bold"))
-        table = _table()
-        for column in ("field", "verdict", "only candidate differs", "only legacy", "both", "function"):
-            table.add_column(column, no_wrap=column != "function", overflow="fold")
-        for each in report.fields:
-            figures = (str(count) for count in (each.candidate_only, each.legacy_only, each.both))
-            table.add_row(
-                Text(printable(each.field)), each.verdict, *figures, Text(printable(each.function.rpartition(":")[2]))
+        titles = ("field", "verdict", "only candidate differs", "only legacy", "both", "function")
+        rows = [
+            (
+                each.field,
+                each.verdict,
+                *map(str, (each.candidate_only, each.legacy_only, each.both)),
+                each.function.rpartition(":")[2],
             )
-        parts.append(table if report.fields else Text("  no field differed"))
+            for each in report.fields
+        ]
+        parts.append(plain_table(titles, rows, whole=titles[:-1]) if rows else Text("  no field differed"))
     return Group(*parts)
 
 
@@ -252,7 +237,7 @@ def _sum(counts: Mapping[str, int]) -> Text:
 
 def _head(cause: Cause) -> Text:
     text = Text(f"{cause.count} ", "bold")
-    text.append(cause.verdict, _style(cause.verdict))
+    text.append(cause.verdict, verdict_style(cause.verdict))
     text.append(f"  {printable(cause.function.rpartition(':')[2])}", "bold")
     return text
 
@@ -267,38 +252,34 @@ def _when(cause: Cause, now: float) -> Text:
 def _fields(cause: Cause) -> RenderableType:
     if not any(symptom.field for symptom in cause.symptoms):
         return Text(printable(cause.detail))
-    table = _table()
-    table.add_column("field", no_wrap=True)
-    table.add_column("differs in", no_wrap=True)
-    for side in Side:
-        table.add_column(side.value, overflow="fold")
+    rows = []
     for symptom in cause.symptoms[:_SHOWN_FIELDS]:
         length = _ERROR_LENGTH if symptom.kind is DifferenceKind.ERROR else _VALUE_LENGTH
-        values = (symptom.field, symptom.kind, shortened(symptom.legacy, length), shortened(symptom.candidate, length))
-        table.add_row(*(Text(printable(value)) for value in values))
+        values = (shortened(value, length) for value in (symptom.legacy, symptom.candidate))
+        rows.append((symptom.field, symptom.kind, *values))
+    table = differences_table(rows, "differs in")
     others = len(cause.symptoms) - _SHOWN_FIELDS
     return Group(table, Text(f"and {others} more fields", "dim")) if others > 0 else table
 
 
 def _each(shown: _Overview) -> Table:
-    table = _table()
-    for column in ("id", "when", "verdict"):
-        table.add_column(column, no_wrap=True)
-    table.add_column("function", overflow="fold")
-    table.add_column("what differs", no_wrap=True)
+    rows: list[Sequence[str | Text]] = []
     for found in shown.comparisons[: shown.limit]:
         fields = [each.field for each in found.differences[:_SHOWN_FIELDS]] or [found.detail]
         more = len(found.differences) - _SHOWN_FIELDS
         if more > 0:
             fields.append(f"and {more} more")
-        table.add_row(
-            str(found.id),
-            ago(shown.now - found.at),
-            Text(found.verdict, _style(found.verdict)),
-            Text(printable(found.function.rpartition(":")[2])),
-            Text("\n".join(map(printable, fields))),
+        rows.append(
+            (
+                str(found.id),
+                ago(shown.now - found.at),
+                Text(found.verdict, verdict_style(found.verdict)),
+                found.function.rpartition(":")[2],
+                "\n".join(map(printable, fields)),
+            )
         )
-    return table
+    titles = ("id", "when", "verdict", "function", "what differs")
+    return plain_table(titles, rows, whole={*titles} - {"function"})
 
 
 def _facts(found: RecordedComparison, now: float) -> list[tuple[str, str]]:
@@ -326,11 +307,3 @@ def _run(side: Side, seconds: float | None, trace: str | None) -> str:
         trace_id, _, flags = rest.partition("-")
         parts.append(f"trace {trace_id}{'' if flags.endswith(_SAMPLED) else ' (not sampled)'}")
     return ", ".join(parts)
-
-
-def _table(*columns: str) -> Table:
-    return Table(*columns, box=None, header_style="dim", padding=(0, 2, 0, 0))
-
-
-def _style(verdict: str) -> str:
-    return "red" if verdict in MISMATCHES else "yellow" if verdict in NOT_COMPARED else "green"

@@ -6,7 +6,7 @@ import json
 import logging
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -16,8 +16,11 @@ from rich.console import Console, RenderableType
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
-from shim.cli.exits import CommandError
+from migration import Side
+from migration.model import MISMATCHES, NOT_COMPARED
+from shim.cli.exits import CommandError, ExitCode
 
 OWN_PACKAGES = ("tools", "shim", "migration", "flags", "observability")
 
@@ -59,12 +62,37 @@ def show(picture: RenderableType) -> None:
     Console(highlight=False).print(picture)
 
 
-def plain_table(*titles: str, whole: tuple[str, ...] = ()) -> Table:
-    """A table without lines whose columns fold, but for those in `whole`."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
+def finish(document: object, *shown: RenderableType, as_json: bool, code: ExitCode = ExitCode.OK) -> ExitCode:
+    """Print the result of a command, as a JSON document or as people read it; returns `code`."""
+    if as_json:
+        print_json(document)
+        return code
+    for each in shown:
+        if isinstance(each, str):
+            say(each)
+        else:
+            show(each)
+    return code
+
+
+def plain_table(titles: Sequence[str], rows: Iterable[Sequence[str | Text]], *, whole: Collection[str] = ()) -> Table:
+    """A table without lines whose columns fold, but for those in `whole`; without a head if no column has a title."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold", show_header=any(titles))
     for title in titles:
         table.add_column(title, overflow="fold", no_wrap=title in whole)
+    for row in rows:
+        table.add_row(*(Text(printable(cell, keep="\n")) if isinstance(cell, str) else cell for cell in row))
     return table
+
+
+def verdict_style(verdict: str) -> str:
+    """The colour of a verdict of a comparison."""
+    return "red" if verdict in MISMATCHES else "yellow" if verdict in NOT_COMPARED else "green"
+
+
+def differences_table(rows: Iterable[Sequence[str]], *further: str) -> Table:
+    """Fields that differ: the field, `further` columns, and the values of both sides."""
+    return plain_table(("field", *further, *Side), rows, whole=("field", *further))
 
 
 def local_time(at: float) -> str:

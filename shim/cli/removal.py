@@ -23,7 +23,7 @@ from migration.store import LedgerReader
 from shim.cli.exits import CommandError, ExitCode
 from shim.cli.finding import application, found, settings
 from shim.cli.options import JsonOption, MigrationName, MigrationsOption, OneMigration, SourceOption, parse_duration
-from shim.cli.output import ago, note, print_json, printable, show
+from shim.cli.output import ago, finish, note, plain_table, printable
 from shim.cli.status import guard_report
 
 if TYPE_CHECKING:
@@ -56,13 +56,11 @@ def callers(
     chosen = [one_declared(name, where, root)] if name else list(declared(where, root).values())
     tree = SourceTree(root)
     by_name = {each.name: callers_of(each, tree) for each in chosen}
-    if json:
-        print_json(
-            {"migrations": {name: [as_data(each, now) for each in callers] for name, callers in by_name.items()}}
-        )
-    else:
-        show(Group(*(_rendered(name, callers, now) for name, callers in by_name.items())))
-    return ExitCode.OK
+    return finish(
+        {"migrations": {name: [as_data(each, now) for each in callers] for name, callers in by_name.items()}},
+        Group(*(_rendered(name, callers, now) for name, callers in by_name.items())),
+        as_json=json,
+    )
 
 
 def callers_of(migration: Declared, tree: SourceTree) -> list[Caller]:
@@ -174,11 +172,12 @@ def ready(
     root, required = source.resolve(), Required(seconds=parse_duration(quiet), comparisons=comparisons)
     checks = checklist(_evidence(one_declared(name, where, root), SourceTree(root), required), required)
     missing = [check for check in checks if not check.holds]
-    if json:
-        print_json({"migration": name, "ready": not missing, "checks": [asdict(check) for check in checks]})
-    else:
-        _print(name, checks, missing)
-    return ExitCode.FAILED if missing else ExitCode.OK
+    return finish(
+        {"migration": name, "ready": not missing, "checks": [asdict(check) for check in checks]},
+        *_shown(name, checks, missing),
+        as_json=json,
+        code=ExitCode.FAILED if missing else ExitCode.OK,
+    )
 
 
 def _evidence(migration: Declared, tree: SourceTree, required: Required) -> RemovalEvidence:
@@ -239,15 +238,20 @@ def _is_test(caller: Caller) -> bool:
     return "tests" in parts or Path(file).name.startswith("test_")
 
 
-def _print(name: str, checks: Sequence[Check], missing: Sequence[Check]) -> None:
-    table = Table("", "", "", box=None, show_header=False)
-    for check in checks:
-        mark, style = ("ok", "green") if check.holds else ("missing", "yellow")
-        text = check.figure if check.holds else f"{check.figure}\n{check.advice.replace('NAME', name)}"
-        table.add_row(Text(mark, style), check.name, Text(printable(text, keep="\n")))
-    show(table)
-    verdict = f"{len(missing)} of {len(checks)} are missing: legacy stays" if missing else "legacy can go: `shim remove"
-    show(f"{name}: {verdict}" + ("" if missing else f" {name} --dry-run` shows the patch"))
+def _shown(name: str, checks: Sequence[Check], missing: Sequence[Check]) -> tuple[Table, str]:
+    rows = [
+        (
+            Text("ok", "green") if check.holds else Text("missing", "yellow"),
+            check.name,
+            check.figure if check.holds else f"{check.figure}\n{check.advice.replace('NAME', name)}",
+        )
+        for check in checks
+    ]
+    if missing:
+        verdict = f"{len(missing)} of {len(checks)} are missing: legacy stays"
+    else:
+        verdict = f"legacy can go: `shim remove {name} --dry-run` shows the patch"
+    return plain_table(("", "", ""), rows), f"{name}: {verdict}"
 
 
 # `shim remove`
@@ -276,8 +280,7 @@ def remove(
     files = [change.file.relative for change in patch.changes]
     if json:
         document = {"migration": name, "applied": apply, "files": files, "by_hand": patch.by_hand, "patch": patch.patch}
-        print_json(document)
-        return ExitCode.OK
+        return finish(document, as_json=True)
     if dry_run:
         sys.stdout.write(patch.patch)  # as it is: a patch must be exact
     did = "changed" if apply else "nothing was changed; --apply would change"

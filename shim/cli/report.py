@@ -9,10 +9,10 @@ from typing import Annotated
 
 import typer
 
-from shim.cli.exits import CommandError, ExitCode
+from shim.cli.exits import CommandError
 from shim.cli.finding import known, settings
 from shim.cli.options import JsonOption, MigrationName, parse_duration
-from shim.cli.output import print_json, say
+from shim.cli.output import finish
 
 
 def report(
@@ -33,8 +33,5 @@ def report(
         written = path.write_text(page(found), encoding="utf-8")
     except OSError as error:
         raise CommandError(f"{path} cannot be written: {error.strerror}; choose another place with --output") from error
-    if json:
-        print_json({"migration": name, "file": str(path), "characters": written})
-    else:
-        say(f"{path} ({written / 1_000_000:.1f} MB, needs nothing else)")
-    return ExitCode.OK
+    document = {"migration": name, "file": str(path), "characters": written}
+    return finish(document, f"{path} ({written / 1_000_000:.1f} MB, needs nothing else)", as_json=json)

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
-from rich.table import Table
 from rich.text import Text
 
 from migration.model import StoreError
@@ -31,7 +30,7 @@ from migration.rollout import (
 from shim.cli.exits import CommandError, ExitCode
 from shim.cli.finding import known, settings
 from shim.cli.options import JsonOption, MigrationName, RunByDefault, parse_duration
-from shim.cli.output import clock, note, print_json, printable, say
+from shim.cli.output import clock, finish, note, plain_table, print_json, printable, say
 from shim.process import who_acts
 
 if TYPE_CHECKING:
@@ -224,11 +223,7 @@ def _controller(name: str) -> RolloutController:
 
 
 def _show(rollout: Rollout, *, as_json: bool) -> int:
-    if as_json:
-        print_json(_as_data(rollout))
-    else:
-        say(_status_text(rollout))
-    return ExitCode.OK
+    return finish(_as_data(rollout), _status_text(rollout), as_json=as_json)
 
 
 # What is shown: a living picture in a terminal, lines elsewhere, JSON for machines
@@ -306,16 +301,16 @@ def _print_line(_rollout: Rollout, step: RolloutStep, problem: str | None) -> No
 
 
 def _picture(rollout: Rollout, step: RolloutStep, problem: str | None) -> RenderableType:
-    table = Table("stage", "", "calls of the candidate", "of legacy", box=None, header_style="bold")
-    for number, stage in enumerate(rollout.plan.stages):
-        counts = rollout.counts
-        here = number == rollout.stage
-        table.add_row(
-            Text(str(stage), "bold" if here else "" if number < rollout.stage else "dim"),
+    sides = (rollout.counts.candidate, rollout.counts.legacy)
+    rows: list[Sequence[str | Text]] = [
+        (
+            Text(str(stage), "bold" if number == rollout.stage else "" if number < rollout.stage else "dim"),
             _mark(rollout, number),
-            f"{counts.candidate.calls}, {counts.candidate.bad} failed" if here else "",
-            f"{counts.legacy.calls}, {counts.legacy.bad} failed" if here else "",
+            *(f"{side.calls}, {side.bad} failed" if number == rollout.stage else "" for side in sides),
         )
+        for number, stage in enumerate(rollout.plan.stages)
+    ]
+    table = plain_table(("stage", "", "calls of the candidate", "of legacy"), rows)
     lines: list[RenderableType] = [table, Text(printable(step.sentence), _STYLES.get(step.move, ""))]
     if problem:
         lines.append(Text(f"the flag could not be changed: {printable(problem)}; it is tried again", "red"))

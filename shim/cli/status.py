@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Annotated, Any, TypedDict
 
 import typer
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from migration import MigrationError, Side
@@ -23,7 +22,7 @@ from shim.application import Section
 from shim.cli.exits import ExitCode
 from shim.cli.finding import NoApplicationError, application, has_command, names, settings
 from shim.cli.options import JsonOption
-from shim.cli.output import print_json, printable, show, show_live
+from shim.cli.output import finish, plain_table, print_json, printable, show_live
 
 if TYPE_CHECKING:
     from flags import UnleashRouter
@@ -43,11 +42,9 @@ def status(
     with closing(open_router(settings())) as router:
         if watch:
             _watch(router, ledger, as_json=json)
-        elif json:
-            print_json(report(router, ledger).as_data())
-        else:
-            show(_rendered(report(router, ledger)))
-    return ExitCode.OK
+            return ExitCode.OK
+        found = report(router, ledger)
+        return finish(found.as_data(), _rendered(found), as_json=json)
 
 
 def _watch(router: UnleashRouter, ledger: Ledger, *, as_json: bool) -> None:
@@ -257,7 +254,6 @@ def _advice(standing: GuardStatus, name: str, number: int) -> str:
 
 def _rendered(found: Report) -> RenderableType:
     migrations, missing = found.migrations, found.flags["missing"]
-    table = Table("", *(each["migration"] for each in migrations), box=None, header_style="bold")
     rows: dict[str, list[str | Text]] = {
         "candidate share": [_share(each["percentage"], each, missing=missing) for each in migrations],
         "compared share": [_share(each["shadow_percentage"], each, missing=missing) for each in migrations],
@@ -267,8 +263,8 @@ def _rendered(found: Report) -> RenderableType:
         "notices": [_counts(each["notices"]) for each in migrations],
         "guard": [_guard(each["guard"]) for each in migrations],
     }
-    for title, cells in rows.items():
-        table.add_row(title, *cells)
+    titles = ("", *(each["migration"] for each in migrations))
+    table = plain_table(titles, [(title, *cells) for title, cells in rows.items()])
     return Group(_health(found), *_lost(found), *_section_lines(found), table, *_held(migrations))
 
 

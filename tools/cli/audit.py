@@ -18,7 +18,7 @@ from migration.guard import CandidateResult, GuardStore
 from shim.cli.exits import ExitCode
 from shim.cli.finding import known, settings
 from shim.cli.options import JsonOption, MigrationName, parse_duration
-from shim.cli.output import local_time, plain_table, print_json, printable, progress_bar, say, show
+from shim.cli.output import local_time, plain_table, print_json, progress_bar, say, show
 
 if TYPE_CHECKING:
     from tools.recovery.audit import AuditFinding
@@ -142,16 +142,17 @@ def _print(
 
 def _table(findings: Sequence[AuditFinding], *, repair: bool) -> Table:
     done = "done" if repair else "to be done"
-    table = plain_table("uploaded", "file", "state", "what is wrong", done, whole=("uploaded", "state"))
-    for finding in findings:
-        table.add_row(
+    rows = [
+        (
             local_time(finding.at),
-            Text(f"{finding.provider} {printable(finding.file_id)}"),
+            f"{finding.provider} {finding.file_id}",
             Text(finding.state, _STYLES.get(finding.state, "red")),
-            Text(printable("; ".join(finding.problems))),
+            "; ".join(finding.problems),
             "" if finding.remedy.value == "none" else finding.remedy,
         )
-    return table
+        for finding in findings
+    ]
+    return plain_table(("uploaded", "file", "state", "what is wrong", done), rows, whole=("uploaded", "state"))
 
 
 def _counts(failed: Sequence[CandidateResult]) -> str:

@@ -24,7 +24,17 @@ from migration.model import MISMATCHES, NOT_COMPARED, ONE_SIDED, Difference
 from migration.store import symptoms
 from shim.cli.exits import CommandError, ExitCode
 from shim.cli.options import JsonOption, JUnitOption
-from shim.cli.output import JUnitCase, print_json, printable, progress_bar, shortened, write_junit
+from shim.cli.output import (
+    JUnitCase,
+    differences_table,
+    plain_table,
+    print_json,
+    printable,
+    progress_bar,
+    shortened,
+    verdict_style,
+    write_junit,
+)
 from tools.cli.compare_files import UploadEntrance, collect, generate
 
 if TYPE_CHECKING:
@@ -175,16 +185,14 @@ def _agrees(row: Mapping[Side, Result]) -> bool:
 
 
 def _verdicts(rows: Sequence[Mapping[Side, Result]], *, entrances: bool) -> Table:
-    table = _table()
-    table.add_column("file", overflow="fold")
-    for column in ("provider", *(["entrance"] if entrances else []), "legacy serves", "candidate serves"):
-        table.add_column(column, no_wrap=True)
+    titles = ("file", "provider", *(["entrance"] if entrances else []), "legacy serves", "candidate serves")
+    lines: list[Sequence[str | Text]] = []
     for row in rows:
         job = _job(row)
-        verdicts = (Text(row[side].verdict, _style(row[side].verdict)) for side in Side)
+        verdicts = (Text(row[side].verdict, verdict_style(row[side].verdict)) for side in Side)
         entrance = [str(job.entrance)] if entrances else []
-        table.add_row(Text(shortened(printable(job.label), _NAME_LENGTH)), job.provider, *entrance, *verdicts)
-    return table
+        lines.append((shortened(printable(job.label), _NAME_LENGTH), job.provider, *entrance, *verdicts))
+    return plain_table(titles, lines, whole=titles[1:])
 
 
 def _differing(row: Mapping[Side, Result]) -> list[RenderableType]:
@@ -199,24 +207,21 @@ def _differing(row: Mapping[Side, Result]) -> list[RenderableType]:
         said.append(what)
         both = len(row) > 1 and all((each.verdict, each.detail, each.differences) == what for each in row.values())
         head = Text(f"{printable(job.label)} to {job.provider} ", "bold")
-        head.append(result.verdict, _style(result.verdict))
+        head.append(result.verdict, verdict_style(result.verdict))
         head.append("" if both else f" when {side.value} serves")
         parts += [head, Padding(_details(result), (0, 0, 0, 2))]
     return parts
 
 
 def _details(result: Result) -> RenderableType:
-    table = _table()
-    table.add_column("field", no_wrap=True)
-    for side in Side:
-        table.add_column(side.value, overflow="fold")
     found = symptoms(result.verdict, result.differences) if result.verdict in ONE_SIDED else result.differences
-    for each in found[:_MAX_DIFFERENCES]:
-        values = (each.field, shortened(each.legacy, _VALUE_LENGTH), shortened(each.candidate, _VALUE_LENGTH))
-        table.add_row(*(Text(printable(value)) for value in values))
+    rows = [
+        (each.field, shortened(each.legacy, _VALUE_LENGTH), shortened(each.candidate, _VALUE_LENGTH))
+        for each in found[:_MAX_DIFFERENCES]
+    ]
     parts: list[RenderableType] = [Text(printable(result.detail))] if result.detail else []
     if result.differences:
-        parts.append(table)
+        parts.append(differences_table(rows))
     others = len(found) - _MAX_DIFFERENCES
     if others > 0:
         parts.append(Text(f"and {others} more fields; --json shows all", "dim"))
@@ -235,11 +240,3 @@ def _sum(results: Sequence[Result], hidden: int, seconds: float) -> Text:
 
 def _job(row: Mapping[Side, Result]) -> ComparedCall:
     return next(iter(row.values())).job
-
-
-def _table() -> Table:
-    return Table(box=None, header_style="dim", padding=(0, 2, 0, 0))
-
-
-def _style(verdict: str) -> str:
-    return "red" if verdict in MISMATCHES else "yellow" if verdict in NOT_COMPARED else "green"

@@ -12,11 +12,10 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.text import Text
 
 from shim.cli.exits import ExitCode
 from shim.cli.options import JsonOption, parse_duration
-from shim.cli.output import local_time, note, plain_table, print_json, printable, say, show
+from shim.cli.output import local_time, note, plain_table, print_json, say, show
 
 if TYPE_CHECKING:
     from tools.recovery import Orphan, Resolution
@@ -115,13 +114,12 @@ def _print_uploads(found: Sequence[Resolution], *, apply: bool) -> None:
     if not found:
         say("No upload is unfinished.")
         return
-    table = plain_table("begun", "file", "to", "by", "state", "done" if apply else "to be done", "why")
+    rows = []
     for each in found:
         step = f"{each.step} (failed)" if each.trouble else str(each.step)
         why = each.reason if each.trouble is None else f"{each.reason}; {each.trouble}"
-        name = Text(printable(each.filename))
-        table.add_row(local_time(each.began_at), name, each.provider, each.side, each.state, step, Text(printable(why)))
-    show(table)
+        rows.append((local_time(each.began_at), each.filename, each.provider, each.side, each.state, step, why))
+    show(plain_table(("begun", "file", "to", "by", "state", "done" if apply else "to be done", "why"), rows))
     if not apply and any(each.step not in _OPEN for each in found):
         say("Nothing was changed; `shim reconcile --apply` does what is to be done.")
 
@@ -132,12 +130,12 @@ def _print_orphans(there: Sequence[Orphan], unknown: Sequence[str], *, apply: bo
     if not there:
         say("There are no orphans.")
         return
-    table = plain_table("made", "what", "of", "which", "file", "done" if apply else "to be done", "why")
+    rows = []
     for each in there:
         why = "; ".join(filter(None, (each.reason, each.kept_because, each.trouble)))
-        named = (Text(printable(each.name)), Text(printable(each.filename)))
-        table.add_row(local_time(each.created_at), each.kind, each.provider, *named, _deed(each), Text(printable(why)))
-    show(table)
+        named = (each.name, each.filename)
+        rows.append((local_time(each.created_at), each.kind, each.provider, *named, _deed(each), why))
+    show(plain_table(("made", "what", "of", "which", "file", "done" if apply else "to be done", "why"), rows))
     if not apply and any(each.kept_because is None for each in there):
         say("Nothing was changed; `shim reconcile --orphans --apply` does what is to be done.")
 

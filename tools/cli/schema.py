@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from shim.cli.exits import ExitCode
 from shim.cli.options import JsonOption
-from shim.cli.output import print_json, say
+from shim.cli.output import finish
 
 
 def schema(*, json: JsonOption = False) -> int:
@@ -14,8 +13,5 @@ def schema(*, json: JsonOption = False) -> int:
     from tools.journal.migrations import migrations  # noqa: PLC0415  # heavy, and help needs none of it
 
     found = migrations()
-    if json:
-        print_json({"migrations": [asdict(migration) for migration in found]})
-    else:
-        say("\n".join(f"-- {migration.name}\n{migration.sql}" for migration in found))
-    return ExitCode.OK
+    document = {"migrations": [asdict(migration) for migration in found]}
+    return finish(document, *(f"-- {migration.name}\n{migration.sql}" for migration in found), as_json=json)

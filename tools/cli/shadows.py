@@ -5,20 +5,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
-from rich.table import Table
-from rich.text import Text
 
 from shim.cli.exits import ExitCode
 from shim.cli.options import JsonOption
-from shim.cli.output import local_time, print_json, printable, show
-
-if TYPE_CHECKING:
-    from tools.shadowing import Leftover
+from shim.cli.output import finish, local_time, plain_table
 
 shadows_app = typer.Typer(help="What shadows made that really uploaded (SHADOW_MODE).", rich_markup_mode=None)
 
@@ -44,19 +38,12 @@ def shadows_clean(
     from tools.shadowing import Fate, clean
 
     leftovers = asyncio.run(clean(get_settings(), dry_run=dry_run, forget=forget))
-    if json:
-        print_json([asdict(leftover) for leftover in leftovers])
-    elif leftovers:
-        show(_table(leftovers))
-    else:
-        show("Live shadows have left nothing.")
     uncertain = any(leftover.fate is Fate.UNCERTAIN for leftover in leftovers)
-    return ExitCode.FAILED if uncertain else ExitCode.OK
-
-
-def _table(leftovers: Sequence[Leftover]) -> Table:
-    table = Table("begun", "names begin with", "", "what", box=None, header_style="bold")
-    for leftover in leftovers:
-        cells = (local_time(leftover.begun), leftover.mark, leftover.fate, Text(printable(leftover.detail)))
-        table.add_row(*cells)
-    return table
+    rows = [(local_time(each.begun), each.mark, each.fate, each.detail) for each in leftovers]
+    table = plain_table(("begun", "names begin with", "", "what"), rows)
+    return finish(
+        [asdict(leftover) for leftover in leftovers],
+        table if leftovers else "Live shadows have left nothing.",
+        as_json=json,
+        code=ExitCode.FAILED if uncertain else ExitCode.OK,
+    )

@@ -9,10 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from shim.cli.drill import FaultChoice
 from shim.cli.exits import ExitCode
 from shim.drill_history import KEEP_DRILLS, DrillHistory, DrillResult
-from shim.faults import DrillFault
 from tests.support.command_line import RunHere
 
 pytestmark = pytest.mark.thorough
@@ -118,8 +116,3 @@ def test_a_damaged_history_is_said(run_here: RunHere, tmp_path: Path) -> None:
     finished = run_here("drill", "--history")
     assert finished.code == ExitCode.FAILED
     assert "move it away" in finished.err
-
-
-def test_the_command_line_knows_every_fault() -> None:
-    """Its own list, which spares it an import, is the drill's."""
-    assert [fault.value for fault in FaultChoice] == [fault.value for fault in DrillFault]

@@ -12,7 +12,6 @@ from migration import Comparison
 from migration.model import Difference, NoiseSample, Verdict
 from migration.store import Ledger
 from shim.cli.exits import ExitCode
-from shim.cli.mismatches import RecordedVerdict
 from tests.migration.ledgers import DECISION, call, comparison, record
 from tests.support.command_line import RunHere
 
@@ -249,11 +248,6 @@ def test_a_broken_ledger_is_one_line(run_here: RunHere, tmp_path: Path) -> None:
     assert finished.code == ExitCode.FAILED
     [line] = finished.err.splitlines()
     assert "file is not a database; move it away" in line
-
-
-def test_every_verdict_can_be_chosen() -> None:
-    """The command line knows those of the core, and no others."""
-    assert {each.value for each in RecordedVerdict} == {each.value for each in Verdict}
 
 
 def test_lost_records_are_shown(run_here: RunHere, ledger: Ledger) -> None:

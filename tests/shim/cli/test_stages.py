@@ -5,9 +5,7 @@ from __future__ import annotations
 import pytest
 
 from flags import FileFlagAdmin
-from migration.model import Stage
 from shim.cli.exits import ExitCode
-from shim.cli.flags import MigrationStage
 from tests.support.command_line import RunHere
 from tools.migrations import NAMES
 
@@ -67,8 +65,3 @@ def test_what_is_impossible_changes_nothing(
     [line] = finished.err.splitlines()
     assert word in line
     assert standing(flags) == (0, 0)
-
-
-def test_the_command_line_knows_every_stage() -> None:
-    """Its own list, which spares it an import, is the core's."""
-    assert [stage.value for stage in MigrationStage] == [stage.value for stage in Stage]
