@@ -9,6 +9,7 @@ MigrationError
 ├── CandidateCancelledError           the candidate was cancelled; its outcome is unknown
 ├── AwaitInsteadError                 a blocking call that would wait for itself
 ├── IncompleteFactsError              a result is too large to be called identical
+│   └── IncomparableFactsError        a result contains what cannot be compared
 ├── TrialRefusedError                 a call must not have a live shadow
 ├── ExposureError (and ValueError)    a share of the calls cannot be set
 ├── RolloutError                      a rollout cannot do what it was asked
@@ -32,6 +33,10 @@ class IncompleteFactsError(MigrationError):
 
     def __init__(self, problem: str) -> None:
         super().__init__(f"{problem}; declare `facts=` that say what of the result has to be the same")
+
+
+class IncomparableFactsError(IncompleteFactsError):
+    """A result contains what equals only itself, or does not say whether it is equal: a stream, an array."""
 
 
 class TargetNotFoundError(DeclarationError):

@@ -31,7 +31,6 @@ from migration.routing.runtime import Runtime, current_runtime
 from migration.running.in_flight import POLL_SECONDS, calling_site, inside_a_call, side_context, side_of_context
 from migration.running.loop import Candidate
 from migration.running.observers import ContainedRecording
-from migration.shadow.comparing import outcome_facts
 from migration.shadow.isolated import Shadow, is_being_cancelled
 
 P = ParamSpec("P")
@@ -197,7 +196,7 @@ class Shim(Generic[P, R]):
     def _hand_over(
         self, call: Call, decision: Decision, outcome: Outcome[R], trace: str | None, recording: Recording | None
     ) -> None:
-        """Have an answered call compared. Its facts are taken now: the caller may change its result."""
+        """Have an answered call compared. Its facts are begun now: the caller may change its result."""
         shadow = Shadow(
             migration=self.migration,
             legacy=self._protected,
@@ -210,7 +209,7 @@ class Shim(Generic[P, R]):
             recording=recording,
         )
         try:
-            shadow.facts = outcome_facts(self.migration, outcome)
+            shadow.begin_facts(outcome)
         except Exception as error:  # noqa: BLE001  # see above
             self.runtime.shadows.drop(shadow, f"the facts of the result cannot be taken: {type(error).__name__}")
         else:

@@ -1,8 +1,8 @@
 """Shadows: running a sampled call again or for real, comparing both sides, and limits of what that costs."""
 
 from migration.shadow.admission import ShadowLimits
-from migration.shadow.comparing import differences, masked_fields, outcome_facts, request_facts, shown
-from migration.shadow.facts import Facts, flatten
+from migration.shadow.comparing import differences, masked_fields, request_facts, shown
+from migration.shadow.facts import Facts, flatten, outcome_facts
 from migration.shadow.isolated import Shadow
 from migration.shadow.noise import FieldNoise, FieldVerdict, NoiseBook, NoiseReport, noise_report
 from migration.shadow.replay import ReadOnly

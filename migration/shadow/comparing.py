@@ -10,12 +10,12 @@ from decimal import Decimal
 from enum import Enum
 from fnmatch import fnmatchcase
 from pathlib import PurePath
-from types import NoneType
+from types import BuiltinFunctionType, FunctionType, ModuleType, NoneType
 from typing import Any
 from uuid import UUID
 
 from migration.model.declaration import Migration, as_is
-from migration.model.errors import IncompleteFactsError
+from migration.model.errors import IncomparableFactsError, IncompleteFactsError
 from migration.model.model import (
     MISMATCHES,
     Comparison,
@@ -29,7 +29,15 @@ from migration.model.model import (
 )
 from migration.model.ports import Sent
 from migration.running.observers import Observers
-from migration.shadow.facts import INCOMPLETE, BackReference, ContentDigest, Facts, flatten
+from migration.shadow.facts import (
+    CALLERS_SECONDS,
+    INCOMPLETE,
+    BackReference,
+    ContentDigest,
+    Facts,
+    flatten,
+    outcome_facts,
+)
 from migration.shadow.isolated import Observation, Shadow
 from migration.shadow.noise import NoiseBook
 
@@ -47,22 +55,13 @@ _MAX_SHOWN_BITS = 10_000
 _COMPARED_BY_TEXT = (float, complex, Decimal, date, time)
 """Types whose equal values can be written differently (1.0 and 1.00, -0.0 and 0.0, one moment in two zones)."""
 
+_COMPARED_BY_IDENTITY = (type, Enum, FunctionType, BuiltinFunctionType, ModuleType)
+"""Types of which another object is another value: there is one of each name."""
+
 _SHOWN_TYPES = (str, int, float, complex, NoneType, Decimal, Enum, date, time, timedelta, PurePath, UUID)
 
 Cleaner = Callable[[str, object], object]
 """Turns a field and its value into what a report may show."""
-
-
-def outcome_facts(migration: Migration, outcome: Outcome[Any]) -> Facts:
-    """What is compared of an outcome: the declared facts of a result, or type, text and kind of an exception."""
-    error = outcome.error
-    if error is None:
-        return flatten("result", migration.facts(outcome.value))
-    return {
-        "error.type": type(error).__name__,
-        "error.text": str(error),
-        "error.kind": str(migration.taxonomy.kind_of(error)),
-    }
 
 
 def request_facts(seen: Sequence[Mapping[str, object]]) -> Facts:
@@ -73,14 +72,21 @@ def request_facts(seen: Sequence[Mapping[str, object]]) -> Facts:
 def differences(
     legacy: Facts, candidate: Facts, masked: Iterable[str] = (), clean: Cleaner = as_is
 ) -> tuple[Difference, ...]:
-    """The fields that differ, without masked ones; their values as `clean` shows them."""
+    """The fields that differ, without masked ones; their values as `clean` shows them.
+
+    Raises:
+        IncomparableFactsError: whether a field differs cannot be told.
+    """
     patterns = tuple(masked)
     found: list[Difference] = []
     fields = dict.fromkeys([*legacy, *candidate])
     for field in sorted(fields, key=lambda field: not field.startswith("error.")):  # an error explains the rest
         left, right = legacy.get(field, _ABSENT), candidate.get(field, _ABSENT)
-        if _same(left, right) or _matches(field, patterns):
+        doubt = _doubt(left, right)
+        if doubt == "" or _matches(field, patterns):
             continue
+        if doubt is not None:
+            raise IncomparableFactsError(f"{field} ({type(left).__qualname__}) {doubt}")
         if len(found) == MAX_DIFFERENCES:
             found.append(Difference(field="...", legacy="more fields differ", candidate="more fields differ"))
             break
@@ -136,12 +142,28 @@ def _matches(field: str, patterns: Iterable[str]) -> bool:
     return any(fnmatchcase(field, pattern.replace("[", "[[]")) for pattern in patterns)  # [0] is an index here
 
 
-def _same(left: object, right: object) -> bool:
-    if type(left) is not type(right):
-        return False
+def _doubt(left: object, right: object) -> str | None:
+    """Empty if both are the same, None if they differ, else why that cannot be told."""
+    if type(left) is not type(right) or left is _ABSENT or right is _ABSENT:
+        return None
     if isinstance(left, _COMPARED_BY_TEXT):
-        return str(left) == str(right)
-    return bool(left == right)
+        return "" if str(left) == str(right) else None
+    try:
+        equal = left == right
+        if hasattr(type(equal), "__len__"):
+            return "has more than one answer when it is compared"
+        if equal:
+            return ""
+    except Exception as error:  # noqa: BLE001  # a class may compare in any way
+        return f"fails with {type(error).__name__} when it is compared"
+    return "equals only itself" if _equals_itself_only(left) and _equals_itself_only(right) else None
+
+
+def _equals_itself_only(value: object) -> bool:
+    """Whether a value, or something in a set, would not even equal a copy of itself."""
+    if isinstance(value, frozenset | tuple):  # of a set, and its members; see `_snapshot`
+        return any(map(_equals_itself_only, value))
+    return type(value).__eq__ is object.__eq__ and not isinstance(value, _COMPARED_BY_IDENTITY)
 
 
 # The verdict, and the rules that excuse a mismatch
@@ -263,6 +285,8 @@ def compared(
     unfaithful = differences(shadow.facts, outcome_facts(migration, served.outcome), migration.masked, migration.clean)
     if set(_fields(unfaithful)) - set(_noisy(shadow, unfaithful, noise)):
         detail = f"{shadow.side} did not do the same again: {', '.join(_fields(unfaithful))}"
+        if shadow.late:
+            detail = f"{too_large(shadow)}, or {detail}"
         return shadow.comparison(Verdict.DROPPED, differences=unfaithful, noise=sample, detail=detail)
     legacy, candidate = ((runs[side].outcome, runs[side].sent) for side in Side)
     comparison = shadow.comparison(
@@ -272,6 +296,14 @@ def compared(
         shadow_trace=other.trace,
     )
     return with_rules_applied(migration, _with_noise_named(shadow, comparison, noise), observers)
+
+
+def too_large(shadow: Shadow) -> str:
+    """Why a difference to the primary's result may be nothing but its caller's doing."""
+    return (
+        f"the result takes more than {CALLERS_SECONDS * 1000:g} ms to be taken apart (declare `facts=` that say what "
+        f"of it has to be the same), and {shadow.call.site.function} may have changed it since"
+    )
 
 
 def _with_noise_named(shadow: Shadow, comparison: Comparison, noise: NoiseBook) -> Comparison:

@@ -1,17 +1,22 @@
-"""Flattens a result into facts: exact about types, bounded in number and depth."""
+"""Flattens a result into facts: exact about types, bounded in number, in depth, and in what it costs the caller."""
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
 import re
+import time
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from enum import Enum
+from typing import Any
 from uuid import UUID
+
+from migration.model.declaration import Migration
+from migration.model.model import Outcome
 
 MAX_FIELDS = 10_000
 """Facts of one result; a larger one is compared up to here and is never identical."""
@@ -19,10 +24,15 @@ MAX_FIELDS = 10_000
 MAX_DEPTH = 32
 """Containers inside containers; likewise."""
 
+CALLERS_SECONDS = 0.001
+"""How long a caller waits for its result to be taken apart; the rest is done later."""
+
 INCOMPLETE = "(incomplete)"
 """The fact that says where flattening ended early."""
 
 _MAX_NAME = 100
+_LARGE = 64 * 1024
+"""Bytes or members of one value from which on it is not taken apart while its caller waits."""
 _PLAIN_NAME = re.compile(r"[A-Za-z_][\w-]{0,99}")
 _LISTS = (list, tuple, deque)
 
@@ -51,6 +61,11 @@ class BackReference:
         return f"(the same as {self.path})"
 
 
+def outcome_facts(migration: Migration, outcome: Outcome[Any]) -> Facts:
+    """What is compared of an outcome: the declared facts of a result, or type, text and kind of an exception."""
+    return Flattening.of(migration, outcome).finished()
+
+
 def flatten(path: str, value: object) -> dict[str, object]:
     """The facts of `value`, by their paths below `path`.
 
@@ -58,28 +73,85 @@ def flatten(path: str, value: object) -> dict[str, object]:
     `model_fields`) and exceptions (type and text) are flattened. The type of a container that is no plain dict or list
     is a fact of its own, `PATH.(type)`. Everything else is one fact. What its owner may change later is copied.
     """
-    found: dict[str, object] = {}
-    times: Counter[str] = Counter()
-    try:
-        for field, fact in _walk(path, value, {}):
-            if len(found) == MAX_FIELDS:
-                raise _EndedEarlyError(f"more than {MAX_FIELDS} fields; the next is {field}")  # noqa: TRY301  # one place says so
-            times[field] += 1
-            found[field if times[field] == 1 else f"{field}#{times[field]}"] = fact  # two keys can read the same
-    except _EndedEarlyError as ended:
-        found[INCOMPLETE] = str(ended)
-    return found
+    return Flattening(path, value).finished()
+
+
+class Flattening:
+    """Flattens a value, as far as there is time for it now, and the rest later; see `flatten`.
+
+    Attributes:
+        late: whether something was left for later, when its owner may have changed it.
+
+    Args:
+        path: the path of the value.
+        value: what is flattened.
+        found: facts that are there already.
+    """
+
+    def __init__(self, path: str, value: object, found: Facts | None = None) -> None:
+        self.late = False
+        self._found: dict[str, object] = dict(found or {})
+        self._times: Counter[str] = Counter()
+        self._rest: Iterator[tuple[str, object] | None] = _walk(path, value, {})
+
+    @classmethod
+    def of(cls, migration: Migration, outcome: Outcome[Any]) -> Flattening:
+        """The flattening of an outcome; see `outcome_facts`."""
+        error = outcome.error
+        if error is None:
+            return cls("result", migration.facts(outcome.value))
+        kind = str(migration.taxonomy.kind_of(error))
+        return cls("error.type", type(error).__name__, {"error.text": str(error), "error.kind": kind})
+
+    def begin(self, seconds: float = CALLERS_SECONDS, now: Callable[[], float] = time.perf_counter) -> None:
+        """Flatten for so long, and nothing that takes long at once."""
+        until = now() + seconds
+        for fact in self._facts():
+            if fact is None or now() > until:
+                self.late = True
+                return
+
+    def finished(self) -> dict[str, object]:
+        """All facts."""
+        try:
+            for _ in self._facts():
+                pass
+        except Exception as error:
+            if not self.late:
+                raise
+            self._found[INCOMPLETE] = f"it was changed while it was taken apart: {type(error).__name__}"
+        return self._found
+
+    def _facts(self) -> Iterator[tuple[str, object] | None]:
+        try:
+            for step in self._rest:
+                if step is not None:
+                    self._keep(*step)
+                yield step
+        except _EndedEarlyError as ended:
+            self._found[INCOMPLETE] = str(ended)
+
+    def _keep(self, field: str, fact: object) -> None:
+        if len(self._found) == MAX_FIELDS:
+            self._rest = iter(())
+            raise _EndedEarlyError(f"more than {MAX_FIELDS} fields; the next is {field}")
+        self._times[field] += 1
+        times = self._times[field]
+        self._found[field if times == 1 else f"{field}#{times}"] = fact  # two keys can read the same
 
 
 class _EndedEarlyError(Exception):
     """Something is too large or too deep to be flattened."""
 
 
-def _walk(path: str, value: object, above: dict[int, str]) -> Iterator[tuple[str, object]]:
+def _walk(path: str, value: object, above: dict[int, str]) -> Iterator[tuple[str, object] | None]:
+    """The facts; None before one that takes long."""
     items = _items(path, value)
     if items is None:
         if isinstance(value, bytearray | memoryview | set | frozenset):
             yield f"{path}.(type)", _type_name(value)
+            if len(value) > _LARGE or (isinstance(value, set | frozenset) and len(value) > MAX_FIELDS // 100):
+                yield None
         yield path, _snapshot(path, value)
         return
     if id(value) in above:

@@ -17,7 +17,7 @@ from migration.model.model import Call, Comparison, Decision, Notice, NoticeKind
 from migration.model.ports import Recording, Sent
 from migration.running.loop import BackgroundLoop, Candidate
 from migration.running.observers import Observers
-from migration.shadow.facts import Facts
+from migration.shadow.facts import Facts, Flattening
 
 
 @dataclass(slots=True, kw_only=True)
@@ -33,7 +33,26 @@ class Shadow:
     seconds: float
     trace: str | None
     recording: Recording | None
-    facts: Facts = field(default_factory=dict, repr=False)
+    _flattening: Flattening | None = field(default=None, repr=False)
+
+    def begin_facts(self, outcome: Outcome[Any]) -> None:
+        """Take the outcome apart, as long as its caller can wait, who may change it afterwards."""
+        self._flattening = Flattening.of(self.migration, outcome)
+        self._flattening.begin()
+
+    @property
+    def late(self) -> bool:
+        """Whether its facts were not all taken before its caller had its answer."""
+        return self._flattening is not None and self._flattening.late
+
+    @property
+    def facts(self) -> Facts:
+        """What is compared of the primary's outcome. Asked for by one thread."""
+        return {} if self._flattening is None else self._flattening.finished()
+
+    async def finish_facts(self) -> None:
+        """Take the rest apart."""
+        _ = self.facts
 
     def comparison(self, verdict: Verdict, **what: Any) -> Comparison:
         """A comparison of this call, without its arguments: it is kept longer than the call."""

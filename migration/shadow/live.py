@@ -13,8 +13,8 @@ from migration.model.ports import LiveRecording, SideEffects, Trial
 from migration.model.taxonomy import ErrorKind
 from migration.running.in_flight import side_context
 from migration.running.observers import Observers
-from migration.shadow.comparing import judged_facts, outcome_facts, with_rules_applied
-from migration.shadow.facts import Facts, flatten
+from migration.shadow.comparing import judged_facts, too_large, with_rules_applied
+from migration.shadow.facts import Facts, flatten, outcome_facts
 from migration.shadow.isolated import IsolatedRunner, Shadow
 
 TRANSIENT = frozenset(
@@ -101,6 +101,10 @@ class LiveRunner:
         if shadow.migration.mode is ShadowMode.KEPT and outcome.error is None:
             trial.keep()
             self.kept += 1
+        if shadow.late and comparison.verdict is Verdict.DIFFERENT:
+            return shadow.comparison(
+                Verdict.DROPPED, differences=comparison.differences, detail=f"{too_large(shadow)}: it differs"
+            )
         return with_rules_applied(shadow.migration, comparison, self._observers)
 
     async def _run(self, shadow: Shadow, trial: Trial) -> tuple[Outcome[Any], str | None]:

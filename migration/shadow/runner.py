@@ -15,9 +15,10 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from typing import NamedTuple
 
-from migration.model.errors import LoopUnavailableError
+from migration.model.errors import IncompleteFactsError, LoopUnavailableError
 from migration.model.model import Comparison, Side, Verdict
 from migration.running.in_flight import InFlightCalls
 from migration.running.loop import BackgroundLoop
@@ -121,7 +122,11 @@ class ShadowRunner:
             self._workers += idle
         if refusal is not None:
             self.drop(shadow, refusal)
-        elif idle:
+            return
+        if shadow.late:
+            with suppress(LoopUnavailableError):  # which the worker meets as well
+                self._loop.submit(shadow.finish_facts, contextvars.Context())
+        if idle:
             self._start_worker()
 
     def drop(self, shadow: Shadow, why: str) -> None:
@@ -203,6 +208,8 @@ class ShadowRunner:
         shadow = waiting.shadow
         try:
             comparison = await self._before_deadline(waiting)
+        except IncompleteFactsError as error:
+            comparison = shadow.dropped(str(error))
         except LoopUnavailableError as error:
             comparison = shadow.dropped(f"no shadow can be started: {error}")
         except BaseException as error:

@@ -17,11 +17,10 @@ from migration.shadow.comparing import (
     MAX_SHOWN,
     differences,
     masked_fields,
-    outcome_facts,
     request_facts,
     shown,
 )
-from migration.shadow.facts import Facts
+from migration.shadow.facts import Facts, outcome_facts
 
 MIGRATION = Migration(name="m", candidate="a:b")
 

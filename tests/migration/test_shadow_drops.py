@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import io
+import itertools
+import threading
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -10,6 +14,7 @@ import pytest
 
 from migration import Call, Migration, Runtime, migrate
 from migration.model import ReplayRecording, Verdict
+from migration.shadow.facts import Flattening, flatten
 from migration.testing import FixedRouter, RecordingObserver
 from tests.migration.helpers import eventually
 from tests.migration.outbox import OutboxReplay
@@ -76,26 +81,114 @@ def test_a_replay_that_fails_costs_the_comparison_only(
     assert sum(runtime.observers.failures.values()) == 1
 
 
-def test_a_rehearsal_that_fails_is_dropped_with_its_reason(
-    runtime: Runtime, router: FixedRouter, observer: RecordingObserver
-) -> None:
-    """A world that cannot be opened, and values that cannot be compared, end in a reported verdict."""
+class Receipt:
+    """Compared by identity, as most objects are."""
 
-    class Incomparable:
-        def __eq__(self, other: object) -> bool:
-            raise ArithmeticError("no truth value")
 
-        __hash__ = None  # type: ignore[assignment]  # not needed
+class Raising:
+    """Compared with an error."""
 
-    async def candidate() -> object:
-        return Incomparable()
+    def __eq__(self, other: object) -> bool:
+        raise ArithmeticError("no truth value")
 
-    router.shadow = True
-    migration = Migration(name="m", candidate=candidate, replay=OutboxReplay())
-    migrate(migration, runtime=runtime)(Incomparable)()
-    assert eventually(lambda: len(observer.comparisons) == 1)
-    found = observer.comparisons[0]
+    __hash__ = None  # type: ignore[assignment]  # not needed
+
+
+class Array:
+    """Compared member by member, as arrays are."""
+
+    def __eq__(self, other: object) -> Any:
+        return [True, True, True]
+
+    __hash__ = None  # type: ignore[assignment]  # not needed
+
+
+INCOMPARABLE: dict[str, tuple[Callable[[], Any], str]] = {
+    "object": (Receipt, "result.value (Receipt) equals only itself"),
+    "sentinel": (object, "result.value (object) equals only itself"),
+    "stream": (lambda: io.BytesIO(b"abc"), "result.value (BytesIO) equals only itself"),
+    "generator": (lambda: (n for n in range(3)), "result.value (generator) equals only itself"),
+    "iterator": (lambda: iter([1, 2]), "result.value (list_iterator) equals only itself"),
+    "array": (Array, "result.value (Array) has more than one answer when it is compared"),
+    "raising": (Raising, "result.value (Raising) fails with ArithmeticError when it is compared"),
+    "deep": (lambda: {"rows": [{"made": Receipt()}]}, "result.rows[0].made (Receipt) equals only itself"),
+    "set": (lambda: {Receipt()}, "result.value (frozenset) equals only itself"),
+}
+
+
+@pytest.mark.parametrize("kind", INCOMPARABLE)
+def test_what_cannot_be_compared_is_said_to_be_so(bench: Bench, kind: str) -> None:
+    """The reason names the field, its type and the remedy, and blames neither side; a caller's stream is untouched."""
+    make, reason = INCOMPARABLE[kind]
+    bench.old = bench.new = make
+    answer = bench.shim()()
+    if kind in {"generator", "iterator"}:
+        assert list(answer) == list(make())
+    [found] = bench.compared()
     assert (found.verdict, found.detail) == (
         Verdict.DROPPED,
-        "the comparison failed: ArithmeticError: no truth value",
+        f"{reason}; declare `facts=` that say what of the result has to be the same",
     )
+
+
+@pytest.mark.parametrize("options", [{"masked": ("result.made",)}, {"facts": lambda made: {"id": made["id"]}}])
+def test_the_remedies_help(bench: Bench, options: dict[str, Any]) -> None:
+    """Declared facts, or a mask, leave what can be compared."""
+    bench.options = options
+    bench.old = bench.new = lambda: {"id": 1, "made": Receipt()}
+    assert bench.verdict().verdict is Verdict.IDENTICAL
+
+
+def test_the_same_object_on_both_sides_is_the_same(bench: Bench) -> None:
+    """What is compared by identity can be identical; another class, function or member is another value."""
+    one = Receipt()
+    bench.old = bench.new = lambda: [one, Receipt, len, Verdict.DROPPED]
+    assert bench.verdict().verdict is Verdict.IDENTICAL
+    bench.old, bench.new = lambda: Verdict.DROPPED, lambda: Verdict.STALE_INPUT
+    bench.shim()()
+    assert bench.compared(2)[-1].verdict is Verdict.DIFFERENT
+
+
+ROWS = 5000
+
+
+def rows() -> list[dict[str, object]]:
+    return [{"id": number, "name": "x"} for number in range(ROWS // 2 - 10)]
+
+
+def test_a_large_result_is_compared_in_full(bench: Bench) -> None:
+    """What is left for later is taken apart as well."""
+    bench.old = bench.new = rows
+    assert bench.verdict().verdict is Verdict.IDENTICAL
+
+
+@pytest.mark.parametrize("change", [lambda answer: answer.append(1), lambda answer: answer[-1].update(id="changed")])
+def test_a_large_result_that_its_caller_changes_blames_no_side(
+    bench: Bench, change: Callable[[Any], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The reason says that the caller may have changed it, and what helps."""
+    monkeypatch.setattr(Flattening.begin, "__defaults__", (0.0, time.perf_counter))
+    bench.old = bench.new = rows
+    changed = threading.Event()
+    finish = Flattening.finished
+    monkeypatch.setattr(Flattening, "finished", lambda self: (changed.wait(10), finish(self))[1])
+    change(bench.shim()())
+    changed.set()
+    [found] = bench.compared()
+    assert found.verdict is Verdict.DROPPED
+    assert found.detail.startswith("the result takes more than 1 ms to be taken apart (declare `facts=` that say what")
+    assert "may have changed it since, or " in found.detail
+
+
+def test_a_caller_waits_a_millisecond_for_its_result_to_be_taken_apart() -> None:
+    """By the clock that it is given, and whatever it is made of; what takes long at once is left for later."""
+    for value in (rows(), bytearray(10**6), set(range(5000)), {"a": {"b": bytearray(10**6)}}):
+        ticks = itertools.count()
+        began = Flattening("result", value)
+        began.begin(now=lambda ticks=ticks: next(ticks) * 0.0001)  # type: ignore[misc]  # mypy knows no default of a lambda here
+        assert began.late
+        assert next(ticks) <= 13
+        assert began.finished() == flatten("result", value)
+    small = Flattening("result", {"id": 1})
+    small.begin()
+    assert not small.late
