@@ -15,7 +15,7 @@ from typing import Any, Final, TypeVar
 
 from tools.journal.port import NOTHING_NEW, Entry, Facts, Intent, JournalError, Opened, Opening, Standing, State
 from tools.journal.sqlite import OWNERS, SqliteJournal
-from tools.journal.supabase_asking import Asker, FleetOwner, LoopThread, UnusableError
+from tools.journal.supabase_client import FleetOwner, LoopThread, TableClient, UnusableError
 from tools.journal.supabase_remote import Remote
 from tools.journal.supabase_writing import HEARTBEAT_SECONDS, Writing
 
@@ -31,9 +31,9 @@ EXIT_SECONDS: Final = 2.0
 class _Running:
     """What does not survive a fork."""
 
-    def __init__(self, asker: Asker, owner: FleetOwner, heartbeat: float) -> None:
+    def __init__(self, client: TableClient, owner: FleetOwner, heartbeat: float) -> None:
         self.process = os.getpid()
-        self.remote = Remote(asker, owner)
+        self.remote = Remote(client, owner)
         self.writing = Writing(self.remote, heartbeat=heartbeat)
         self.thread = LoopThread()
         self.thread.run(self.writing.go_on())
@@ -60,8 +60,8 @@ class SupabaseJournal:
     """
 
     def __init__(self, *, url: str, key: str, local: SqliteJournal, heartbeat: float = HEARTBEAT_SECONDS) -> None:
-        self._new_asker = partial(Asker, url, key)
-        self._backend = f"Supabase, {self._new_asker().address}"
+        self._new_client = partial(TableClient, url, key)
+        self._backend = f"Supabase, {self._new_client().address}"
         self._local = local
         self._heartbeat = heartbeat
         self._locally: set[str] = set()
@@ -217,7 +217,7 @@ class SupabaseJournal:
                 if running is not None:
                     _inherited.append(running)
                 owner = FleetOwner(self._local.path.with_name(OWNERS))
-                running = self._current = _Running(self._new_asker(), owner, self._heartbeat)
+                running = self._current = _Running(self._new_client(), owner, self._heartbeat)
             return running
 
 

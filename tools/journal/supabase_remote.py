@@ -18,7 +18,7 @@ from typing import Final, TypeVar
 from shim.driver import drive_async
 from tools.journal import supabase_requests as requests
 from tools.journal.port import NOTHING_NEW, Entry, Facts, Finished, Held, Intent, Opening, State
-from tools.journal.supabase_asking import Asker, AwayError, FleetOwner, RemoteError, Turns, UnusableError
+from tools.journal.supabase_client import AwayError, FleetOwner, KeyedLocks, RemoteError, TableClient, UnusableError
 from tools.journal.supabase_requests import CLOSED, Claimant, Reply, Request, claim, take_over
 
 V = TypeVar("V")
@@ -230,19 +230,19 @@ class Remote:
     Attributes:
         trouble: why the database is left alone; None: it works.
         known: what need not be asked.
-        turns: who writes of the same content goes one after the other.
+        locks: one for each content that is claimed or written.
 
     Args:
-        asker: asks the database.
+        client: sends requests to the database.
         owner: who this process is.
     """
 
-    def __init__(self, asker: Asker, owner: FleetOwner) -> None:
+    def __init__(self, client: TableClient, owner: FleetOwner) -> None:
         self.owner = owner
         self.trouble: RemoteError | None = None
         self.known = Known(owner.name, time.monotonic)
-        self.turns = Turns()
-        self._asker = asker
+        self.locks = KeyedLocks()
+        self._client = client
         self._rest_until = 0.0
         self._doubtful: OrderedDict[str, None] = OrderedDict()
 
@@ -266,7 +266,7 @@ class Remote:
         Raises:
             JournalError: the database cannot tell. If the claim stands there, it is withdrawn as soon as that works.
         """
-        async with self.turns.turn(content_of(intent)):
+        async with self.locks.holding(content_of(intent)):
             known = self.known.answer(intent, begun=begun)
             if known is not None:
                 return known
@@ -276,7 +276,7 @@ class Remote:
                     opening = await drive_async(plan, self.ask)
             except TimeoutError as error:
                 self._doubt(intent.upload_id)
-                raise self._failed(AwayError(self._asker.address, "it took too long to claim a content")) from error
+                raise self._failed(AwayError(self._client.address, "it took too long to claim a content")) from error
             except BaseException:
                 self._doubt(intent.upload_id)
                 raise
@@ -338,17 +338,17 @@ class Remote:
             RemoteError: the database cannot tell.
         """
         try:
-            reply = await self._asker.ask(requests.TABLE, request)
+            reply = await self._client.ask(requests.TABLE, request)
         except RemoteError as error:
             raise self._failed(error) from error.__cause__
         if self.trouble is not None:
-            _logger.warning("the journal of uploads is in Supabase's Postgres (%s) again", self._asker.address)
+            _logger.warning("the journal of uploads is in Supabase's Postgres (%s) again", self._client.address)
             self.trouble = None
         return reply
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._asker.close()
+        await self._client.close()
 
     def _claimant(self, begun: float) -> Claimant:
         return Claimant(

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from tools.journal import supabase_requests as requests
 from tools.journal.port import Facts, State
-from tools.journal.supabase_asking import AwayError, RemoteError, UnusableError
+from tools.journal.supabase_client import AwayError, RemoteError, UnusableError
 from tools.journal.supabase_remote import Change, Remote, Upload
 
 _logger = logging.getLogger(__name__)
@@ -101,7 +101,7 @@ class Writing:
         task.add_done_callback(self._tasks.discard)
 
     async def _write(self, upload_id: str, upload: Upload) -> None:
-        async with self._remote.turns.turn(upload.content):
+        async with self._remote.locks.holding(upload.content):
             while (change := upload.take_change()) is not None:
                 try:
                     is_ours = await self._write_change(upload_id, change)
@@ -134,7 +134,7 @@ class Writing:
         return bool(reply.rows)
 
     async def _release(self, upload_id: str, upload: Upload) -> None:
-        async with self._remote.turns.turn(upload.content):
+        async with self._remote.locks.holding(upload.content):
             self._known.drop(upload_id)
             try:
                 await self._remote.ask(requests.release(upload_id, self._remote.owner.name))

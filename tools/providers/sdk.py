@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from tools.providers.answers import file_id_of
 from tools.transport.errors import HttpStatusError, TransportError, UnusableAnswerError
+from tools.transport.loops import retry_delay
 
 if TYPE_CHECKING:
     from tools.transport.rest import RestAnswer
@@ -81,7 +82,7 @@ class Sdk:
                 return None
             if advised is not None and advised > 0:
                 return advised
-        return min(self.first_delay * 2.0**retry, _LONGEST_DELAY) * (1 - 0.25 * jitter)
+        return retry_delay(retry + 1, first=self.first_delay, longest=_LONGEST_DELAY, jitter=jitter)
 
 
 def advised_delay(headers: Mapping[str, str]) -> float | None:

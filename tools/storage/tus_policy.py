@@ -26,7 +26,8 @@ from tools.storage.port import (
     StorageUnreachableError,
 )
 from tools.storage.supabase_terms import StorageAnswer, is_about_the_bucket
-from tools.transport.rest import is_transient, retry_delay
+from tools.transport.loops import retry_delay
+from tools.transport.rest import is_transient
 
 RETRIES: Final = 4
 """So often in a row something may fail and is tried again; whatever arrives begins a new row."""

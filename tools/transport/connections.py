@@ -156,8 +156,12 @@ class ResumingContext(ssl.SSLContext):
             self._sessions.pop(next(iter(self._sessions)), None)
 
 
-def client_context() -> ResumingContext:
-    """Trust the system's authorities (`SSL_CERT_FILE` included) and certifi's, as the vendors' clients do. Blocks."""
+@cache
+def tls_context() -> ResumingContext:
+    """The context of every connection of this process. Blocks when it is made.
+
+    It trusts the system's authorities (`SSL_CERT_FILE` included) and certifi's, as the vendors' clients do.
+    """
     context = ResumingContext(ssl.PROTOCOL_TLS_CLIENT)
     context.load_default_certs()
     context.load_verify_locations(cafile=certifi.where())
@@ -247,9 +251,3 @@ def _prepared() -> ResumingContext:
     """Whatever may block before there is a session."""
     make_room(_DESCRIPTORS_OF_A_CONNECTION * get_settings().upload_connections)
     return tls_context()
-
-
-@cache
-def tls_context() -> ResumingContext:
-    """The context of every connection of this process. Blocks when it is made."""
-    return client_context()

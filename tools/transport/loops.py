@@ -1,4 +1,4 @@
-"""What code on an event loop needs besides: a value for each loop, blocking work in threads, and the clock."""
+"""What code on an event loop needs besides: a value for each loop, blocking work in threads, the clock and back-off."""
 
 from __future__ import annotations
 
@@ -90,3 +90,18 @@ class Clock:
 
 
 SYSTEM_CLOCK = Clock()
+
+
+def retry_delay(failures: int, *, first: float, longest: float, jitter: float = 0.0, advised: str = "") -> float:
+    """Seconds to wait after so many failures in a row: what the server advises, else doubled with each failure.
+
+    Args:
+        failures: at least 1.
+        first: seconds after the first failure.
+        longest: seconds at most, also when the server advises more.
+        jitter: in [0, 1); takes up to a quarter off, so that many clients do not return at once.
+        advised: the header `Retry-After`; only the form in seconds counts.
+    """
+    if advised.isascii() and advised.isdigit():
+        return min(float(advised), longest)
+    return min(first * 2.0 ** (failures - 1), longest) * (1 - 0.25 * jitter)

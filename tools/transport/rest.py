@@ -24,7 +24,7 @@ from yarl import URL
 from shim.http.aiohttp_tap import read_bounded
 from tools.transport.connections import ResumingContext, new_socket, proxy_for, tls_context
 from tools.transport.errors import AnswerTooLargeError, HttpStatusError, UnansweredError
-from tools.transport.loops import run_in_thread
+from tools.transport.loops import retry_delay, run_in_thread
 
 MAX_CONNECTIONS: Final = 8
 """Connections of one client; further requests wait for a free one."""
@@ -40,21 +40,6 @@ R = TypeVar("R")
 def is_transient(status: int) -> bool:
     """Whether a refusal with this HTTP status may be different a little later."""
     return status in _TRANSIENT or (status >= HTTPStatus.INTERNAL_SERVER_ERROR and status != HTTPStatus.NOT_IMPLEMENTED)
-
-
-def retry_delay(failures: int, *, first: float, longest: float, jitter: float = 0.0, advised: str = "") -> float:
-    """Seconds to wait after so many failures in a row: what the server advises, else doubled with each failure.
-
-    Args:
-        failures: at least 1.
-        first: seconds after the first failure.
-        longest: seconds at most, also when the server advises more.
-        jitter: in [0, 1); takes up to a quarter off, so that many clients do not return at once.
-        advised: the header `Retry-After`; only the form in seconds counts.
-    """
-    if advised.isascii() and advised.isdigit():
-        return min(float(advised), longest)
-    return min(first * 2.0 ** (failures - 1) * (1 - 0.25 * jitter), longest)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

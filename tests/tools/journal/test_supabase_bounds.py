@@ -13,16 +13,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.tools.journal.supabase_making import intent, journal_of, opened, sandbox_project
-from tools.journal import supabase, supabase_asking, supabase_remote, supabase_writing
-from tools.journal import supabase_asking as supabase_thread
-from tools.journal import supabase_remote as supabase_known
+from tools.journal import supabase, supabase_client, supabase_remote, supabase_writing
 from tools.journal import supabase_requests as requests
 from tools.journal.migrations import migrations
 from tools.journal.port import Facts, Held, JournalError, Opened, State
-from tools.journal.supabase_asking import Asker, FleetOwner, RefusedError, UnusableError
+from tools.journal.supabase_client import FleetOwner, RefusedError, TableClient, UnusableError
 from tools.journal.supabase_remote import Change, Known, Remote
 from tools.sandbox import RunningSandbox
 from tools.settings import MEGABYTE
+from tools.transport import rest
 
 KEY = "planted-service-role-key"
 
@@ -37,7 +36,7 @@ def test_the_lease_of_the_documents_is_that_of_the_database() -> None:
 def test_the_bounds_in_the_documents_are_the_real_ones() -> None:
     """The figures of the architecture page are those of the code."""
     page = (Path(__file__).parents[3] / "docs" / "architecture.md").read_text(encoding="utf-8")
-    remembered = {supabase_remote.MAX_OPEN, supabase_remote.MAX_DOUBTFUL, supabase_known.MAX_REMEMBERED}
+    remembered = {supabase_remote.MAX_OPEN, supabase_remote.MAX_DOUBTFUL, supabase_remote.MAX_REMEMBERED}
     for figure in (
         f"| a claim in Supabase | {supabase_remote.OPEN_SECONDS:g} s to make it",
         f"a lease of {requests.LEASE_SECONDS:g} s, renewed every {supabase_writing.HEARTBEAT_SECONDS:g} s, ",
@@ -45,11 +44,11 @@ def test_the_bounds_in_the_documents_are_the_real_ones() -> None:
         f"left alone for {supabase_remote.AWAY_SECONDS:g} s, ",
         f"without the table for {supabase_remote.UNUSABLE_SECONDS:g} s",
         f"| uploads of one process in the shared journal | {remembered.pop():,}, further ones are SQLite's",
-        f"| {supabase_asking.MAX_CONNECTIONS} at once, each {supabase_asking.ANSWER_SECONDS:g} s ",
-        f"and {supabase_asking.ATTEMPTS} attempts, an answer of {supabase_asking.MAX_ANSWER_BYTES // MEGABYTE} MiB; ",
+        f"| {rest.MAX_CONNECTIONS} at once, each {supabase_client.ANSWER_SECONDS:g} s ",
+        f"and {supabase_client.ATTEMPTS} attempts, an answer of {supabase_client.MAX_ANSWER_BYTES // MEGABYTE} MiB; ",
         f"{requests.MAX_LISTED:,} unfinished uploads in a listing",
         f"| {supabase.BLOCKING_SECONDS:g} s for recovery and `shim status`, {supabase.EXIT_SECONDS:g} s at exit ",
-        f"and {supabase_thread.STOP_SECONDS:g} s to end its thread",
+        f"and {supabase_client.STOP_SECONDS:g} s to end its thread",
         f"once in {supabase_writing.FORGET_SECONDS:,.0f} s; {requests.MAX_ENDED} of one content",
         f"{requests.MAX_ERROR_CHARACTERS:,} characters of an error",
     ):
@@ -89,7 +88,7 @@ def test_notes_that_go_in_one_request_say_what_they_say_apart(first: Change, sec
 
 def test_what_a_process_remembers_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of ended uploads, holders and waiting calls only so many are remembered."""
-    monkeypatch.setattr(supabase_known, "MAX_REMEMBERED", 5)
+    monkeypatch.setattr(supabase_remote, "MAX_REMEMBERED", 5)
     known = Known("me", lambda: 1.0)
     for number in range(50):
         mine, waiting = intent(f"{number:064x}"), intent(f"{number + 100:064x}")
@@ -105,8 +104,8 @@ def test_what_a_process_remembers_is_bounded(monkeypatch: pytest.MonkeyPatch) ->
 async def test_claims_in_doubt_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a database that stays away no more claims are to be withdrawn later than the bound says."""
     monkeypatch.setattr(supabase_remote, "MAX_DOUBTFUL", 3)
-    asker = Asker("http://127.0.0.1:9", KEY)  # nobody listens there
-    remote = Remote(asker, FleetOwner(tmp_path / "journal.owners"))
+    client = TableClient("http://127.0.0.1:9", KEY)  # no server listens there
+    remote = Remote(client, FleetOwner(tmp_path / "journal.owners"))
     for number in range(6):
         with pytest.raises(JournalError):
             await remote.open(intent(f"{number:064x}"), begun=0.0)
@@ -125,18 +124,18 @@ async def _ask_a_server_that_answers(answer: web.Response) -> Any:
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
-    asker = Asker(f"http://127.0.0.1:{runner.addresses[0][1]}", KEY)
+    client = TableClient(f"http://127.0.0.1:{runner.addresses[0][1]}", KEY)
     try:
-        return await asker.ask(requests.TABLE, requests.list_unfinished())
+        return await client.ask(requests.TABLE, requests.list_unfinished())
     finally:
-        await asker.close()
+        await client.close()
         await runner.cleanup()
 
 
 @pytest.mark.parametrize(
     ("answer", "error"),
     [
-        (lambda: web.Response(body=b"[" + b" " * supabase_asking.MAX_ANSWER_BYTES + b"]"), RefusedError),
+        (lambda: web.Response(body=b"[" + b" " * supabase_client.MAX_ANSWER_BYTES + b"]"), RefusedError),
         (lambda: web.Response(text="<html>it works</html>"), RefusedError),
         (lambda: web.json_response({"no": "list"}), RefusedError),
         (lambda: web.json_response([1, 2]), RefusedError),
@@ -153,7 +152,7 @@ async def test_an_answer_that_is_none_is_an_error_that_names_no_key(answer: Any,
     assert len(str(refused.value)) < 400
 
 
-def test_a_fork_begins_anew(sandbox: RunningSandbox, tmp_path: Path) -> None:
+def test_a_forked_child_is_another_owner(sandbox: RunningSandbox, tmp_path: Path) -> None:
     """A forked child is another owner, with connections of its own, and the parent's go on working."""
     with journal_of(sandbox_project(sandbox), tmp_path / "here") as journal:
         assert opened(journal, intent()) == Opened()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.support.supabase import SupabaseTables
 from tests.tools.journal.supabase_making import eventually, intent, journal_of, opened, real_project, sandbox_project
-from tools.journal import supabase_asking, supabase_remote, supabase_writing
+from tools.journal import supabase_client, supabase_remote, supabase_writing
 from tools.journal.port import Facts, Held, Opened, State
 from tools.journal.sqlite import SqliteJournal
 from tools.journal.supabase import SupabaseJournal
@@ -105,7 +106,7 @@ def test_a_claim_in_doubt_is_withdrawn(
     """When nobody knows whether a claim was made, SQLite has the upload, and the table is rid of it soon."""
     monkeypatch.setattr(supabase_remote, "OPEN_SECONDS", 0.5)
     monkeypatch.setattr(supabase_remote, "AWAY_SECONDS", 0.2)
-    monkeypatch.setattr(supabase_asking, "ATTEMPTS", 1)
+    monkeypatch.setattr(supabase_client, "POLICY", replace(supabase_client.POLICY, attempts=1))
     sandbox.inject(kind, "supabase", "intents.insert", times=1)
     with journal_of(sandbox_project(sandbox), tmp_path / "here", heartbeat=0.1) as journal:
         wanted = intent()

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from shim.driver import drive, drive_async
 from tools.transport.errors import AnswerTooLargeError, UnansweredError
-from tools.transport.rest import Digest, RestAnswer, RestClient, RestPolicy, is_transient, retry_delay, status_within
+from tools.transport.loops import retry_delay
+from tools.transport.rest import Digest, RestAnswer, RestClient, RestPolicy, is_transient, status_within
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 POLICY = RestPolicy(seconds=5.0, max_bytes=1000, attempts=3, first_delay=0.5, longest_delay=2.0)

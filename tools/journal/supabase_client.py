@@ -8,32 +8,26 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import hashlib
-import json
 import secrets
 import socket
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from concurrent.futures import Future
 from contextlib import asynccontextmanager, suppress
-from functools import cache
 from http import HTTPStatus
-from itertools import count
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import aiohttp
 from yarl import URL
 
-from shim.http.aiohttp_tap import read_bounded
 from shim.http.redaction import HiddenText
 from shim.sqlite import ProcessLock, process_lock
 from tools.journal.port import JournalError
 from tools.journal.supabase_requests import Reply, Request
 from tools.settings import MEGABYTE
-from tools.transport.connections import ResumingContext, client_context, new_socket, proxy_for
-
-MAX_CONNECTIONS: Final = 8
-"""Connections of the journal of one process; further requests wait for a free one."""
+from tools.transport.errors import AnswerTooLargeError, UnansweredError
+from tools.transport.rest import RestAnswer, RestClient, RestPolicy
 
 ANSWER_SECONDS: Final = 5.0
 """How long one request may take in all."""
@@ -66,8 +60,18 @@ class RefusedError(RemoteError):
     """The database will not do this, however often it is asked."""
 
 
-class Asker:
-    """Asks one Supabase project, from one event loop.
+POLICY: Final = RestPolicy(
+    seconds=ANSWER_SECONDS,
+    max_bytes=MAX_ANSWER_BYTES,
+    attempts=ATTEMPTS,
+    retried=(aiohttp.ServerDisconnectedError,),  # a kept connection that the server was just closing
+    transient=lambda _status: False,
+)
+"""The bounds of a request."""
+
+
+class TableClient:
+    """Sends the journal's requests to one Supabase project, from one event loop.
 
     Args:
         url: address of the project.
@@ -77,7 +81,7 @@ class Asker:
     def __init__(self, url: str, key: str) -> None:
         self._url = URL(url).joinpath("rest", "v1")
         self._key = key
-        self._session: aiohttp.ClientSession | None = None
+        self._rest = RestClient(POLICY)
         self.address = str(URL(url).origin())
 
     async def ask(self, table: str, request: Request) -> Reply:
@@ -86,86 +90,49 @@ class Asker:
         Raises:
             RemoteError: one of its three kinds.
         """
-        try:
-            status, headers, content = await self._ask(table, request)
-        except (aiohttp.ClientError, OSError, RuntimeError) as error:  # the latter: at the interpreter's end
-            problem = "it did not answer in time" if isinstance(error, TimeoutError) else type(error).__name__
-            raise AwayError(self.address, problem) from error
-        if content is None:
-            raise RefusedError(self.address, f"the answer is longer than {MAX_ANSWER_BYTES} bytes")
-        return self._reply(status, headers, content)
-
-    async def _ask(self, table: str, request: Request) -> tuple[int, Mapping[str, str], bytes | None]:
-        """The answer; a kept connection that the server was just closing is not taken for an answer."""
         url = self._url.joinpath(table).with_query(request.query)
-        for attempt in count(1):
-            try:
-                async with self._open_session().request(
-                    request.method,
-                    url,
-                    headers=self._headers(request),
-                    json=request.body,
-                    allow_redirects=False,  # a redirect would carry the key elsewhere
-                    proxy=proxy_for(url),
-                ) as response:
-                    return response.status, response.headers, await read_bounded(response, MAX_ANSWER_BYTES)
-            except aiohttp.ServerDisconnectedError:
-                if attempt == ATTEMPTS or request.once:
-                    raise
-        raise AssertionError("counting has no end")
+        headers = self._headers(request)
+        try:
+            answer = await self._rest.ask(
+                request.method, url, headers=headers, document=request.body, once=request.once
+            )
+        except AnswerTooLargeError as error:
+            raise RefusedError(self.address, f"the answer is longer than {MAX_ANSWER_BYTES} bytes") from error
+        except UnansweredError as error:
+            raise AwayError(self.address, str(error)) from error
+        except RuntimeError as error:  # at the interpreter's end
+            raise AwayError(self.address, type(error).__name__) from error
+        return self._reply(answer)
 
     async def close(self) -> None:
         """Close the connections."""
-        session, self._session = self._session, None
-        if session is not None:
-            await session.close()
-
-    def _open_session(self) -> aiohttp.ClientSession:
-        if self._session is None:
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=MAX_CONNECTIONS, socket_factory=new_socket, ssl=_tls_context()),
-                cookie_jar=aiohttp.DummyCookieJar(),
-                timeout=aiohttp.ClientTimeout(total=ANSWER_SECONDS),
-            )
-        return self._session
+        await self._rest.close()
 
     def _headers(self, request: Request) -> dict[str, str]:
         prefer = "count=exact" if request.counted else "return=representation"
         return {"apikey": HiddenText(self._key), "Authorization": HiddenText(f"Bearer {self._key}"), "Prefer": prefer}
 
-    def _reply(self, status: int, headers: Mapping[str, str], content: bytes) -> Reply:
-        document = _document(content)
-        if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
+    def _reply(self, answer: RestAnswer) -> Reply:
+        document = answer.document()
+        if answer.succeeded:
             if not isinstance(document, list) or not all(isinstance(row, Mapping) for row in document):
                 raise RefusedError(self.address, "the answer is not a list of rows")
-            return Reply(rows=document, total=_total(headers.get("Content-Range", "")))
-        code, message = _problem(document, content)
-        if status == HTTPStatus.CONFLICT and code == "23505":
+            return Reply(rows=document, total=_total(answer.headers.get("Content-Range", "")))
+        code, message = _problem(document, answer)
+        if answer.status == HTTPStatus.CONFLICT and code == "23505":
             return Reply(conflict=True)
-        problem = f"{status} {code}: {message}"
-        if code in _NO_TABLE or status in _NOT_HERE or status < HTTPStatus.BAD_REQUEST:
+        problem = f"{answer.status} {code}: {message}"
+        if code in _NO_TABLE or answer.status in _NOT_HERE or answer.status < HTTPStatus.BAD_REQUEST:
             raise UnusableError(self.address, problem)
-        if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in _PASSING:
+        if answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR or answer.status in _PASSING:
             raise AwayError(self.address, problem)
         raise RefusedError(self.address, problem)
 
 
-@cache
-def _tls_context() -> ResumingContext:
-    return client_context()
-
-
-def _document(content: bytes) -> Any:
-    try:
-        return json.loads(content)
-    except (ValueError, RecursionError):
-        return None
-
-
-def _problem(document: object, content: bytes) -> tuple[str, str]:
+def _problem(document: object, answer: RestAnswer) -> tuple[str, str]:
     if isinstance(document, Mapping):
         return str(document.get("code")), str(document.get("message"))[:_SHOWN_CHARACTERS]
-    return "unexpected answer", content.decode(errors="replace")[:_SHOWN_CHARACTERS].strip()
+    return "unexpected answer", answer.text[:_SHOWN_CHARACTERS].strip()
 
 
 def _total(content_range: str) -> int:
@@ -211,25 +178,23 @@ class LoopThread:
             self._loop.close()
 
 
-class Turns:
-    """Lets those go one after the other, in the order in which they came, who have the same key."""
+class KeyedLocks:
+    """A lock for each key that is in use."""
 
     def __init__(self) -> None:
         self._locks: dict[object, tuple[asyncio.Lock, int]] = {}
 
     @asynccontextmanager
-    async def turn(self, key: object) -> AsyncIterator[None]:
-        """Wait for one's turn, and have it."""
+    async def holding(self, key: object) -> AsyncIterator[None]:
+        """Hold the lock of this key, first come, first served."""
         lock, users = self._locks.get(key, (asyncio.Lock(), 0))
         self._locks[key] = lock, users + 1
         try:
             async with lock:
                 yield
         finally:
-            lock, users = self._locks[key]
-            if users == 1:
-                del self._locks[key]
-            else:
+            lock, users = self._locks.pop(key)
+            if users > 1:
                 self._locks[key] = lock, users - 1
 
 
