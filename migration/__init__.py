@@ -9,7 +9,7 @@ from migration.model.declaration import Migration
 from migration.model.errors import AwaitInsteadError, CandidateCancelledError, DeclarationError, MigrationError
 from migration.model.model import Call, Comparison, Decision, Reason, ShadowMode, Side
 from migration.model.ports import Live, Observer, Replay, Router
-from migration.routing.install import BypassWarning, install, migrate, uninstall
+from migration.routing.install import install, migrate, uninstall
 from migration.routing.runtime import AlwaysLegacy, Runtime, call_blocking, use_runtime
 from migration.shadow.admission import ShadowLimits
 from migration.shadow.replay import ReadOnly
@@ -17,7 +17,6 @@ from migration.shadow.replay import ReadOnly
 __all__ = [
     "AlwaysLegacy",
     "AwaitInsteadError",
-    "BypassWarning",
     "Call",
     "CandidateCancelledError",
     "Comparison",

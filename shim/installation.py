@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import logging
 import os
 import threading
@@ -17,8 +16,7 @@ from flags import UnleashRouter
 from migration import Migration, Observer, Router, Runtime, ShadowLimits, install, uninstall, use_runtime
 from migration.guard import Guard
 from migration.model import Operation, StoreError
-from migration.routing import Shim
-from migration.routing.install import owner_of
+from migration.routing import shim_at
 from migration.store import Ledger
 from observability import HttpTelemetry, RecentSpan, Sources, Telemetry, TelemetryHandle, setup, start_loop_watch
 from shim.http.httpx_tap import install_httpx_tap, remove_httpx_tap
@@ -216,27 +214,21 @@ def put_in_place(
     _undo(opened, "what the process has once", lambda: _SHARED.leave(part))
     _SHARED.enter(part)
     for target, migration in migrations.items():
-        before = _standing_at(target)
+        shim = shim_at(target)
+        before = (shim.migration, shim.runtime) if shim is not None and shim.installed else None
         install(target, migration, runtime=runtime)
         _undo(opened, target, partial(_take_out, target, runtime, before))
     _undo(opened, "calls in flight", runtime.close)
 
 
-def _standing_at(target: str) -> Shim[..., object] | None:
-    owner, name = owner_of(target)
-    found = inspect.getattr_static(owner, name, None)
-    inner = getattr(found, "__func__", found)
-    return inner if isinstance(inner, Shim) else None
-
-
-def _take_out(target: str, runtime: Runtime, before: Shim[..., object] | None) -> None:
+def _take_out(target: str, runtime: Runtime, before: tuple[Migration, Runtime] | None) -> None:
     """Take out what this runtime installed there, and let another application's stand that stood there before."""
-    standing = _standing_at(target)
-    if standing is None or standing.runtime is not runtime:
+    shim = shim_at(target)
+    if shim is None or not shim.installed or shim.runtime is not runtime:
         return  # another has been put in its place, or the function itself: neither is ours
     uninstall(target)
-    if before is not None and not before.runtime.loop.closed:
-        install(target, before.migration, runtime=before.runtime)
+    if before is not None and not before[1].loop.closed:
+        install(target, before[0], runtime=before[1])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
@@ -50,8 +50,9 @@ class Migration:
     Attributes:
         name: the flag that decides who serves, and the name in spans and metrics. Several functions that are switched
             together share one name; the flag `NAME.shadow` decides which calls are also compared.
-        candidate: the replacement, a coroutine function with the legacy function's parameters; as `"pkg.mod:func"` it
-            is imported on first use, so that a broken module has no effect while the flag is off.
+        candidate: the replacement, with the legacy function's parameters: a coroutine function, or a function that
+            blocks. As `"pkg.mod:func"` it is imported on first use, so that a broken module has no effect while the
+            flag is off.
         falls_back_on: exceptions which prove that nothing was sent. When the candidate raises one, or one is the cause
             of what it raises, legacy serves the call. Everything else reaches the caller: the work may have been done.
         facts: what of a result must be the same on both sides.
@@ -77,7 +78,7 @@ class Migration:
     """
 
     name: str
-    candidate: str | Callable[..., Awaitable[Any]]
+    candidate: str | Callable[..., Any]
     falls_back_on: tuple[type[BaseException], ...] = ()
     facts: Callable[[Any], Mapping[str, object]] = result_as_facts
     masked: tuple[str, ...] = ()

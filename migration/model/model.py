@@ -6,13 +6,14 @@ The stages' names, and which side is authoritative in each, are those of LaunchD
 
 from __future__ import annotations
 
+import sys
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Generic, TypeVar
 
-from migration.model.taxonomy import ErrorKind
+from migration.model.taxonomy import MAX_CAUSES, ErrorKind
 
 R = TypeVar("R")
 
@@ -94,7 +95,6 @@ class NoticeKind(StrEnum):
     FELL_BACK = "fell_back"
     CANDIDATE_UNAVAILABLE = "candidate_unavailable"
     BLOCKED_EVENT_LOOP = "blocked_event_loop"
-    BYPASSED = "bypassed"
     GUARD = "guard"
     DECLARATION_FAILED = "declaration_failed"  # a function of a declaration raised
     SHADOW_LEFT = "shadow_left"  # what a live shadow created could not be removed
@@ -191,12 +191,24 @@ class Outcome(Generic[R]):
         return None if self.error is None else type(self.error).__name__
 
     def unwrap(self) -> R:
-        """Return the value, or raise the very exception that the side raised."""
+        """Return the value, or raise the very exception that the side raised.
+
+        What it was raised in handling of stays its context; the exception that the caller is handling comes after that,
+        as if the side had run in the caller's own frames.
+        """
         if self.error is not None:
+            context = self.error.__context__
+            if context is not None:
+                _end_with(self.error, sys.exception())
             try:
                 raise self.error
             finally:
-                del self  # or the exception and this frame would keep each other, and the frames' locals, alive
+                if context is not None:
+                    self.error.__context__ = context
+                del (
+                    self,
+                    context,
+                )  # or the exception and this frame would keep each other alive
         return self.value  # type: ignore[return-value]  # absent only together with an error
 
     def error_location(self) -> str | None:
@@ -205,6 +217,22 @@ class Outcome(Generic[R]):
             return None
         frame = traceback.extract_tb(self.error.__traceback__)[-1]
         return f"{frame.filename.rsplit('/', 1)[-1]}:{frame.lineno}"
+
+
+def _end_with(error: BaseException, last: BaseException | None) -> None:
+    """Let the contexts of `error` end with `last`. A very long chain, or one that meets it already, stays as it is."""
+    chain, other = list(_contexts(error)), list(_contexts(last))
+    if len(chain) < MAX_CAUSES and not any(each is of for each in chain for of in other):
+        chain[-1].__context__ = last
+
+
+def _contexts(error: BaseException | None) -> Iterator[BaseException]:
+    """An error and its contexts, at most `MAX_CAUSES`."""
+    for _ in range(MAX_CAUSES):
+        if error is None:
+            return
+        yield error
+        error = error.__context__
 
 
 @dataclass(slots=True, kw_only=True)

@@ -1,6 +1,7 @@
 """The callable in front of a legacy function, how it is put there, and what the migrations of a process share."""
 
-from migration.routing.install import BypassWarning, install, migrate, uninstall
+from migration.routing.install import install, migrate, shim_at, uninstall
+from migration.routing.likeness import BoundShim
 from migration.routing.runtime import (
     AlwaysLegacy,
     Runtime,
@@ -9,18 +10,18 @@ from migration.routing.runtime import (
     temporary_runtime,
     use_runtime,
 )
-from migration.routing.shim import BoundShim, Shim
+from migration.routing.shim import Shim
 
 __all__ = [
     "AlwaysLegacy",
     "BoundShim",
-    "BypassWarning",
     "Runtime",
     "Shim",
     "call_blocking",
     "current_runtime",
     "install",
     "migrate",
+    "shim_at",
     "temporary_runtime",
     "uninstall",
     "use_runtime",

@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import inspect
-import sys
-import warnings
-from collections.abc import Callable, Iterator
+import weakref
+from collections.abc import Callable
+from contextlib import ExitStack
 from operator import attrgetter
-from types import ModuleType
 from typing import Any, ParamSpec, TypeVar
 
 from migration.model.declaration import Migration
 from migration.model.errors import TargetNotFoundError
-from migration.model.model import NoticeKind
+from migration.routing.likeness import BoundShim, look_like, redirect
 from migration.routing.runtime import Runtime
 from migration.routing.shim import Shim
+from migration.running.context import in_thread
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-
-class BypassWarning(UserWarning):
-    """A module imported the legacy function by name before the migration was installed, and bypasses it."""
 
 
 def migrate(migration: Migration, *, runtime: Runtime | None = None) -> Callable[[Callable[P, R]], Shim[P, R]]:
@@ -42,69 +39,92 @@ def migrate(migration: Migration, *, runtime: Runtime | None = None) -> Callable
 def install(target: str, migration: Migration, *, runtime: Runtime | None = None) -> Shim[..., Any]:
     """Put a migration in front of the function at `"pkg.mod:func"` or `"pkg.mod:Class.method"`.
 
-    An asynchronous twin `name_async` is added beside it where there is none, because callers probe for it. Installing
-    again at the same place replaces the migration there.
+    Every reference to the function is routed, also one that was taken earlier (`from ... import`, a table, a partial).
+    A method that the class inherits is migrated for that class alone. An asynchronous twin `name_async` is added beside
+    it where there is none, because callers probe for it. Installing again at the same place replaces the migration
+    there.
 
     Raises:
         TargetNotFoundError: there is no such function.
-        DeclarationError: it is asynchronous already.
-
-    Warns:
-        BypassWarning: a module holds the bare function under a name of its own; its calls are not routed.
+        DeclarationError: it yields its values one by one.
     """
     owner, name = owner_of(target)
-    legacy, static = _legacy_at(target, owner, name)
-    shim: Shim[..., Any] = Shim(migration, legacy, runtime)
-    _put(owner, name, shim, static=static)
-    _add_twin(owner, name, shim, static=static)
-    _warn_of_bypasses(target, shim)
+    found = inspect.getattr_static(owner, name, None)
+    if found is None:
+        raise TargetNotFoundError(target, f"{owner!r} has no attribute {name!r}")
+    function = _inner(found)
+    own = name in vars(owner)
+    if isinstance(function, Shim) and own:
+        function.use(migration, runtime)
+        if function not in _installed:
+            _installed[function] = ExitStack()
+            _installed[function].callback(setattr, owner, name, _wrapped_as(found, function.original))
+        return function
+    bare: Any = function.legacy if isinstance(function, Shim) else function
+    if not inspect.isfunction(bare):
+        raise TargetNotFoundError(target, f"it is of type {type(bare).__name__}, not a function")
+    shim: Shim[..., Any] = Shim(migration, bare, runtime)
+    undo = _installed[shim] = ExitStack()
+    if own:
+        undo.callback(setattr, owner, name, found)
+        undo.callback(redirect(bare, shim, shim.legacy))
+    else:
+        undo.callback(delattr, owner, name)
+    setattr(owner, name, _wrapped_as(found, shim))
+    _add_twin(owner, name, shim, undo)
     return shim
 
 
 def uninstall(target: str) -> None:
-    """Remove a migration: the legacy function is back in its place.
+    """Remove a migration: the legacy function is back in its place, also for who holds the shim.
 
     Raises:
         TargetNotFoundError: there is no migration at `target`.
     """
     owner, name = owner_of(target)
-    found = vars(owner).get(name)
-    if not isinstance(getattr(found, "__func__", found), Shim):
+    shim = _inner(vars(owner).get(name))
+    if not isinstance(shim, Shim):
         raise TargetNotFoundError(target, "no migration is installed there")
-    legacy, static = _legacy_at(target, owner, name)
-    if _inherits(owner, name, legacy):
-        delattr(owner, name)
-    else:
-        _put(owner, name, legacy, static=static)
-    if _is_twin(vars(owner).get(_twin_name(name))):
-        delattr(owner, _twin_name(name))
+    undo = _installed.pop(shim, None)
+    if undo is None:  # a decorated function
+        undo = ExitStack()
+        undo.callback(setattr, owner, name, _wrapped_as(vars(owner)[name], shim.original))
+    shim.retire()
+    undo.close()
 
 
-def _legacy_at(target: str, owner: Any, name: str) -> tuple[Callable[..., Any], bool]:
-    """The function there or behind the shim there, and whether it is a static method."""
-    found = inspect.getattr_static(owner, name, None)
-    if found is None:
-        raise TargetNotFoundError(target, f"{owner!r} has no attribute {name!r}")
-    static, legacy = isinstance(found, staticmethod), _bare(found)
-    if not inspect.isfunction(legacy):
-        raise TargetNotFoundError(target, f"it is of type {type(legacy).__name__}, not a function")
-    return legacy, static
+_installed: weakref.WeakKeyDictionary[Shim[..., Any], ExitStack] = weakref.WeakKeyDictionary()
+"""What undoes each installation."""
 
 
-def _inherits(owner: Any, name: str, legacy: Callable[..., Any]) -> bool:
-    """Whether `owner` inherits the legacy function from a base class."""
-    inherited = (vars(base)[name] for base in getattr(owner, "__mro__", ())[1:] if name in vars(base))
-    return _bare(next(inherited, None)) is legacy
+def shim_at(target: str) -> Shim[..., Any] | None:
+    """The shim at a target, if a migration stands there.
+
+    Raises:
+        TargetNotFoundError: there is no such module or class.
+    """
+    owner, name = owner_of(target)
+    found = _inner(inspect.getattr_static(owner, name, None))
+    return found if isinstance(found, Shim) else None
 
 
-def _bare(found: Any) -> Any:
-    """The function inside a static method or a shim."""
-    inner = found.__func__ if isinstance(found, staticmethod) else found
-    return inner.legacy if isinstance(inner, Shim) else inner
+class _ClassMethod(classmethod):  # type: ignore[type-arg]  # not generic at run time
+    """A class method whose bound form has `.aio`."""
+
+    def __get__(self, instance: object, owner: type | None = None) -> Any:
+        return BoundShim(self.__func__, type(instance) if owner is None else owner)
 
 
-def _put(owner: Any, name: str, function: Callable[..., Any], *, static: bool) -> None:
-    setattr(owner, name, staticmethod(function) if static else function)
+def _inner(found: Any) -> Any:
+    """The function inside a static method or a class method."""
+    return found.__func__ if isinstance(found, staticmethod | classmethod) else found
+
+
+def _wrapped_as(found: Any, function: Callable[..., Any]) -> Any:
+    """`function` as what `found` is: a static method, a class method, or itself."""
+    if isinstance(found, classmethod):
+        return _ClassMethod(function) if isinstance(function, Shim) else classmethod(function)
+    return staticmethod(function) if isinstance(found, staticmethod) else function
 
 
 def owner_of(target: str) -> tuple[Any, str]:
@@ -127,45 +147,23 @@ def owner_of(target: str) -> tuple[Any, str]:
         raise TargetNotFoundError(target, str(error)) from error
 
 
-def _twin_name(name: str) -> str:
-    return f"{name}_async"
-
-
-def _add_twin(owner: Any, name: str, shim: Shim[..., Any], *, static: bool) -> None:
-    twin_name = _twin_name(name)
-    existing = inspect.getattr_static(owner, twin_name, None)
-    if existing is not None and not _is_twin(existing):
-        return  # the module has an asynchronous way of its own
+def _add_twin(owner: Any, name: str, shim: Shim[..., Any], undo: ExitStack) -> None:
+    """Add `name_async`, unless the application has one of its own."""
+    twin_name = f"{name}_async"
+    existing = _inner(inspect.getattr_static(owner, twin_name, None))
+    if existing is not None and not hasattr(existing, "_twin_of"):
+        return
+    found = vars(owner)[name]
+    bound = isinstance(owner, type) and not isinstance(found, staticmethod)
 
     async def twin(*args: Any, **kwargs: Any) -> Any:
-        return await shim.aio(*args, **kwargs)
+        overriding = getattr(args[0], name, None) if bound and args else None
+        if overriding is None or getattr(overriding, "__func__", None) is shim:
+            return await shim.aio(*args, **kwargs)
+        if inspect.iscoroutinefunction(overriding):
+            return await overriding(*args[1:], **kwargs)
+        return await in_thread(functools.partial(overriding, *args[1:], **kwargs))
 
-    twin.__name__, twin.__doc__, twin.__module__ = twin_name, shim.__doc__, shim.legacy.__module__
-    twin.__qualname__ = _twin_name(shim.legacy.__qualname__)
-    twin.__signature__ = inspect.signature(shim.legacy)  # type: ignore[attr-defined]  # honoured by inspect
     twin._twin_of = shim  # type: ignore[attr-defined]  # noqa: SLF001  # marks it as this module's
-    _put(owner, twin_name, twin, static=static)
-
-
-def _is_twin(found: Any) -> bool:
-    return hasattr(getattr(found, "__func__", found), "_twin_of")
-
-
-def _warn_of_bypasses(target: str, shim: Shim[..., Any]) -> None:
-    for holder in _holders(shim.legacy):
-        text = (
-            f"{holder} holds the bare function of {target}, taken by `from ... import` before the migration was "
-            "installed: its calls are not routed; install earlier, or decorate the function"
-        )
-        shim.runtime.notice(NoticeKind.BYPASSED, shim.migration.name, text)
-        warnings.warn(text, BypassWarning, stacklevel=3)
-
-
-def _holders(legacy: Callable[..., Any]) -> Iterator[str]:
-    """`module.name` of every module global that is the bare function."""
-    modules = {id(module): (name, module) for name, module in reversed(list(sys.modules.items()))}
-    for module_name, module in modules.values():  # each once: a script is `__main__` and `__mp_main__`
-        if isinstance(module, ModuleType):
-            for name, value in list(vars(module).items()):
-                if value is legacy:
-                    yield f"{module_name}.{name}"
+    setattr(owner, twin_name, _wrapped_as(found, look_like(twin, shim.legacy, "_async")))
+    undo.callback(delattr, owner, twin_name)

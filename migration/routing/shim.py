@@ -2,7 +2,8 @@
 
 A call goes through `Shim._policy`: decide once, run the chosen side, fall back to legacy on proof that the candidate
 sent nothing, hand a sampled call over to be compared. The policy is a generator that yields the side to run; `__call__`
-drives it for callers that block, `aio` for callers that await.
+drives it for callers that block, `_coroutine` for callers that await. Legacy runs in the driver's own frame, so that it
+goes as deep as without a migration, and what it raises passes through as it is.
 """
 
 from __future__ import annotations
@@ -12,12 +13,12 @@ import functools
 import inspect
 import time
 from collections.abc import Callable, Coroutine, Generator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import replace
+from types import FunctionType
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, cast, overload
 
 from migration.model.declaration import Migration
-from migration.model.driver import drive, drive_async
 from migration.model.errors import (
     CandidateCancelledError,
     CandidateUnavailableError,
@@ -27,8 +28,18 @@ from migration.model.errors import (
 )
 from migration.model.model import Call, CallSite, Decision, Entrance, NoticeKind, Operation, Outcome, Side
 from migration.model.ports import Recording
+from migration.routing.likeness import (
+    AwaitableForm,
+    BoundShim,
+    FunctionProxy,
+    handed_on,
+    nested_call,
+    returns_coroutine,
+    twin_of,
+)
 from migration.routing.runtime import Runtime, current_runtime
-from migration.running.in_flight import POLL_SECONDS, calling_site, inside_a_call, side_context, side_of_context
+from migration.running.context import in_thread
+from migration.running.in_flight import POLL_SECONDS, calling_site, inside_a_call, side_around, side_context
 from migration.running.loop import Candidate
 from migration.running.observers import ContainedRecording
 from migration.shadow.isolated import Shadow, is_being_cancelled
@@ -42,29 +53,63 @@ Policy = Generator[Side, Outcome[R], T]
 """Yields the side to run, and is sent how that ended."""
 
 
-class Shim(Generic[P, R]):
+class Shim(FunctionProxy, Generic[P, R]):
     """Behaves as the legacy function does; `.aio(...)` is the same for callers that can await.
 
     Which side serves is decided once a call. Exceptions of the side that served reach the caller as they are.
+
+    Attributes:
+        migration: the declaration.
+        original: the function that the shim was put in front of.
+        legacy: the legacy side, which stays what it is while references to `original` are redirected.
+        candidate: the other side.
+        installed: whether calls are routed; if not, legacy serves as if there were no migration.
     """
 
-    __name__: str
-    __qualname__: str
+    __slots__ = (
+        "_aio",
+        "_awaited",
+        "_function_name",
+        "_protected",
+        "_runtime",
+        "candidate",
+        "installed",
+        "migration",
+        "original",
+    )
+    __doc__ = handed_on("__doc__", __doc__)
+    __module__ = handed_on("__module__", __module__)
+    __annotations__ = handed_on("__annotations__", {})
 
     def __init__(self, migration: Migration, legacy: Callable[P, R], runtime: Runtime | None = None) -> None:
         if not hasattr(legacy, "__qualname__"):
             raise DeclarationError(f"a {type(legacy).__name__} has no name to be traced by; wrap it in a `def`")
-        if inspect.iscoroutinefunction(legacy):
-            raise DeclarationError(f"{legacy.__qualname__} is asynchronous; the legacy side of a migration is not")
         if isinstance(legacy, staticmethod | classmethod):
             raise DeclarationError(f"{legacy.__qualname__}: put the migration below its @{type(legacy).__name__}")
-        functools.update_wrapper(cast("Callable[..., Any]", self), legacy)
+        super().__init__(twin_of(legacy) if type(legacy) is FunctionType else legacy)
+        self.original = legacy
+        self._awaited = returns_coroutine(legacy)
+        self._function_name = f"{legacy.__module__}:{legacy.__qualname__}"
+        self._aio = AwaitableForm[P, R](legacy, lambda args, kwargs: self._coroutine(calling_site(), args, kwargs))
+        self.use(migration, runtime)
+
+    @property
+    def legacy(self) -> Callable[P, R]:
+        """The legacy side."""
+        return self._function
+
+    def use(self, migration: Migration, runtime: Runtime | None) -> None:
+        """Route calls by this declaration from now on, wherever the shim is held."""
         self.migration = migration
-        self.legacy = legacy
-        self._protected: Callable[P, R] = migration.protect(legacy)
-        self.candidate: Candidate[P, R] = Candidate(migration.candidate)
+        self.candidate: Candidate[P, Any] = Candidate(migration.candidate)
         self._runtime = runtime
-        self._function = f"{legacy.__module__}:{legacy.__qualname__}"
+        self._protected: Callable[P, R] = migration.protect(self.legacy)
+        self.installed = True
+
+    def retire(self) -> None:
+        """Let legacy serve, as if there were no migration."""
+        self.installed = False
+        self._protected = self.legacy
 
     @property
     def runtime(self) -> Runtime:
@@ -73,24 +118,134 @@ class Shim(Generic[P, R]):
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call as the legacy function is called."""
-        site, runtime, entrance = calling_site(), self.runtime, Entrance.SYNC
-        while runtime.in_flight.held and not inside_a_call():
-            time.sleep(POLL_SECONDS)  # the process is about to end; a call that has not begun is not left half done
+        if self._awaited:
+            return cast("R", self._coroutine(calling_site(), args, kwargs))
+        try:
+            side, policy = self._begin(args, kwargs)
+        except RecursionError:  # too few frames are left for a decision; legacy may need none
+            side, policy = Side.LEGACY, None
+        if policy is None:
+            with nested_call:
+                return self._protected(*args, **kwargs)
+        if side is Side.CANDIDATE:
+            try:
+                outcome = self._run_candidate(args, kwargs)
+            except BaseException as error:  # the process is interrupted
+                _abandon(policy, error)
+                raise
+            ended = _go_on(policy, outcome)
+            try:
+                if isinstance(ended, Outcome):
+                    return ended.unwrap()
+            finally:
+                del outcome, ended  # an exception in them refers to this frame: they would keep each other alive
+        start = time.perf_counter()
+        try:
+            value = self._protected(*args, **kwargs)
+        except BaseException as error:
+            self._end(policy, error, start)
+            raise
+        self._end(policy, None, start, value)
+        if self._awaited is None:
+            self._learn(value)
+        return value
+
+    @property
+    def aio(self) -> Callable[P, Coroutine[Any, Any, R]]:
+        """Call without blocking the running event loop. Legacy that blocks runs in a thread, to its end."""
+        return self._aio
+
+    def _begin(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Side, Policy[R, Outcome[R]] | None]:
+        """The side to run, and the policy to be told how that ended; None if legacy runs without one."""
+        if not self.installed:
+            return Side.LEGACY, None
+        runtime, entrance = self.runtime, Entrance.SYNC
         if _inside_running_loop():
             entrance = Entrance.BLOCKING
-            runtime.report_blocked_loop(self.migration.name, site)
-        policy = self._policy(site, args, kwargs, entrance, only_legacy=runtime.must_not_wait())
-        return drive(policy, functools.partial(self._run, args, kwargs)).unwrap()
+            if self._awaited is not None:
+                runtime.report_blocked_loop(self.migration.name, calling_site())
+        only_legacy = runtime.must_not_wait()
+        around = side_around(self.migration.name)
+        if around is not None:
+            itself = around.candidate is self.candidate and self.candidate.blocks  # it means what it replaces
+            if only_legacy or itself or around.side is Side.LEGACY:
+                return Side.LEGACY, None
+            policy = self._nested(Side.CANDIDATE)
+        else:
+            while runtime.in_flight.held and not inside_a_call():
+                time.sleep(POLL_SECONDS)  # the process is about to end; what has not begun is not left half done
+            unsure = self._awaited is None and entrance is Entrance.BLOCKING  # its caller may be about to await it
+            policy = self._policy(calling_site(), args, kwargs, entrance, only_legacy=only_legacy or unsure)
+        return next(policy), policy
 
-    def aio(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]:
-        """Call without blocking the running event loop. Legacy runs in a thread, which a cancellation cannot stop."""
-        return self._aio(calling_site(), args, kwargs)
-
-    async def _aio(self, site: CallSite, args: tuple[Any, ...], kwargs: dict[str, Any]) -> R:
+    async def _coroutine(self, site: CallSite, args: tuple[Any, ...], kwargs: dict[str, Any]) -> R:
+        if not self.installed:
+            return await self._legacy_awaited(args, kwargs)
         while self.runtime.in_flight.held and not inside_a_call():  # noqa: ASYNC110  # other threads change it
             await asyncio.sleep(POLL_SECONDS)  # as above
-        policy = self._policy(site, args, kwargs, Entrance.AWAITED)
-        return (await drive_async(policy, functools.partial(self._run_async, args, kwargs))).unwrap()
+        around = side_around(self.migration.name)
+        policy = self._nested(around.side) if around else self._policy(site, args, kwargs, Entrance.AWAITED)
+        side = next(policy)
+        if side is Side.CANDIDATE:
+            try:
+                outcome = await self._candidate_awaited(args, kwargs)
+            except BaseException as error:  # the caller is cancelled
+                _abandon(policy, error)
+                raise
+            ended = _go_on(policy, outcome)
+            try:
+                if isinstance(ended, Outcome):
+                    return ended.unwrap()
+            finally:
+                del outcome, ended  # as above
+        start = time.perf_counter()
+        try:
+            value = await self._legacy_awaited(args, kwargs)
+        except BaseException as error:
+            self._end(policy, error, start)
+            raise
+        self._end(policy, None, start, value)
+        return value
+
+    async def _legacy_awaited(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> R:
+        if self._awaited:
+            return await cast("Coroutine[Any, Any, R]", self._protected(*args, **kwargs))
+        return (await in_thread(functools.partial(self._legacy_outcome, args, kwargs))).unwrap()
+
+    def _legacy_outcome(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Outcome[R]:
+        """Legacy in a thread, whose future cannot hold every exception."""
+        try:
+            return Outcome(side=Side.LEGACY, seconds=0.0, value=self._protected(*args, **kwargs))
+        except Exception as error:  # noqa: BLE001  # raised again for the caller by `Outcome.unwrap`
+            return Outcome(side=Side.LEGACY, seconds=0.0, error=error)
+
+    def _end(
+        self, policy: Policy[R, Outcome[R]], error: BaseException | None, start: float, value: R | None = None
+    ) -> None:
+        """Tell the policy how legacy ended. Whatever comes of that, the caller gets what legacy gave."""
+        seconds = time.perf_counter() - start
+        if not isinstance(error, Exception | None):
+            _abandon(policy, error)
+            return
+        try:
+            policy.send(Outcome(side=Side.LEGACY, seconds=seconds, value=value, error=error))
+        except StopIteration:
+            return
+        except RecursionError:
+            return  # too few frames are left, also to say so
+        except Exception as failure:  # noqa: BLE001  # as the docstring says
+            self.runtime.observers.failed(self.migration, failure)
+
+    def _learn(self, value: object) -> None:
+        """Note from legacy's first result whether its callers await it."""
+        self._awaited = inspect.iscoroutine(value)
+        if not self._awaited and (inspect.isawaitable(value) or inspect.isasyncgen(value)):
+            self.retire()
+            text = (
+                f"{self._function_name} returns a {type(value).__name__}, for which the candidate has no counterpart: "
+                "legacy serves all calls; put the migration in front of a function that returns or awaits its result"
+            )
+            self.runtime.notice(NoticeKind.DECLARATION_FAILED, self.migration.name, text)
 
     # The policy
 
@@ -108,9 +263,6 @@ class Shim(Generic[P, R]):
         `only_legacy` is for synchronous calls from inside a candidate: the candidate could not be waited for there, and
         one that calls the very function which it replaces means legacy.
         """
-        nested = side_of_context(self.migration.name)
-        if nested is not None:
-            return (yield from self._nested(Side.LEGACY if only_legacy else nested))
         runtime = self.runtime
         call = self._describe(site, args, kwargs, entrance)
         decision = self._comparable(call, runtime.decide(call))
@@ -122,7 +274,7 @@ class Shim(Generic[P, R]):
                 recording = None  # the answers of two sides are mixed
                 outcome, trace = yield from self._observed(whole, Side.LEGACY)
             whole.outcome = outcome
-        if decision.shadow:
+        if decision.shadow and not inspect.isawaitable(outcome.value):  # a result that is awaited is not there yet
             self._hand_over(call, decision, outcome, trace, recording)
         return outcome
 
@@ -136,7 +288,7 @@ class Shim(Generic[P, R]):
     def _observed(self, whole: Operation, side: Side) -> Policy[R, tuple[Outcome[R], str | None]]:
         """Run a side; its outcome, and the W3C traceparent of the run."""
         run = Operation(call=whole.call, decision=whole.decision, side=side)
-        with self.runtime.observers.operation(run), side_context(side, self.migration.name):
+        with self.runtime.observers.operation(run), side_context(side, self.migration.name, self.candidate):
             outcome = self.migration.classified((yield side))
             run.outcome = outcome
         return outcome, run.trace
@@ -165,7 +317,7 @@ class Shim(Generic[P, R]):
             self.runtime.observers.failed(self.migration, error)
         return Call(
             migration=self.migration.name,
-            function=self._function,
+            function=self._function_name,
             call_id=self.runtime.new_call_id(),
             args=args,
             kwargs=kwargs,
@@ -215,50 +367,34 @@ class Shim(Generic[P, R]):
         else:
             self.runtime.shadows.submit(shadow)
 
-    # How a side is run: an outcome is returned, and only what is meant for the whole process is raised
-
-    def _run(self, args: tuple[Any, ...], kwargs: dict[str, Any], side: Side) -> Outcome[R]:
-        if side is Side.CANDIDATE:
-            return self._run_candidate(args, kwargs)
-        start = time.perf_counter()
-        try:
-            value = self._protected(*args, **kwargs)
-        except Exception as error:  # noqa: BLE001  # an outcome, raised again for the caller by `Outcome.unwrap`
-            return Outcome(side=side, seconds=time.perf_counter() - start, error=error)
-        return Outcome(side=side, seconds=time.perf_counter() - start, value=value)
+    # How the candidate is run: an outcome is returned, and only what is meant for the whole process is raised
 
     def _run_candidate(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Outcome[R]:
         start = time.perf_counter()
         try:
             self.candidate.load()
+            if self.candidate.blocks:
+                return self.candidate.run_here(args, kwargs)
             return self.runtime.loop.run(lambda: self.candidate.run(args, kwargs))
         except asyncio.CancelledError:
-            return self._not_run(start, CandidateCancelledError(self.migration.name))
+            return _not_run(start, CandidateCancelledError(self.migration.name))
         except MigrationError as error:
-            return self._not_run(start, error)
+            return _not_run(start, error)
 
-    async def _run_async(self, args: tuple[Any, ...], kwargs: dict[str, Any], side: Side) -> Outcome[R]:
-        if side is Side.LEGACY:
-            return await asyncio.to_thread(self._run, args, kwargs, side)
+    async def _candidate_awaited(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Outcome[R]:
         start = time.perf_counter()
         try:
             if not self.candidate.loaded:
                 await asyncio.to_thread(self.candidate.load)
-            if self.runtime.on_background_loop():
+            if self.candidate.blocks or self.runtime.on_background_loop():
                 return await self.candidate.run(args, kwargs)
             return await self.runtime.loop.run_async(lambda: self.candidate.run(args, kwargs))
         except asyncio.CancelledError:
             if is_being_cancelled():
                 raise
-            return self._not_run(start, CandidateCancelledError(self.migration.name))
+            return _not_run(start, CandidateCancelledError(self.migration.name))
         except MigrationError as error:
-            return self._not_run(start, error)
-
-    @staticmethod
-    def _not_run(start: float, error: MigrationError) -> Outcome[R]:
-        return Outcome(side=Side.CANDIDATE, seconds=time.perf_counter() - start, error=error)
-
-    # What makes it pass for the function that it replaces
+            return _not_run(start, error)
 
     @overload
     def __get__(self, instance: None, owner: type | None = None) -> Shim[P, R]: ...
@@ -268,51 +404,30 @@ class Shim(Generic[P, R]):
 
     def __get__(self, instance: object, owner: type | None = None) -> Any:
         """Bind to an instance, as a function does."""
-        return self if instance is None else BoundShim(cast("Shim[..., Any]", self), instance)
-
-    def __reduce__(self) -> str:
-        """Pickle by name, as a function does."""
-        return self.legacy.__qualname__
+        return self if instance is None else BoundShim(self, instance)
 
     def __repr__(self) -> str:
-        return f"<{self._function} behind migration {self.migration.name!r}>"
+        return f"<{self._function_name} behind migration {self.migration.name!r}>"
 
 
-class BoundShim(Generic[Q, R]):
-    """A shim bound to an instance, as a method is."""
+def _go_on(policy: Policy[R, Outcome[R]], outcome: Outcome[R]) -> Side | Outcome[R]:
+    """Tell the policy how a side ended: the side to run next, or how the call ended."""
+    try:
+        return policy.send(outcome)
+    except StopIteration as finished:
+        return cast("Outcome[R]", finished.value)
 
-    def __init__(self, shim: Shim[Concatenate[Any, Q], R], instance: object) -> None:
-        self.__func__ = shim
-        self.__self__ = instance
-        self.__wrapped__ = shim.legacy.__get__(instance)
-        self.__module__, self.__doc__ = shim.legacy.__module__, shim.legacy.__doc__
 
-    def __call__(self, *args: Q.args, **kwargs: Q.kwargs) -> R:
-        """Call as the legacy method is called."""
-        return self.__func__(self.__self__, *args, **kwargs)
+def _abandon(policy: Policy[R, Outcome[R]], error: BaseException) -> None:
+    """Tell the policy that its call is interrupted by `error`, which its driver raises again, as it was."""
+    trace = error.__traceback__
+    with suppress(BaseException):
+        policy.throw(error)
+    error.__traceback__ = trace
 
-    def aio(self, *args: Q.args, **kwargs: Q.kwargs) -> Coroutine[Any, Any, R]:
-        """Call without blocking the running event loop."""
-        return self.__func__.aio(self.__self__, *args, **kwargs)
 
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, BoundShim):
-            return NotImplemented
-        return self.__func__ is other.__func__ and self.__self__ is other.__self__
-
-    def __hash__(self) -> int:
-        return hash((id(self.__func__), id(self.__self__)))
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle by name, as a method does."""
-        return getattr, (self.__self__, self.__func__.legacy.__name__)
-
-    def __repr__(self) -> str:
-        return f"<bound {self.__func__!r} of {self.__self__!r}>"
-
-    def __getattr__(self, name: str) -> Any:
-        """What else a method has (`__name__`, `__doc__`, ...)."""
-        return getattr(self.__wrapped__, name)
+def _not_run(start: float, error: MigrationError) -> Outcome[Any]:
+    return Outcome(side=Side.CANDIDATE, seconds=time.perf_counter() - start, error=error)
 
 
 def _inside_running_loop() -> bool:

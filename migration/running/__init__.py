@@ -1,6 +1,6 @@
 """Running one side: the candidate, the background event loop, in-flight calls, observers."""
 
-from migration.running.in_flight import InFlightCalls, calling_site, new_call_id, side_context, side_of_context
+from migration.running.in_flight import InFlightCalls, calling_site, new_call_id, side_around, side_context
 from migration.running.loop import BackgroundLoop, Candidate, LoopJob
 from migration.running.observers import Observers
 
@@ -12,6 +12,6 @@ __all__ = [
     "Observers",
     "calling_site",
     "new_call_id",
+    "side_around",
     "side_context",
-    "side_of_context",
 ]

@@ -150,14 +150,17 @@ os.register_at_fork(after_in_child=_reset_counters)
 _ALL = "*"
 _sides: ContextVar[Mapping[str, side_context]] = ContextVar("migration_sides", default={})  # noqa: B039  # never mutated
 
+OWN_VARIABLES = frozenset({_sides})
+"""Context variables of the library, which say what is true of a run, not of its caller."""
 
-def side_of_context(migration: str) -> Side | None:
-    """The side on which calls of `migration` have to run in this context; None if they are decided."""
+
+def side_around(migration: str) -> side_context | None:
+    """The run around this context, whose side calls of `migration` take; None if they are decided."""
     sides = _sides.get()
     for name in (_ALL, migration):
         found = sides.get(name)
         if found is not None and not found.ended:
-            return found.side
+            return found
     return None
 
 
@@ -182,10 +185,11 @@ class side_context:  # noqa: N801  # used like a function; a generator would cos
     the run of a caller that was cancelled or interrupted.
     """
 
-    __slots__ = ("_name", "_token", "ended", "side")
+    __slots__ = ("_name", "_token", "candidate", "ended", "side")
 
-    def __init__(self, side: Side, migration: str | None = None) -> None:
+    def __init__(self, side: Side, migration: str | None = None, candidate: object = None) -> None:
         self.side = side
+        self.candidate = candidate
         self.ended = False
         self._name = migration or _ALL
         self._token: Token[Mapping[str, side_context]]

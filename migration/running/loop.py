@@ -6,6 +6,7 @@ import asyncio
 import atexit
 import concurrent.futures
 import contextlib
+import functools
 import importlib
 import inspect
 import logging
@@ -22,6 +23,7 @@ from typing import Any, Generic, ParamSpec, TypeVar
 
 from migration.model.errors import CandidateUnavailableError, LoopClosedError, LoopUnavailableError
 from migration.model.model import Outcome, Side
+from migration.running.context import carry_back, in_thread
 from migration.running.in_flight import inside_a_shadow
 
 P = ParamSpec("P")
@@ -45,7 +47,8 @@ class Candidate(Generic[P, R]):
     def __init__(self, target: str | Callable[..., Any], *, now: Callable[[], float] = time.monotonic) -> None:
         self._name = target if isinstance(target, str) else f"{target.__module__}:{target.__qualname__}"
         self._target = target
-        self._function: Callable[P, Coroutine[Any, Any, R]] | None = None
+        self._function: Callable[P, Any] | None = None
+        self._awaited = True
         self._now = now
         self._failure: CandidateUnavailableError | None = None
         self._retry_at = 0.0
@@ -58,11 +61,16 @@ class Candidate(Generic[P, R]):
         """Whether it runs without an import."""
         return self._function is not None
 
+    @property
+    def blocks(self) -> bool:
+        """Whether it is no coroutine function: it runs on a thread that may be blocked. Known once it is loaded."""
+        return not self._awaited
+
     def load(self) -> None:
         """Import it.
 
         Raises:
-            CandidateUnavailableError: it cannot be imported, or is no coroutine function.
+            CandidateUnavailableError: it cannot be imported, or is no function of which one result can be had.
         """
         if self._function is not None:
             return
@@ -70,8 +78,9 @@ class Candidate(Generic[P, R]):
             raise CandidateUnavailableError(self._name, self._failure.reason)
         try:
             function = _import(self._target) if isinstance(self._target, str) else self._target
-            if not inspect.iscoroutinefunction(function):
-                raise TypeError("not a coroutine function")  # noqa: TRY301  # one place makes the error
+            self._awaited = inspect.iscoroutinefunction(function)
+            if not self._awaited and (yields := _why_not_one_result(function)):
+                raise TypeError(yields)  # noqa: TRY301  # one place makes the error
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # a module may even end the process (`sys.exit`) when imported
@@ -81,15 +90,16 @@ class Candidate(Generic[P, R]):
         self._function = function
 
     def start(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]:
-        """Make the coroutine, of which nothing has run yet.
+        """Make the coroutine, of which nothing has run yet; of a blocking candidate, one that runs it in a thread.
 
         Raises:
             CandidateUnavailableError: it cannot be imported, or does not take these arguments.
         """
-        self.load()
-        assert self._function is not None  # noqa: S101  # what `load` is for
+        function = self._taking(args, kwargs)
+        if self.blocks:
+            return in_thread(functools.partial(function, *args, **kwargs))
         try:
-            return self._function(*args, **kwargs)
+            return function(*args, **kwargs)  # type: ignore[no-any-return]  # a coroutine function
         except TypeError as error:  # the arguments do not fit; a coroutine function's body has not begun
             raise CandidateUnavailableError(self._name, error) from error
 
@@ -101,6 +111,35 @@ class Candidate(Generic[P, R]):
         except Exception as error:  # noqa: BLE001  # an outcome, raised again for the caller by `Outcome.unwrap`
             return Outcome(side=Side.CANDIDATE, seconds=time.perf_counter() - start, error=error)
         return Outcome(side=Side.CANDIDATE, seconds=time.perf_counter() - start, value=value)
+
+    def run_here(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Outcome[R]:
+        """Run one that blocks on this thread, as legacy runs."""
+        start = time.perf_counter()
+        try:
+            value = self._taking(args, kwargs)(*args, **kwargs)
+        except Exception as error:  # noqa: BLE001  # as above
+            return Outcome(side=Side.CANDIDATE, seconds=time.perf_counter() - start, error=error)
+        return Outcome(side=Side.CANDIDATE, seconds=time.perf_counter() - start, value=value)
+
+    def _taking(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Callable[..., Any]:
+        """The function; of a blocking one it is known before it runs that it takes these arguments."""
+        self.load()
+        assert self._function is not None  # noqa: S101  # what `load` is for
+        if self.blocks:
+            try:
+                inspect.signature(self._function).bind(*args, **kwargs)
+            except TypeError as error:
+                raise CandidateUnavailableError(self._name, error) from error
+        return self._function
+
+
+def _why_not_one_result(function: object) -> str | None:
+    """Why calling `function` does not give one result; None if it does."""
+    if not callable(function):
+        return f"a value of type {type(function).__name__} cannot be called"
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        return "it yields its values one by one"
+    return None
 
 
 def _import(target: str) -> Any:
@@ -316,10 +355,13 @@ class BackgroundLoop:
     def run(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Run `work()` on the loop and wait for it on this thread; an interrupt cancels it.
 
+        Context variables that it sets are set for the caller.
+
         Raises:
             LoopUnavailableError: as for `submit`.
         """
-        job = LoopJob(work, copy_context())
+        context = copy_context()
+        job = LoopJob(work, context)
         try:
             self._begin(job)
             result: T = job.future.result()
@@ -328,15 +370,19 @@ class BackgroundLoop:
                 job.cancel()
                 concurrent.futures.wait([job.future], timeout=CANCEL_SECONDS)
             raise
+        carry_back(context)
         return result
 
     async def run_async(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Run `work()` on the loop and await it from another one; cancelling cancels it and waits until it has stopped.
 
+        Context variables that it sets are set for the caller.
+
         Raises:
             LoopUnavailableError: as for `submit`.
         """
-        job = self.submit(work)
+        context = copy_context()
+        job = self.submit(work, context)
         waiter = asyncio.wrap_future(job.future)
         try:
             result: T = await asyncio.shield(waiter)
@@ -347,6 +393,7 @@ class BackgroundLoop:
             if waiter.done() and not waiter.cancelled():
                 waiter.exception()  # retrieved, so that asyncio does not log it as never retrieved
             raise
+        carry_back(context)
         return result
 
     def close(self, timeout: float | None = None) -> None:

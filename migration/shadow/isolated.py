@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import inspect
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -218,6 +219,8 @@ def _legacy_to_its_end(legacy: Callable[..., Any], args: tuple[Any, ...], kwargs
     start = time.perf_counter()
     try:
         value = legacy(*args, **kwargs)
+        if inspect.iscoroutine(value):  # an asynchronous legacy gets a loop of its own, which it may block
+            value = asyncio.run(value)
     except BaseException as error:  # noqa: BLE001  # a side that would end the process is one that failed
         return Outcome(side=Side.LEGACY, seconds=time.perf_counter() - start, error=error)
     return Outcome(side=Side.LEGACY, seconds=time.perf_counter() - start, value=value)

@@ -110,7 +110,7 @@ class LiveRunner:
     async def _run(self, shadow: Shadow, trial: Trial) -> tuple[Outcome[Any], str | None]:
         side = shadow.side.other
         run = Operation(call=shadow.call, decision=shadow.decision, side=side, role=Role.SHADOW, link=shadow.trace)
-        with side_context(side), self._observers.operation(run):
+        with side_context(side, candidate=shadow.candidate), self._observers.operation(run):
             outcome = await self._isolated.run(shadow, side, trial.args, trial.kwargs)
             run.outcome = shadow.migration.classified(outcome)
         return run.outcome, run.trace

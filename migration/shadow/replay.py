@@ -44,7 +44,7 @@ class ReplayRunner:
         """Rehearse one side."""
         recording = cast("ReplayRecording", shadow.recording)  # `refusal` was asked, and the mode is REPLAY
         run = Operation(call=shadow.call, decision=shadow.decision, side=side, role=Role.SHADOW, link=shadow.trace)
-        with side_context(side):
+        with side_context(side, candidate=shadow.candidate):
             async with recording.rehearse(side) as rehearsal:
                 with self._observers.operation(run):
                     outcome = await self._isolated.run(shadow, side, rehearsal.args, rehearsal.kwargs)

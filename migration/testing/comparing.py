@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 
 from migration.model.declaration import Migration
 from migration.model.model import MISMATCHES, NOT_COMPARED, Call, Comparison, Decision, Notice, Operation, Reason, Side
-from migration.routing.install import install, owner_of, uninstall
+from migration.routing.install import install, shim_at, uninstall
 from migration.routing.runtime import Runtime, temporary_runtime
-from migration.routing.shim import Shim
 from migration.shadow.admission import ShadowLimits
 from migration.shadow.isolated import Shadow
 from migration.shadow.runner import ShadowRunner
@@ -159,7 +157,7 @@ def comparing(
         stack.callback(runtime.close)
         stack.enter_context(temporary_runtime(runtime))
         for target, migration in (migrations or {}).items():
-            if not _is_migrated(target):
+            if shim_at(target) is None:
                 install(target, migration)
                 stack.callback(uninstall, target)
         compared = ComparedCalls(router, observer, runtime, strict=strict)
@@ -187,9 +185,3 @@ def report(comparisons: Sequence[Comparison]) -> str:
     if len(comparisons) > MAX_LISTED:
         lines += ["", f"and {len(comparisons) - MAX_LISTED} more"]
     return "\n".join(lines)
-
-
-def _is_migrated(target: str) -> bool:
-    owner, name = owner_of(target)
-    found = inspect.getattr_static(owner, name, None)
-    return isinstance(getattr(found, "__func__", found), Shim)

@@ -189,14 +189,12 @@ def _losses(evidence: RemovalEvidence, required: Required) -> Check:
 
 def _blocking(evidence: RemovalEvidence) -> Check:
     sites = [each for each in evidence.callers if each.blocks]
-    bypassing = evidence.notices.get(NoticeKind.BYPASSED, 0)
     return Check(
         name="callers",
-        holds=not sites and not bypassing,
+        holds=not sites,
         figure=f"{len(evidence.callers)} call sites; {len(sites)} hold up an event loop"
-        + (f" ({_places(sites)})" if sites else "")
-        + f", {bypassing} went past the shim",
-        advice="`await f.aio(...)` there; import the module instead of the bare function",
+        + (f" ({_places(sites)})" if sites else ""),
+        advice="`await f.aio(...)` there",
     )
 
 

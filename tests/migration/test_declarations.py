@@ -29,15 +29,6 @@ def test_candidates_that_name_no_function_are_refused(candidate: str) -> None:
         Migration(name="m", candidate=candidate)
 
 
-def test_only_synchronous_functions_can_be_legacy() -> None:
-    """The colour of legacy is fixed; a coroutine function is refused when it is declared."""
-
-    async def already() -> None: ...
-
-    with pytest.raises(DeclarationError, match="is asynchronous"):
-        migrate(Migration(name="m", candidate="a:b"))(already)
-
-
 @pytest.mark.parametrize("kind", [staticmethod, classmethod])
 def test_decorators_in_the_wrong_order_are_refused(kind: Callable[..., Any]) -> None:
     """Above `@staticmethod` a migration would bind to instances; it says so instead."""

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import inspect
 import sys
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
-from migration import BypassWarning, DeclarationError, Migration, Runtime, Side, install, uninstall
-from migration.model import NoticeKind, TargetNotFoundError
-from migration.testing import FixedRouter, RecordingObserver
+from migration import Migration, Runtime, Side, install, uninstall
+from migration.model import TargetNotFoundError
+from migration.testing import FixedRouter
 
 MONOLITH = '''
 import functools
@@ -167,7 +168,6 @@ def test_a_static_method_stays_static(monolith: Any, migration: Migration, runti
         ("monolith:Missing.run", "has no attribute 'Missing'"),
         ("monolith:constant", "it is of type int, not a function"),
         ("monolith:Tool", "it is of type type, not a function"),
-        ("monolith:Tool.build", "it is of type classmethod, not a function"),
         ("monolith:Tool.size", "it is of type property, not a function"),
         ("monolith:functools.reduce", "not a function"),
     ],
@@ -179,14 +179,6 @@ def test_targets_that_are_no_function_are_refused(migration: Migration, target: 
         install(target, migration)
     assert found.value.target == target
     assert "expected 'pkg.mod:func'" in str(found.value)
-
-
-def test_an_asynchronous_target_is_refused(monolith: Any, migration: Migration) -> None:
-    """And stays as it is."""
-    before = monolith.already_async
-    with pytest.raises(DeclarationError, match="is asynchronous"):
-        install("monolith:already_async", migration)
-    assert monolith.already_async is before
 
 
 # Twins
@@ -223,35 +215,63 @@ def test_an_own_twin_is_left_alone(monolith: Any, migration: Migration, runtime:
     assert asyncio.run(monolith.query_async("?")) == "the module's own"
 
 
-# Bypasses
+# References that were taken earlier
 
 
-def test_an_earlier_from_import_is_named(
-    monolith: Any, migration: Migration, runtime: Runtime, observer: RecordingObserver
-) -> None:
-    """A module that holds the bare function goes past the migration: it is named in a warning and a notice."""
-    caller = types.ModuleType("early_caller")
-    caller.send = monolith.upload  # type: ignore[attr-defined]  # from monolith import upload as send
-    sys.modules["early_caller"] = caller
-    try:
-        with pytest.warns(BypassWarning, match=r"early_caller\.send holds the bare function") as found:
-            install("monolith:upload", migration, runtime=runtime)
-    finally:
-        del sys.modules["early_caller"]
-    assert [warning.filename for warning in found] == [__file__]
-    assert [notice.kind for notice in observer.notices] == [NoticeKind.BYPASSED]
-    assert "early_caller.send" in observer.notices[0].text
+def test_every_earlier_reference_is_routed(monolith: Any, migration: Migration, runtime: Runtime) -> None:
+    """An import by name, a table, a partial, a default, a closure: all lead to the shim, and afterwards to legacy."""
+    taken = monolith.upload
+    monolith.table = {"upload": taken}
+
+    def with_default(path: str, function: Any = taken) -> Any:
+        return function(path, None)
+
+    ways: list[Callable[[], object]] = [
+        lambda: taken("a", None),
+        lambda: monolith.table["upload"]("a", None),
+        functools.partial(taken, "a", None),
+        lambda: with_default("a"),
+        lambda: monolith.upload("a", None),
+    ]
+    install("monolith:upload", migration, runtime=runtime)
+    assert [way() for way in ways] == [("new", "a", None)] * len(ways)
+    uninstall("monolith:upload")
+    assert [way() for way in ways] == [("old", "a", "file-extract")] * len(ways)
+    assert taken is monolith.upload
 
 
-def test_a_later_from_import_is_no_bypass(
-    monolith: Any, migration: Migration, runtime: Runtime, observer: RecordingObserver
-) -> None:
-    """Who imports the name afterwards holds the shim; installing again warns of nothing."""
+def test_an_earlier_reference_to_a_closure_is_routed(monolith: Any, migration: Migration, runtime: Runtime) -> None:
+    """Also of a function with variables of an outer one, and of a method that says `super()`."""
+
+    def make(prefix: str, args: str) -> Any:
+        return lambda path: (prefix, args, path)
+
+    monolith.closure = taken = make("old", "more")
+    early = monolith.Special.run
+    install("monolith:closure", migration, runtime=runtime)
+    install("monolith:Special.run", migration, runtime=runtime)
+    special = monolith.Special()
+    assert taken("a") == ("new", "a")
+    assert early(special, "a") == ("new", special, "a")
+    uninstall("monolith:closure")
+    uninstall("monolith:Special.run")
+    assert taken("a") == ("old", "more", "a")
+    assert early(special, "a") == ("special", "old", "tool", "a")
+
+
+def test_who_holds_the_shim_follows(monolith: Any, migration: Migration, runtime: Runtime) -> None:
+    """An import after the installation goes with the next declaration, and is plain legacy after the last."""
     install("monolith:upload", migration, runtime=runtime)
     taken = monolith.upload
-    install("monolith:upload", migration, runtime=runtime)
-    assert observer.notices == []
-    assert taken("a", None)[0] == "new"
+
+    async def newest(path: str, storage: object) -> tuple[str, str, object]:
+        return "newest", path, storage
+
+    install("monolith:upload", Migration(name="n", candidate=newest), runtime=runtime)
+    assert taken("a", None) == ("newest", "a", None)
+    uninstall("monolith:upload")
+    assert taken("a", None) == ("old", "a", "file-extract")
+    assert asyncio.run(taken.aio("a", None)) == ("old", "a", "file-extract")
 
 
 # Taking away

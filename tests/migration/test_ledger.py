@@ -131,10 +131,10 @@ def test_a_migration_is_known_before_anything_is_compared(ledger: Ledger) -> Non
 
 def test_notices_are_counted_by_kind(ledger: Ledger) -> None:
     """An operator sees how often calls fell back."""
-    for kind in (NoticeKind.FELL_BACK, NoticeKind.FELL_BACK, NoticeKind.BYPASSED):
+    for kind in (NoticeKind.FELL_BACK, NoticeKind.FELL_BACK, NoticeKind.BLOCKED_EVENT_LOOP):
         ledger.noticed(Notice(kind=kind, migration="m", text="text"))
     assert ledger.flush()
-    assert ledger.status("m").notices == {"fell_back": 2, "bypassed": 1}
+    assert ledger.status("m").notices == {"fell_back": 2, "blocked_event_loop": 1}
 
 
 def test_an_interrupted_run_is_not_counted(ledger: Ledger) -> None:

@@ -260,7 +260,7 @@ def test_everything_is_as_before_afterwards(suite: pytest.Pytester) -> None:
             uninstall("shop:price")
         """
     )
-    result = suite.runpytest("-W", "ignore::migration.BypassWarning")
+    result = suite.runpytest()
     result.assert_outcomes(passed=4, failed=2)
 
 

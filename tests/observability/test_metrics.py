@@ -137,7 +137,7 @@ def test_providers_and_migrations_are_bounded(telemetry: Telemetry, capture: Cap
     for number in range(200):
         run(telemetry, side_operation(provider=f"p{number}", migration=f"m{number}"))
         run(telemetry, call_operation(provider=f"p{number}", migration=f"m{number}"))
-        telemetry.noticed(Notice(kind=NoticeKind.BYPASSED, migration=f"m{number}", text="-"))
+        telemetry.noticed(Notice(kind=NoticeKind.BLOCKED_EVENT_LOOP, migration=f"m{number}", text="-"))
     for metric in (Metric.OPERATION_DURATION, Metric.FILE_SIZE, Metric.ACTIVE_OPERATIONS, Metric.NOTICES):
         assert len(labelled(capture, metric)) == 51
 

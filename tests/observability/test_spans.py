@@ -202,7 +202,7 @@ def test_disabled_sees_nothing() -> None:
     operation = call_operation()
     run(telemetry, operation)
     telemetry.compared(Comparison(call=a_call(), decision=a_decision(), verdict=Verdict.DIFFERENT))
-    telemetry.noticed(Notice(kind=NoticeKind.BYPASSED, migration=NAME, text="-"))
+    telemetry.noticed(Notice(kind=NoticeKind.BLOCKED_EVENT_LOOP, migration=NAME, text="-"))
     assert not handle.enabled
     assert handle.prometheus_url is None
     assert operation.trace is None

@@ -41,7 +41,7 @@ HEALTHY = {
     f'migration_decisions_expected_total{{{TARGET}, migration_name="m"}}': "0+20x120",
     'migration_guard_tripped{migration_name="m"}': "0x120",
     'migration_guard_evidence{migration_name="m"}': "1x120",
-    'migration_notices_total{migration_name="m", migration_notice_kind="bypassed"}': "0+1x120",
+    'migration_notices_total{migration_name="m", migration_notice_kind="blocked_event_loop"}': "0+1x120",
 }
 """Two hours in which nothing is wrong: both sides fail alike, and what was dropped says nothing."""
 

@@ -74,7 +74,6 @@ def test_legacy_can_go_when_everything_holds() -> None:
         ("records", {"lost": NOW - DAY}),
         ("outbox", {"open_work": [Check(name="outbox", holds=False, figure="2 letters", advice="send them")]}),
         ("callers", {"callers": [Caller(found=None, seen=(SITE,))]}),
-        ("callers", {"notices": {NoticeKind.BYPASSED: 1}}),
         ("awaiting", {"callers": [Caller(found=None, seen=(replace(SITE, entrance=Entrance.AWAITED),))]}),
         ("tests", {"tests": []}),
         ("patch", {"obstacle": "the candidate is an object"}),

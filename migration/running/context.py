@@ -1,0 +1,28 @@
+"""Context variables that a side sets are the caller's, also when the side ran in a copy of the caller's context."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextvars import Context, copy_context
+from typing import TypeVar
+
+from migration.running.in_flight import OWN_VARIABLES
+
+T = TypeVar("T")
+_MISSING = object()
+
+
+def carry_back(context: Context) -> None:
+    """Set here what was set in `context`, a copy of this context. A variable of the library is not carried."""
+    for variable, value in context.items():
+        if variable not in OWN_VARIABLES and variable.get(_MISSING) is not value:
+            variable.set(value)
+
+
+async def in_thread(work: Callable[[], T]) -> T:
+    """Run `work` in a thread of the running loop's pool, in a copy of this context, and carry its changes back."""
+    context = copy_context()
+    result = await asyncio.get_running_loop().run_in_executor(None, context.run, work)
+    carry_back(context)
+    return result
