@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import psutil
-from opentelemetry.metrics import CallbackOptions, Meter, Observation
+from opentelemetry.metrics import CallbackOptions, Histogram, Meter, Observation
 
 from migration import Decision, Side
 from migration.guard import GuardFigures
@@ -169,17 +169,14 @@ class PoolGauge:
         """Connections in use and at most; None before there is a pool."""
         return (self._used, self._limit) if self._limit else None
 
-    def usage(self, _: CallbackOptions) -> Iterable[Observation]:
-        """Connections in use, once there is a pool."""
-        return [Observation(self._used)] if self._limit else []
+    def observing(self, figure: Callable[[int, int], float]) -> Callable[[CallbackOptions], Iterable[Observation]]:
+        """A callback that gives a figure of `state`, once there is a pool."""
 
-    def limit(self, _: CallbackOptions) -> Iterable[Observation]:
-        """Connections at most, once there is a pool."""
-        return [Observation(self._limit)] if self._limit else []
+        def observe(_: CallbackOptions) -> Iterable[Observation]:
+            state = self.state
+            return [] if state is None else [Observation(figure(*state))]
 
-    def utilization(self, _: CallbackOptions) -> Iterable[Observation]:
-        """Share of the pool in use, once there is a pool."""
-        return [Observation(self._used / self._limit)] if self._limit else []
+        return observe
 
 
 class Bounds:
@@ -207,35 +204,28 @@ class Instruments:
         self._run_labels: dict[tuple[str, tuple[str | int | None, ...], Side, Role], Labels] = {}
         self.pool = PoolGauge()
         self._process = psutil.Process()
-        self.operation_duration = meter.create_histogram(
+
+        def histogram(metric: Metric, unit: Unit, boundaries: Sequence[float], description: str) -> Histogram:
+            return meter.create_histogram(metric, unit, description, explicit_bucket_boundaries_advisory=boundaries)
+
+        self.operation_duration = histogram(
             Metric.OPERATION_DURATION,
             Unit.SECONDS,
+            _UPLOAD_SECONDS,
             "Duration of one run of one implementation; `error.type` is set on failures only.",
-            explicit_bucket_boundaries_advisory=_UPLOAD_SECONDS,
         )
-        self.file_size = meter.create_histogram(
-            Metric.FILE_SIZE,
-            Unit.BYTES,
-            "Size of the files that calls worked on.",
-            explicit_bucket_boundaries_advisory=_FILE_BYTES,
+        self.file_size = histogram(Metric.FILE_SIZE, Unit.BYTES, _FILE_BYTES, "Size of the files that calls worked on.")
+        self.http_duration = histogram(
+            Metric.HTTP_DURATION, Unit.SECONDS, _UPLOAD_SECONDS, "Duration of HTTP requests, to the answer's head."
         )
-        self.http_duration = meter.create_histogram(
-            Metric.HTTP_DURATION,
-            Unit.SECONDS,
-            "Duration of HTTP requests, to the answer's head.",
-            explicit_bucket_boundaries_advisory=_UPLOAD_SECONDS,
+        self.pool_wait = histogram(
+            Metric.POOL_WAIT, Unit.SECONDS, _HTTP_SECONDS, "Time that requests waited for a connection of the pool."
         )
-        self.pool_wait = meter.create_histogram(
-            Metric.POOL_WAIT,
-            Unit.SECONDS,
-            "Time that requests waited for a connection of the pool.",
-            explicit_bucket_boundaries_advisory=_HTTP_SECONDS,
-        )
-        self.loop_delay = meter.create_histogram(
+        self.loop_delay = histogram(
             Metric.EVENT_LOOP_DELAY,
             Unit.SECONDS,
+            _DELAY_SECONDS,
             "How late the background event loop wakes a sleeper.",
-            explicit_bucket_boundaries_advisory=_DELAY_SECONDS,
         )
         self.comparisons = meter.create_counter(
             Metric.SHADOW_COMPARISONS, Unit.COMPARISON, "Verdicts on shadowed calls."
@@ -250,30 +240,21 @@ class Instruments:
         observe_sources(meter, sources)
 
     def _observe_state(self, meter: Meter) -> None:
-        meter.create_observable_up_down_counter(
-            Metric.ACTIVE_OPERATIONS, [self.active.observe], Unit.RUN, "Runs in flight."
+        rises, moves = meter.create_observable_counter, meter.create_observable_up_down_counter
+        expected = "Sum of the probabilities with which the candidate was to be chosen."
+        utilization = self.pool.observing(lambda used, limit: used / limit)
+        moves(Metric.ACTIVE_OPERATIONS, [self.active.observe], Unit.RUN, "Runs in flight.")
+        rises(Metric.DECISIONS, [self._decided.observe], Unit.DECISION, "Calls by the side that was chosen for them.")
+        rises(Metric.DECISIONS_EXPECTED, [self._expected.observe], Unit.DECISION, expected)
+        moves(Metric.POOL_USAGE, [self.pool.observing(lambda used, _: used)], Unit.CONNECTION, "Connections in use.")
+        moves(
+            Metric.POOL_LIMIT,
+            [self.pool.observing(lambda _, limit: limit)],
+            Unit.CONNECTION,
+            "Connections that the pool may hold.",
         )
-        meter.create_observable_counter(
-            Metric.DECISIONS, [self._decided.observe], Unit.DECISION, "Calls by the side that was chosen for them."
-        )
-        meter.create_observable_counter(
-            Metric.DECISIONS_EXPECTED,
-            [self._expected.observe],
-            Unit.DECISION,
-            "Sum of the probabilities with which the candidate was to be chosen.",
-        )
-        meter.create_observable_up_down_counter(
-            Metric.POOL_USAGE, [self.pool.usage], Unit.CONNECTION, "Connections in use."
-        )
-        meter.create_observable_up_down_counter(
-            Metric.POOL_LIMIT, [self.pool.limit], Unit.CONNECTION, "Connections that the pool may hold."
-        )
-        meter.create_observable_gauge(
-            Metric.POOL_UTILIZATION, [self.pool.utilization], Unit.RATIO, "Share of the pool in use."
-        )
-        meter.create_observable_up_down_counter(
-            Metric.PROCESS_MEMORY, [self._memory], Unit.BYTES, "Resident memory of this process."
-        )
+        meter.create_observable_gauge(Metric.POOL_UTILIZATION, [utilization], Unit.RATIO, "Share of the pool in use.")
+        moves(Metric.PROCESS_MEMORY, [self._memory], Unit.BYTES, "Resident memory of this process.")
 
     def _memory(self, _: CallbackOptions) -> Iterable[Observation]:
         return [Observation(self._process.memory_info().rss)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
 
@@ -75,7 +75,7 @@ class RecentSpan:
         seconds: how long it took.
         failed: whether its status is an error.
         attributes: its attributes, without lists.
-        links: ids of the traces that it is linked to.
+        links: ids of the traces that it is linked to; a shadow is to that of its primary.
     """
 
     trace: str
@@ -84,9 +84,9 @@ class RecentSpan:
     name: str
     began: float
     seconds: float
-    failed: bool
-    attributes: dict[str, str | int | float | bool]
-    links: tuple[str, ...]
+    failed: bool = False
+    attributes: Mapping[str, str | int | float | bool] = field(default_factory=dict)
+    links: tuple[str, ...] = ()
 
 
 KeepSpans = Callable[[Sequence[RecentSpan]], object]

@@ -18,11 +18,11 @@ from migration.guard import Guard
 from migration.model import Operation, StoreError
 from migration.routing import shim_at
 from migration.store import Ledger
-from observability import HttpTelemetry, RecentSpan, Sources, Telemetry, TelemetryHandle, setup, start_loop_watch
+from observability import HttpTelemetry, Sources, Telemetry, TelemetryHandle, setup, start_loop_watch
 from shim.http.httpx_tap import install_httpx_tap, remove_httpx_tap
 from shim.http.recording import HttpObserver, watch
 from shim.process import SigtermDrain
-from shim.process_metrics import ProcessMetrics, SpanSample
+from shim.process_metrics import ProcessMetrics
 from shim.settings import Settings, use_settings
 from shim.sqlite import make_private_folder
 from shim.wiring import ProcessMemory, open_guard, open_ledger, open_router
@@ -82,7 +82,7 @@ class Installation:
                     prometheus_port=settings.shim_prometheus_port,
                     console=console,
                     capture=capture,
-                    keep_spans=lambda spans: metrics.keep_spans(map(_span, spans)),
+                    keep_spans=metrics.keep_spans,
                     sources=_sources(guard, extensions),
                 )
                 without_telemetry.pop_all()
@@ -318,20 +318,6 @@ def _sources(guard: Guard, extensions: Sequence[Extension]) -> Sources:
     gauges = [gauge for extension in extensions if extension.gauges is not None for gauge in extension.gauges()]
     labels = [label for extension in extensions for label in extension.labels]
     return Sources(guard=guard.figures, gauges=tuple(gauges), labels=tuple(labels))
-
-
-def _span(span: RecentSpan) -> SpanSample:
-    return SpanSample(
-        trace=span.trace,
-        span=span.span,
-        parent=span.parent,
-        name=span.name,
-        began=span.began,
-        seconds=span.seconds,
-        failed=span.failed,
-        attributes=span.attributes,
-        links=span.links,
-    )
 
 
 def _watch_loop(runtime: Runtime, observer: Telemetry, metrics: ProcessMetrics) -> None:

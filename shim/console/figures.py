@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 from migration import Side
 from migration.guard import FREEZE_AT, ROLLBACK_AT, CandidateEvidence, DecisionRecord, GuardStore, replay_evidence
 from migration.store import RecordedComparison
-from shim.process_metrics import CallSample, ProcessMetricsReader, ProcessSample, SpanSample
+from shim.process_metrics import CallSample, ProcessMetricsReader, ProcessSample
 
 BUCKETS = 120
 """Points of a line over time, at most."""
@@ -250,11 +250,6 @@ def comparison_row(found: RecordedComparison) -> Document:
     }
 
 
-def comparison_in_full(found: RecordedComparison) -> Document:
-    """With every field that differs, and both values."""
-    return asdict(found)
-
-
 def trace_rows(metrics: ProcessMetricsReader, migration: str, *, limit: int) -> Sequence[Document]:
     """The latest traces of a migration's calls, newest first, each with the shadows that are linked to it."""
     shadows: dict[str, str] = {}
@@ -280,20 +275,6 @@ def trace_in_full(metrics: ProcessMetricsReader, trace: str) -> Document:
     """The spans of a trace, and of the shadows that are linked to it."""
     return {
         "trace": trace,
-        "spans": [_span(span) for span in metrics.trace(trace)],
-        "shadows": [_span(span) for span in metrics.shadows_of(trace)],
-    }
-
-
-def _span(span: SpanSample) -> Document:
-    return {
-        "trace": span.trace,
-        "span": span.span,
-        "parent": span.parent,
-        "name": span.name,
-        "began": span.began,
-        "seconds": span.seconds,
-        "failed": span.failed,
-        "attributes": dict(span.attributes),
-        "links": span.links,
+        "spans": [asdict(span) for span in metrics.trace(trace)],
+        "shadows": [asdict(span) for span in metrics.shadows_of(trace)],
     }

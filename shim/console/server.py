@@ -9,6 +9,7 @@ import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from functools import partial
 from importlib.resources import files
 from pathlib import Path
@@ -16,7 +17,7 @@ from pathlib import Path
 from aiohttp import web
 
 from shim.console.access import Access, ConsoleError, NotTrippedError, RollBack, add_headers, guarded
-from shim.console.figures import comparison_in_full, decision_in_full, trace_in_full
+from shim.console.figures import decision_in_full, trace_in_full
 from shim.console.state import ConsoleSources, States
 from shim.process import who_acts
 
@@ -196,7 +197,7 @@ class Console:
         found = await asyncio.to_thread(self._sources.ledger.comparison, number)
         if found is None:
             raise web.HTTPNotFound(reason=f"no comparison {number} is recorded any more")
-        return _json(comparison_in_full(found))
+        return _json(asdict(found))
 
     async def _decision(self, request: web.Request) -> web.StreamResponse:
         number = int(request.match_info["number"])

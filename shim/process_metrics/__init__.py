@@ -5,7 +5,7 @@ taken from the guard's file, and verdicts stand in the ledger.
 """
 
 from shim.process_metrics.recorder import ProcessMetrics
-from shim.process_metrics.store import CallSample, ProcessMetricsReader, ProcessSample, ShareSample, SpanSample
+from shim.process_metrics.store import CallSample, ProcessMetricsReader, ProcessSample, ShareSample
 
 __all__ = [
     "CallSample",
@@ -13,5 +13,4 @@ __all__ = [
     "ProcessMetricsReader",
     "ProcessSample",
     "ShareSample",
-    "SpanSample",
 ]

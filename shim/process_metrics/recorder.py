@@ -16,7 +16,8 @@ from migration.guard import ProcessMemoryGauge
 from migration.model import AtEnd, Notice, Operation, Role
 from migration.store.shim_db import shim_db
 from migration.store.writer import Writer
-from shim.process_metrics.store import CallSample, ProcessSample, Sample, ShareSample, SpanSample, add, last_share
+from observability import RecentSpan
+from shim.process_metrics.store import CallSample, ProcessSample, Sample, ShareSample, add, last_share
 
 ROUND_SECONDS = 1.0
 """Between two samples."""
@@ -105,7 +106,7 @@ class ProcessMetrics(Writer[Sample]):
 
     # From telemetry
 
-    def keep_spans(self, spans: Iterable[SpanSample]) -> None:
+    def keep_spans(self, spans: Iterable[RecentSpan]) -> None:
         """Note finished spans."""
         for span in spans:
             self._keep(span, start=False)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Mapping, Sequence
-from dataclasses import astuple, dataclass, field
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
 from migration import Side
 from migration.store.shim_db import limit_size, shim_db
+from observability import RecentSpan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,33 +81,6 @@ class ShareSample:
     source: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SpanSample:
-    """A finished span.
-
-    Attributes:
-        trace: its trace, 32 hexadecimal figures.
-        span: its id, 16 of them.
-        parent: the span that it is part of; None for the root of a trace.
-        name: what it is called.
-        began: when.
-        seconds: how long it took.
-        failed: whether its status is an error.
-        attributes: what is known of it.
-        links: traces that it is linked to; a shadow is to its primary's.
-    """
-
-    trace: str
-    span: str
-    parent: str | None
-    name: str
-    began: float
-    seconds: float
-    failed: bool = False
-    attributes: Mapping[str, str | int | float | bool] = field(default_factory=dict)
-    links: tuple[str, ...] = ()
-
-
 KEEP_CALLS = 50_000
 """Calls that are kept one by one; the oldest go first."""
 
@@ -127,11 +101,11 @@ _ADD = {
     " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
     ShareSample: "INSERT INTO shares (at, instance, migration, percent, shadow_percent, source)"
     " VALUES (?, ?, ?, ?, ?, ?)",
-    SpanSample: "INSERT INTO spans (trace, span, parent, name, began, seconds, failed, attributes, links)"
+    RecentSpan: "INSERT INTO spans (trace, span, parent, name, began, seconds, failed, attributes, links)"
     " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
 }
 
-Sample = CallSample | ProcessSample | ShareSample | SpanSample
+Sample = CallSample | ProcessSample | ShareSample | RecentSpan
 
 
 def write(path: Path, samples: Sequence[Sample]) -> None:
@@ -154,7 +128,7 @@ def add(database: sqlite3.Connection, samples: Sequence[Sample]) -> None:
 
 
 def _row(sample: Sample) -> tuple[object, ...]:
-    if not isinstance(sample, SpanSample):
+    if not isinstance(sample, RecentSpan):
         return astuple(sample)
     return (
         sample.trace, sample.span, sample.parent, sample.name, sample.began, sample.seconds, sample.failed,
@@ -209,27 +183,27 @@ class ProcessMetricsReader:
         """The changes since then, oldest first, and before them the last one of each instance before that time."""
         return [ShareSample(**row) for row in self._database.rows(_SHARES, {"migration": migration, "since": since})]
 
-    def roots(self, *, limit: int) -> list[SpanSample]:
+    def roots(self, *, limit: int) -> list[RecentSpan]:
         """The latest traces of calls, newest first, each as its first span."""
         return self._spans(_ROOTS, limit)
 
-    def shadows(self, *, limit: int) -> list[SpanSample]:
+    def shadows(self, *, limit: int) -> list[RecentSpan]:
         """The latest traces that are linked to another one, newest first, each as its first span."""
         return self._spans(_LINKED, limit)
 
-    def trace(self, trace: str) -> list[SpanSample]:
+    def trace(self, trace: str) -> list[RecentSpan]:
         """The spans of a trace, in the order in which they began."""
         return sorted(
             self._spans("SELECT * FROM spans WHERE trace = ? LIMIT ?", trace, MOST_SPANS),
             key=lambda span: (span.began, span.parent is not None),
         )
 
-    def shadows_of(self, trace: str) -> list[SpanSample]:
+    def shadows_of(self, trace: str) -> list[RecentSpan]:
         """The spans of the traces that are linked to this one."""
         linked = self._spans("SELECT * FROM spans WHERE links LIKE ? LIMIT ?", f'%"{trace}"%', MOST_SPANS)
         return [span for root in {span.trace: span for span in linked}.values() for span in self.trace(root.trace)]
 
-    def _spans(self, question: str, *values: object) -> list[SpanSample]:
+    def _spans(self, question: str, *values: object) -> list[RecentSpan]:
         return [_span_of(row) for row in self._database.rows(question, values)]
 
 
@@ -239,8 +213,8 @@ def last_share(database: sqlite3.Connection, instance: str, migration: str) -> S
     return None if row is None else ShareSample(**row)
 
 
-def _span_of(row: Any) -> SpanSample:
-    return SpanSample(
+def _span_of(row: Any) -> RecentSpan:
+    return RecentSpan(
         trace=row["trace"],
         span=row["span"],
         parent=row["parent"],

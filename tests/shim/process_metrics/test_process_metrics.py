@@ -14,11 +14,11 @@ import pytest
 
 from migration import Call, Decision, Reason, Side
 from migration.model import CallSite, Operation, Outcome, Role, StoreError
+from observability import RecentSpan
 from shim.process_metrics import (
     CallSample,
     ProcessMetrics,
     ProcessMetricsReader,
-    SpanSample,
     recorder,
 )
 from shim.process_metrics.store import KEEP_CALLS, KEEP_SPANS, write
@@ -79,8 +79,8 @@ def finished(
         operation.outcome = outcome
 
 
-def span(name: str, trace: str, **others: Any) -> SpanSample:
-    return SpanSample(
+def span(name: str, trace: str, **others: Any) -> RecentSpan:
+    return RecentSpan(
         **{"trace": trace, "span": f"{name}-id", "parent": None, "name": name, "began": 1.0, "seconds": 1.0, **others}
     )
 
