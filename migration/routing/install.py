@@ -13,7 +13,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from migration.model.declaration import Migration
 from migration.model.errors import TargetNotFoundError
-from migration.routing.likeness import BoundShim, look_like, redirect
+from migration.routing.likeness import BoundShim, look_like, redirect, redirected_to
 from migration.routing.runtime import Runtime
 from migration.routing.shim import Shim
 from migration.running.context import in_thread
@@ -52,14 +52,15 @@ def install(target: str, migration: Migration, *, runtime: Runtime | None = None
     found = inspect.getattr_static(owner, name, None)
     if found is None:
         raise TargetNotFoundError(target, f"{owner!r} has no attribute {name!r}")
-    function = _inner(found)
-    own = name in vars(owner)
-    if isinstance(function, Shim) and own:
-        function.use(migration, runtime)
-        if function not in _installed:
-            _installed[function] = ExitStack()
-            _installed[function].callback(setattr, owner, name, _wrapped_as(found, function.original))
-        return function
+    function, own = _inner(found), name in vars(owner)
+    standing = redirected_to(function) or function
+    if isinstance(standing, Shim) and own:
+        standing.use(migration, runtime)
+        if standing is not function or standing not in _installed:  # another name of it, or a decorated function
+            undo = _installed.setdefault(standing, ExitStack())
+            undo.callback(setattr, owner, name, _wrapped_as(found, standing.original))
+            setattr(owner, name, _wrapped_as(found, standing))
+        return standing
     bare: Any = function.legacy if isinstance(function, Shim) else function
     if not inspect.isfunction(bare):
         raise TargetNotFoundError(target, f"it is of type {type(bare).__name__}, not a function")

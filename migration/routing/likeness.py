@@ -311,6 +311,12 @@ def redirect(function: FunctionType, target: Callable[..., Any], afterwards: Cal
     return undo
 
 
+def redirected_to(function: object) -> Callable[..., Any] | None:
+    """Where the references to `function` are led, or were led last; None if they never were."""
+    number = _numbers.get(function) if type(function) is FunctionType else None
+    return None if number is None else _targets[number]
+
+
 def _redirecting(code: CodeType, number: int) -> CodeType:
     """Code that leads to a target. It takes the closure of `code`, as a function demands, and reads nothing of it."""
     free, asynchronous = code.co_freevars, bool(code.co_flags & inspect.CO_COROUTINE)

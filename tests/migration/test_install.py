@@ -215,7 +215,59 @@ def test_an_own_twin_is_left_alone(monolith: Any, migration: Migration, runtime:
     assert asyncio.run(monolith.query_async("?")) == "the module's own"
 
 
+def test_a_twin_honours_an_override(monolith: Any, migration: Migration, runtime: Runtime) -> None:
+    """A subclass that scans, encrypts or counts what it sends does so for callers that await as well."""
+
+    class Scanning(monolith.Tool):  # type: ignore[misc]  # of type Any
+        def run(self, file: str, *, purpose: str = "") -> object:
+            if file == "virus":
+                raise ValueError(file)
+            return super().run(file, purpose=purpose)
+
+    class Awaiting(monolith.Tool):  # type: ignore[misc]  # of type Any
+        async def run(self, file: str, *, purpose: str = "") -> object:
+            return "awaiting", file, purpose
+
+    install("monolith:Tool.run", migration, runtime=runtime)
+    scanning = Scanning()
+    with pytest.raises(ValueError, match="virus"):
+        asyncio.run(scanning.run_async("virus"))
+    assert asyncio.run(scanning.run_async("a", purpose="p")) == ("new", scanning, "a", "p")
+    assert asyncio.run(Awaiting().run_async("a")) == ("awaiting", "a", "")
+    assert asyncio.run(monolith.Tool.run_async(scanning, "a")) == ("new", scanning, "a", "")
+
+
+def test_a_class_method_is_bound_to_its_class(
+    monolith: Any, migration: Migration, runtime: Runtime, router: FixedRouter
+) -> None:
+    """Through the class, a subclass and an instance, called and awaited; afterwards it is the very object again."""
+    before = vars(monolith.Tool)["build"]
+    install("monolith:Tool.build", migration, runtime=runtime)
+    for owner in (monolith.Tool, monolith.Special):
+        assert owner.build() == owner().build() == ("new", owner)
+        assert asyncio.run(owner.build.aio()) == asyncio.run(owner.build_async()) == ("new", owner)
+    router.serve = Side.LEGACY
+    assert type(monolith.Special.build()) is monolith.Special
+    uninstall("monolith:Tool.build")
+    assert vars(monolith.Tool)["build"] is before
+    assert type(monolith.Special.build()) is monolith.Special
+
+
 # References that were taken earlier
+
+
+def test_a_function_under_two_names_has_one_shim(monolith: Any, migration: Migration, runtime: Runtime) -> None:
+    """A package that offers a function of a module again is the same place: the later declaration holds for both."""
+    package = types.ModuleType("package")
+    package.upload = monolith.upload  # type: ignore[attr-defined]  # from monolith import upload
+    sys.modules["package"] = package
+    install("monolith:upload", migration, runtime=runtime)
+    install("package:upload", Migration(name="n", candidate=migration.candidate), runtime=runtime)
+    assert monolith.upload("a", None) == package.upload("a", None) == ("new", "a", None)
+    assert monolith.upload.migration.name == "n"
+    uninstall("monolith:upload")
+    assert monolith.upload("a", None) == package.upload("a", None) == ("old", "a", "file-extract")
+    del sys.modules["package"]
 
 
 def test_every_earlier_reference_is_routed(monolith: Any, migration: Migration, runtime: Runtime) -> None:
