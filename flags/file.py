@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from threading import Event, Thread
 from typing import Any
 
 from flags.admin import (
@@ -46,29 +45,17 @@ class FlagFileSource(FlagSource):
     def __init__(
         self, path: Path, *, interval: float, app_name: str, freshness: Freshness, clock: Callable[[], float]
     ) -> None:
-        super().__init__(app_name=app_name, freshness=freshness, clock=clock)
+        super().__init__(thread="flags-file", interval=interval, app_name=app_name, freshness=freshness, clock=clock)
         self._path = path
-        self._interval = interval
         self._text: str | None = None
-        self._stopping = Event()
-        self._thread = Thread(target=self._watch, name="flags-file", daemon=True)
-
-    def start(self) -> None:
-        """Begin to watch the file."""
-        self._thread.start()
 
     def stop(self, timeout: float) -> None:
         """Stop watching."""
-        self._stopping.set()
-        self._thread.join(timeout)
+        if self._thread.ident is not None:
+            self._thread.join(timeout)
 
     def count(self, name: str, *, enabled: bool) -> None:
         """Do nothing: only a server counts how flags are used."""
-
-    def _watch(self) -> None:
-        self._refresh()
-        while not self._stopping.wait(self._interval):
-            self._refresh()
 
     def _refresh(self) -> None:
         asked_at = self._clock()

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import socket
-import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from threading import Lock
 from typing import Any, Self
 
 from UnleashClient.utils import normalized_hash
@@ -20,6 +17,7 @@ from flags.file import FlagFileSource
 from flags.server import FlagServerSource
 from flags.source import Evaluation, FlagSource, Freshness, uptime
 from migration import Call, Decision, Reason, Side
+from migration.forking import new_lock, renew_in_child
 
 SHADOW_SUFFIX = ".shadow"
 
@@ -49,7 +47,8 @@ class UnleashRouter:
     """Routes by Unleash flags, from a server or from a file; implements `migration.Router`.
 
     Legacy serves, without a shadow, unless a fresh and sound definition says otherwise. Reading a decision never
-    blocks: definitions are fetched in the background. After a fork the child fetches for itself at its first decision.
+    blocks: definitions are fetched in the background, once when it is made, and from its first decision on again and
+    again: until then its process may fork. A child fetches for itself at its own first decision.
     """
 
     def __init__(
@@ -58,11 +57,13 @@ class UnleashRouter:
         self._make_source = make_source
         self._instance = instance or socket.gethostname()
         self._start_timeout = start_timeout
-        self._lock = Lock()
+        self._lock = new_lock()
         self._source: FlagSource | None = None
+        self._followed: FlagSource | None = None  # the source, once decisions are made by it
         self._abandoned: list[FlagSource] = []
-        self._running()
-        _routers.add(self)
+        with self._lock:
+            self._started()
+        renew_in_child(self)
 
     @classmethod
     def from_server(
@@ -138,7 +139,7 @@ class UnleashRouter:
 
     def decide(self, call: Call) -> Decision:
         """Decide for this call; a FlagError becomes a decision for legacy that names it."""
-        source = self._source or self._running()
+        source = self._followed or self.follow()
         try:
             serve, shadow = _evaluate(source, call, self._instance)
         except FlagError as error:
@@ -148,7 +149,7 @@ class UnleashRouter:
 
     def status(self) -> RouterStatus:
         """What the router knows at this moment."""
-        source = self._source or self._running()
+        source = self._followed or self.follow()
         try:
             source.snapshot()
             failure = source.failure
@@ -168,31 +169,33 @@ class UnleashRouter:
     def close(self, timeout: float = 2.0) -> None:
         """Stop fetching, within about `timeout` seconds; every later decision is legacy."""
         with self._lock:
-            source = self._source
-            if source is None:  # a forked child that has decided nothing yet: nothing runs
-                self._source = self._make_source()
-                self._source.refuse()
-                return
+            source = self._source = self._followed = self._source or self._make_source()
         source.close(timeout)
 
-    def _running(self) -> FlagSource:
+    def follow(self) -> FlagSource:
+        """Fetch again and again from now on, without waiting for the first decision."""
         with self._lock:
-            if self._source is None:
-                source = self._make_source()
-                source.start()
-                source.wait(self._start_timeout)
-                self._source = source
-            return self._source
+            if self._followed is None:
+                source = self._started()
+                source.follow(self._start_timeout)
+                self._followed = source
+            return self._followed
 
-    def forget_after_fork(self) -> None:
-        """In the child of a fork: fetch again at the next decision, because threads do not survive a fork.
+    def begin_in_child(self) -> None:
+        """Fetch again at the next decision, because threads do not survive a fork.
 
         The parent's source is kept, unused: tearing it down could wait for those threads.
         """
-        self._lock = Lock()
         if self._source is not None and not self._source.is_closed:
             self._abandoned.append(self._source)
-            self._source = None
+            self._source = self._followed = None
+
+    def _started(self) -> FlagSource:
+        if self._source is None:
+            source = self._make_source()
+            source.start(self._start_timeout)
+            self._source = source
+        return self._source
 
 
 def _evaluate(source: FlagSource, call: Call, instance: str) -> tuple[Evaluation, Evaluation]:
@@ -234,14 +237,3 @@ def _context(call: Call, instance: str) -> dict[str, Any]:
     if user:
         context["userId"] = user
     return context
-
-
-_routers: weakref.WeakSet[UnleashRouter] = weakref.WeakSet()
-
-
-def _after_fork() -> None:
-    for router in list(_routers):
-        router.forget_after_fork()
-
-
-os.register_at_fork(after_in_child=_after_fork)

@@ -8,7 +8,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
-from threading import Event, Thread
+from threading import Thread
 from typing import Any
 from urllib.parse import quote
 
@@ -119,19 +119,19 @@ class FlagServerSource(FlagSource):
         freshness: Freshness,
         clock: Callable[[], float],
     ) -> None:
-        super().__init__(app_name=app_name, freshness=freshness, clock=clock)
+        super().__init__(
+            thread="flags-poll", interval=refresh_seconds, app_name=app_name, freshness=freshness, clock=clock
+        )
         address = api_address(url)
         self._client = reporting_client(address, token, app_name=app_name, timeout=request_timeout)
         headers = self._client._headers.polling()  # noqa: SLF001 - how the official client introduces itself
         headers["unleash-interval"] = str(int(refresh_seconds * 1000))
         self._poller = Poller(address, headers, timeout=request_timeout)
-        self._refresh_seconds = refresh_seconds
-        self._stopping = Event()
 
-    def start(self) -> None:
-        """Begin to poll, and to report, each on a thread of its own: a hung server blocks both."""
-        Thread(target=self._poll, name="flags-poll", daemon=True).start()
+    def follow(self, timeout: float) -> None:
+        """Poll from now on, and report, each on a thread of its own: a hung server blocks both."""
         Thread(target=self._report, name=REPORTING_THREAD, daemon=True).start()
+        super().follow(timeout)
 
     def count(self, name: str, *, enabled: bool) -> None:
         """Count for the console, in the client that reports it."""
@@ -139,8 +139,7 @@ class FlagServerSource(FlagSource):
         self._client._engine.count_toggle(name, enabled)  # noqa: SLF001
 
     def stop(self, timeout: float) -> None:
-        """Stop polling and send the last usage counts, on a thread that is not waited for too long."""
-        self._stopping.set()
+        """Send the last usage counts, on a thread that is not waited for too long."""
         stopping = Thread(target=self._client.destroy, name=REPORTING_THREAD, daemon=True)
         stopping.start()
         stopping.join(timeout)
@@ -156,11 +155,6 @@ class FlagServerSource(FlagSource):
         """Register, and send usage counts from then on."""
         with contextlib.suppress(Exception):  # an address that cannot be used raises what it likes; polling says so
             self._client.initialize_client(fetch_toggles=False)
-
-    def _poll(self) -> None:
-        self._refresh()
-        while not self._stopping.wait(self._refresh_seconds):  # by the monotonic clock: the other one may be set back
-            self._refresh()
 
     def _refresh(self) -> None:
         asked_at = self._clock()

@@ -7,7 +7,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from threading import Event, Lock
+from threading import Event, Thread
 
 from flags.definitions import FlagRule, Json, parse_definitions, read_rule
 from flags.errors import (
@@ -20,6 +20,7 @@ from flags.errors import (
 )
 from flags.probability import Context, Engine, ProbabilityFinder
 from migration import Reason
+from migration.forking import new_lock
 
 _log = logging.getLogger("flags")
 
@@ -161,41 +162,71 @@ class Freshness:
 
 
 class FlagSource(ABC):
-    """Keeps a snapshot of the flags up to date in the background; reading it never blocks."""
+    """Keeps a snapshot of the flags up to date in the background; reading it never blocks.
+
+    Args:
+        thread: the name of the thread that fetches.
+        interval: seconds between two fetches.
+        app_name: the `appName` that constraints see.
+        freshness: how old definitions may become.
+        clock: seconds that never go back.
+    """
 
     kind: str
 
-    def __init__(self, *, app_name: str, freshness: Freshness, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, *, thread: str, interval: float, app_name: str, freshness: Freshness, clock: Callable[[], float]
+    ) -> None:
+        self._interval = interval
         self._app_name = app_name
         self._freshness = freshness
         self._clock = clock
-        self._lock = Lock()
+        self._lock = new_lock()
+        self._thread = Thread(target=self._fetch, name=thread, daemon=True)
+        self._fetched_at = clock()
+        self._followed = Event()
+        self._stopping = Event()
         self._snapshot: FlagSnapshot | None = None
         self._confirmed_at: float | None = None
         self._failure: FlagError | None = FlagsNotReadyError()
         self._answered = Event()
         self._closed = False
 
-    @abstractmethod
-    def start(self) -> None:
-        """Begin to fetch, in the background."""
+    def start(self, timeout: float) -> None:
+        """Fetch once in the background, and wait for that, at most `timeout` seconds."""
+        self._thread.start()
+        self._answered.wait(timeout)
 
-    @abstractmethod
-    def stop(self, timeout: float) -> None:
-        """Stop fetching; take at most about `timeout` seconds."""
-
-    def refuse(self) -> None:
-        """Decide nothing any more."""
-        self._closed = True
+    def follow(self, timeout: float) -> None:
+        """Go on fetching from now on. Wait for the next fetch if one is due, at most `timeout` seconds."""
+        if self._clock() - self._fetched_at > self._interval:
+            self._answered.clear()
+        self._followed.set()
+        self._answered.wait(timeout)
 
     def close(self, timeout: float) -> None:
         """Decide nothing any more and stop, within about `timeout` seconds."""
-        self.refuse()
+        self._closed = True
+        self._stopping.set()
+        self._followed.set()
         self.stop(timeout)
 
-    def wait(self, timeout: float) -> None:
-        """Wait until the first fetch has succeeded or failed, at most `timeout` seconds."""
-        self._answered.wait(timeout)
+    @abstractmethod
+    def stop(self, timeout: float) -> None:
+        """Wait until nothing is fetched any more, at most about `timeout` seconds."""
+
+    @abstractmethod
+    def _refresh(self) -> None:
+        """Fetch: confirm or publish what was found, or note the failure. Never raises."""
+
+    def _fetch(self) -> None:
+        self._refresh()
+        self._fetched_at = self._clock()
+        self._followed.wait()
+        pause = max(0.0, self._interval - (self._clock() - self._fetched_at))
+        while not self._stopping.wait(pause):  # by the monotonic clock: the other one may be set back
+            self._refresh()
+            pause = self._interval
 
     @abstractmethod
     def count(self, name: str, *, enabled: bool) -> None:

@@ -50,6 +50,7 @@ def make_router(server: ScriptedServer, clock: Clock) -> Iterator[Callable[[], U
                 clock=clock,
             )
         )
+        routers[-1].follow()
         return routers[-1]
 
     yield make

@@ -319,7 +319,7 @@ def test_a_closed_router_stays_closed_in_the_child(path: Path, admin: FileFlagAd
     admin.ensure(NAME)
     router = UnleashRouter.from_file(path)
     router.close()
-    router.forget_after_fork()
+    router.begin_in_child()
     assert router.decide(make_call()).error == "RouterClosedError"
 
 
@@ -328,7 +328,7 @@ def test_a_child_that_decides_nothing_closes_without_a_thread(path: Path, admin:
     admin.ensure(NAME)
     router = UnleashRouter.from_file(path)
     parents = set(threading.enumerate())
-    router.forget_after_fork()
+    router.begin_in_child()
     started: list[str] = []
     threading.setprofile(lambda *_: started.append(threading.current_thread().name))
     router.close()

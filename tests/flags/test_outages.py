@@ -157,7 +157,7 @@ def test_a_decision_is_of_one_state(
 ) -> None:
     """If the definitions change while a decision is taken, side, probability and version are still of one state."""
     router = make_router()
-    source = router._running()
+    source = router.follow()
     old = source.snapshot()
     is_enabled = old.engine.is_enabled
 
