@@ -15,9 +15,6 @@ Started in the main thread, it ends the process in an orderly way on SIGTERM, se
 from __future__ import annotations
 
 import importlib
-import os
-import threading
-import weakref
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -25,6 +22,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, TextIO
 
 from migration import Migration, MigrationError, Observer, Router, Runtime, ShadowMode
+from migration.forking import new_lock, unforked
 from migration.model import Operation
 from migration.store import LedgerReader
 from shim.errors import ShimError
@@ -128,7 +126,10 @@ class Extension:
     Attributes:
         check_state: looks whether its own files can be used, at the start and then once a second; while it raises
             `migration.model.StoreRefusedError`, legacy serves every call, and the guard says so.
-        begin: after the migrations are in place: begin what is to be done in the background, bounded by itself.
+        prepare: before the application is running, in the thread that starts it: import what `begin` needs. A child
+            that is forked while another thread imports waits for that for ever.
+        begin: with the first call of each process: begin what is to be done in the background, bounded by itself. It
+            runs on the caller's time.
         end: after the last call: write down what is left, within bounds.
         loop_closing: when a background loop of the process ends, on that loop.
         gauges: figures that are exported as metrics beside those of the migrations.
@@ -143,6 +144,7 @@ class Extension:
     """
 
     check_state: Callable[[], object] | None = None
+    prepare: Callable[[], object] | None = None
     begin: Callable[[Runtime], object] | None = None
     end: Callable[[], object] | None = None
     loop_closing: Callable[[], Awaitable[None]] | None = None
@@ -184,12 +186,7 @@ class Application:
         self._migrations = migrations
         self._settings = settings
         self._installation: Installation | None = None
-        self.begin_in_child()
-        _applications.add(self)
-
-    def begin_in_child(self) -> None:
-        """A fork does not carry over who holds the lock."""
-        self._lock = threading.Lock()
+        self._lock = new_lock()
 
     # What is declared
 
@@ -247,6 +244,9 @@ class Application:
     ) -> Installation:
         """Put every migration in front of its legacy function. A step that fails undoes those before it.
 
+        Afterwards the process may fork, now or later. Its children route calls as it does. Each process begins what is
+        done in the background with its own first call, or with `begin`.
+
         Args:
             settings: the configuration; that of the application by default.
             console: where finished spans are printed as one line each.
@@ -260,11 +260,11 @@ class Application:
             observability.ObservabilityError: likewise for the `OTEL_*` variables and the Prometheus port.
             migration.TargetNotFoundError: a migration is declared in front of no function.
         """
-        from shim.installation import Installation  # noqa: PLC0415  # heavy, and a command that looks on needs none of it
-
-        with self._lock:
+        with self._lock, unforked():  # it imports, which a fork must not cut off
             if self._installation is not None:
                 raise AlreadyRunningError("this application runs in this process already; call stop() first")
+            from shim.installation import Installation  # noqa: PLC0415  # heavy, and a command that looks on needs none of it
+
             settings = settings or self.settings()
             self._installation = Installation.opened(
                 settings,
@@ -275,6 +275,16 @@ class Application:
                 observers=observers,
             )
             return self._installation
+
+    def begin(self) -> None:
+        """Begin now what begins with the first call of a process: follow flags and the guard, finish earlier work.
+
+        For a process that may have no call for a long time, and that does not fork from now on.
+        """
+        with self._lock:
+            installation = self._installation
+        if installation is not None:
+            installation.begin()
 
     def stop(self) -> None:
         """Finish calls in flight, take out what this application installed, send the last telemetry.
@@ -316,17 +326,6 @@ class Application:
 
         with comparing(settings, self.migrations(), self.extensions, router=router, observer=observer) as runtime:
             yield runtime
-
-
-_applications: weakref.WeakSet[Application] = weakref.WeakSet()
-
-
-def _begin_in_child() -> None:
-    for application in list(_applications):
-        application.begin_in_child()
-
-
-os.register_at_fork(after_in_child=_begin_in_child)
 
 
 def names_on_disk(settings: Settings) -> tuple[str, ...]:

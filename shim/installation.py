@@ -4,16 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from contextvars import Context
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Self, TextIO
 
 from flags import UnleashRouter
-from migration import Migration, Observer, Router, Runtime, ShadowLimits, install, uninstall, use_runtime
+from migration import (
+    Call,
+    Decision,
+    Migration,
+    Observer,
+    Router,
+    Runtime,
+    ShadowLimits,
+    install,
+    uninstall,
+    use_runtime,
+)
+from migration.forking import new_lock, renew_in_child
 from migration.guard import Guard
 from migration.model import Operation, StoreError
 from migration.routing import shim_at
@@ -45,6 +56,7 @@ class Installation:
     ledger: Ledger
     guard: Guard
     metrics: ProcessMetrics
+    begin: Callable[[], None]
     _opened: ExitStack = field(repr=False)
     _kept: ExitStack = field(repr=False)
 
@@ -64,6 +76,7 @@ class Installation:
             make_private_folder(settings.shim_home)
         with ExitStack() as opened, ExitStack() as kept:
             for extension in extensions:
+                _in_force(settings, extension.prepare)()
                 _undo(kept, "the application's own end", _in_force(settings, extension.end))
             metrics = ProcessMetrics(
                 settings.shim_db,
@@ -92,10 +105,12 @@ class Installation:
             _undo(kept, "the ledger", ledger.flush)
             _undo(kept, "the guard", guard.close)
             observer = Telemetry(telemetry)
-            runtime = new_runtime(settings, router=guard, observers=[observer, ledger, guard, metrics, *observers])
+            first_call = _FirstCall(guard)
+            runtime = new_runtime(settings, router=first_call, observers=[observer, ledger, guard, metrics, *observers])
             recall_noise(runtime, ledger, {migration.name for migration in migrations.values()})
             guard.tell(runtime.observers.noticed)
             _watch_loop(runtime, observer, metrics)
+            first_call.steps = [router.follow, guard.follow, *_beginnings(settings, runtime, extensions)]
             put_in_place(opened, runtime, migrations, extensions, http=HttpTelemetry(telemetry))
             sigterm = SigtermDrain()
             _undo(opened, "the handler of SIGTERM", sigterm.remove)
@@ -107,16 +122,13 @@ class Installation:
                 ledger=ledger,
                 guard=guard,
                 metrics=metrics,
+                begin=first_call.begin,
                 _opened=opened.pop_all(),
                 _kept=kept.pop_all(),
             )
         with ExitStack() as begun:
             begun.callback(installation.stop)
             sigterm.install(installation)
-            for extension in extensions:
-                if extension.begin is not None:
-                    with use_settings(settings):
-                        extension.begin(runtime)
             begun.pop_all()
         return installation
 
@@ -141,6 +153,48 @@ class Installation:
         self.runtime.loop.close(0.0)
         self.runtime.shadows.close()
         self._kept.close()
+
+
+class _FirstCall:
+    """A router that begins what is done in the background with the first call of each process, and not before.
+
+    Until then the host may fork at any moment: a child waits for ever for a module that another thread was importing.
+    """
+
+    def __init__(self, router: Router) -> None:
+        self.steps: Sequence[Callable[[], object]] = ()
+        self._router = router
+        self._lock = new_lock()
+        self.begin_in_child()
+        renew_in_child(self)
+
+    def begin_in_child(self) -> None:
+        """A child has a first call of its own."""
+        self._begun = False
+
+    def decide(self, call: Call) -> Decision:
+        """As the router decides."""
+        if not self._begun:
+            self.begin()
+        return self._router.decide(call)
+
+    def begin(self) -> None:
+        """Begin, unless this process has: outside of the caller's context. A step that fails is reported."""
+        with self._lock:
+            begun, self._begun = self._begun, True
+        for step in () if begun else self.steps:
+            try:
+                Context().run(step)
+            except Exception:  # the call must go on
+                _logger.exception("what is done in the background did not begin")
+
+
+def _beginnings(
+    settings: Settings, runtime: Runtime, extensions: Sequence[Extension]
+) -> Iterator[Callable[[], object]]:
+    for extension in extensions:
+        if extension.begin is not None:
+            yield _in_force(settings, partial(extension.begin, runtime))
 
 
 @contextmanager
@@ -247,11 +301,7 @@ class _Shared:
 
     def __init__(self) -> None:
         self._parts: list[_Part] = []
-        self.begin_in_child()
-
-    def begin_in_child(self) -> None:
-        """A fork does not carry over who holds the lock."""
-        self._lock = threading.Lock()
+        self._lock = new_lock()
 
     def enter(self, part: _Part) -> None:
         """An application begins."""
@@ -279,7 +329,6 @@ class _Shared:
 
 
 _SHARED = _Shared()
-os.register_at_fork(after_in_child=_SHARED.begin_in_child)
 
 
 def _undo(stack: ExitStack, what: str, step: Callable[[], object]) -> None:

@@ -57,6 +57,16 @@ def check_state() -> None:
         return
 
 
+def import_what_works_later() -> None:
+    """Import what finishes earlier work in another thread, the client of Supabase's storage and journal included."""
+    import tools.recovery
+    import tools.shadowing
+
+    if _settings().supabase_url is not None:
+        import tools.journal.supabase
+        import tools.storage.supabase  # noqa: F401
+
+
 def finish_earlier_work(runtime: Runtime) -> None:
     """In the background, undo the live shadows and recover the uploads that earlier processes left open."""
     from tools.recovery import recover_in_background
@@ -228,6 +238,7 @@ app = Application(
     extensions=[
         Extension(
             check_state=check_state,
+            prepare=import_what_works_later,
             begin=finish_earlier_work,
             end=close_journal,
             loop_closing=close_pool,

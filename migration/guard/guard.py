@@ -6,16 +6,15 @@ It decides from what this process sees, at the end of each call; its worker then
 from __future__ import annotations
 
 import asyncio
-import os
 import threading
 import time
-import weakref
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any
 
+from migration.forking import renew_in_child
 from migration.guard.judge import Judge
 from migration.guard.model import (
     Action,
@@ -84,9 +83,7 @@ class Guard:
         self._begin()
         self._tripped: frozenset[str] = self._worker.tripped_at_start()
         self.look_back()
-        if self._worker.epochs:
-            self._worker.start()  # not before everything that its thread asks for is there
-        _guards.add(self)
+        renew_in_child(self)
 
     def _begin(self) -> None:
         self._judging = threading.RLock()
@@ -106,7 +103,7 @@ class Guard:
 
         Legacy serves every call as long as the state of this machine is refused.
         """
-        self._worker.start()
+        self.follow()
         decision = self._router.decide(call)
         refusal = self._worker.refusal
         if call.migration not in self._tripped and refusal is None:
@@ -119,6 +116,10 @@ class Guard:
             source="guard",
             error=refusal or decision.error,
         )
+
+    def follow(self) -> None:
+        """Follow from now on what the other processes of this machine decide, without waiting for the first call."""
+        self._worker.start()
 
     @property
     def tripped(self) -> frozenset[str]:
@@ -306,14 +307,3 @@ class Guard:
                     flag_version=operation.decision.flag_version,
                 )
             )
-
-
-_guards: weakref.WeakSet[Guard] = weakref.WeakSet()
-
-
-def _begin_in_child() -> None:
-    for guard in list(_guards):
-        guard.begin_in_child()
-
-
-os.register_at_fork(after_in_child=_begin_in_child)

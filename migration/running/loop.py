@@ -21,6 +21,7 @@ from contextvars import Context, copy_context
 from operator import attrgetter
 from typing import Any, Generic, ParamSpec, TypeVar
 
+from migration.forking import unforked
 from migration.model.errors import CandidateUnavailableError, LoopClosedError, LoopUnavailableError
 from migration.model.model import Outcome, Side
 from migration.running.context import carry_back, in_thread
@@ -144,7 +145,8 @@ def _why_not_one_result(function: object) -> str | None:
 
 def _import(target: str) -> Any:
     module, _, attribute = target.partition(":")
-    return attrgetter(attribute)(importlib.import_module(module))
+    with unforked():  # a child would wait for the rest of the import for ever
+        return attrgetter(attribute)(importlib.import_module(module))
 
 
 class LoopJob:

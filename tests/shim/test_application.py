@@ -115,15 +115,34 @@ def test_what_is_no_mapping_of_declarations_is_said(declared: Any, settings: Set
         app.start()
 
 
-def test_an_extension_that_cannot_begin_leaves_nothing(shop: ModuleType, make: Make) -> None:
-    """Its error reaches whoever starts, and everything is undone."""
+def test_an_extension_that_cannot_prepare_leaves_nothing(shop: ModuleType, make: Make) -> None:
+    """Its error reaches the caller of `start`, and everything is undone."""
+
+    def fail() -> None:
+        raise OSError("no place")
+
+    with pytest.raises(OSError, match="no place"):
+        make("price", extensions=(Extension(prepare=fail),)).start()
+    assert not isinstance(shop.price, Shim)
+
+
+def test_an_extension_begins_with_the_first_call(
+    shop: ModuleType, make: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Not with the start, and once; what it raises is reported, and the call and the other extensions go on."""
+    begun: list[Runtime] = []
 
     def fail(_: Runtime) -> None:
         raise OSError("no place")
 
-    with pytest.raises(OSError, match="no place"):
-        make("price", extensions=(Extension(begin=fail),)).start()
-    assert not isinstance(shop.price, Shim)
+    app = make("price", extensions=(Extension(begin=fail), Extension(begin=begun.append)))
+    with app.running() as installation:
+        assert begun == []
+        shop.price(1)
+        shop.price(1)
+        app.begin()
+        assert begun == [installation.runtime]
+    assert caplog.text.count("did not begin") == 1
 
 
 def test_a_step_that_fails_at_the_end_keeps_no_other_from_its_work(
@@ -146,10 +165,14 @@ def test_a_step_that_fails_at_the_end_keeps_no_other_from_its_work(
 def test_hooks_run_with_the_settings_of_the_application(shop: ModuleType, settings: Settings, make: Make) -> None:
     """Whatever the environment says."""
     seen: list[Settings] = []
-    extension = Extension(begin=lambda _: seen.append(get_settings()), end=lambda: seen.append(get_settings()))
+    extension = Extension(
+        prepare=lambda: seen.append(get_settings()),
+        begin=lambda _: seen.append(get_settings()),
+        end=lambda: seen.append(get_settings()),
+    )
     with make("price", extensions=(extension,)).running():
-        assert isinstance(shop.price, Shim)
-    assert seen == [settings, settings]
+        shop.price(1)
+    assert seen == [settings] * 3
 
 
 @pytest.mark.parametrize("first_ends_first", [True, False])

@@ -16,6 +16,7 @@ from io import FileIO
 from pathlib import Path
 from typing import Any
 
+from shim.forking import unforked
 from tools.errors import ToolsError
 from tools.files import only_this_file, open_regular
 from tools.journal.port import CLAIMING, Entry, Facts, Intent, Journal, Opened, State, UploadSide
@@ -204,13 +205,15 @@ def _hash_of(file: FileIO) -> str:
 
 def _by_legacy(intent: Intent, storage: UploadStorage) -> dict[str, Any]:
     to = provider(intent.provider)
-    module = import_module(to.legacy_module)
+    with unforked():
+        module = import_module(to.legacy_module)
     legacy: Callable[..., dict[str, Any]] = inspect.unwrap(getattr(module, to.function))  # whatever the flag says
     return journaled(to)(legacy)(intent.path, storage, intent.purpose)
 
 
 async def _by_async(intent: Intent, storage: UploadStorage) -> dict[str, Any]:
-    from tools.engine.gateway import upload_through_gateway  # noqa: PLC0415  # see `repeat`
+    with unforked():  # a child would wait for the rest of the import for ever
+        from tools.engine.gateway import upload_through_gateway  # noqa: PLC0415  # see `repeat`
 
     return await upload_through_gateway(provider(intent.provider), intent.path, storage, intent.purpose)
 

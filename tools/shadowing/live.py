@@ -12,6 +12,7 @@ from typing import Any
 from migration import Call, Side
 from migration.model import SideEffects, StoreError, TrialRefusedError
 from migration.shadow import UndoJournal, UndoState
+from shim.forking import unforked
 from shim.http.answers import why_not_repeatable
 from shim.http.egress import EgressGate, behind
 from shim.http.recording import ExchangeLog, noting
@@ -162,8 +163,9 @@ class UploadTrial:
     def in_force(self) -> Iterator[None]:
         """Record what runs in this context, let the users' uploads go first, and stop it when the trial is over."""
         # imported now: before the new implementation runs, nothing of it may be needed
-        from tools.engine.limiter import Priority  # noqa: PLC0415
-        from tools.engine.throttle import uploads_as  # noqa: PLC0415
+        with unforked():  # a child would wait for the rest of the import for ever
+            from tools.engine.limiter import Priority  # noqa: PLC0415
+            from tools.engine.throttle import uploads_as  # noqa: PLC0415
 
         with (
             use_settings(self._recording.settings),

@@ -124,12 +124,14 @@ def test_flags_out_of_reach_are_tried_until_they_change(store: GuardStore) -> No
 
 
 def test_a_flag_that_was_never_changed_is_changed_by_the_next_process(store: GuardStore) -> None:
-    """A process that dies before it could turn the flag off leaves that to the next one."""
+    """A process that dies before it could turn the flag off leaves that to the next one that has a call."""
     with guarding(store, Flags(unreachable=10**6)) as guard:
         calls_until(lambda: guard.tripped, work(guard, candidate_fails=0.9))
         assert eventually(lambda: "m" in store.statuses() and not store.statuses()["m"].carried_out)
     flags = Flags()
-    with guarding(store, flags):
+    with guarding(store, flags) as guard:
+        assert not eventually(lambda: flags.done, seconds=0.2)
+        work(guard)()
         assert eventually(lambda: ("off", "m") in flags.done)
 
 
