@@ -130,7 +130,7 @@ def test_a_flag_that_was_never_changed_is_changed_by_the_next_process(store: Gua
         assert eventually(lambda: "m" in store.statuses() and not store.statuses()["m"].carried_out)
     flags = Flags()
     with guarding(store, flags) as guard:
-        assert not eventually(lambda: flags.done, seconds=0.2)
+        assert not eventually(lambda: bool(flags.done), seconds=0.2)
         work(guard)()
         assert eventually(lambda: ("off", "m") in flags.done)
 
