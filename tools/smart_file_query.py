@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import logging
+import os
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from io import FileIO
 from pathlib import Path
 from typing import Any, Literal
 
 from shim.http.httpx_tap import answers_within_bounds
-from tools.allowed_files import open_allowed
 from tools.errors import ConfigurationError, UnknownProviderError
-from tools.files import only_this_file
+from tools.files import only_this_file, open_beneath, too_large, validate_upload
 from tools.providers.answers import FileGoneError
 from tools.providers.spec import PROVIDERS, Provider
 from tools.settings import get_settings
@@ -111,7 +113,7 @@ class SmartFileQueryTool:
         try:
             answer = await _asked(request, upload)
         except FileGoneError:
-            upload = await _uploaded_anew(request, upload, storage)
+            upload = await _uploaded_again(request, upload, storage)
             answer = await _asked(request, upload)
         return answer, {
             "provider": upload.provider.name,
@@ -197,7 +199,7 @@ async def _uploaded(request: _Request, provider: Provider, storage: UploadStorag
     return _HeldFile(provider=provider, file_id=str(uploaded[provider.id_key]), deduplicated=False)
 
 
-async def _uploaded_anew(request: _Request, gone: _HeldFile, storage: UploadStorage) -> _HeldFile:
+async def _uploaded_again(request: _Request, gone: _HeldFile, storage: UploadStorage) -> _HeldFile:
     """The tracking table named a file that the provider no longer has."""
     logger.warning("%s no longer has %s, so the file is uploaded again", gone.provider.name, gone.file_id)
     await asyncio.to_thread(_mark_deleted, request, gone, storage)
@@ -242,3 +244,43 @@ def _document(status: Literal["success", "error"], content: str, metadata: Mappi
     return json.dumps(
         {"status": status, "content": content, "content_type": "text", "metadata": metadata}, ensure_ascii=False
     )
+
+
+# The files that may be asked about: those within `SHIM_ALLOWED_ROOTS`, whatever links lead to or from there.
+
+
+def open_allowed(file_path: str) -> tuple[Path, FileIO, str]:
+    """Open a file that may be asked about, and hash it.
+
+    The file stays open, so that what was checked is what is read later, whatever its path leads to by then.
+
+    Returns:
+        Its path without symbolic links, the open file (the caller closes it), and its SHA-256 in hexadecimal.
+
+    Raises:
+        ValueError: it lies outside the allowed folders, does not exist, is no regular file, or is too large.
+        OSError: it cannot be opened.
+    """
+    settings = get_settings()
+    root, path = _allowed(file_path)
+    limit = max(each.limit(settings) for each in PROVIDERS.values())
+    validate_upload(path, limit=limit)
+    with ExitStack() as until_it_is_known:
+        file = until_it_is_known.enter_context(open_beneath(root, path))
+        size = os.fstat(file.fileno()).st_size
+        if size > limit:
+            raise too_large(path, size=size, limit=limit)
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        until_it_is_known.pop_all()
+    return path, file, sha256
+
+
+def _allowed(file_path: str) -> tuple[Path, Path]:
+    """The allowed root that the file lies in, and where it lies, both without links."""
+    path = Path(file_path).resolve()
+    roots = [root.resolve() for root in get_settings().shim_allowed_roots or (Path.cwd(),)]
+    for root in roots:
+        if path.is_relative_to(root):
+            return root, path
+    allowed = ", ".join(str(root) for root in roots)
+    raise ValueError(f"{file_path} lies outside the allowed folders ({allowed}); SHIM_ALLOWED_ROOTS sets them")

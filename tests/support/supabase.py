@@ -17,7 +17,7 @@ import pytest
 
 from tests.support.postgres import Postgres, postgres
 from tests.support.unleash_programs import REPOSITORY, Process, free_port, install, wait_until
-from tools.journal.migrations import migrations
+from tools.cli.schema import schema_steps
 
 _INSTALLATION = REPOSITORY / "build" / "supabase_lite"
 _OLDEST_NODE = 22
@@ -70,7 +70,7 @@ class SupabaseTables:
 
     def migrate(self, *, lease_seconds: float = 60.0) -> None:
         """Make the tables; those that are there stay. A claim then holds so long without being renewed."""
-        for migration in migrations():
+        for migration in schema_steps():
             self.database.run(migration.sql.replace("interval '60 seconds'", f"interval '{lease_seconds} seconds'"))
 
     def _answers(self) -> bool:

@@ -19,7 +19,7 @@ from shim.http.redaction import HiddenText
 from tools.errors import UnknownProviderError
 from tools.providers.answers import error_kinds, required_key
 from tools.providers.sdk import OPENAI, ZAI, Sdk
-from tools.providers.stand_in import StandIn
+from tools.providers.stand_in import GLM_STAND_IN, KIMI_STAND_IN, StandIn
 from tools.settings import MEGABYTE, Settings, provider_settings
 from tools.storage.port import UploadRow, UploadStorage
 
@@ -282,43 +282,8 @@ KIMI = Provider(
     tool="KimiUploadFilesTool",
     client_module="tools.providers.kimi.kimi_client",
     files=FilesApi(refused_for_good=frozenset({"exceeded_current_quota_error"})),
-    stand_in=StandIn(
-        id_prefix="",
-        purposes=frozenset({"file-extract", "image", "video", "batch"}),
-        retry_headers=("Retry-After", "X-Retry-After"),
-        errors={
-            "purpose": (400, "invalid_request_error", "Invalid purpose: only 'file-extract' accepted"),
-            "file_suffix": (400, "invalid_request_error", "file type not supported: the file name has no extension"),
-            "file_empty": (400, "invalid_request_error", "File size is zero, please confirm and re-upload the file"),
-            "file_too_large": (
-                400,
-                "invalid_request_error",
-                "File size is too large, max file size is 100MB, please confirm and re-upload the file",
-            ),
-            "too_many_files": (
-                400,
-                "invalid_request_error",
-                (
-                    "The number of files you have uploaded exceeded the max file count {limit}, please delete previous "
-                    "uploaded files"
-                ),
-            ),
-            "rate_limited": (
-                429,
-                "rate_limit_reached_error",
-                "Your account request reached max request, please try again after {value} seconds",
-            ),
-            "quota_exceeded": (
-                429,
-                "exceeded_current_quota_error",
-                "You exceeded your current token quota, please check your account balance",
-            ),
-            "server_error": (500, "server_error", "Failed to extract file: internal error"),
-        },
-    ),
+    stand_in=KIMI_STAND_IN,
 )
-
-_ADVICE = "or contact customer service to increase limits"
 
 GLM = Provider(
     name="glm",
@@ -335,33 +300,7 @@ GLM = Provider(
         refused_for_good=frozenset({"1113"}),  # no balance
         overloaded=frozenset({"1302", "1303", "1305"}),  # too many at once, too often, too much in all
     ),
-    stand_in=StandIn(
-        path="/api/paas/v4",
-        purposes=frozenset({"agent", "batch", "code-interpreter", "file-extract"}),
-        max_files=100,
-        counted_by_purpose=True,
-        code_field="code",
-        errors={
-            "purpose": (400, "1214", "Invalid purpose parameter. Please check the documentation"),
-            "file_missing": (400, "1213", "The file parameter was not received properly"),
-            "file_too_large": (435, "1210", "File size exceeds 100MB"),
-            "too_many_files": (400, "1210", "An account keeps at most {limit} files"),
-            "file_unknown": (404, "1214", "{id} does not exist"),
-            "parser_field": (400, "1214", "Invalid {value} parameter. Please check the documentation"),
-            "parser_type": (400, "1213", "The file_type parameter was not received properly"),
-            "page": (400, "1214", "Invalid {value} parameter. Please check the documentation"),
-            "chat": (400, "1210", "Incorrect API call parameters: {value}"),
-            "no_endpoint": (404, "1222", "API does not exist"),
-            "no_key": (401, "1001", "Authentication parameter not received in Header, unable to authenticate"),
-            "wrong_key": (401, "1000", "Authentication Failed"),
-            "rate_limited": (429, "1303", f"High frequency usage of this API, please reduce frequency {_ADVICE}"),
-            "overloaded": (429, "1302", f"High concurrency usage of this API, please reduce concurrency {_ADVICE}"),
-            "quota_exceeded": (429, "1113", "Your account is in arrears, please recharge and try again"),
-            "error_in_success": (200, "1305", "The API has triggered a rate limit"),
-            "server_error": (500, "500", "Internal Error"),
-        },
-        codes={400: "1210", 500: "500", 0: "1200"},
-    ),
+    stand_in=GLM_STAND_IN,
 )
 
 _registered: dict[str, Provider] = {each.name: each for each in (KIMI, GLM)}

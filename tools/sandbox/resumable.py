@@ -15,8 +15,9 @@ from aiohttp import web
 
 from tools.sandbox.faults import SUPABASE, Fault, FaultKind
 from tools.sandbox.intake import File, SandboxExchange, pieces
+from tools.sandbox.objects import Objects
 from tools.sandbox.serving import Endpoint, Refusal, Service, World
-from tools.sandbox.storage import Objects, is_valid_key, size_limit
+from tools.sandbox.storage import is_valid_key, size_limit, upserts
 from tools.sandbox.store import Row
 
 _VERSION = "1.0.0"
@@ -59,7 +60,7 @@ class Resumable(Service):
         content_type = metadata.get("contentType", "application/octet-stream")
         if not bucket.accepts(content_type):
             return _text(415, f"mime type {content_type} is not supported")
-        if self._objects.find(bucket.id, name) and not _upserts(exchange):
+        if self._objects.find(bucket.id, name) and not upserts(exchange):
             return _text(409, "The resource already exists")
         identity = uuid.uuid4().hex
         upload = {
@@ -71,7 +72,7 @@ class Resumable(Service):
             "content_type": content_type,
             "cache_control": _cache_control(metadata.get("cacheControl", "")),
             "metadata": _user_metadata(metadata.get("metadata")),
-            "upsert": _upserts(exchange),
+            "upsert": upserts(exchange),
             "body": self._empty_body(exchange),
         }
         self.world.store.insert("resumable_uploads", upload)
@@ -191,10 +192,6 @@ class Resumable(Service):
 def _check_version(exchange: SandboxExchange) -> None:
     if exchange.request.headers.get("Tus-Resumable") != _VERSION:
         raise Refusal(_text(412, f"Tus-Resumable must be {_VERSION}"))
-
-
-def _upserts(exchange: SandboxExchange) -> bool:
-    return exchange.request.headers.get("x-upsert", "").lower() == "true"
 
 
 def _number(text: str | None, header: str) -> int:

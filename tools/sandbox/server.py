@@ -13,10 +13,11 @@ from aiohttp import web
 
 from tools.providers.spec import PROVIDERS
 from tools.sandbox.faults import Fault, FaultBoard, InvalidFaultError, Limits, Traffic
+from tools.sandbox.objects import Objects
 from tools.sandbox.providers import AccountFiles, FilesService
 from tools.sandbox.resumable import Resumable
 from tools.sandbox.serving import Service, World
-from tools.sandbox.storage import Objects, Storage
+from tools.sandbox.storage import Storage
 from tools.sandbox.store import SandboxStore
 from tools.sandbox.tables import Tables
 
@@ -35,15 +36,19 @@ class Control:
     def application(self) -> web.Application:
         """The endpoint as an application."""
         application = web.Application()
-        application.router.add_get("/faults", self._get_faults)
-        application.router.add_post("/faults", self._add_fault)
-        application.router.add_put("/faults", self._replace_faults)
-        application.router.add_delete("/faults", self._clear_faults)
-        application.router.add_get("/limits", self._get_limits)
-        application.router.add_patch("/limits", self._change_limits)
-        application.router.add_get("/state", self._get_state)
-        application.router.add_delete("/state", self._reset)
-        application.router.add_get("/requests", self._get_requests)
+        application.add_routes(
+            [
+                web.get("/faults", self._get_faults),
+                web.post("/faults", self._add_fault),
+                web.put("/faults", self._replace_faults),
+                web.delete("/faults", self._clear_faults),
+                web.get("/limits", self._get_limits),
+                web.patch("/limits", self._change_limits),
+                web.get("/state", self._get_state),
+                web.delete("/state", self._reset),
+                web.get("/requests", self._get_requests),
+            ]
+        )
         return application
 
     def create_buckets(self) -> None:

@@ -31,31 +31,33 @@ class StorageRefusedError(StorageError):
         super().__init__(f"{action}: {what}: {message}")
 
 
-class StorageUnreachableError(StorageError):
+class StorageUnansweredError(StorageError):
+    """There was no answer of the storage at `address`."""
+
+    problem = "{} did not answer"
+
+    def __init__(self, *, action: str, address: str) -> None:
+        self.action = action
+        self.address = address
+        super().__init__(f"{action}: {self.problem.format(address)}")
+
+
+class StorageUnreachableError(StorageUnansweredError):
     """No connection to the storage was made: nothing was sent."""
 
-    def __init__(self, *, action: str, address: str) -> None:
-        self.action = action
-        self.address = address
-        super().__init__(f"{action}: cannot connect to {address}")
+    problem = "cannot connect to {}"
 
 
-class StorageTimeoutError(StorageError):
+class StorageTimeoutError(StorageUnansweredError):
     """The storage did not answer in time: what was asked may have happened."""
 
-    def __init__(self, *, action: str, address: str) -> None:
-        self.action = action
-        self.address = address
-        super().__init__(f"{action}: {address} did not answer in time")
+    problem = "{} did not answer in time"
 
 
-class StorageConnectionLostError(StorageError):
+class StorageConnectionLostError(StorageUnansweredError):
     """The connection broke before the answer: what was asked may have happened."""
 
-    def __init__(self, *, action: str, address: str) -> None:
-        self.action = action
-        self.address = address
-        super().__init__(f"{action}: the connection to {address} broke")
+    problem = "the connection to {} broke"
 
 
 class StorageAnswerError(StorageError):

@@ -22,7 +22,7 @@ from tools.storage.port import (
     StorageAnswerError,
     StorageConnectionLostError,
     StorageError,
-    StorageTimeoutError,
+    StorageUnansweredError,
     StorageUnreachableError,
 )
 from tools.storage.supabase_terms import StorageAnswer, is_about_the_bucket
@@ -283,7 +283,7 @@ def _asked(step: TusStep, retries: Retries) -> Asking[StorageAnswer]:
 def _tried(step: TusStep) -> Asking[StorageAnswer | StorageError]:
     try:
         answer: StorageAnswer = yield step
-    except (StorageConnectionLostError, StorageTimeoutError, StorageUnreachableError) as failure:
+    except StorageUnansweredError as failure:
         return failure
     return answer
 

@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.tools.journal.supabase_making import intent, journal_of, opened, sandbox_project
+from tools.cli.schema import schema_steps
 from tools.journal import supabase, supabase_client, supabase_remote, supabase_writing
 from tools.journal import supabase_requests as requests
-from tools.journal.migrations import migrations
 from tools.journal.port import Facts, Held, JournalError, Opened, State
 from tools.journal.supabase_client import FleetOwner, RefusedError, TableClient, UnusableError
 from tools.journal.supabase_remote import Change, Known, Remote
@@ -28,7 +28,7 @@ KEY = "planted-service-role-key"
 
 def test_the_lease_of_the_documents_is_that_of_the_database() -> None:
     """The migration and the program speak of the same time, and a lease outlasts three lost renewals."""
-    sql = "".join(migration.sql for migration in migrations())
+    sql = "".join(migration.sql for migration in schema_steps())
     assert sql.count(f"interval '{requests.LEASE_SECONDS:g} seconds'") == 1
     assert 4 * supabase_writing.HEARTBEAT_SECONDS <= requests.LEASE_SECONDS
 

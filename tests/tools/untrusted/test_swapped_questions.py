@@ -13,8 +13,8 @@ import pytest
 
 from migration import Side
 from tests.tools.untrusted.conftest import Ground
-from tools import allowed_files
 from tools import files as validation
+from tools import smart_file_query
 from tools.providers.glm import glm_client
 from tools.smart_file_query import SmartFileQueryTool
 from tools.storage import get_storage
@@ -108,7 +108,7 @@ async def test_between_check_and_opening(
         swap(ground, path)
         return checked
 
-    monkeypatch.setattr(allowed_files, "validate_upload", check_then_swap)
+    monkeypatch.setattr(smart_file_query, "validate_upload", check_then_swap)
     answer = await ask(path)
     assert (answer["status"], answer["metadata"]) == ("error", {"error_type": "upload_failed"})
     assert str(path) in answer["content"]
