@@ -125,7 +125,7 @@ def test_the_bounds_in_the_documents_are_the_real_ones() -> None:
         f"{_writer.MAX_WAITING:,} records waiting",
         f"{_watching.MAX_IN_FLIGHT:,}, each for {settings.shim_guard_hang_seconds:g} s (`SHIM_GUARD_HANG_SECONDS`)",
         f"follow the guard | {_worker.ROUND_SECONDS:g} s on the same machine",
-        f"to write down | {_worker.MAX_WAITING:,} waiting",
+        f"to write down | {_writer.MAX_WAITING:,} waiting",
         f"evidence of earlier processes | {_worker.RECALL_SECONDS:g} s",
         f"after {flag_changes.TAKE_OVER_SECONDS:g} s | `migration/guard/flag_changes.py`",
         f"until it is off, {flag_changes.LONGEST_PAUSE:g} s apart at most",

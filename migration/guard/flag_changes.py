@@ -31,8 +31,6 @@ NO_SWITCH = (
     "other machines"
 )
 
-_DOUBLINGS = 10
-
 
 class FlagGoneError(MigrationError):
     """The flag is archived or was never made, so there is nothing to change; another attempt would not help."""
@@ -66,6 +64,7 @@ class PendingAction:
     ended_at: float | None = None
     flag_after: str | None = None
     _next_attempt: float = -math.inf
+    _pause: float = FIRST_PAUSE
     _known_problem: str = ""
 
     @property
@@ -89,7 +88,8 @@ class PendingAction:
             self.problem, self.ended_at = str(gone), at
         except Exception as error:  # noqa: BLE001  # a vendor's client may fail in any way; it is tried again
             self.problem = f"{type(error).__name__}: {error}"
-            self._next_attempt = clock + min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(self.attempts, _DOUBLINGS))
+            self._next_attempt = clock + self._pause
+            self._pause = min(2 * self._pause, LONGEST_PAUSE)
             self.attempts += 1
         else:
             self.problem, self.ended_at = "", at

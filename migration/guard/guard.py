@@ -92,7 +92,6 @@ class Guard:
 
     def begin_in_child(self) -> None:
         """Forget the runs in flight of a forked process's parent; the evidence is that of the store."""
-        self._worker.reset()
         self._in_flight.clear()
         self._begin()
 

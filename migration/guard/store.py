@@ -61,23 +61,21 @@ class GuardStore:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._database = shim_db(path)
+        self.database = shim_db(path)
 
     def statuses(self) -> dict[str, GuardStatus]:
         """What holds, by migration."""
-        rows = self._database.rows("SELECT * FROM guard_status")
+        rows = self.database.rows("SELECT * FROM guard_status")
         return {row["migration"]: GuardStatus(**{**row, "carried_out": bool(row["carried_out"])}) for row in rows}
 
     def add_calls(self, calls: Iterable[tuple[str, int, BadCall]], *, process: str) -> None:
         """Keep bad calls, each with its migration and epoch."""
-        new = list(calls)
-        if new:
-            with self._writing() as database:
-                _add_calls(database, new, process=process)
+        with self._writing() as database:
+            add_calls(database, calls, process=process)
 
     def calls_after(self, last: int, *, migration: str, epoch: int) -> list[StoredCall]:
         """The bad calls of all processes with an id above `last`, oldest first."""
-        with self._database.reading() as database:
+        with self.database.reading() as database:
             return list(_calls_after(database, last, migration, epoch)) if database else []
 
     def recall(self, *, migration: str, epoch: int) -> tuple[CandidateEvidence, int]:
@@ -93,7 +91,7 @@ class GuardStore:
             epoch: evidence of an earlier one does not count.
             write_timeout: seconds to wait for another process that writes; the usual time by default.
         """
-        with self._database.reading(write_timeout) as database:
+        with self.database.reading(write_timeout) as database:
             if database is None:
                 return Trail(), 0
             database.execute("BEGIN")  # one view of both tables: what is summed up leaves the other
@@ -106,12 +104,12 @@ class GuardStore:
 
     def summed(self, *, migration: str, epoch: int) -> tuple[CandidateEvidence, int]:
         """The evidence of the bad calls that are kept only as a sum, and the id of the last of them."""
-        with self._database.reading() as database:
+        with self.database.reading() as database:
             return (CandidateEvidence(), 0) if database is None else _summed(database, migration, epoch)
 
     def migrations(self) -> list[str]:
         """The migrations that have bad calls."""
-        return [str(name) for (name,) in self._database.rows("SELECT DISTINCT migration FROM bad_calls")]
+        return [str(name) for (name,) in self.database.rows("SELECT DISTINCT migration FROM bad_calls")]
 
     def decide(self, record: DecisionRecord, *, due: bool = False) -> int:
         """Keep a decision, let it hold, and return its id.
@@ -162,29 +160,16 @@ class GuardStore:
 
     def records(self, migration: str | None = None, *, limit: int = 50) -> list[DecisionRecord]:
         """Decisions, newest first."""
-        return [
-            DecisionRecord.of_row(dict(row)) for row in self._database.rows(_RECORDS, (migration, migration, limit))
-        ]
+        return [DecisionRecord.of_row(dict(row)) for row in self.database.rows(_RECORDS, (migration, migration, limit))]
 
     def record(self, number: int) -> DecisionRecord | None:
         """One decision."""
-        rows = self._database.rows("SELECT * FROM records WHERE id = ?", (number,))
+        rows = self.database.rows("SELECT * FROM records WHERE id = ?", (number,))
         return DecisionRecord.of_row(dict(rows[0])) if rows else None
-
-    def add_made(self, made: Iterable[CandidateResult]) -> None:
-        """Keep what calls of candidates have created."""
-        rows = [
-            (each.migration, each.at, each.kind, json.dumps(each.things), each.trace, each.flag_version)
-            for each in made
-        ]  # fmt: skip
-        if rows:
-            with self._writing() as database:
-                database.executemany(_ADD_MADE, rows)
-                database.execute("DELETE FROM made WHERE id <= (SELECT max(id) FROM made) - ?", (KEEP_MADE,))
 
     def made(self, migration: str, *, since: float) -> list[CandidateResult]:
         """What calls of the candidate have created since then (seconds since the epoch), oldest first."""
-        found = self._database.rows(_MADE_SINCE, (migration, since))
+        found = self.database.rows(_MADE_SINCE, (migration, since))
         return [
             CandidateResult(
                 migration=row["migration"], at=row["at"], kind=row["kind"], things=tuple(json.loads(row["things"])),
@@ -195,7 +180,7 @@ class GuardStore:
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
-        with self._database.writing() as database:
+        with self.database.writing() as database:
             yield database
             database.execute(
                 "DELETE FROM records WHERE id <= (SELECT max(id) FROM records) - ?"
@@ -244,7 +229,17 @@ _MADE_SINCE = "SELECT * FROM made WHERE migration = ? AND at >= ? ORDER BY id"
 _RECORDS = "SELECT * FROM records WHERE ? IS NULL OR migration = ? ORDER BY id DESC LIMIT ?"
 
 
-def _add_calls(database: sqlite3.Connection, calls: Iterable[tuple[str, int, BadCall]], *, process: str) -> None:
+def add_made(database: sqlite3.Connection, made: Iterable[CandidateResult]) -> None:
+    """Insert what calls of candidates have created, and delete the oldest of it where there is too much."""
+    rows = [
+        (each.migration, each.at, each.kind, json.dumps(each.things), each.trace, each.flag_version) for each in made
+    ]
+    if rows:
+        database.executemany(_ADD_MADE, rows)
+        database.execute("DELETE FROM made WHERE id <= (SELECT max(id) FROM made) - ?", (KEEP_MADE,))
+
+
+def add_calls(database: sqlite3.Connection, calls: Iterable[tuple[str, int, BadCall]], *, process: str) -> None:
     """Insert bad calls, each with its migration and epoch, and sum up the oldest ones where there are too many."""
     rows = [
         (

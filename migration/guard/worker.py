@@ -1,28 +1,26 @@
-"""The guard's worker: a thread that writes down what the guard saw and decided, applies it, and follows the others."""
+"""The guard's worker: writes down what the guard saw and decided, applies it, and follows the other processes."""
 
 from __future__ import annotations
 
 import logging
-import queue
-import threading
+import sqlite3
 import time
 import uuid
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from migration.guard.evidence import Trail
 from migration.guard.flag_changes import NO_SWITCH, FlagChanges
 from migration.guard.model import Action, BadCall, CandidateResult, DecisionRecord, FlagSwitch, Ruling
-from migration.guard.store import GuardStatus, GuardStore
+from migration.guard.store import GuardStatus, GuardStore, add_calls, add_made
 from migration.model.errors import StoreError, StoreRefusedError
 from migration.model.model import Notice, NoticeKind
+from migration.store.writer import Writer
 
 ROUND_SECONDS = 1.0
 """Between two looks at what the other processes of the machine have seen and decided, and at calls that hang."""
-
-MAX_WAITING = 10_000
-"""Bad calls and results that wait to be written down; further ones stay this process's own knowledge."""
 
 RECALL_SECONDS = 0.1
 """How long a first call of a migration may wait for the evidence of earlier processes."""
@@ -38,7 +36,7 @@ class _Decided:
     epoch: int
 
 
-_Kept = _Decided | CandidateResult | tuple[str, int, BadCall]
+_Kept = CandidateResult | tuple[str, int, BadCall]
 
 
 _LEGACY_SERVES = "legacy serves until it can be"
@@ -68,8 +66,8 @@ class Follower(Protocol):
         ...
 
 
-class GuardWorker:
-    """Does what may block, in a daemon thread that starts with the first thing to do, and again after a fork.
+class GuardWorker(Writer[_Kept]):
+    """Does what may block, in a thread that starts with the first thing to do, and again after a fork.
 
     Args:
         guard: follows what other processes decide.
@@ -91,24 +89,22 @@ class GuardWorker:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._guard = guard
-        self._check_state = check_state
         self._store = store
         self._switch = switch
+        self._check_state = check_state
         self.tell: Callable[[Notice], None] = _log
         self._now = now
         self._clock = clock
         self.epochs: dict[str, int] = {}
         self.refusal: str | None = None  # why what was rolled back cannot be known here: until then legacy serves
         self._failing = False
-        self.reset()
+        super().__init__(store.database, name="migration-guard", gather_seconds=ROUND_SECONDS, periodic=True)
 
-    def reset(self) -> None:
-        """Begin with nothing to do, as in a process that was just forked; the parent has the rest."""
+    def begin_in_child(self) -> None:
+        """Begin with nothing to do; the parent has the rest."""
+        super().begin_in_child()
         self.process = uuid.uuid4().hex
-        self._work: queue.Queue[_Kept | None] = queue.Queue(MAX_WAITING)
-        self._lock = threading.Lock()
-        self._thread: threading.Thread | None = None
-        self._closed = threading.Event()
+        self._rulings: deque[_Decided] = deque()
         self._seen: dict[str, int] = {}
         self._changes = FlagChanges(self._store, self._switch, tell=self._tell, now=self._now, clock=self._clock)
 
@@ -150,89 +146,63 @@ class GuardWorker:
 
     def keep(self, migration: str, call: BadCall) -> None:
         """Have a bad call written down. Returns at once."""
-        self._put((migration, self.epochs.get(migration, 0), call))
+        self.put((migration, self.epochs.get(migration, 0), call), urgent=True)
 
     def keep_result(self, result: CandidateResult) -> None:
         """Have it written down what a call has made. Returns at once."""
-        self._put(result)
+        self.put(result, urgent=True)
 
     def carry_out(self, ruling: Ruling) -> None:
         """Have a ruling written down and applied. Returns at once."""
-        self._put(_Decided(ruling, self.epochs.get(ruling.migration, 0)))
-
-    def close(self, timeout: float) -> None:
-        """Write down what waits, try once more to change the flags, and stop."""
-        self._closed.set()
-        if self._thread is not None:
-            self._put(None)
-            self._thread.join(timeout)
-
-    def start(self) -> None:
-        """Have the thread run."""
-        if self._thread is None:
-            with self._lock:
-                if self._thread is None:
-                    self._thread = threading.Thread(target=self._run, name="migration-guard", daemon=True)
-                    self._thread.start()
-
-    def _put(self, item: _Kept | None) -> None:
-        try:
-            self._work.put_nowait(item)
-        except queue.Full:
-            if isinstance(item, _Decided):
-                threading.Thread(target=self._work.put, args=(item,), daemon=True).start()
-        self.start()
+        self._rulings.append(_Decided(ruling, self.epochs.get(ruling.migration, 0)))
+        self.wake()
 
     # In the thread
 
-    def _run(self) -> None:
-        ended, wait = False, 0.0
-        while not ended:
-            items = self._taken(wait)
-            wait = ROUND_SECONDS
-            ended = self._closed.is_set() and self._work.empty()
-            try:
-                self._guard.look_for_hangs()
-                self._file(items)
-                self._changes.carry_on(at_once=ended)
-                if not ended:
-                    self._learn_from_others()
-            except StoreError as error:
-                if isinstance(error, StoreRefusedError):
-                    self.refusal = str(error)
-                follows = _LEGACY_SERVES if self.refusal else "what is decided holds in this process"
-                self._say_once(f"{error}; {follows}, others learn of it by their flags")
-                self._changes.apply(at_once=ended)
-            except Exception as error:
-                _logger.debug("a round of the guard failed", exc_info=True)
-                self._say_once(f"the guard's own work failed ({type(error).__name__}: {error}); calls are unaffected")
-            else:
-                self._failing = False
+    def write(self, database: sqlite3.Connection, items: Sequence[_Kept]) -> None:
+        """Add bad calls and results."""
+        add_calls(database, [item for item in items if isinstance(item, tuple)], process=self.process)
+        add_made(database, [item for item in items if isinstance(item, CandidateResult)])
+
+    def written(self, items: Sequence[_Kept]) -> None:  # noqa: ARG002  # the hook's
+        """Apply what was decided, and follow the others."""
+        self._work(None)
+
+    def failed(self, items: Sequence[_Kept], error: Exception) -> Sequence[_Kept]:
+        """Apply what was decided all the same; what was not written is tried again."""
+        self._work(error)
+        return items
+
+    def _work(self, failure: Exception | None) -> None:
+        while self._rulings:
+            decided = self._rulings.popleft()
+            self._decided(decided.ruling, decided.epoch)
+        try:
+            self._round(failure)
+        except StoreError as error:
+            if isinstance(error, StoreRefusedError):
+                self.refusal = str(error)
+            follows = _LEGACY_SERVES if self.refusal else "what is decided holds in this process"
+            self._say_once(f"{error}; {follows}, others learn of it by their flags")
+            self._changes.apply(at_once=self.is_ending)
+        except Exception as error:
+            _logger.debug("a round of the guard failed", exc_info=True)
+            self._say_once(f"the guard's own work failed ({type(error).__name__}: {error}); calls are unaffected")
+        else:
+            self._failing = False
+
+    def _round(self, failure: Exception | None) -> None:
+        self._guard.look_for_hangs()
+        if failure is not None:
+            raise failure
+        self._changes.carry_on(at_once=self.is_ending)
+        if not self.is_ending:
+            self._learn_from_others()
 
     def _say_once(self, text: str) -> None:
         if not self._failing:
             self._tell("", text)
         self._failing = True
-
-    def _taken(self, wait: float) -> list[_Kept]:
-        """What there is to do, after at most `wait` seconds."""
-        items = []
-        try:
-            items.append(self._work.get(timeout=wait))
-            while len(items) < MAX_WAITING:
-                items.append(self._work.get_nowait())
-        except queue.Empty:
-            pass
-        return [item for item in items if item is not None]
-
-    def _file(self, items: list[_Kept]) -> None:
-        for item in items:
-            if isinstance(item, _Decided):  # first of all, and whatever else fails
-                self._decided(item.ruling, item.epoch)
-        try:
-            self._store.add_calls([item for item in items if isinstance(item, tuple)], process=self.process)
-        finally:
-            self._store.add_made([item for item in items if isinstance(item, CandidateResult)])
 
     def _decided(self, ruling: Ruling, epoch: int) -> None:
         self._tell(ruling.migration, ruling.sentence)

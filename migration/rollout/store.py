@@ -35,7 +35,7 @@ class RolloutStore(GuardStore):
 
     def rollout(self, migration: str) -> Rollout | None:
         """The latest rollout of a migration; None before the first."""
-        with self._database.reading() as database:
+        with self.database.reading() as database:
             return None if database is None else _read(database, migration)
 
     def keep(self, rollout: Rollout, record: DecisionRecord | None = None, *, due: bool = False) -> Rollout:

@@ -112,6 +112,11 @@ class Database:
                 raise
             return database
 
+    def is_current(self, database: sqlite3.Connection) -> bool:
+        """Whether the open file still is in the version of this program."""
+        with self.errors():
+            return _version(database) == self.version
+
     @contextmanager
     def errors(self) -> Iterator[None]:
         """Say what SQLite or the operating system says as a `StoreError`, with what to do where that is known."""

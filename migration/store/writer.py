@@ -103,8 +103,23 @@ class Writer(Generic[Item]):
         """
         return self._put(item, urgent=urgent, start=start)
 
+    def wake(self) -> None:
+        """Have the thread do its work now, also without an item."""
+        with self._arrival:
+            self._urgent += 1
+            self.start()
+            self._arrival.notify()
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether the thread, which asks, does its last work."""
+        return self._done
+
     def start(self) -> None:
         """Let the thread run, unless it is closed; a periodic one writes from now on."""
+        thread = self._thread
+        if thread is not None and thread.is_alive():
+            return
         with self._arrival:
             if not self._closed and (self._thread is None or not self._thread.is_alive()):
                 thread = threading.Thread(target=self._run, name=self._name, daemon=True)
@@ -229,6 +244,8 @@ class Writer(Generic[Item]):
                 raise
 
     def _put_back(self, items: Sequence[Item]) -> None:
+        if self._done:
+            return  # it is closed, and they are lost
         self._retrying = bool(items)
         with self._arrival:
             for item in reversed(items):
@@ -236,11 +253,13 @@ class Writer(Generic[Item]):
                     self._waiting.appendleft(item)
 
     def _connected(self) -> sqlite3.Connection:
-        """The connection, or another one if the file was removed or replaced."""
-        if self._connection is None or self._identity != file_identity(self.database.path):
+        """The connection, or another one if the file was removed, replaced or upgraded by a newer program."""
+        current = self._connection is not None and self.database.is_current(self._connection)
+        if not current or self._identity != file_identity(self.database.path):
             self._disconnect()
             self._connection = self.database.connect(self.write_timeout)
             self._identity = file_identity(self.database.path)
+        assert self._connection is not None  # noqa: S101  # it is current, or was just made
         return self._connection
 
     def _disconnect(self) -> None:
