@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from docs_reference.markdown import page as a_page
 from docs_reference.markdown import table
-from shim.cli.exits import MEANINGS
+from shim.cli.conventions import MEANINGS
 
 
 def page() -> str:

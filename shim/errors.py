@@ -12,7 +12,7 @@ class ShimError(Exception):
     """Base of every error that the product, or an application on it, defines; its message says what to do.
 
     Attributes:
-        exit_code: with which code a command ends that meets it; see `shim.cli.exits`.
+        exit_code: with which code a command ends that meets it; see `shim.cli.conventions`.
     """
 
     exit_code: ClassVar[int] = 1

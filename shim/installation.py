@@ -32,10 +32,10 @@ from migration.store import Ledger
 from observability import HttpTelemetry, Sources, Telemetry, TelemetryHandle, setup, start_loop_watch
 from shim.http.httpx_tap import install_httpx_tap, remove_httpx_tap
 from shim.http.recording import HttpObserver, watch
+from shim.primitives import make_private_folder
 from shim.process import SigtermDrain
 from shim.process_metrics import ProcessMetrics
 from shim.settings import Settings, use_settings
-from shim.sqlite import make_private_folder
 from shim.wiring import ProcessMemory, open_guard, open_ledger, open_router
 
 if TYPE_CHECKING:

@@ -26,6 +26,7 @@ from shim import drill, faults
 from shim import drill_history as history
 from shim import mcp as places
 from shim import mcp as serving
+from shim import process_metrics as metrics
 from shim import report as findings
 from shim import report as report_page
 from shim.console import figures as evidence
@@ -34,7 +35,6 @@ from shim.console import figures as sides
 from shim.console import server, state
 from shim.console import server as feed
 from shim.http import recording as exchanges
-from shim.process_metrics import store as metrics
 from shim.removal import sources as tree
 from shim.removal import uses
 from tools import journal_section
@@ -146,7 +146,7 @@ def test_the_bounds_in_the_documents_are_the_real_ones() -> None:
         f"| drills that are remembered | {history.KEEP_DRILLS:,} |",
         f"| {metrics.KEEP_CALLS:,} calls, {metrics.KEEP_SAMPLES:,} samples of processes,",
         f"{metrics.KEEP_SHARES:,} changes",
-        f"{metrics.KEEP_SPANS:,} spans | `shim/process_metrics/store.py`",
+        f"{metrics.KEEP_SPANS:,} spans | `shim/process_metrics.py`",
         f"notes in one second | {_writer.MAX_WAITING:,};",
         f"| {_recent.TRACES_A_SECOND} a second, if no exporter receives spans; {_recent.QUEUE_SIZE} spans waiting",
         f"| {feed.MAX_PAGES} pages, each with {feed.PAGE_SECONDS:g} s to take an update; an update a second, ",

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TextIO
 
 from shim.application import Application
-from shim.cli.exits import CommandError, ExitCode
+from shim.cli.conventions import CommandError, ExitCode
 from shim.cli.output import note
 from shim.installation import Installation
 from shim.wiring import has_no_flags_yet

@@ -143,7 +143,7 @@ class Writer(Generic[Item]):
         with unforked(), self._in_use:
             self._disconnect()
 
-    def close(self, timeout: float) -> None:
+    def close(self, timeout: float = EXIT_SECONDS) -> None:
         """Write what is left and end the thread, within about `timeout` seconds; no item is taken any more."""
         with self._arrival:
             self._closed = True

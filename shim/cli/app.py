@@ -12,18 +12,17 @@ import typer
 from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
-from shim.cli.console import console
+from shim.cli.conventions import CommandError, ExitCode, exit_codes_help
+from shim.cli.conventions import explain as explained
 from shim.cli.decisions import decisions, explain, replay, resume
 from shim.cli.drill import drill
-from shim.cli.exits import CommandError, ExitCode, exit_codes_help
-from shim.cli.exits import explain as explained
 from shim.cli.finding import NoApplicationError, application, load, searching
 from shim.cli.flags import flags_app
 from shim.cli.mcp import mcp
 from shim.cli.mismatches import mismatches_app
 from shim.cli.output import configure_logging, note, say
+from shim.cli.pages import console, report
 from shim.cli.removal import callers, ready, remove
-from shim.cli.report import report
 from shim.cli.rollout import rollout_app
 from shim.cli.status import status
 

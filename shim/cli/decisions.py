@@ -16,9 +16,8 @@ from rich.text import Text
 
 from migration.guard import FREEZE_AT, ROLLBACK_AT, DecisionRecord, GuardStore, replay_evidence, replay_rules
 from migration.rollout import replay_step
-from shim.cli.exits import CommandError, ExitCode
+from shim.cli.conventions import CommandError, ExitCode, JsonOption, MigrationName, OneMigration
 from shim.cli.finding import known, settings
-from shim.cli.options import JsonOption, MigrationName, OneMigration
 from shim.cli.output import clock, finish, local_time, plain_table
 from shim.process import who_acts
 

@@ -16,9 +16,8 @@ from rich.table import Table
 from rich.text import Text
 
 from shim.application import Application
-from shim.cli.exits import CommandError, ExitCode
+from shim.cli.conventions import CommandError, ExitCode, JsonOption
 from shim.cli.finding import application, known
-from shim.cli.options import JsonOption
 from shim.cli.output import finish, local_time, note, plain_table
 from shim.faults import DrillFault
 

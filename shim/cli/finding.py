@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shim.application import Application, names_on_disk
-from shim.cli.exits import CommandError, ExitCode
+from shim.cli.conventions import CommandError, ExitCode
 from shim.errors import ConfigurationError, ShimError
 
 if TYPE_CHECKING:

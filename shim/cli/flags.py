@@ -18,9 +18,8 @@ from rich.text import Text
 from migration import MigrationError
 from migration.guard import DecisionRecord
 from migration.model import Stage, StageFlags, flags_of, stage_of
-from shim.cli.exits import CommandError
+from shim.cli.conventions import CommandError, JsonOption, ListByDefault
 from shim.cli.finding import NoApplicationError, application, settings
-from shim.cli.options import JsonOption, ListByDefault
 from shim.cli.output import finish, note, plain_table
 from shim.process import who_acts
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from shim.cli.exits import CommandError, ExitCode
+from shim.cli.conventions import CommandError, ExitCode
 from shim.cli.finding import application
 from shim.cli.output import note, say
 from shim.cli.status import report

@@ -17,9 +17,16 @@ from migration import Side
 from migration.model import MISMATCHES, NOT_COMPARED, Verdict
 from migration.shadow import NoiseReport, noise_report
 from migration.store import Cause, DifferenceKind, LedgerReader, RecordedComparison, causes
-from shim.cli.exits import CommandError, ExitCode
+from shim.cli.conventions import (
+    CommandError,
+    ExitCode,
+    JsonOption,
+    JUnitOption,
+    ListByDefault,
+    OneMigration,
+    parse_duration,
+)
 from shim.cli.finding import has_command, settings
-from shim.cli.options import JsonOption, JUnitOption, ListByDefault, OneMigration, parse_duration
 from shim.cli.output import (
     JUnitCase,
     ago,

@@ -20,7 +20,7 @@ from rich.text import Text
 
 from migration import Side
 from migration.model import MISMATCHES, NOT_COMPARED
-from shim.cli.exits import CommandError, ExitCode
+from shim.cli.conventions import CommandError, ExitCode
 
 OWN_PACKAGES = ("tools", "shim", "migration", "flags", "observability")
 

@@ -20,9 +20,17 @@ from rich.text import Text
 from migration import MigrationError
 from migration.model import Entrance
 from migration.store import LedgerReader
-from shim.cli.exits import CommandError, ExitCode
+from shim.cli.conventions import (
+    CommandError,
+    ExitCode,
+    JsonOption,
+    MigrationName,
+    MigrationsOption,
+    OneMigration,
+    SourceOption,
+    parse_duration,
+)
 from shim.cli.finding import application, found, settings
-from shim.cli.options import JsonOption, MigrationName, MigrationsOption, OneMigration, SourceOption, parse_duration
 from shim.cli.output import ago, finish, note, plain_table, printable
 from shim.cli.status import guard_report
 

@@ -27,9 +27,8 @@ from migration.rollout import (
     numbers_of,
     only_controller,
 )
-from shim.cli.exits import CommandError, ExitCode
+from shim.cli.conventions import CommandError, ExitCode, JsonOption, MigrationName, RunByDefault, parse_duration
 from shim.cli.finding import known, settings
-from shim.cli.options import JsonOption, MigrationName, RunByDefault, parse_duration
 from shim.cli.output import clock, finish, note, plain_table, print_json, printable, say
 from shim.process import who_acts
 

@@ -19,9 +19,8 @@ from migration.guard import GuardStatus, GuardStore
 from migration.model import StoreError
 from migration.store import Ledger, Losses, MigrationStatus, SideTotals
 from shim.application import Section
-from shim.cli.exits import ExitCode
+from shim.cli.conventions import ExitCode, JsonOption
 from shim.cli.finding import NoApplicationError, application, has_command, names, settings
-from shim.cli.options import JsonOption
 from shim.cli.output import finish, plain_table, print_json, printable, show_live
 
 if TYPE_CHECKING:

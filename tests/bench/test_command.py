@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bench.__main__ import main
-from shim.cli.exits import ExitCode
+from shim.cli.conventions import ExitCode
 from tools.cli import bench
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from shim.cli.exits import ExitCode
+from shim.cli.conventions import ExitCode
 from tests.support.documents import ROOT
 
 SECONDS = 300.0

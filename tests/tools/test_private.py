@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from shim.sqlite import make_private_folder, process_lock
+from shim.primitives import make_private_folder, process_lock
 from tools.storage.local import ObjectFolder
 
 

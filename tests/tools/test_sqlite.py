@@ -15,7 +15,8 @@ import pytest
 
 from migration.guard import DecisionRecord, GuardStore
 from migration.shadow.undo_journal import UndoJournal, UndoLimits
-from shim.process_metrics.store import ProcessSample, write
+from shim.process_metrics import ProcessSample
+from tests.support.samples import write_samples
 from tests.tools.journal.making import intent, opened
 from tools.journal.sqlite import SqliteJournal
 from tools.storage.local import LocalRows
@@ -72,7 +73,7 @@ def undo_journal(path: Path) -> None:
 
 
 def metrics(path: Path) -> None:
-    write(path, [ProcessSample(at=0.0, process="web-1:1", memory=1, memory_limit=2)])
+    write_samples(path, [ProcessSample(at=0.0, process="web-1:1", memory=1, memory_limit=2)])
 
 
 @pytest.mark.parametrize("write_to", [journal, rows, guard, undo_journal, metrics])

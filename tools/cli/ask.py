@@ -11,8 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from shim.cli.exits import CommandError, ExitCode
-from shim.cli.options import JsonOption
+from shim.cli.conventions import CommandError, ExitCode, JsonOption
 from shim.cli.output import note, print_json, say
 
 

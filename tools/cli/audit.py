@@ -15,9 +15,8 @@ from rich.table import Table
 from rich.text import Text
 
 from migration.guard import CandidateResult, GuardStore
-from shim.cli.exits import ExitCode
+from shim.cli.conventions import ExitCode, JsonOption, MigrationName, parse_duration
 from shim.cli.finding import known, settings
-from shim.cli.options import JsonOption, MigrationName, parse_duration
 from shim.cli.output import local_time, plain_table, print_json, progress_bar, say, show
 
 if TYPE_CHECKING:

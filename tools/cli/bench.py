@@ -12,8 +12,7 @@ from typing import Annotated
 
 import typer
 
-from shim.cli.exits import ExitCode
-from shim.cli.options import JsonOption
+from shim.cli.conventions import ExitCode, JsonOption
 from shim.cli.output import note
 
 _ROOT = Path(__file__).parents[2]

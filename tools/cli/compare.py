@@ -22,8 +22,7 @@ from rich.text import Text
 from migration import Side
 from migration.model import MISMATCHES, NOT_COMPARED, ONE_SIDED, Difference
 from migration.store import symptoms
-from shim.cli.exits import CommandError, ExitCode
-from shim.cli.options import JsonOption, JUnitOption
+from shim.cli.conventions import CommandError, ExitCode, JsonOption, JUnitOption
 from shim.cli.output import (
     JUnitCase,
     differences_table,

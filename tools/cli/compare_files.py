@@ -8,7 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 from random import Random
 
-from shim.cli.exits import CommandError, ExitCode
+from shim.cli.conventions import CommandError, ExitCode
 
 MAX_FILES = 2000
 """More files than this are refused; each takes up to a second."""

@@ -14,7 +14,7 @@ from pydantic import SecretStr
 
 from migration import Call, Comparison, Decision, Reason, Runtime, Side
 from migration.model import Difference, Notice, Operation
-from shim.cli.exits import CommandError
+from shim.cli.conventions import CommandError
 from tools.application import app
 from tools.cli.compare_files import Input, UploadEntrance
 from tools.providers.spec import PROVIDERS

@@ -16,8 +16,7 @@ from rich.progress import TaskID
 from rich.text import Text
 
 from migration import Side
-from shim.cli.exits import ExitCode
-from shim.cli.options import JsonOption
+from shim.cli.conventions import ExitCode, JsonOption
 from shim.cli.output import print_json, printable, progress_bar
 
 if TYPE_CHECKING:

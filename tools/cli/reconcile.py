@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from shim.cli.exits import ExitCode
-from shim.cli.options import JsonOption, parse_duration
+from shim.cli.conventions import ExitCode, JsonOption, parse_duration
 from shim.cli.output import local_time, note, plain_table, print_json, say, show
 
 if TYPE_CHECKING:

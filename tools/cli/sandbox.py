@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from shim.cli.exits import CommandError, ExitCode
-from shim.cli.options import JsonOption
+from shim.cli.conventions import CommandError, ExitCode, JsonOption
 from shim.cli.output import note, print_json, say
 
 if TYPE_CHECKING:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from importlib.resources import files
 
-from shim.cli.exits import ExitCode
-from shim.cli.options import JsonOption
+from shim.cli.conventions import ExitCode, JsonOption
 from shim.cli.output import print_json, say
 
 _SUFFIX = ".sql"

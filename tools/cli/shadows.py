@@ -10,8 +10,7 @@ from typing import Annotated
 
 import typer
 
-from shim.cli.exits import ExitCode
-from shim.cli.options import JsonOption
+from shim.cli.conventions import ExitCode, JsonOption
 from shim.cli.output import finish, local_time, plain_table
 
 shadows_app = typer.Typer(help="What shadows made that really uploaded (SHADOW_MODE).", rich_markup_mode=None)

@@ -20,8 +20,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, SpinnerColumn, TextColumn, TransferSpeedColumn
 from rich.text import Text
 
-from shim.cli.exits import ExitCode
-from shim.cli.options import JsonOption
+from shim.cli.conventions import ExitCode, JsonOption
 from shim.cli.output import note, print_json, printable
 
 if TYPE_CHECKING:

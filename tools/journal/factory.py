@@ -7,7 +7,7 @@ import threading
 from collections import OrderedDict
 from pathlib import Path
 
-from shim.sqlite import release_process_locks
+from shim.primitives import release_process_locks
 from tools.journal.port import Journal
 from tools.journal.sqlite import SqliteJournal
 from tools.settings import Settings, get_settings

@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from shim.sqlite import ProcessLock, StoreError, Writer, process_lock
+from shim.primitives import ProcessLock, StoreError, Writer, process_lock
 from tools.journal import sqlite_tables as tables
 from tools.journal.port import CLAIMING, NOTHING_NEW, Entry, Facts, Intent, JournalError, Opening, Standing, State
 from tools.storage.local import uploads_db

@@ -22,7 +22,7 @@ import aiohttp
 from yarl import URL
 
 from shim.http.redaction import HiddenText
-from shim.sqlite import ProcessLock, process_lock
+from shim.primitives import ProcessLock, process_lock
 from tools.journal.port import JournalError
 from tools.journal.supabase_requests import Reply, Request
 from tools.settings import MEGABYTE

@@ -18,7 +18,7 @@ from enum import StrEnum
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from shim.sqlite import make_private_folder
+from shim.primitives import make_private_folder
 from tools.errors import ToolsError
 from tools.journal.port import Entry, Facts, Intent, State, UploadSide
 from tools.providers.spec import PROVIDERS, provider

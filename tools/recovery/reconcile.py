@@ -16,7 +16,7 @@ from io import FileIO
 from pathlib import Path
 from typing import Any
 
-from shim.forking import unforked
+from shim.primitives import unforked
 from tools.errors import ToolsError
 from tools.files import only_this_file, open_regular
 from tools.journal.port import CLAIMING, Entry, Facts, Intent, Journal, Opened, State, UploadSide

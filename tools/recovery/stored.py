@@ -13,7 +13,7 @@ from typing import Any, Protocol, TypeVar
 from urllib.parse import quote
 
 from shim.http.redaction import HiddenText
-from shim.sqlite import StoreError
+from shim.primitives import StoreError
 from tools.recovery.service_client import ServiceClient, ServiceFailedError, document_of
 from tools.settings import Settings
 from tools.storage.local import LocalStorage, ObjectFolder, uploads_db

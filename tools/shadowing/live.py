@@ -12,10 +12,10 @@ from typing import Any
 from migration import Call, Side
 from migration.model import SideEffects, StoreError, TrialRefusedError
 from migration.shadow import UndoJournal, UndoState
-from shim.forking import unforked
 from shim.http.answers import why_not_repeatable
 from shim.http.egress import EgressGate, behind
 from shim.http.recording import ExchangeLog, noting
+from shim.primitives import unforked
 from tools.recovery.inventory import mark_of
 from tools.recovery.provider_files import ProviderFiles
 from tools.recovery.service_client import ServiceClient, ServiceFailedError

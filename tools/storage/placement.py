@@ -1,7 +1,7 @@
 """The rule by which a content gets its key in the storage, without any input or output (sans-IO).
 
-The policy is a generator: it yields what is to be done and is sent what came of it. `shim.driver` runs it for blocking
-and for asynchronous storages, so that both ask the same in the same order.
+The policy is a generator: it yields what is to be done and is sent what came of it. `shim.primitives` runs it for
+blocking and for asynchronous storages, so that both ask the same in the same order.
 """
 
 from __future__ import annotations

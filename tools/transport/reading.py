@@ -22,7 +22,7 @@ from pathlib import Path
 import aiofiles
 from aiofiles.threadpool.binary import AsyncFileIO
 
-from shim.forking import new_lock, renew_in_child
+from shim.primitives import new_lock, renew_in_child
 from tools.files import FileIdentity, NotRegularFileError, open_regular, too_large
 from tools.settings import MEGABYTE
 from tools.transport.errors import FileChangedError, NotAFileError

@@ -8,7 +8,7 @@ from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.cog.plugins import register_default_plugins
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
-from observability.dashboards.dashboard import FILE, as_json
+from observability.dashboards.__main__ import FILE, as_json
 from observability.names import Metric
 
 

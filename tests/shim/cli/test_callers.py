@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from shim.cli.exits import ExitCode
+from shim.cli.conventions import ExitCode
 from tests.support.command_line import MakeCommandLine
 from tests.support.documents import ROOT
 

@@ -12,7 +12,7 @@ from flags import FileFlagAdmin
 from migration import Call, Decision, Reason, Side
 from migration.guard import BadCall, DecisionRecord, Guard, GuardStore, Judge, Signal
 from migration.model import CallSite
-from shim.cli.exits import ExitCode
+from shim.cli.conventions import ExitCode
 from shim.wiring import policy_of
 from tests.support.command_line import RunHere
 from tools.migrations import NAMES

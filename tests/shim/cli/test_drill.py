@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from shim.cli.exits import ExitCode
+from shim.cli.conventions import ExitCode
 from shim.drill_history import KEEP_DRILLS, DrillHistory, DrillResult
 from tests.support.command_line import RunHere
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from flags import FileFlagAdmin
-from shim.cli.exits import ExitCode
+from shim.cli.conventions import ExitCode
 from shim.process import who_acts
 from tests.support.command_line import RunHere
 from tests.support.unleash import UnleashServer

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from shim.cli.exits import MEANINGS, ExitCode
+from shim.cli.conventions import MEANINGS, ExitCode
 from tests.support.command_line import CommandLine, RunHere
 
 

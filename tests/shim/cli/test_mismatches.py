@@ -11,7 +11,7 @@ from junitparser import Failure, JUnitXml, Skipped
 from migration import Comparison
 from migration.model import Difference, NoiseSample, Verdict
 from migration.store import Ledger
-from shim.cli.exits import ExitCode
+from shim.cli.conventions import ExitCode
 from tests.migration.ledgers import DECISION, call, comparison, record
 from tests.support.command_line import RunHere
 

@@ -13,7 +13,7 @@ import pytest
 
 from flags import FileFlagAdmin
 from migration import Side
-from shim.cli.exits import ExitCode
+from shim.cli.conventions import ExitCode
 from tests.support.command_line import CommandLine, MakeCommandLine, RunHere
 from tests.support.fleet import StartMember
 from tests.support.unleash import UnleashServer

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from migration import Side
-from shim.cli.exits import ExitCode
+from shim.cli.conventions import ExitCode
 from tests.support.command_line import CommandLine, MakeCommandLine
 from tests.support.fleet import Member, StartMember
 from tests.support.prometheus import MakePrometheus, PrometheusServer

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from flags import FileFlagAdmin
-from shim.cli.exits import ExitCode
+from shim.cli.conventions import ExitCode
 from tests.support.command_line import RunHere
 from tools.migrations import NAMES
 

@@ -25,7 +25,7 @@ from shim.console.figures import (
     timeline,
 )
 from shim.process_metrics import CallSample, ProcessMetricsReader, ProcessSample
-from shim.process_metrics.store import write
+from tests.support.samples import write_samples
 
 NAME = "new-thing"
 
@@ -140,7 +140,7 @@ def test_processes_heard_of_last_are_shown(tmp_path: Path) -> None:
         for number in range(MOST_PROCESSES + 2)
         for moment in range(5)
     ]
-    write(path, samples)
+    write_samples(path, samples)
     found = process_lines(ProcessMetricsReader(path), start=0.0, window=900.0)
     lines = found["lines"]
     assert isinstance(lines, dict)

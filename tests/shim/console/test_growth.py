@@ -17,9 +17,9 @@ from migration import Side
 from shim.console.server import WINDOWS
 from shim.console.state import ConsoleSources, States
 from shim.process_metrics import CallSample, ProcessSample
-from shim.process_metrics.store import write
 from tests.shim.console.conftest import Open, Opened
 from tests.shim.console.scene import FLAG, Served
+from tests.support.samples import write_samples
 from tools.application import app
 from tools.settings import Settings
 
@@ -70,7 +70,7 @@ def happen(settings: Settings, number: int) -> None:
     """Let a call end and memory change, so that no two states are the same."""
     at, side = time.time(), (Side.LEGACY, Side.CANDIDATE)[number % 2]
     error = "TimeoutError" if number % 5 == 0 else None
-    write(
+    write_samples(
         settings.shim_db,
         [
             CallSample(at=at, migration=FLAG, side=side, seconds=0.01 * (number % 7), bytes=1000, error=error),

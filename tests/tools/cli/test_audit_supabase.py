@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from flags import FileFlagAdmin
-from shim.cli.exits import ExitCode
+from shim.cli.conventions import ExitCode
 from tests.support.command_line import Finished, RunHere
 from tools.sandbox import RunningSandbox
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from junitparser import Failure, JUnitXml
 
-from shim.cli.exits import CommandError, ExitCode
+from shim.cli.conventions import CommandError, ExitCode
 from tests.support.command_line import CommandLine, RunHere
 from tools.cli.compare import ComparedFault
 from tools.cli.compare_files import MAX_FILES, UploadEntrance, collect, generate

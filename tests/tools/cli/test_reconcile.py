@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from shim.cli.exits import ExitCode
+from shim.cli.conventions import ExitCode
 from tests.support.command_line import CommandLine, RunHere
 from tests.tools.recovery.bench import Bench
 from tools.journal.port import State, UploadSide

@@ -7,7 +7,7 @@ import os
 import signal
 from pathlib import Path
 
-from shim.cli.exits import ExitCode
+from shim.cli.conventions import ExitCode
 from tests.support.command_line import CommandLine, MakeCommandLine
 
 

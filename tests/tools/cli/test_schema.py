@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shim.cli.exits import ExitCode
+from shim.cli.conventions import ExitCode
 from tests.support.command_line import RunHere
 from tests.support.supabase import SupabaseTables
 

@@ -9,7 +9,7 @@ import pytest
 
 from flags import FileFlagAdmin
 from migration.shadow import UndoJournal, UndoLimits, UndoState
-from shim.cli.exits import ExitCode
+from shim.cli.conventions import ExitCode
 from tests.support.command_line import RunHere
 from tools.migrations import NAMES
 from tools.sandbox import RunningSandbox

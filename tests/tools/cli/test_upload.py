@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from flags import FileFlagAdmin
-from shim.cli.exits import ExitCode
+from shim.cli.conventions import ExitCode
 from tests.support.command_line import CommandLine
 from tools.sandbox import FaultKind, RunningSandbox
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from shim.sqlite import process_lock
+from shim.primitives import process_lock
 from tests.tools.journal.making import SECONDS, intent, opened
 from tools.journal import sqlite, sqlite_tables
 from tools.journal.port import Facts, Finished, Held, Opened, State, UploadSide
@@ -22,7 +22,7 @@ from tools.journal.sqlite import SqliteJournal
 _DIES = """
 import os, sys
 from pathlib import Path
-from shim.sqlite import process_lock
+from shim.primitives import process_lock
 from tests.tools.journal.making import intent, opened
 from tools.journal.port import State
 from tools.journal.sqlite import SqliteJournal

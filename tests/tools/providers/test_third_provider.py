@@ -19,7 +19,7 @@ from migration import Runtime, ShadowMode, Side, install, uninstall
 from migration.model import Verdict
 from migration.testing import FixedRouter, RecordingObserver
 from shim.cli import main
-from shim.cli.exits import ExitCode
+from shim.cli.conventions import ExitCode
 from shim.http.httpx_tap import install_httpx_tap, remove_httpx_tap
 from tests.tools.providers import third
 from tools.async_file_upload_refactored import cleanup_http_session

@@ -15,14 +15,10 @@ import pytest
 from migration import Call, Decision, Reason, Side
 from migration.model import CallSite, Operation, Outcome, Role, StoreError
 from observability import RecentSpan
-from shim.process_metrics import (
-    CallSample,
-    ProcessMetrics,
-    ProcessMetricsReader,
-    recorder,
-)
-from shim.process_metrics.store import KEEP_CALLS, KEEP_SPANS, write
+from shim import process_metrics as recorder
+from shim.process_metrics import KEEP_CALLS, KEEP_SPANS, CallSample, ProcessMetrics, ProcessMetricsReader
 from tests.migration.helpers import eventually
+from tests.support.samples import write_samples
 
 NAME = "new-thing"
 
@@ -161,8 +157,8 @@ def test_traces_are_found_with_their_shadows(path: Path, reader: ProcessMetricsR
 def test_the_file_is_bounded(path: Path, reader: ProcessMetricsReader) -> None:
     """Of each kind the newest are kept."""
     call = CallSample(at=1.0, migration=NAME, side=Side.LEGACY, seconds=1.0)
-    write(path, [call] * (KEEP_CALLS + 100))
-    write(path, [span(str(number), "a" * 32) for number in range(KEEP_SPANS + 100)])
+    write_samples(path, [call] * (KEEP_CALLS + 100))
+    write_samples(path, [span(str(number), "a" * 32) for number in range(KEEP_SPANS + 100)])
     assert len(reader.calls(NAME, since=0)) == KEEP_CALLS
     newest = [each.name for each in reader.roots(limit=KEEP_SPANS * 2)]
     assert len(newest) == KEEP_SPANS
@@ -206,12 +202,12 @@ def test_a_foreign_file_is_left_alone(path: Path, reader: ProcessMetricsReader) 
     with pytest.raises(StoreError, match="move it away"):
         reader.processes(since=0)
     with pytest.raises(StoreError, match="its tables have version 0"):
-        write(path, [])
+        write_samples(path, [])
 
 
 def test_only_the_owner_may_read_it(path: Path) -> None:
     """The file and its folder are the owner's alone."""
-    write(path, [])
+    write_samples(path, [])
     assert path.stat().st_mode & 0o777 == 0o600
     assert path.parent.stat().st_mode & 0o777 == 0o700
 

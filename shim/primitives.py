@@ -1,8 +1,9 @@
-"""SQLite for what uses the shim: the library's file with its upgrades, its writer, its locks of processes.
+"""What of the library serves code that is to know nothing of migrations: SQLite, drivers of a policy, forks."""
 
-Code that is to know nothing of migrations takes them from here.
-"""
+from __future__ import annotations
 
+from migration.forking import close_before_fork, new_lock, renew_in_child, unforked
+from migration.model.driver import drive, drive_async
 from migration.model.errors import StoreError
 from migration.store.database import Database, execute_all, make_private_folder
 from migration.store.process_lock import ProcessLock, process_lock, release_process_locks
@@ -14,9 +15,15 @@ __all__ = [
     "ProcessLock",
     "StoreError",
     "Writer",
+    "close_before_fork",
     "copy_rows",
+    "drive",
+    "drive_async",
     "execute_all",
     "make_private_folder",
+    "new_lock",
     "process_lock",
     "release_process_locks",
+    "renew_in_child",
+    "unforked",
 ]
