@@ -49,11 +49,6 @@ class FlagFileSource(FlagSource):
         self._path = path
         self._text: str | None = None
 
-    def stop(self, timeout: float) -> None:
-        """Stop watching."""
-        if self._thread.ident is not None:
-            self._thread.join(timeout)
-
     def count(self, name: str, *, enabled: bool) -> None:
         """Do nothing: only a server counts how flags are used."""
 

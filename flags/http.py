@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 from io import BytesIO
-from threading import Thread
 from typing import Any
 
 import requests
-from apscheduler.executors.base import BaseExecutor, run_job  # type: ignore[import-untyped]  # ships no types
-from apscheduler.schedulers.background import BackgroundScheduler  # type: ignore[import-untyped]  # ships no types
 from requests.auth import HTTPBasicAuth
 from requests.utils import get_auth_from_url
 from UnleashClient.cache import BaseCache
@@ -165,19 +162,54 @@ class MemoryCache(BaseCache):
         self._data.clear()
 
 
-class _DaemonExecutor(BaseExecutor):  # type: ignore[misc]  # its base ships no types
-    """Runs each job on a daemon thread, so that a request which hangs cannot keep the process from ending."""
+@dataclass(slots=True, eq=False)
+class ReportingJob:
+    """What Unleash's client does again and again."""
 
-    def _do_submit_job(self, job: Any, run_times: Any) -> None:
-        Thread(target=self._run, args=(job, run_times), name=REPORTING_THREAD, daemon=True).start()
+    run: Callable[..., object]
+    kwargs: Mapping[str, Any]
+    seconds: float
+    due: float
+    schedule: ReportingSchedule
 
-    def _run(self, job: Any, run_times: Any) -> None:
-        try:
-            events = run_job(job, job._jobstore_alias, run_times, self._logger.name)  # noqa: SLF001 - as APScheduler's own executors do
-        except BaseException:  # noqa: BLE001 - as APScheduler's own executors do: reported below
-            self._run_job_error(job.id, *sys.exc_info()[1:])
-        else:
-            self._run_job_success(job.id, events)
+    def remove(self) -> None:
+        """Do it no more."""
+        self.schedule.jobs.remove(self)
+
+
+class ReportingSchedule:
+    """Stands where Unleash's client wants a scheduler of APScheduler, whose thread cannot be watched."""
+
+    def __init__(self) -> None:
+        self.jobs: list[ReportingJob] = []
+
+    def add_job(self, run: Callable[..., object], *, trigger: Any, executor: str, kwargs: Any) -> ReportingJob:  # noqa: ARG002  # APScheduler's
+        """Have it done every so often, in the thread that calls `run_due`."""
+        seconds = trigger.interval_length
+        self.jobs.append(ReportingJob(run, kwargs or {}, seconds, time.monotonic() + seconds, self))
+        return self.jobs[-1]
+
+    def pause(self) -> float:
+        """Seconds until the next job is due."""
+        now = time.monotonic()
+        return min((max(0.0, job.due - now) for job in self.jobs), default=_NEVER_SECONDS)
+
+    def run_due(self) -> None:
+        """Do what is due. What fails is done again the next time."""
+        for job in [job for job in self.jobs if job.due <= time.monotonic()]:
+            job.due = time.monotonic() + job.seconds
+            with suppress(Exception):  # the source reports an outage once
+                job.run(**job.kwargs)
+
+    def start(self) -> None:
+        """Do nothing: `run_due` is called from outside."""
+
+    def remove_all_jobs(self) -> None:
+        """Do nothing any more."""
+        self.jobs.clear()
+
+    def shutdown(self, *, wait: bool) -> None:  # APScheduler's
+        """Do nothing: there is no thread."""
 
 
 def _demote(record: logging.LogRecord) -> bool:
@@ -191,7 +223,9 @@ def _demote(record: logging.LogRecord) -> bool:
 LOGGER.addFilter(_demote)
 
 
-def reporting_client(address: str, token: str, *, app_name: str, timeout: float) -> UnleashClient:
+def reporting_client(
+    address: str, token: str, *, app_name: str, timeout: float, schedule: ReportingSchedule
+) -> UnleashClient:
     """Unleash's own client, which registers and sends usage counts, and neither polls nor evaluates.
 
     Args:
@@ -199,6 +233,7 @@ def reporting_client(address: str, token: str, *, app_name: str, timeout: float)
         token: a backend token.
         app_name: under which the server lists this application.
         timeout: seconds that a connection or a read may take.
+        schedule: when it reports.
     """
     return UnleashClient(
         url=address,
@@ -211,8 +246,8 @@ def reporting_client(address: str, token: str, *, app_name: str, timeout: float)
         custom_options={"auth": own_credentials, "allow_redirects": False, "hooks": {"response": _leave_unread}},
         cache=MemoryCache(),
         multiple_instance_mode=InstanceAllowType.SILENTLY_ALLOW,  # the warning prints parts of the token
-        scheduler=BackgroundScheduler(executors={"daemon": _DaemonExecutor()}, daemon=True),
-        scheduler_executor="daemon",
+        scheduler=schedule,
+        scheduler_executor=REPORTING_THREAD,
     )
 
 

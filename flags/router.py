@@ -140,6 +140,7 @@ class UnleashRouter:
     def decide(self, call: Call) -> Decision:
         """Decide for this call; a FlagError becomes a decision for legacy that names it."""
         source = self._followed or self.follow()
+        source.go_on()
         try:
             serve, shadow = _evaluate(source, call, self._instance)
         except FlagError as error:

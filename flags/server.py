@@ -8,7 +8,6 @@ import logging
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
-from threading import Thread
 from typing import Any
 from urllib.parse import quote
 
@@ -27,9 +26,17 @@ from flags.admin import (
 )
 from flags.definitions import MAX_BYTES
 from flags.errors import FlagDefinitionsError, FlagError, FlagNotFoundError, FlagServerError
-from flags.http import REPORTING_THREAD, HttpBounds, IncompleteAnswerError, ask, reporting_client
+from flags.http import (
+    REPORTING_THREAD,
+    HttpBounds,
+    IncompleteAnswerError,
+    ReportingSchedule,
+    ask,
+    reporting_client,
+)
 from flags.source import FlagSource, Freshness
 from migration.rollout import Exposure
+from migration.threads import BackgroundThread
 
 POLL_SECONDS = 10.0
 """An answer to a poll must be complete so soon after it was asked for; a dripping one would stop the polling."""
@@ -123,14 +130,18 @@ class FlagServerSource(FlagSource):
             thread="flags-poll", interval=refresh_seconds, app_name=app_name, freshness=freshness, clock=clock
         )
         address = api_address(url)
-        self._client = reporting_client(address, token, app_name=app_name, timeout=request_timeout)
+        self._schedule = ReportingSchedule()
+        self._client = reporting_client(
+            address, token, app_name=app_name, timeout=request_timeout, schedule=self._schedule
+        )
+        self._reporting = BackgroundThread(self._report, name=REPORTING_THREAD)
         headers = self._client._headers.polling()  # noqa: SLF001 - how the official client introduces itself
         headers["unleash-interval"] = str(int(refresh_seconds * 1000))
         self._poller = Poller(address, headers, timeout=request_timeout)
 
     def follow(self, timeout: float) -> None:
         """Poll from now on, and report, each on a thread of its own: a hung server blocks both."""
-        Thread(target=self._report, name=REPORTING_THREAD, daemon=True).start()
+        self._reporting.start()
         super().follow(timeout)
 
     def count(self, name: str, *, enabled: bool) -> None:
@@ -138,11 +149,10 @@ class FlagServerSource(FlagSource):
         # the client's own `is_enabled` would evaluate a second time, by definitions of another moment
         self._client._engine.count_toggle(name, enabled)  # noqa: SLF001
 
-    def stop(self, timeout: float) -> None:
-        """Send the last usage counts, on a thread that is not waited for too long."""
-        stopping = Thread(target=self._client.destroy, name=REPORTING_THREAD, daemon=True)
-        stopping.start()
-        stopping.join(timeout)
+    def close(self, timeout: float) -> None:
+        """Stop polling and send the last usage counts, on threads that are not waited for too long."""
+        super().close(timeout / 2)
+        self._reporting.join(timeout / 2)
 
     @property
     def failure(self) -> FlagError | None:
@@ -155,6 +165,9 @@ class FlagServerSource(FlagSource):
         """Register, and send usage counts from then on."""
         with contextlib.suppress(Exception):  # an address that cannot be used raises what it likes; polling says so
             self._client.initialize_client(fetch_toggles=False)
+        while not self._stopping.wait(self._schedule.pause()):
+            self._schedule.run_due()
+        self._client.destroy()
 
     def _refresh(self) -> None:
         asked_at = self._clock()

@@ -7,7 +7,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from threading import Event, Thread
+from threading import Event
 
 from flags.definitions import FlagRule, Json, parse_definitions, read_rule
 from flags.errors import (
@@ -21,6 +21,7 @@ from flags.errors import (
 from flags.probability import Context, Engine, ProbabilityFinder
 from migration import Reason
 from migration.forking import new_lock
+from migration.threads import BackgroundThread
 
 _log = logging.getLogger("flags")
 
@@ -182,7 +183,7 @@ class FlagSource(ABC):
         self._freshness = freshness
         self._clock = clock
         self._lock = new_lock()
-        self._thread = Thread(target=self._fetch, name=thread, daemon=True)
+        self._thread = BackgroundThread(self._fetch, name=thread)
         self._fetched_at = clock()
         self._followed = Event()
         self._stopping = Event()
@@ -194,26 +195,28 @@ class FlagSource(ABC):
 
     def start(self, timeout: float) -> None:
         """Fetch once in the background, and wait for that, at most `timeout` seconds."""
-        self._thread.start()
-        self._answered.wait(timeout)
+        if self._thread.start():
+            self._answered.wait(timeout)
 
     def follow(self, timeout: float) -> None:
         """Go on fetching from now on. Wait for the next fetch if one is due, at most `timeout` seconds."""
         if self._clock() - self._fetched_at > self._interval:
             self._answered.clear()
         self._followed.set()
-        self._answered.wait(timeout)
+        if self._thread.start():
+            self._answered.wait(timeout)
+
+    def go_on(self) -> None:
+        """Begin again to fetch if the thread was refused or died; for each decision, as it costs next to nothing."""
+        if not self._closed:
+            self._thread.start()
 
     def close(self, timeout: float) -> None:
         """Decide nothing any more and stop, within about `timeout` seconds."""
         self._closed = True
         self._stopping.set()
         self._followed.set()
-        self.stop(timeout)
-
-    @abstractmethod
-    def stop(self, timeout: float) -> None:
-        """Wait until nothing is fetched any more, at most about `timeout` seconds."""
+        self._thread.join(timeout)
 
     @abstractmethod
     def _refresh(self) -> None:

@@ -175,8 +175,9 @@ class GuardWorker(Writer[_Kept]):
 
     def _work(self, failure: Exception | None) -> None:
         while self._rulings:
-            decided = self._rulings.popleft()
+            decided = self._rulings[0]
             self._decided(decided.ruling, decided.epoch)
+            self._rulings.popleft()  # not before: the thread may be ended in between
         try:
             self._round(failure)
         except StoreError as error:

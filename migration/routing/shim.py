@@ -385,7 +385,7 @@ class Shim(FunctionProxy, Generic[P, R]):
         start = time.perf_counter()
         try:
             if not self.candidate.loaded:
-                await asyncio.to_thread(self.candidate.load)
+                await in_thread(self.candidate.load)
             if self.candidate.blocks or self.runtime.on_background_loop():
                 return await self.candidate.run(args, kwargs)
             return await self.runtime.loop.run_async(lambda: self.candidate.run(args, kwargs))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
+import functools
 from collections.abc import Callable
 from contextvars import Context, copy_context
 from typing import TypeVar
 
 from migration.running.in_flight import OWN_VARIABLES
+from migration.running.workers import beside_loop
 
 T = TypeVar("T")
 _MISSING = object()
@@ -21,8 +22,8 @@ def carry_back(context: Context) -> None:
 
 
 async def in_thread(work: Callable[[], T]) -> T:
-    """Run `work` in a thread of the running loop's pool, in a copy of this context, and carry its changes back."""
+    """Run `work` beside the running loop, in a copy of this context, and carry its changes back."""
     context = copy_context()
-    result = await asyncio.get_running_loop().run_in_executor(None, context.run, work)
+    result = await beside_loop(functools.partial(context.run, work))
     carry_back(context)
     return result

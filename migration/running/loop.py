@@ -10,22 +10,22 @@ import functools
 import importlib
 import inspect
 import logging
-import os
 import sys
 import threading
 import time
 import weakref
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextvars import Context, copy_context
 from operator import attrgetter
 from typing import Any, Generic, ParamSpec, TypeVar
 
-from migration.forking import unforked
+from migration.forking import new_lock, renew_in_child, unforked
 from migration.model.errors import CandidateUnavailableError, LoopClosedError, LoopUnavailableError
 from migration.model.model import Outcome, Side
 from migration.running.context import carry_back, in_thread
-from migration.running.in_flight import inside_a_shadow
+from migration.running.workers import Workers
+from migration.threads import RETRY_SECONDS as THREAD_RETRY_SECONDS
+from migration.threads import BackgroundThread, greenlets_of
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -37,9 +37,6 @@ RETRY_SECONDS = 30.0
 
 CANCEL_SECONDS = 5.0
 """How long a cancelled caller waits for its job to have stopped."""
-
-MOST_WORKERS = 32
-"""Threads of a loop for blocking work, such as reading files; four more than there are processors, if that is fewer."""
 
 
 class Candidate(Generic[P, R]):
@@ -167,6 +164,10 @@ class LoopJob:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task[Any] | None = None
 
+    def is_on(self, loop: asyncio.AbstractEventLoop) -> bool:
+        """Whether it was given to this loop."""
+        return self._loop is loop
+
     @property
     def running(self) -> bool:
         """Whether the coroutine has been started and has not ended."""
@@ -200,8 +201,12 @@ class LoopJob:
             self._unclaimed.pop()
         except IndexError:
             return  # handed back
-        self._task = loop.create_task(self._work(), context=self._context)
-        self._task.add_done_callback(self._finished)
+        try:
+            self._task = loop.create_task(self._work(), context=self._context)
+        except BaseException as error:  # noqa: BLE001  # the caller waits for an answer, and gets this one
+            self.future.set_exception(error)
+        else:
+            self._task.add_done_callback(self._finished)
 
     def _cancel(self) -> None:
         if self._task is not None:
@@ -218,30 +223,11 @@ class LoopJob:
             self.future.set_result(task.result())
 
 
-class _Workers(ThreadPoolExecutor):
-    """A loop's threads for blocking work; shadows have as many of their own, so that no caller waits behind them."""
-
-    def __init__(self, name: str, idents: set[int]) -> None:
-        count = min(MOST_WORKERS, (os.cpu_count() or 1) + 4)
-        super().__init__(count, f"{name}-worker", lambda: idents.add(threading.get_ident()))
-        self._for_shadows = ThreadPoolExecutor(
-            count, f"{name}-shadow-worker", lambda: idents.add(threading.get_ident())
-        )
-
-    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> concurrent.futures.Future[T]:
-        """As the base class."""
-        if inside_a_shadow():
-            return self._for_shadows.submit(fn, *args, **kwargs)
-        return super().submit(fn, *args, **kwargs)
-
-    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: FBT001, FBT002  # the base class's signature
-        """As the base class."""
-        self._for_shadows.shutdown(wait, cancel_futures=cancel_futures)
-        super().shutdown(wait, cancel_futures=cancel_futures)
-
-
 class BackgroundLoop:
-    """One event loop in one daemon thread: started on first need, made again after a fork, drained at exit.
+    """One event loop in one daemon thread: started on first need, made again after a fork or a death, drained at exit.
+
+    Where the threads of the process are greenlets it takes no work: they share one running loop, and would wait for it
+    in the thread in which it would have to run.
 
     Args:
         name: name of the thread.
@@ -262,20 +248,24 @@ class BackgroundLoop:
         self._starters: list[Callable[[], object]] = []
         self._drained: list[Callable[[float | None], object]] = []
         self._closers: list[Callable[[], Awaitable[None]]] = []
-        self._reset()
+        self._lock = new_lock()
+        self._thread = BackgroundThread(self._run_loop, name=name)
+        self.begin_in_child()
         _loops.add(self)
+        renew_in_child(self)
 
-    def _reset(self) -> None:
+    def begin_in_child(self) -> None:
         """Forget the thread, which a fork does not carry over."""
-        self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._thread: threading.Thread | None = None
+        self._ident: int | None = None
         self._workers: set[int] = set()
         self._jobs: dict[concurrent.futures.Future[Any], LoopJob] = {}
         self._started: list[object] = []
         self._blocked = ""
         self._closed = False
         self._stopped = False
+        self._refusal = ""
+        self._retry_at = 0.0
 
     @property
     def closed(self) -> bool:
@@ -289,7 +279,7 @@ class BackgroundLoop:
 
     def is_current_thread(self) -> bool:
         """Whether the caller is running on this loop's own thread, where waiting for it would never end."""
-        return self._thread is not None and self._thread.ident == threading.get_ident()
+        return self._ident == threading.get_ident()
 
     def owns_current_thread(self) -> bool:
         """Whether it is running there or in a worker of this loop (`asyncio.to_thread`).
@@ -340,7 +330,7 @@ class BackgroundLoop:
 
         For a loop that a shadow blocks: their callers are served otherwise, as nothing of them has run.
         """
-        frame = None if self._thread is None else sys._current_frames().get(self._thread.ident or 0)  # noqa: SLF001  # the only way to see another thread
+        frame = None if self._ident is None else sys._current_frames().get(self._ident)  # noqa: SLF001  # the only way to see another thread
         where = "?" if frame is None else f"{frame.f_code.co_filename}:{frame.f_lineno} ({frame.f_code.co_qualname})"
         self._blocked = f"a shadow blocks it at {where}"
         for job in list(self._jobs.values()):
@@ -416,19 +406,22 @@ class BackgroundLoop:
             ended(timeout)
         with self._lock:
             self._stopped = True
-            loop, thread, jobs = self._loop, self._thread, list(self._jobs.values())
-        if loop is None or thread is None:
+            loop, jobs = self._loop, list(self._jobs.values())
+        if loop is None:
             return
         _cancel(jobs)
-        closing = asyncio.run_coroutine_threadsafe(self._run_closers(), loop)
-        with contextlib.suppress(concurrent.futures.TimeoutError, concurrent.futures.CancelledError):
-            closing.result(CANCEL_SECONDS)
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join(CANCEL_SECONDS)
-        for job in jobs:
-            job.give_up()
+        with contextlib.suppress(RuntimeError):  # it has died meanwhile
+            closing = asyncio.run_coroutine_threadsafe(self._run_closers(), loop)
+            with contextlib.suppress(concurrent.futures.TimeoutError, concurrent.futures.CancelledError):
+                closing.result(CANCEL_SECONDS)
+            loop.call_soon_threadsafe(loop.stop)
+        self._thread.join(CANCEL_SECONDS)
+        _give_up(jobs, LoopClosedError(self._name))
 
     def _begin(self, job: LoopJob) -> None:
+        greenlets = greenlets_of()
+        if greenlets is not None:
+            raise LoopUnavailableError(self._name, f"the threads of this process are greenlets of {greenlets}")
         with self._lock:
             if self._stopped or (self._closed and not job.shadow):
                 raise LoopClosedError(self._name)
@@ -460,18 +453,53 @@ class BackgroundLoop:
         except RuntimeError as error:  # the main thread has ended already
             self._closed = self._stopped = True
             raise LoopClosedError(self._name) from error
-        loop = self._new_loop()
-        loop.set_default_executor(_Workers(self._name, self._workers))
-        for starter in self._starters:
-            loop.call_soon(self._start_one, starter)
-        thread = threading.Thread(target=_run_forever, args=(loop,), name=self._name, daemon=True)
+        if time.monotonic() < self._retry_at:
+            raise LoopUnavailableError(self._name, self._refusal)
         try:
-            thread.start()
-        except RuntimeError as error:  # the system has no thread left; the next call tries again
+            return self._begin_loop()
+        except (OSError, RuntimeError, MemoryError) as error:  # no file, thread or memory is left
+            self._refusal = str(error) or type(error).__name__
+            self._retry_at = time.monotonic() + THREAD_RETRY_SECONDS
+            raise LoopUnavailableError(self._name, self._refusal) from error
+
+    def _begin_loop(self) -> asyncio.AbstractEventLoop:
+        loop = self._new_loop()
+        try:
+            self._workers, self._started, self._blocked = set(), [], ""
+            workers = Workers(self._name, self._workers)
+            loop.set_default_executor(workers)
+            workers.submit_for_caller(int).result()  # the first one runs, so that blocking work never lacks a thread
+            for starter in self._starters:
+                loop.call_soon(self._start_one, starter)
+            self._loop = loop
+            if not self._thread.start():
+                raise RuntimeError(self._thread.refusal or "its thread is being ended")  # noqa: TRY301  # one place cleans up
+        except BaseException:
+            self._loop = None
             loop.close()
-            raise LoopUnavailableError(self._name, str(error)) from error
-        self._loop, self._thread = loop, thread
+            raise
         return loop
+
+    def _run_loop(self) -> None:
+        """In the thread: run the loop until it is stopped or dies. What is left of its jobs ends in any case."""
+        loop = self._loop
+        if loop is None:
+            return
+        self._ident = threading.get_ident()
+        asyncio.set_event_loop(loop)
+        try:
+            _run_until_stopped(loop)
+        finally:
+            with self._lock:  # from now on a call begins another one
+                self._loop = None
+                self._thread.retire()
+                jobs = [job for job in self._jobs.values() if job.is_on(loop)]
+            try:
+                _end(loop)
+            finally:
+                if self.is_current_thread():
+                    self._ident = None
+                _give_up(jobs, LoopUnavailableError(self._name, "its thread has ended"))
 
 
 def _cancel(jobs: Iterable[LoopJob]) -> None:
@@ -482,16 +510,23 @@ def _cancel(jobs: Iterable[LoopJob]) -> None:
     concurrent.futures.wait([job.future for job in running], timeout=CANCEL_SECONDS)
 
 
-def _run_forever(loop: asyncio.AbstractEventLoop) -> None:
-    asyncio.set_event_loop(loop)
+def _give_up(jobs: Iterable[LoopJob], error: LoopUnavailableError) -> None:
+    """Let no caller of a loop that does not run wait: with `error` where nothing has run."""
+    for job in jobs:
+        job.hand_back(error)
+        job.give_up()
+
+
+def _end(loop: asyncio.AbstractEventLoop) -> None:
+    """Cancel what runs on a loop, and close it."""
     try:
-        _run_until_stopped(loop)
-    finally:
         tasks = asyncio.all_tasks(loop)
         for task in tasks:
             task.cancel()
-        loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+        if tasks:
+            loop.run_until_complete(asyncio.wait(tasks, timeout=CANCEL_SECONDS))
         loop.run_until_complete(loop.shutdown_asyncgens())
+    finally:
         loop.close()
 
 
@@ -515,11 +550,6 @@ def _close_all() -> None:
         loop.close()
 
 
-def _reset_all() -> None:
-    for loop in list(_loops):
-        loop._reset()  # noqa: SLF001  # the module's own class
-
-
 def _at_exit_before_executors_close() -> None:
     """Drain while reading files is still possible.
 
@@ -535,6 +565,3 @@ def _at_exit_before_executors_close() -> None:
         register = getattr(threading, "_register_atexit", atexit.register)
         register(_close_all)
         _exit_hook_set = True
-
-
-os.register_at_fork(after_in_child=_reset_all)

@@ -12,6 +12,7 @@ from pathlib import Path
 from migration.model.errors import StoreError
 from migration.model.model import Difference, Entrance, NoiseSample, Role, Side
 from migration.store.shim_db import shim_db
+from migration.threads import ThreadTrouble
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -213,6 +214,17 @@ class LedgerReader:
     def losses(self) -> Losses | None:
         """How many records are missing, as far as it could be written down; None if none are."""
         return next((Losses(**row) for row in self._database.rows("SELECT records, last_at FROM losses")), None)
+
+    def threads(self) -> dict[str, ThreadTrouble]:
+        """What happened to background threads, by their name, in all processes together; the last problem of each."""
+        rows = self._database.rows(
+            "SELECT name, sum(refused), sum(died), problem, max(last_at) FROM threads GROUP BY name ORDER BY name"
+        )
+        with self._well_formed():
+            return {
+                name: ThreadTrouble(refused=refused, died=died, problem=problem, at=at)
+                for name, refused, died, problem, at in rows
+            }
 
     def callers(self, migration: str | None = None) -> list[SeenCaller]:
         """From where migrated functions were called, by file and line."""

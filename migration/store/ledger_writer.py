@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import sqlite3
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from migration.store.shim_db import limit_size, shim_db
 from migration.store.writer import Writer
+from migration.threads import ThreadTrouble, process_id, thread_troubles
 
 COUNT_RUN = """
 INSERT INTO runs (migration, side, role, result, calls, seconds, bytes, last_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
@@ -42,9 +43,14 @@ COUNT_LOSSES = """
 INSERT INTO losses (id, records, last_at) VALUES (1, ?, ?)
 ON CONFLICT (id) DO UPDATE SET records = records + excluded.records, last_at = excluded.last_at
 """
+REMEMBER_THREAD = """
+INSERT INTO threads (process, name, refused, died, problem, last_at) VALUES (?, ?, ?, ?, ?, ?)
+ON CONFLICT (process, name) DO UPDATE SET
+  refused = excluded.refused, died = excluded.died, problem = excluded.problem, last_at = excluded.last_at
+"""
 
 KEEP_ROWS = 10_000
-"""Comparisons that are kept, and notices likewise; the oldest go first."""
+"""Comparisons that are kept, and notices and troubles of threads likewise; the oldest go first."""
 
 KEEP_CALLERS = 2_000
 """Call sites that are kept; those that were not seen for the longest time go first."""
@@ -54,6 +60,9 @@ KEEP_DAYS = 30.0
 
 KEEP_BYTES = 64 * 1024 * 1024
 """The most that comparisons take, in bytes. The oldest go when three quarters are used."""
+
+MAX_PROBLEM = 200
+"""Characters that are kept of what was wrong with a thread."""
 
 PRUNE_EVERY = 200
 """Records that a process writes between two clearances: one costs as much as writing a few rows."""
@@ -71,6 +80,10 @@ def prune(database: sqlite3.Connection, *, now: float, days: float) -> None:
         database.execute(f"DELETE FROM {table} WHERE at < ?", (oldest,))  # noqa: S608  # one of our own names
         database.execute(f"DELETE FROM {table} WHERE id <= (SELECT max(id) FROM {table}) - ?", (KEEP_ROWS,))  # noqa: S608  # likewise
     database.execute("DELETE FROM losses WHERE last_at < ?", (oldest,))
+    database.execute("DELETE FROM threads WHERE last_at < ?", (oldest,))
+    database.execute(
+        "DELETE FROM threads WHERE rowid NOT IN (SELECT rowid FROM threads ORDER BY last_at DESC LIMIT ?)", (KEEP_ROWS,)
+    )
     database.execute("DELETE FROM callers WHERE last_at < ?", (oldest,))
     database.execute(
         "DELETE FROM callers WHERE rowid NOT IN (SELECT rowid FROM callers ORDER BY last_at DESC LIMIT ?)",
@@ -101,7 +114,8 @@ _logger = logging.getLogger("migration")
 class LedgerWriter(Writer[Write]):
     """Takes statements and executes them in the background; what it cannot write is counted as lost.
 
-    Losses are written to the file as well, as soon as that is possible, so that other processes can see them.
+    Losses, and what happened to the process's background threads, are written to the file as well, as soon as that is
+    possible, so that other processes can see them.
 
     Args:
         path: the file; made, with its folder, when the first record is written (0600 in 0700).
@@ -121,6 +135,8 @@ class LedgerWriter(Writer[Write]):
         self._counting = threading.Lock()
         self._losses_written = 0
         self._losses_in_work = 0
+        self._threads_written: Mapping[str, ThreadTrouble] = {}
+        self._threads_in_work: Mapping[str, ThreadTrouble] = {}
         self._unpruned = PRUNE_EVERY  # a process that writes little clears up once
 
     def record(self, statement: str, *values: Any) -> None:
@@ -129,8 +145,8 @@ class LedgerWriter(Writer[Write]):
             self._lose(1)
 
     def is_needed(self, items: Sequence[Write]) -> bool:
-        """Losses are written down, too."""
-        return bool(items) or self.lost != self._losses_written
+        """Losses are written down, too, and what happened to threads."""
+        return bool(items) or self.lost != self._losses_written or thread_troubles() != self._threads_written
 
     def write(self, database: sqlite3.Connection, items: Sequence[Write]) -> None:
         """Write the records; one that SQLite cannot take is lost alone."""
@@ -138,6 +154,11 @@ class LedgerWriter(Writer[Write]):
         self._losses_in_work = self.lost
         if self._losses_in_work > self._losses_written:
             database.execute(COUNT_LOSSES, (self._losses_in_work - self._losses_written, self._now()))
+        self._threads_in_work = thread_troubles()
+        for name, trouble in self._threads_in_work.items():
+            if trouble != self._threads_written.get(name):
+                row = (process_id(), name, trouble.refused, trouble.died, trouble.problem[:MAX_PROBLEM], trouble.at)
+                database.execute(REMEMBER_THREAD, row)
         records = folded(items)
         for statement, values in records:
             try:
@@ -152,6 +173,7 @@ class LedgerWriter(Writer[Write]):
     def written(self, items: Sequence[Write]) -> None:  # noqa: ARG002  # the hook's
         """Remember what the file knows."""
         self._losses_written = self._losses_in_work
+        self._threads_written = self._threads_in_work
         if self._unpruned >= PRUNE_EVERY:
             self._unpruned = 0
 

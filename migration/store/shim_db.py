@@ -154,7 +154,15 @@ def _take_over(database: sqlite3.Connection, path: Path) -> None:
         copy_rows(path.with_name(name), database, into=path, version=version, tables=tables)
 
 
-_UPGRADES = (make_tables, _take_over)
+def _add_threads(database: sqlite3.Connection, _path: Path) -> None:
+    """Make the table of what happened to background threads, which the ledger writes."""
+    database.execute(
+        "CREATE TABLE threads (process TEXT, name TEXT, refused INTEGER, died INTEGER, problem TEXT, last_at REAL,"
+        " PRIMARY KEY (process, name))"
+    )
+
+
+_UPGRADES = (make_tables, _take_over, _add_threads)
 
 
 def copy_rows(

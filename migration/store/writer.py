@@ -17,7 +17,9 @@ from contextlib import suppress
 from typing import Any, Generic, TypeVar
 
 from migration.forking import close_before_fork, renew_in_child, unforked
+from migration.model.errors import StoreError
 from migration.store.database import Database, file_identity
+from migration.threads import BackgroundThread
 
 MAX_WAITING = 10_000
 """Items that wait to be written; further ones are refused."""
@@ -61,14 +63,12 @@ class Writer(Generic[Item]):
         self.database = database
         self.gather_seconds = gather_seconds
         self.write_timeout = write_timeout
-        self._name = name
         self._periodic = periodic
+        self._thread = BackgroundThread(self._run, name=name)
         self.begin_in_child()
         _writers.add(self)
         renew_in_child(self)
         close_before_fork(self)
-
-    _thread: threading.Thread | None
 
     # What a subclass says; all of it is called in the thread
 
@@ -117,22 +117,22 @@ class Writer(Generic[Item]):
 
     def start(self) -> None:
         """Let the thread run, unless it is closed; a periodic one writes from now on."""
-        thread = self._thread
-        if thread is not None and thread.is_alive():
-            return
-        with self._arrival:
-            if not self._closed and (self._thread is None or not self._thread.is_alive()):
-                thread = threading.Thread(target=self._run, name=self._name, daemon=True)
-                thread.start()
-                self._thread = thread
+        if not self._closed:
+            self._thread.start()
+
+    def write_if_alone(self) -> None:
+        """Write all that waits in this thread if the system has no other one for it, as a caller waits for it."""
+        if not self._thread.running:
+            self._write_here()
 
     def flush(self, timeout: float) -> bool:
         """Wait until everything handed over so far is written or lost, at most `timeout` seconds; is it?"""
-        if self._thread is None and not self._waiting:
+        if not self._thread.running and not self._waiting:
             return True
         settled = _Flush()
         if not self._put(settled, urgent=True):
             return False
+        self.write_if_alone()
         try:
             return settled.result(timeout)
         except TimeoutError:
@@ -148,9 +148,10 @@ class Writer(Generic[Item]):
         with self._arrival:
             self._closed = True
             self._arrival.notify()
-            thread = self._thread
-        if thread is not None:
-            thread.join(timeout)
+        if self._thread.running:
+            self._thread.join(timeout)
+        elif self._waiting or self._urgent:
+            self._write_here()
 
     def before_fork(self) -> None:
         """Close the file: a child would inherit what SQLite believes to be locked, and spoil it."""
@@ -163,7 +164,6 @@ class Writer(Generic[Item]):
         self._arrival = threading.Condition(threading.RLock())
         self._waiting: deque[Item | _Flush] = deque()
         self._urgent = 0
-        self._thread = None
         self._closed = False
         self._done = False  # closed, and nothing is left to be written
         self._retrying = False
@@ -190,19 +190,36 @@ class Writer(Generic[Item]):
     def _run(self) -> None:
         while (taken := self._next_batch()) is not None:
             batch, durable = taken
-            items = self.wanted([item for item in batch if not isinstance(item, _Flush)])
-            again: Sequence[Item] = ()
-            try:
-                if self.is_needed(items):
-                    self._commit(items, durable=durable)
-            except Exception as error:  # noqa: BLE001  # whatever it is, the thread goes on and the subclass says so
-                again = self.failed(items, error)
-            else:
-                self.written(items)
+            self._write_batch(batch, durable=durable)
+
+    def _write_here(self) -> None:
+        for _ in range(0, MAX_WAITING + 1, MAX_BATCH):
+            with self._arrival:
+                batch, durable = self._taken()
+            if self._write_batch(batch, durable=durable) or not self._waiting:
+                return  # what could not be written is tried again
+
+    def _write_batch(self, batch: Sequence[Item | _Flush], *, durable: bool) -> bool:
+        """Write it, and tell those that wait for it; whether a part of it is to be tried again."""
+        items: Sequence[Item] = [item for item in batch if not isinstance(item, _Flush)]
+        again: Sequence[Item] = ()
+        try:
+            items = self.wanted(items)
+            if self.is_needed(items):
+                self._commit(items, durable=durable)
+        except Exception as error:  # noqa: BLE001  # whatever it is, the thread goes on and the subclass says so
+            again = self.failed(items, error)
+        except BaseException as error:
+            again = self.failed(items, StoreError(self.database.path, f"{type(error).__name__} ended the writing"))
+            raise
+        else:
+            self.written(items)
+        finally:
             self._put_back(again)
             for item in batch:
                 if isinstance(item, _Flush):
                     item.set_result(not again)
+        return bool(again)
 
     def _next_batch(self) -> tuple[list[Item | _Flush], bool] | None:
         """What waits, as soon as it is urgent or was gathered for long enough, and whether it is; None at the end."""
@@ -211,17 +228,20 @@ class Writer(Generic[Item]):
                 if not self._done and (self._periodic or self._arrival.wait_for(self._has_work, IDLE_SECONDS)):
                     pause = RETRY_SECONDS if self._retrying else self.gather_seconds
                     self._arrival.wait_for(self._is_due, pause)
-                    batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), MAX_BATCH))]
-                    durable = self._urgent > 0
-                    if not self._waiting:
-                        self._urgent = 0
-                        self._done = self._closed
-                    return batch, durable
+                    return self._taken()
             self.disconnect()
             with self._arrival:
                 if not self._waiting:
-                    self._thread = None
+                    self._thread.retire()
                     return None
+
+    def _taken(self) -> tuple[list[Item | _Flush], bool]:
+        batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), MAX_BATCH))]
+        durable = self._urgent > 0
+        if not self._waiting:
+            self._urgent = 0
+            self._done = self._closed
+        return batch, durable
 
     def _has_work(self) -> bool:
         return bool(self._waiting) or self._closed

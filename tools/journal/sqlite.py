@@ -101,13 +101,14 @@ class JournalWriter(Writer[Piece[Any]]):
         self._warned = False
 
     def ask(self, work: Work[T]) -> Future[T]:
-        """Have this done and made durable; never blocks. The future fails with `JournalError` if it cannot be.
+        """Have this done and made durable; in this thread, if the system has no other one for it.
 
-        A future that is cancelled in time means that it is not done.
+        The future fails with `JournalError` if it cannot be. One that is cancelled in time means that it is not done.
         """
         future: Future[T] = Future()
         if not self.put(Piece(work, future), urgent=True):
             future.set_exception(JournalError(str(self.database.path), "too much waits to be written"))
+        self.write_if_alone()
         return future
 
     def tell(self, work: Work[object], *, makes_file: bool = False) -> None:

@@ -14,7 +14,7 @@ from typing import Self
 import pytest
 
 from migration import Side
-from migration.running.loop import MOST_WORKERS
+from migration.running.workers import MOST_WORKERS
 from tests.tools.weather.bench import broken_wires, descriptors
 from tools.sandbox import FaultKind, RunningSandbox
 
