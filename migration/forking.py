@@ -6,6 +6,8 @@ a module that it imports stays half imported, and what a thread or a connection 
 
 from __future__ import annotations
 
+import concurrent.futures.thread  # noqa: F401  # before this module: its hook takes a lock, and is to run after the one here
+import logging  # noqa: F401  # likewise
 import os
 import threading
 import weakref
@@ -15,6 +17,9 @@ from typing import Protocol
 
 FORK_WAITS_SECONDS = 10.0
 """How long a fork waits for what must not be cut off; longer than an operation on a database waits for another one."""
+
+LET_FORK_SECONDS = 0.1
+"""How long a block lets a waiting fork go first; no longer, for that may wait for a thread that waits for this one."""
 
 
 class Renewed(Protocol):
@@ -51,7 +56,7 @@ class _Forks:
         thread = threading.get_ident()
         with self._changed:
             if thread not in self._inside:  # or else a fork would wait for ever among threads that are busy
-                self._changed.wait_for(lambda: not self._forking, FORK_WAITS_SECONDS)
+                self._changed.wait_for(lambda: not self._forking, LET_FORK_SECONDS)
             self._inside.append(thread)
         try:
             yield
@@ -75,7 +80,7 @@ class _Forks:
         self._closed[id(owner)] = owner
 
     def before(self) -> None:
-        """Wait until no other thread is in a block of `unforked`, and let none begin until the fork is over."""
+        """Wait until no other thread is in a block of `unforked`; then none begins until the fork is over."""
         thread = threading.get_ident()
         self._changed.acquire()
         self._forking = True

@@ -26,6 +26,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExportResult
 from prometheus_client import CollectorRegistry, start_http_server
 
+from migration.forking import new_lock
 from observability.config import PrometheusPortError, Receiver
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ class QuietFilter(logging.Filter):
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
         self._clock = clock
-        self._lock = threading.Lock()
+        self._lock = new_lock()
         self._next: dict[tuple[str, str], float] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:

@@ -9,7 +9,6 @@ import logging
 import os
 import threading
 import time
-import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, TextIO
@@ -19,6 +18,7 @@ from opentelemetry.sdk import trace as sdk_trace
 from opentelemetry.sdk._logs import LoggerProvider as SdkLoggerProvider
 from opentelemetry.sdk.metrics import MeterProvider as SdkMeterProvider
 
+from migration.forking import new_lock, renew_in_child
 from observability.config import read_environment
 from observability.instruments import Sources
 from observability.pipeline import Pipeline, Plan, build_pipeline
@@ -88,12 +88,11 @@ class TelemetryHandle:
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
-        self._lock = threading.Lock()
+        self._lock = new_lock()
         self._pipeline: Pipeline | None = build_pipeline(plan)
         self._closed = False
         atexit.register(self.shutdown)
-        after_fork = weakref.WeakMethod(self._after_fork)
-        os.register_at_fork(after_in_child=lambda: (hook := after_fork()) and hook())
+        renew_in_child(self)
 
     @property
     def pipeline(self) -> Pipeline:
@@ -152,9 +151,8 @@ class TelemetryHandle:
             _logger.warning("telemetry was not delivered within %.1f s; what was left of it is lost", timeout)
         return in_time
 
-    def _after_fork(self) -> None:
-        """Forget, in the child, what belongs to the parent: its locks may be held by threads that are gone."""
-        self._lock = threading.Lock()
+    def begin_in_child(self) -> None:
+        """Forget what belongs to the parent: the SDK's locks may be held by threads that are gone."""
         inherited, self._pipeline = self._pipeline, None
         if inherited and inherited.prometheus:
             inherited.prometheus.abandon()

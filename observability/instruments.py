@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ import psutil
 from opentelemetry.metrics import CallbackOptions, Histogram, Meter, Observation
 
 from migration import Decision, Side
+from migration.forking import new_lock
 from migration.guard import GuardFigures
 from migration.model import Role
 from observability.names import SIDE, SIDES, Attribute, BoundedValues, Metric, Unit, run_attributes
@@ -130,7 +130,7 @@ class Tally:
     __slots__ = ("_counts", "_lock")
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = new_lock()
         self._counts: defaultdict[tuple[tuple[str, str | int], ...], float] = defaultdict(int)
 
     def add(self, change: float, labels: Labels) -> None:
@@ -151,7 +151,7 @@ class PoolGauge:
     __slots__ = ("_limit", "_lock", "_used")
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = new_lock()
         self._limit = 0
         self._used = 0
 

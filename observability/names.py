@@ -6,7 +6,6 @@ Names without the prefix `migration.` are those of the OpenTelemetry semantic co
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import Final
@@ -26,6 +25,7 @@ from opentelemetry.trace import Link, SpanContext, get_current_span
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from migration import Call, Decision, Reason, Side
+from migration.forking import new_lock
 from migration.model import Role
 
 SCOPE: Final = "migration-shim"
@@ -212,7 +212,7 @@ class BoundedValues:
 
     def __init__(self, limit: int = DEFAULT_LIMIT) -> None:
         self._limit = limit
-        self._lock = threading.Lock()
+        self._lock = new_lock()
         self._seen: set[str] = set()
 
     def __call__(self, value: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from opentelemetry.sdk.trace.sampling import Decision, ParentBased, Sampler, Sam
 from opentelemetry.trace import Link, SpanKind, StatusCode, TraceState, format_span_id, format_trace_id
 from opentelemetry.util.types import Attributes
 
+from migration.forking import new_lock
 from observability.config import LinkAwareSampler
 from observability.names import Attribute
 
@@ -114,7 +114,7 @@ class FewTracesSampler(Sampler):
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._lock = threading.Lock()
+        self._lock = new_lock()
         self._second = 0
         self._kept = 0
 

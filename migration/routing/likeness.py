@@ -20,6 +20,7 @@ from contextlib import suppress
 from types import CodeType, FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
+from migration.forking import new_lock
 from migration.model.errors import DeclarationError
 
 P = ParamSpec("P")
@@ -256,7 +257,7 @@ class _NestedCalls(threading.local):
 
 
 nested_call = _NestedCalls()
-_limit_lock = threading.Lock()
+_limit_lock = new_lock()
 
 
 def _raise_limit(frames: int) -> None:

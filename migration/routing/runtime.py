@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Callable, Coroutine, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, ParamSpec, TypeVar
 
+from migration.forking import new_lock
 from migration.model.errors import AwaitInsteadError
 from migration.model.model import Call, CallSite, Decision, Notice, NoticeKind, Reason, Side
 from migration.model.ports import Observer, Router
@@ -118,7 +118,7 @@ class Runtime:
         self.shadows.close(timeout)
 
 
-_lock = threading.Lock()
+_lock = new_lock()
 _current: Runtime | None = None
 
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
-import threading
 import time
-import weakref
 from collections.abc import Mapping
 from contextvars import ContextVar, Token
 from types import CodeType, FrameType
 
+from migration.forking import new_lock, renew_in_child
 from migration.model.model import CallSite, Side
 
 # Call sites
@@ -55,7 +54,7 @@ class OncePerSite:
 
     def __init__(self) -> None:
         self._seen: set[tuple[str, int]] = set()
-        self._lock = threading.Lock()
+        self._lock = new_lock()
 
     def is_new(self, site: CallSite) -> bool:
         """Whether this site has not been seen and can be remembered."""
@@ -90,7 +89,12 @@ class InFlightCalls:
         self.begun = 0
         self.held = False
         self._calls: list[None] = []  # adding to a list and taking from it are atomic; `+= 1` is not
-        _counters.add(self)
+        renew_in_child(self)
+
+    def begin_in_child(self) -> None:
+        """Begin with no call: those in flight are the parent's."""
+        self._calls.clear()
+        self.held = False
 
     def idle(self) -> bool:
         """Whether no call is in flight."""
@@ -131,18 +135,6 @@ class InFlightCalls:
             self._calls.pop()
         except IndexError:
             return  # begun before a fork, in whose child the count starts at 0
-
-
-_counters: weakref.WeakSet[InFlightCalls] = weakref.WeakSet()
-
-
-def _reset_counters() -> None:
-    for counter in list(_counters):
-        counter._calls.clear()  # noqa: SLF001  # the module's own class
-        counter.held = False
-
-
-os.register_at_fork(after_in_child=_reset_counters)
 
 
 # Side context: the side on which the current context runs, where nested calls are not decided again

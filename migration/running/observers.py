@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import cast
 
+from migration.forking import new_lock
 from migration.model.model import Comparison, Notice, Operation
 from migration.model.ports import Observer, Recording
 
@@ -28,7 +28,7 @@ class Observers:
         self._observers = tuple(observers)
         self.failures: Counter[str] = Counter()
         self._notices: Counter[str] = Counter()
-        self._counting = threading.Lock()
+        self._counting = new_lock()
 
     def operation(self, operation: Operation) -> AbstractContextManager[None]:
         """Surround an operation with every observer."""

@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import os
 import random
 import threading
 import time
-import weakref
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from typing import NamedTuple
 
+from migration.forking import renew_in_child
 from migration.model.errors import IncompleteFactsError, LoopUnavailableError
 from migration.model.model import Comparison, Side, Verdict
 from migration.running.in_flight import InFlightCalls
@@ -77,10 +76,10 @@ class ShadowRunner:
         self._now = now
         self._chance = chance
         self._loop = BackgroundLoop("migration-shadow", drain_seconds=2.0)
-        self._reset()
-        _runners.add(self)
+        self.begin_in_child()
+        renew_in_child(self)
 
-    def _reset(self) -> None:
+    def begin_in_child(self) -> None:
         """Begin with nothing pending; a fork does not carry over what runs."""
         self._lock = threading.Lock()
         self._queue: deque[_Waiting] = deque()
@@ -277,14 +276,3 @@ class ShadowRunner:
         since = self._now()
         while not self._admission.allows(since):  # noqa: ASYNC110  # an event would cost the callers
             await asyncio.sleep(POLL_SECONDS)
-
-
-_runners: weakref.WeakSet[ShadowRunner] = weakref.WeakSet()
-
-
-def _reset_all() -> None:
-    for runner in list(_runners):
-        runner._reset()  # noqa: SLF001  # the module's own class
-
-
-os.register_at_fork(after_in_child=_reset_all)

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import functools
 import sys
-import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -24,13 +23,14 @@ from typing import Any
 import httpx
 import httpx2
 
+from migration.forking import new_lock
 from shim.http.attempts import answer_instead, begun_attempt, note_begin, note_sent, onlooker
 from shim.http.egress import REFUSAL, is_confined, may_ask
 from shim.http.recording import Exchange, answer_headers, current_log, observer
 
 _MODULES: tuple[ModuleType, ...] = (httpx, httpx2)
 _INSTALLED = "_wire_tap_original"
-_installing = threading.Lock()
+_installing = new_lock()
 _UNSENT = tuple(error for module in _MODULES for error in (module.ConnectError, module.ConnectTimeout))
 
 _LOOKED_ON_BYTES = 256 * 1024

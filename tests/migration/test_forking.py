@@ -6,10 +6,11 @@ import os
 import sqlite3
 import sys
 import threading
+import time
 from contextlib import closing
 from pathlib import Path
 
-from migration.forking import unforked
+from migration.forking import new_lock, unforked
 
 
 def _forked(in_child: int) -> int:
@@ -39,6 +40,63 @@ def test_a_fork_waits_for_an_open_database() -> None:
     order.append("forked")
     holder.join()
     assert order == ["closed", "forked"]
+
+
+def test_a_fork_is_not_kept_waiting_by_busy_threads() -> None:
+    """Threads that open one database after the other let a fork go first."""
+    stop = threading.Event()
+
+    def be_busy() -> None:
+        while not stop.is_set():
+            with unforked():
+                stop.wait(0.01)
+
+    threads = [threading.Thread(target=be_busy) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    began = time.monotonic()
+    assert [_forked(0) for _ in range(5)] == [0] * 5
+    assert time.monotonic() - began < 5
+    stop.set()
+    for thread in threads:
+        thread.join()
+
+
+def test_a_block_that_waits_for_another_one_does_not_keep_a_fork_for_long() -> None:
+    """A fork waits for the first, and the first for a thread that must begin a block itself."""
+    first, second = threading.Event(), threading.Event()
+
+    def inner() -> None:
+        with unforked():
+            second.set()
+
+    def outer() -> None:
+        with unforked():
+            first.set()
+            time.sleep(0.1)
+            threading.Thread(target=inner).start()
+            second.wait()
+
+    thread = threading.Thread(target=outer)
+    thread.start()
+    first.wait()
+    began = time.monotonic()
+    assert _forked(0) == 0
+    assert time.monotonic() - began < 5
+    thread.join()
+
+
+def test_a_lock_is_free_in_a_child() -> None:
+    """Whichever thread of the parent held it, which still holds it there."""
+    lock = new_lock()
+    holder = threading.Thread(target=lock.acquire)
+    holder.start()
+    holder.join()
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if lock.acquire(blocking=False) else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert not lock.acquire(blocking=False)
 
 
 def test_a_child_opens_databases_of_its_own(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ from dataclasses import dataclass, field
 from typing import Self
 
 from shim.http.egress import is_confined
+from shim.primitives import new_lock
 from tools.engine.limiter import AdaptiveLimit, Limiter, Priority, Ticket
 from tools.providers.spec import Provider
 from tools.settings import get_settings
@@ -214,7 +215,7 @@ class _Lane:
 
 
 _lanes: dict[tuple[str, str, int], _Lane] = {}
-_lock = threading.Lock()
+_lock = new_lock()
 _priority: ContextVar[Priority] = ContextVar("upload_priority", default=Priority.USER)
 _semaphores: PerLoop[dict[int, asyncio.Semaphore]] = PerLoop()
 
@@ -252,8 +253,6 @@ def snapshot() -> tuple[LaneStatus, ...]:
 
 def forget_lanes() -> None:
     """Begin with nothing known of any provider: for a test, and for a process that was forked."""
-    global _lock  # noqa: PLW0603  # a thread that the fork did not take along may have held it
-    _lock = threading.Lock()
     _lanes.clear()
 
 

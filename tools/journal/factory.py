@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import threading
 from collections import OrderedDict
 from pathlib import Path
 
-from shim.primitives import release_process_locks
+from shim.primitives import new_lock, release_process_locks, unforked
 from tools.journal.port import Journal
 from tools.journal.sqlite import SqliteJournal
 from tools.settings import Settings, get_settings
@@ -17,7 +15,7 @@ MAX_JOURNALS = 16
 
 _Key = tuple[Path, str | None]
 _journals: OrderedDict[_Key, Journal] = OrderedDict()
-_lock = threading.Lock()
+_lock = new_lock()
 
 
 def get_journal(settings: Settings | None = None) -> Journal:
@@ -59,16 +57,9 @@ def _opened(settings: Settings) -> Journal:
         return local
 
     # the client's packages take a while to import, so only those who use them wait for that
-    from tools.journal.supabase import SupabaseJournal  # noqa: PLC0415  # see above
+    with unforked():
+        from tools.journal.supabase import SupabaseJournal  # noqa: PLC0415  # see above
 
     return SupabaseJournal(
         url=settings.supabase_url, key=settings.supabase_service_role_key.get_secret_value(), local=local
     )
-
-
-def _begin_in_child() -> None:
-    global _lock  # noqa: PLW0603  # a thread that the fork did not take along may have held it
-    _lock = threading.Lock()
-
-
-os.register_at_fork(after_in_child=_begin_in_child)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import os
-import threading
 import time
 import weakref
 from collections.abc import Coroutine, Sequence
@@ -13,6 +11,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Final, TypeVar
 
+from shim.primitives import new_lock, renew_in_child
 from tools.journal.port import NOTHING_NEW, Entry, Facts, Intent, JournalError, Opened, Opening, Standing, State
 from tools.journal.sqlite import OWNERS, SqliteJournal
 from tools.journal.supabase_client import FleetOwner, LoopThread, TableClient, UnusableError
@@ -32,7 +31,6 @@ class _Running:
     """What does not survive a fork."""
 
     def __init__(self, client: TableClient, owner: FleetOwner, heartbeat: float) -> None:
-        self.process = os.getpid()
         self.remote = Remote(client, owner)
         self.writing = Writing(self.remote, heartbeat=heartbeat)
         self.thread = LoopThread()
@@ -66,8 +64,16 @@ class SupabaseJournal:
         self._heartbeat = heartbeat
         self._locally: set[str] = set()
         self._current: _Running | None = None
-        self._starting = threading.Lock()
+        self._starting = new_lock()
+        renew_in_child(self)
         _journals.add(self)
+
+    def begin_in_child(self) -> None:
+        """Begin with nothing open: claims, thread and connections stay the parent's."""
+        if self._current is not None:
+            _inherited.append(self._current)
+        self._current = None
+        self._locally.clear()
 
     @property
     def owner(self) -> str:
@@ -168,7 +174,7 @@ class SupabaseJournal:
     def stop(self) -> None:
         """End the thread and close the connections; the next use begins again. Blocks."""
         running, self._current = self._current, None
-        if running is not None and running.process == os.getpid():
+        if running is not None:
             running.stop()
         self._local.stop()
 
@@ -209,16 +215,13 @@ class SupabaseJournal:
 
     def _running(self) -> _Running:
         running = self._current
-        if running is not None and running.process == os.getpid():
+        if running is not None:
             return running
         with self._starting:
-            running = self._current
-            if running is None or running.process != os.getpid():
-                if running is not None:
-                    _inherited.append(running)
+            if self._current is None:
                 owner = FleetOwner(self._local.path.with_name(OWNERS))
-                running = self._current = _Running(self._new_client(), owner, self._heartbeat)
-            return running
+                self._current = _Running(self._new_client(), owner, self._heartbeat)
+            return self._current
 
 
 def _pass_on(future: Future[Opening], answered: Future[Opening]) -> None:
@@ -232,16 +235,10 @@ def _pass_on(future: Future[Opening], answered: Future[Opening]) -> None:
 _journals: weakref.WeakSet[SupabaseJournal] = weakref.WeakSet()
 
 
-def _renew_locks() -> None:
-    for journal in tuple(_journals):
-        journal._starting = threading.Lock()  # noqa: SLF001  # a thread that the fork did not take along may have held it
-
-
 def _finish() -> None:
     for journal in tuple(_journals):
         journal.flush(EXIT_SECONDS)
         journal.stop()
 
 
-os.register_at_fork(after_in_child=_renew_locks)
 atexit.register(_finish)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from shim.primitives import unforked
 from tools.errors import ConfigurationError
 from tools.settings import get_settings
 from tools.storage.local import LocalStorage
@@ -26,6 +27,7 @@ def get_storage() -> UploadStorage:
         raise ConfigurationError({"SUPABASE_SERVICE_ROLE_KEY": "must be set when SUPABASE_URL is"})
 
     # the client's packages take half a second to import, so only those who use them wait for that
-    from tools.storage.supabase import SupabaseStorage  # noqa: PLC0415  # see above
+    with unforked():
+        from tools.storage.supabase import SupabaseStorage  # noqa: PLC0415  # see above
 
     return SupabaseStorage(url=url, key=key.get_secret_value(), bucket=settings.supabase_bucket)

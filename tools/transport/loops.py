@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 import time
 from collections.abc import Awaitable, Callable
@@ -16,31 +17,33 @@ T = TypeVar("T")
 
 
 class PerLoop(Generic[T]):
-    """A value for each running event loop.
+    """A value for each event loop, kept as an attribute of the loop, with which it ends.
 
-    Values refer to their loop, so a weak dictionary would keep both for ever; those of closed loops are dropped when
-    another loop sets its value.
+    A forked child never frees the loops that run in other threads of its parent, and so never frees these values.
+    Freeing a session there would close its connections, and take them out of the parent's selector.
     """
 
     def __init__(self) -> None:
-        self._values: dict[asyncio.AbstractEventLoop, T] = {}
+        self._name = f"_per_loop_{next(_numbers)}"
 
     def get(self) -> T | None:
         """The running loop's value, if it has one."""
-        return self._values.get(asyncio.get_running_loop())
+        return getattr(asyncio.get_running_loop(), self._name, None)
 
     def set(self, value: T) -> T:
         """Give the running loop a value."""
-        for loop in tuple(self._values):
-            if loop.is_closed():
-                self._values.pop(loop, None)
-        self._values[asyncio.get_running_loop()] = value
+        setattr(asyncio.get_running_loop(), self._name, value)
         return value
 
     def pop(self) -> T | None:
         """Take the running loop's value away."""
-        return self._values.pop(asyncio.get_running_loop(), None)
+        value = self.get()
+        if value is not None:
+            delattr(asyncio.get_running_loop(), self._name)
+        return value
 
+
+_numbers = itertools.count()
 
 P = ParamSpec("P")
 R = TypeVar("R")
