@@ -1,116 +1,26 @@
-"""Adds the imports that a change needs, and removes what only the change has made unused.
-
-`AddImportsVisitor` and `RemoveImportsVisitor` of libcst are not used for it: they put an import behind all others, wrap
-no line, and take away the blank lines before an import that they remove.
-"""
+"""Adds the imports that a change needs, and removes what only the change has made unused."""
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 import libcst as cst
-from libcst.helpers import get_full_name_for_node
+from libcst.codemod import CodemodContext
+from libcst.codemod.visitors import AddImportsVisitor
 
 from shim.removal.sources import Origin
 
-MAX_LINE = 100
-"""Characters after which the names of an import get a line each."""
-
-_Key = tuple[int, bool, str]
-"""Its section, whether it is `from ...` (these come second), and the module."""
-
-_Statement = cst.SimpleStatementLine | cst.BaseCompoundStatement
 _Import = TypeVar("_Import", cst.Import, cst.ImportFrom)
 
 
-def with_imports(module: cst.Module, wanted: Iterable[Origin], own: Collection[str]) -> cst.Module:
-    """The module with these imports at its head, by kind and then in alphabetical order.
-
-    Args:
-        module: what imports.
-        wanted: what it imports; what it imports already is left out.
-        own: the outermost packages of the tree, which are imported last.
-    """
-    body = list(module.body)
-    for origin in wanted:
-        _add(body, origin, own)
-    return module.with_changes(body=body)
-
-
-def _add(body: list[_Statement], origin: Origin, own: Collection[str]) -> None:
-    module, name, alias = origin
-    key = (_section(module, own), name is not None, module)
-    heads = {number: found for number, each in enumerate(body) if (found := _key(each, own)) is not None}
-    for number, found in heads.items():
-        if found == key:
-            if name is not None:
-                body[number] = _merged(body[number], module, name, alias)
-            return
-    line = _line(module, [(name, alias)]) if name else _statement(f"import {module}{f' as {alias}' if alias else ''}\n")
-    before = [number for number, each in heads.items() if each < key]
-    after = [number for number, each in heads.items() if each > key]
-    place = before[-1] + 1 if before else (after[0] if after else _behind_docstring(body))
-    if before and heads[before[-1]][0] == key[0]:  # others of its section come before
-        blank: Iterable[cst.EmptyLine] = []
-    elif after and heads[after[0]][0] == key[0]:  # it is the first of its section
-        blank, body[place] = body[place].leading_lines, body[place].with_changes(leading_lines=[])
-    else:
-        blank = [cst.EmptyLine(indent=False)]
-    body.insert(place, line.with_changes(leading_lines=blank))
-
-
-def _behind_docstring(body: list[_Statement]) -> int:
-    return 1 if body and cst.Module(body=body[:1]).get_docstring() is not None else 0
-
-
-def _key(statement: _Statement, own: Collection[str]) -> _Key | None:
-    """Where an import belongs; None of anything else, and of `import *`."""
-    if not isinstance(statement, cst.SimpleStatementLine) or len(statement.body) != 1:
-        return None
-    [found] = statement.body
-    if isinstance(found, cst.ImportFrom) and not isinstance(found.names, cst.ImportStar):
-        name = get_full_name_for_node(found.module) or "" if found.module else ""
-        module = "." * len(found.relative) + name
-    elif isinstance(found, cst.Import):
-        module = found.names[0].evaluated_name
-    else:
-        return None
-    return _section(module, own), isinstance(found, cst.ImportFrom), module
-
-
-def _section(module: str, own: Collection[str]) -> int:
-    first = module.partition(".")[0]
-    if first == "__future__":
-        return 0
-    if first in sys.stdlib_module_names:
-        return 1
-    return 3 if first in own or not first else 2
-
-
-def _merged(statement: _Statement, module: str, name: str, alias: str | None) -> cst.SimpleStatementLine:
-    [found] = statement.body if isinstance(statement, cst.SimpleStatementLine) else [None]
-    assert isinstance(found, cst.ImportFrom)  # noqa: S101  # its key says so
-    assert not isinstance(found.names, cst.ImportStar)  # noqa: S101  # which has no key
-    names = {(each.evaluated_name, each.evaluated_alias) for each in found.names} | {(name, alias)}
-    line = _line(module, sorted(names, key=lambda each: (not each[0].isupper(), each[0].islower(), each[0])))
-    return line.with_changes(leading_lines=statement.leading_lines)
-
-
-def _line(module: str, names: Iterable[tuple[str, str | None]]) -> cst.SimpleStatementLine:
-    shown = [f"{name} as {alias}" if alias else name for name, alias in names]
-    text = f"from {module} import {', '.join(shown)}\n"
-    if len(text) > MAX_LINE:
-        text = f"from {module} import (\n{''.join(f'    {each},{chr(10)}' for each in shown)})\n"
-    return _statement(text)
-
-
-def _statement(text: str) -> cst.SimpleStatementLine:
-    statement = cst.parse_statement(text)
-    assert isinstance(statement, cst.SimpleStatementLine)  # noqa: S101  # an import is one
-    return statement
+def with_imports(module: cst.Module, wanted: Iterable[Origin]) -> cst.Module:
+    """The module with these imports at its head; what it imports already is left out."""
+    context = CodemodContext()
+    for origin, name, alias in wanted:
+        AddImportsVisitor.add_needed_import(context, origin, name, alias)
+    return AddImportsVisitor(context).transform_module(module)
 
 
 class GapKeeper(cst.CSTTransformer):

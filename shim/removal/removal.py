@@ -75,7 +75,7 @@ def removal(tree: SourceTree, migration: Declared) -> Removal:
         RemovalError: it cannot be worked out: a function, its candidate or its declaration is not found.
     """
     uses = find_uses(tree, migration.targets)
-    changed = {file: awaiting(file, its, tree.packages) for file, its in _awaiting_files(tree, uses)}
+    changed = {file: awaiting(file, its) for file, its in _awaiting_files(tree, uses)}
     for file, targets in _by_file(tree, migration.targets).items():
         changed[file] = _with_candidate(tree, file, targets, changed.get(file, file.parsed.module))
     taken_out = undeclare(tree, migration, changed)
@@ -116,7 +116,7 @@ def _with_candidate(
         if source is not file:
             missing = names_in(replacement.signature) - known
             wanted += origins(source, missing).values()
-    return with_imports(replaced(module, replacements), wanted, tree.packages)
+    return with_imports(replaced(module, replacements), wanted)
 
 
 def _replacement(tree: SourceTree, file: SourceFile, target: str, migration: Migration) -> Replacement:

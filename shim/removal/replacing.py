@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import libcst as cst
@@ -210,18 +210,17 @@ def _is_static(decorator: cst.Decorator) -> bool:
 # Gives callers that await the shim the asynchronous twin instead: `f.aio(...)` becomes `f_async(...)`.
 
 
-def awaiting(file: SourceFile, uses: Iterable[Use], own: Collection[str]) -> cst.Module:
+def awaiting(file: SourceFile, uses: Iterable[Use]) -> cst.Module:
     """The module with `.aio` replaced where the uses say that the function is awaited.
 
     Args:
         file: the module.
         uses: what was found in it.
-        own: the outermost packages of the tree.
     """
     change = _Awaiting([use for use in uses if use.kind is UseKind.AWAITED])
     changed = file.parsed.visit(change)
     wanted: list[Origin] = [(origin, name, None) for origin, name in sorted(change.imports) if origin != file.module]
-    return with_imports(changed, wanted, own)
+    return with_imports(changed, wanted)
 
 
 class _Awaiting(cst.CSTTransformer):

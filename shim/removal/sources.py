@@ -126,11 +126,6 @@ class SourceTree:
             )
         return tuple(self._file(path) for path in paths)
 
-    @property
-    def packages(self) -> frozenset[str]:
-        """The outermost packages and modules."""
-        return frozenset(file.module.partition(".")[0] for file in self.files)
-
     def module(self, name: str) -> SourceFile:
         """The file of a module.
 
