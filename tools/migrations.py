@@ -7,23 +7,20 @@ Each provider's three entrances share one name, so one flag switches them togeth
 from __future__ import annotations
 
 import copy
-import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from migration import Migration, ShadowMode
+from migration import Migration
 from tools.errors import NothingSentError
 from tools.failures import FAILURES
 from tools.gauges import PROVIDER
 from tools.journal.protection import journaled
 from tools.providers.spec import GLM, KIMI, Provider
 from tools.shadowing import UploadLive, UploadReplay
+from tools.shadowing.replay import Arguments, Entrance, StrPath
 from tools.storage.port import UploadStorage
-
-StrPath = str | os.PathLike[str]
-Arguments = tuple[tuple[Any, ...], Mapping[str, Any]]
 
 
 def _bare(legacy: Callable[..., Any]) -> Callable[..., Any]:
@@ -31,27 +28,17 @@ def _bare(legacy: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Entrance:
-    """One public way to upload, and where its files and its storage stand among a call's arguments.
+class _PublicEntrance(Entrance):
+    """One public way to upload.
 
     Attributes:
         function: name of the legacy function in its module.
         candidate: name of the replacement.
-        files: the paths that a call uploads.
-        storage: the storage that a call uses.
-        with_storage: the arguments with another storage.
-        with_files: the arguments with other files.
-        several: it takes several files, which may be sent in any order.
         protect: what protects legacy's uploads. The tools upload by the function, which is protected.
     """
 
     function: str
     candidate: str
-    files: Callable[..., Sequence[StrPath]]
-    storage: Callable[..., UploadStorage]
-    with_storage: Callable[[Any, tuple[Any, ...], Mapping[str, Any]], Arguments]
-    with_files: Callable[[Sequence[StrPath], tuple[Any, ...], Mapping[str, Any]], Arguments]
-    several: bool = False
     protect: Callable[[Provider], Callable[[Callable[..., Any]], Callable[..., Any]]] = lambda _provider: _bare
 
     def migration(self, provider: Provider) -> Migration:
@@ -61,11 +48,6 @@ class _Entrance:
             files = self.files(*args, **kwargs)
             return {PROVIDER: provider.name, "file.count": len(files), "file.size": _size(files)}
 
-        def instead(
-            files: Sequence[StrPath], storage: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]
-        ) -> Arguments:
-            return self.with_files(files, *self.with_storage(storage, args, kwargs))
-
         return Migration(
             name=provider.migration,
             candidate=f"{provider.candidate_module}:{self.candidate}",
@@ -74,10 +56,8 @@ class _Entrance:
             masked=("*.upload_timestamp",) if self.several else (),  # each side looks at the clock when it has finished
             attributes=attributes,
             protect=self.protect(provider),
-            replay=UploadReplay(
-                files=self.files, storage=self.storage, with_storage=self.with_storage, ordered=not self.several
-            ),
-            live=UploadLive(provider=provider.name, files=self.files, storage=self.storage, instead=instead),
+            replay=UploadReplay(self),
+            live=UploadLive(provider=provider.name, entrance=self),
         )
 
 
@@ -122,9 +102,9 @@ def _with(name: str, value: object, position: int, args: tuple[Any, ...], kwargs
     return (*args[:position], value, *args[position + 1 :]), kwargs
 
 
-def _entrances(provider: Provider) -> Sequence[_Entrance]:
+def _entrances(provider: Provider) -> Sequence[_PublicEntrance]:
     return (
-        _Entrance(
+        _PublicEntrance(
             function=provider.function,
             protect=journaled,
             candidate=f"{provider.function}_async",
@@ -133,7 +113,7 @@ def _entrances(provider: Provider) -> Sequence[_Entrance]:
             with_storage=_function_with_storage,
             with_files=lambda files, args, kwargs: _with("file_path", files[0], 0, args, kwargs),
         ),
-        _Entrance(
+        _PublicEntrance(
             function=f"{provider.tool}._run",
             candidate=f"upload_files_{provider.name}_async",
             files=lambda _tool, files, *_args, **_kwargs: files,
@@ -142,7 +122,7 @@ def _entrances(provider: Provider) -> Sequence[_Entrance]:
             with_files=lambda files, args, kwargs: _with("files", list(files), 1, args, kwargs),
             several=True,
         ),
-        _Entrance(
+        _PublicEntrance(
             function=f"{provider.tool}.run",
             candidate=f"upload_file_{provider.name}_async",
             files=lambda _tool, file, *_args, **_kwargs: [file],
@@ -163,12 +143,6 @@ MIGRATIONS: Mapping[str, Migration] = {
     **upload_migrations(GLM),
 }
 """Every migration, by the function in front of which it is installed; a line each, which `shim remove` takes out."""
-
-
-def migrations_with(shadow_mode: str) -> Mapping[str, Migration]:
-    """The same, their shadows run in this mode: `replay`, `live` or `kept` (the setting `SHADOW_MODE`)."""
-    mode = ShadowMode(shadow_mode)
-    return {target: replace(migration, shadow_mode=mode) for target, migration in MIGRATIONS.items()}
 
 
 NAMES: tuple[str, ...] = tuple(dict.fromkeys(migration.name for migration in MIGRATIONS.values()))

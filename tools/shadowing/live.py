@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,12 +19,12 @@ from tools.recovery.inventory import mark_of
 from tools.recovery.provider_files import ProviderFiles
 from tools.recovery.service_client import ServiceClient, ServiceFailedError
 from tools.recovery.stored import can_be_read_back, contents_of
-from tools.settings import Settings, get_settings, use_settings
+from tools.settings import Settings, use_settings
 from tools.shadowing.marks import Marked, TrialStorage, make_copies, remove_copies
 from tools.shadowing.reading import FileTraces, Reader, Things, stored_paths
-from tools.shadowing.replay import Inputs, RecordedUpload, quiet
+from tools.shadowing.replay import Arguments, Entrance, RecordedUpload, StrPath, quiet
 from tools.shadowing.undoing import Where, clean, described, journal_of, undo
-from tools.storage.port import ProviderName, UploadStorage
+from tools.storage.port import ProviderName
 
 UNDO_SECONDS = 60.0
 """How long undoing may take at the end of a trial; what is then still there is left to a later clean-up."""
@@ -35,42 +34,6 @@ CLEANED_BEFORE = 3
 
 SETTLED_SECONDS = 60.0
 """How old these are: a request of one that was cut off may still be in flight."""
-
-
-@asynccontextmanager
-async def trial_of(recording: UploadLiveRecording, side: Side) -> AsyncIterator[UploadTrial]:
-    """A trial; leaving it undoes what was made.
-
-    Raises:
-        TrialRefusedError: the quota is used up, or a file cannot be copied; nothing was made.
-        ServiceFailedError: a service does not say what the primary has made; likewise.
-        StoreError: the journal cannot be used; likewise.
-    """
-    settings = recording.settings
-    journal = journal_of(settings)
-    await clean(settings, most=CLEANED_BEFORE, older_than=SETTLED_SECONDS, sleep=recording.live.sleep)
-    async with ServiceClient(recording.live.sleep) as client:
-        where = Where(
-            mark=mark_of(recording.call.call_id),
-            files=ProviderFiles(recording.live.provider, settings, client),
-            stored=contents_of(recording.storage, client),
-        )
-        refusal = await asyncio.to_thread(
-            journal.begin,
-            where.mark,
-            described(where),
-            objects=max(1, len(recording.inputs.paths)),
-            size=recording.size(),
-        )
-        if refusal is not None:
-            raise TrialRefusedError(refusal)
-        trial: UploadTrial | None = None
-        try:
-            trial = await _prepared(recording, side, where, journal)
-            with trial.in_force():
-                yield trial
-        finally:
-            await _ended(recording.settings, where, journal, trial)
 
 
 async def _prepared(recording: UploadLiveRecording, side: Side, where: Where, journal: UndoJournal) -> UploadTrial:
@@ -151,9 +114,7 @@ class UploadTrial:
             known={str(row.get("sha256")) for row in primary.before.rows},
             made=lambda: self._made.ids,
         )
-        self.args, self.kwargs = recording.live.instead(
-            [file.instead() for file in marked.files], self._storage, recording.call.args, recording.call.kwargs
-        )
+        self.args, self.kwargs = recording.instead([file.instead() for file in marked.files], self._storage)
         self._own: dict[Side, Mapping[str, str]] = {}
         self._run_ended = False
         self._kept = False
@@ -261,43 +222,24 @@ class UploadTrial:
 
 # The declaration: how the shadow of an upload really uploads.
 
-Arguments = tuple[tuple[Any, ...], Mapping[str, Any]]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UploadLive:
-    """Really runs the shadow of one upload function.
+    """Really runs the shadows of calls through one entrance.
 
     Attributes:
         provider: to whom it uploads.
-        files: the paths that a call uploads, from its own arguments.
-        storage: the storage that a call uses, from its own arguments.
-        instead: the call's arguments with other files and another storage in their places.
+        entrance: where files and storage are among the arguments of a call.
         sleep: waits between two attempts to look at a service.
     """
 
     provider: ProviderName
-    files: Callable[..., Sequence[str | os.PathLike[str]]]
-    storage: Callable[..., UploadStorage]
-    instead: Callable[[Sequence[str | os.PathLike[str]], Any, tuple[Any, ...], Mapping[str, Any]], Arguments]
+    entrance: Entrance
     sleep: Callable[[float], Awaitable[object]] = asyncio.sleep
 
-    @contextmanager
-    def record(self, call: Call) -> Iterator[UploadLiveRecording]:
-        """Note what the primary is answered. Costs a stat a file and a copy of each (short) answer.
-
-        Raises:
-            TypeError: the files can be gone through only once, which is for the call itself to do.
-        """
-        recording = UploadLiveRecording(
-            live=self,
-            call=call,
-            settings=get_settings(),
-            storage=self.storage(*call.args, **call.kwargs),
-            inputs=Inputs.of(self.files(*call.args, **call.kwargs)),
-        )
-        with noting(recording.log):
-            yield recording
+    def record(self, call: Call) -> AbstractContextManager[UploadLiveRecording]:
+        """See `RecordedUpload.of`."""
+        return UploadLiveRecording.of(call, self.entrance, live=self)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -316,13 +258,38 @@ class UploadLiveRecording(RecordedUpload):
             return f"nothing is known that could read back from a {type(self.storage).__name__}"
         return None
 
+    def instead(self, files: Sequence[StrPath], storage: Any) -> Arguments:
+        """The call's arguments with other files and another storage in their places."""
+        args, kwargs = self.entrance.with_storage(storage, self.call.args, self.call.kwargs)
+        return self.entrance.with_files(files, args, kwargs)
+
     @asynccontextmanager
     async def trial(self, side: Side) -> AsyncIterator[UploadTrial]:
-        """A world in which the services are the real ones, and every name is marked.
+        """A world in which the services are the real ones, and every name is marked; leaving it undoes what was made.
 
         Raises:
-            TrialRefusedError: the quota is used up, or a file cannot be copied.
-            ServiceFailedError: a service does not say what the primary has made.
+            TrialRefusedError: the quota is used up, or a file cannot be copied; nothing was made.
+            ServiceFailedError: a service does not say what the primary has made; likewise.
+            StoreError: the journal cannot be used; likewise.
         """
-        async with trial_of(self, side) as trial:
-            yield trial
+        sleep, journal = self.live.sleep, journal_of(self.settings)
+        await clean(self.settings, most=CLEANED_BEFORE, older_than=SETTLED_SECONDS, sleep=sleep)
+        async with ServiceClient(sleep) as client:
+            where = Where(
+                mark=mark_of(self.call.call_id),
+                files=ProviderFiles(self.live.provider, self.settings, client),
+                stored=contents_of(self.storage, client),
+            )
+            objects = max(1, len(self.inputs.paths))
+            refusal = await asyncio.to_thread(
+                journal.begin, where.mark, described(where), objects=objects, size=self.size()
+            )
+            if refusal is not None:
+                raise TrialRefusedError(refusal)
+            trial: UploadTrial | None = None
+            try:
+                trial = await _prepared(self, side, where, journal)
+                with trial.in_force():
+                    yield trial
+            finally:
+                await _ended(self.settings, where, journal, trial)

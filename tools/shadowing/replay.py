@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from aiohttp import web
 
@@ -138,17 +138,57 @@ def upload_recorder(answers: AnswerBook, credentials: Mapping[str, str]) -> Loop
 # The replay: the primary's exchanges are recorded, and answered again on the loopback.
 
 Arguments = tuple[tuple[Any, ...], Mapping[str, Any]]
+StrPath = str | os.PathLike[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entrance:
+    """Where the files and the storage are among the arguments of a function that uploads.
+
+    Attributes:
+        files: the paths that a call uploads, from its own arguments.
+        storage: the storage that a call uses, from its own arguments.
+        with_storage: the arguments with another storage.
+        with_files: the arguments with other files.
+        several: it takes several files, which may be sent in any order.
+    """
+
+    files: Callable[..., Sequence[StrPath]]
+    storage: Callable[..., UploadStorage]
+    with_storage: Callable[[Any, tuple[Any, ...], Mapping[str, Any]], Arguments]
+    with_files: Callable[[Sequence[StrPath], tuple[Any, ...], Mapping[str, Any]], Arguments]
+    several: bool = False
 
 
 @dataclass(slots=True, kw_only=True)
 class RecordedUpload:
     """The primary run of one upload: its exchanges, and the state of its files before it."""
 
+    entrance: Entrance
     call: Call
     settings: Settings
     storage: UploadStorage
     inputs: Inputs
     log: ExchangeLog = field(default_factory=ExchangeLog)
+
+    @classmethod
+    @contextmanager
+    def of(cls, call: Call, entrance: Entrance, **own: Any) -> Iterator[Self]:
+        """Note what the primary is answered in this context. Costs a stat a file and a copy of each (short) answer.
+
+        Raises:
+            TypeError: the files can be gone through only once, which is for the call itself to do.
+        """
+        recording = cls(
+            entrance=entrance,
+            call=call,
+            settings=get_settings(),
+            storage=entrance.storage(*call.args, **call.kwargs),
+            inputs=Inputs.of(entrance.files(*call.args, **call.kwargs)),
+            **own,
+        )
+        with noting(recording.log):
+            yield recording
 
     def size(self) -> int:
         """Bytes of the files, as they were before the primary read them."""
@@ -159,45 +199,19 @@ class RecordedUpload:
         return self.inputs.stale()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class UploadReplay:
-    """Rehearses calls of one upload function.
+    """Rehearses calls through one entrance."""
 
-    Attributes:
-        files: the paths that a call uploads, from its own arguments.
-        storage: the storage that a call uses, from its own arguments.
-        with_storage: the call's arguments with another storage in its place.
-        ordered: whether the order of requests is compared; several files at once may arrive in any order.
-    """
+    entrance: Entrance
 
-    files: Callable[..., Sequence[str | os.PathLike[str]]]
-    storage: Callable[..., UploadStorage]
-    with_storage: Callable[[UploadStorage, tuple[Any, ...], Mapping[str, Any]], Arguments]
-    ordered: bool = True
-
-    @contextmanager
-    def record(self, call: Call) -> Iterator[UploadRecording]:
-        """Note what the primary is answered. Costs a stat a file and a copy of each (short) answer.
-
-        Raises:
-            TypeError: the files can be gone through only once, which is for the call itself to do.
-        """
-        recording = UploadRecording(
-            replay=self,
-            call=call,
-            settings=get_settings(),
-            storage=self.storage(*call.args, **call.kwargs),
-            inputs=Inputs.of(self.files(*call.args, **call.kwargs)),
-        )
-        with noting(recording.log):
-            yield recording
+    def record(self, call: Call) -> AbstractContextManager[UploadRecording]:
+        """See `RecordedUpload.of`."""
+        return UploadRecording.of(call, self.entrance)
 
 
-@dataclass(slots=True, kw_only=True)
 class UploadRecording(RecordedUpload):
     """What a replay needs of the primary run of one upload."""
-
-    replay: UploadReplay
 
     def refusal(self) -> str | None:
         """Why this call cannot be replayed, if it cannot."""
@@ -221,12 +235,12 @@ class UploadRecording(RecordedUpload):
             async with recorder.serving():
                 storage = rehearsal_storage(self.storage, recorder.address, answers, recorder.seen)
                 assert storage is not None  # noqa: S101  # `refusal` was asked before
-                args, kwargs = self.replay.with_storage(storage, self.call.args, self.call.kwargs)
+                args, kwargs = self.entrance.with_storage(storage, self.call.args, self.call.kwargs)
                 with (
                     use_settings(with_every_service_at(recorder.address, self.settings)),
                     confined_to(recorder.address),
                 ):
-                    yield UploadRehearsal(args, kwargs, recorder.seen, ordered=self.replay.ordered)
+                    yield UploadRehearsal(args, kwargs, recorder.seen, ordered=not self.entrance.several)
 
     def _answers(self) -> Iterator[tuple[RequestTarget, Exchange]]:
         for exchange in self.log.exchanges:
