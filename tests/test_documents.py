@@ -42,7 +42,7 @@ from tools import mcp as reporting
 from tools.cli import compare_files, compare_session
 from tools.engine import limiter as aimd
 from tools.engine import throttle
-from tools.recovery import audit, orphans, provider_files, stored, verdict
+from tools.recovery import audit, decision, orphans, provider_files, stored
 from tools.recovery import reconcile as recovery
 from tools.recovery.service_client import POLICY as INVENTORY
 from tools.settings import MEGABYTE, Settings
@@ -134,7 +134,7 @@ def test_the_bounds_in_the_documents_are_the_real_ones() -> None:
         f"{audit.AT_ONCE} uploads at once, {audit.ROWS_AT_ONCE} rows",
         f"| {recovery.MAX_UPLOADS:,} of one run; at the start of a process {recovery.MAX_AT_START}, for ",
         f"at the start of a process {recovery.MAX_AT_START}, for {recovery.START_SECONDS:g} s |",
-        f"may appear {verdict.LATE_SECONDS:,.0f} s after its last word",
+        f"may appear {decision.LATE_SECONDS:,.0f} s after its last word",
         f"left alone for {orphans.SAFE_SECONDS:,.0f} s |",
         f"{drill.DECISION_SECONDS:g} s for a decision, {drill.THREADS} callers",
         f"{faults.MAX_HELD_BYTES // MEGABYTE} MiB of memory kept, hangs of {faults.HANG_SECONDS:g} s",

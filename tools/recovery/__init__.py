@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from tools.recovery.decision import Resolution, Step
 from tools.recovery.orphans import Orphan, OrphanKind, find_orphans, remove_orphans
 from tools.recovery.reconcile import recover, recover_in_background
-from tools.recovery.verdict import Resolution, Step
 
 __all__ = [
     "Orphan",

@@ -114,7 +114,7 @@ async def remove_orphans(
 
 
 class _OrphanSearch:
-    """A search. The lists come first, then the journal, then the rows: see `tools.recovery.verdict`."""
+    """A search. The lists come first, then the journal, then the rows: see `tools.recovery.decision`."""
 
     def __init__(self, at: Inventory, older_than: float) -> None:
         self._at = at

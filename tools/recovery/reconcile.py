@@ -22,20 +22,20 @@ from tools.files import only_this_file, open_regular
 from tools.journal.port import CLAIMING, Entry, Facts, Intent, Journal, Opened, State, UploadSide
 from tools.journal.protection import journaled
 from tools.providers.spec import FILE_TYPE, guessed_mime_type, provider
-from tools.recovery.inventory import Inventory, open_inventory
-from tools.recovery.provider_files import Described
-from tools.recovery.service_client import NoListingError, ServiceFailedError
-from tools.recovery.stored import find_copy
-from tools.recovery.verdict import (
+from tools.recovery.decision import (
     SETTLED,
+    RecoveryDecision,
     Resolution,
     Snapshot,
     Step,
-    Verdict,
     is_as_it_was,
     look_the_same,
     resolution_of,
 )
+from tools.recovery.inventory import Inventory, open_inventory
+from tools.recovery.provider_files import Described
+from tools.recovery.service_client import NoListingError, ServiceFailedError
+from tools.recovery.stored import find_copy
 from tools.settings import Settings
 from tools.storage import UploadStorage
 from tools.storage.port import StorageError
@@ -147,13 +147,13 @@ async def _resolved(at: Inventory, taken: Sequence[Entry], *, apply: bool, sleep
         look = await Snapshot.at(at, waiting)
         again: list[Entry] = []
         for entry in waiting:
-            verdict = await _verdict(look, entry)
-            if verdict.nothing_found and number < LOOKS - 1:
+            decision = await _decision(look, entry)
+            if decision.nothing_found and number < LOOKS - 1:
                 again.append(entry)
                 continue
-            if verdict.step is Step.REPEAT and _content(entry) in held:
-                verdict = Verdict(step=Step.WAIT, reason="another upload of its content is not resolved")
-            settled = await settle(at, look, entry, verdict) if apply else resolution_of(entry, verdict)
+            if decision.step is Step.REPEAT and _content(entry) in held:
+                decision = RecoveryDecision(step=Step.WAIT, reason="another upload of its content is not resolved")
+            settled = await settle(at, look, entry, decision) if apply else resolution_of(entry, decision)
             if entry.state in CLAIMING and not settled.done:
                 held.add(_content(entry))
             found[entry.intent.upload_id] = settled
@@ -169,11 +169,11 @@ def _content(entry: Entry) -> tuple[str, ...]:
     return intent.provider, intent.account, intent.purpose, intent.sha256
 
 
-async def _verdict(look: Snapshot, entry: Entry) -> Verdict:
+async def _decision(look: Snapshot, entry: Entry) -> RecoveryDecision:
     try:
-        return await look.verdict(entry)
+        return await look.decision(entry)
     except (ServiceFailedError, NoListingError, StorageError) as error:
-        return Verdict(step=Step.UNKNOWN, reason=str(error))
+        return RecoveryDecision(step=Step.UNKNOWN, reason=str(error))
 
 
 def unresolved(found: Sequence[Resolution]) -> list[Resolution]:
@@ -229,21 +229,21 @@ class _NamedFile:
         self.size = intent.size
 
 
-async def settle(inventory: Inventory, look: Snapshot, entry: Entry, verdict: Verdict) -> Resolution:
-    """Do what the verdict says, and write down in the journal that it is done.
+async def settle(inventory: Inventory, look: Snapshot, entry: Entry, decision: RecoveryDecision) -> Resolution:
+    """Do what the decision says, and write down in the journal that it is done.
 
     What cannot be done is told in the resolution, and left to a later recovery.
     """
-    settling = _Settling(inventory, look, entry, verdict)
+    settling = _Settling(inventory, look, entry, decision)
     steps = {Step.ADOPT: settling.adopt, Step.REPEAT: settling.repeat, Step.CLEAN_UP: settling.clean_up}
-    step = steps.get(verdict.step)
+    step = steps.get(decision.step)
     if step is None:
-        return resolution_of(entry, verdict)
+        return resolution_of(entry, decision)
     try:
         file_id = await step()
     except (ToolsError, OSError, RuntimeError, ValueError) as error:  # what uploads and services raise
-        return replace(resolution_of(entry, settling.verdict), trouble=str(error))
-    resolution = resolution_of(entry, settling.verdict)
+        return replace(resolution_of(entry, settling.decision), trouble=str(error))
+    resolution = resolution_of(entry, settling.decision)
     return replace(resolution, done=True, file_id=file_id, removed=tuple(settling.removed))
 
 
@@ -251,12 +251,12 @@ class _Settling:
     """One upload that is being settled.
 
     Attributes:
-        verdict: what is done, which may turn out to be another thing than what was decided.
+        decision: what is done, which may turn out to be another thing than what was decided.
         removed: the provider's ids of the files that were removed.
     """
 
-    def __init__(self, inventory: Inventory, look: Snapshot, entry: Entry, verdict: Verdict) -> None:
-        self.verdict = verdict
+    def __init__(self, inventory: Inventory, look: Snapshot, entry: Entry, decision: RecoveryDecision) -> None:
+        self.decision = decision
         self.removed: list[str] = []
         self._inventory = inventory
         self._look = look
@@ -266,7 +266,7 @@ class _Settling:
 
     async def adopt(self) -> str | None:
         """Make copy and row good, remove what is too many."""
-        keep = self.verdict.keep
+        keep = self.decision.keep
         assert keep is not None  # noqa: S101  # what adopting is
         object_id = await self._copy_made_good()
         if not await self._inventory.stored.rows(self._intent.provider, ids=[keep]):
@@ -274,13 +274,13 @@ class _Settling:
                 await self._given_up(keep)
                 return None
             await self._write_row(keep, object_id)
-        await self._remove(*self.verdict.remove)
+        await self._remove(*self.decision.remove)
         self._close(State.DONE, Facts(provider_file_id=keep, supabase_file_id=object_id))
         return keep
 
     async def repeat(self) -> str | None:
         """Upload it through the same implementation, which opens an intent of its own: this one gives its claim up."""
-        await self._remove(*self.verdict.remove)
+        await self._remove(*self.decision.remove)
         if self._entry.state in CLAIMING:
             self._inventory.journal.note(self._intent.upload_id, State.ABANDONED)
         result = await repeat(self._intent, self._inventory.storage)
@@ -290,17 +290,17 @@ class _Settling:
 
     async def clean_up(self) -> str | None:
         """Remove what is left of it; there is no file then."""
-        await self._remove(*self.verdict.remove)
+        await self._remove(*self.decision.remove)
         await remove_copy(self._inventory, self._entry)
-        self._close(State.FAILED, Facts(error=f"recovery: {self.verdict.reason}"))
+        self._close(State.FAILED, Facts(error=f"recovery: {self.decision.reason}"))
         return None
 
     async def _given_up(self, file_id: str) -> None:
         """A file without a copy is no upload, and no caller was given it."""
-        self.verdict = Verdict(
+        self.decision = RecoveryDecision(
             step=Step.CLEAN_UP,
             reason="its file is there without a copy, and the file to be uploaded is gone or has changed",
-            remove=(file_id, *self.verdict.remove),
+            remove=(file_id, *self.decision.remove),
         )
         await self.clean_up()
 

@@ -9,18 +9,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tools.journal.port import Entry, Facts, Intent, State, UploadSide
-from tools.recovery.provider_files import Listing
-from tools.recovery.verdict import (
+from tools.recovery.decision import (
     LATE_SECONDS,
     REPEATED_SECONDS,
     SLACK_SECONDS,
     Seen,
     Step,
     candidates,
-    judge,
+    decide,
     look_the_same,
     may_have_made,
 )
+from tools.recovery.provider_files import Listing
 
 NOW = 1_000_000.0
 
@@ -121,16 +121,16 @@ CASES = {
 def test_each_case_is_decided(case: str) -> None:
     """The table of the documents, row by row."""
     about, seen, step, keep, remove = CASES[case]
-    verdict = judge(about, seen, age=100)
-    assert (verdict.step, verdict.keep, verdict.remove) == (step, keep, remove)
-    assert verdict.reason
+    decision = decide(about, seen, age=100)
+    assert (decision.step, decision.keep, decision.remove) == (step, keep, remove)
+    assert decision.reason
 
 
 def test_what_is_old_is_not_sent_any_more() -> None:
     """An upload is repeated within a day; later it is cleaned up, though its file is still there."""
     seen = Seen(files=(), source=True)
-    assert judge(entry(), seen, age=REPEATED_SECONDS).step is Step.REPEAT
-    assert judge(entry(), seen, age=REPEATED_SECONDS + 1).step is Step.CLEAN_UP
+    assert decide(entry(), seen, age=REPEATED_SECONDS).step is Step.REPEAT
+    assert decide(entry(), seen, age=REPEATED_SECONDS + 1).step is Step.CLEAN_UP
 
 
 IDS = st.sampled_from("abcdef")
@@ -156,21 +156,21 @@ ENTRIES = st.builds(
 @given(ENTRIES, SEEN)
 def test_no_verdict_harms(about: Entry, seen: Seen) -> None:
     """Whatever is seen: no file that a caller was given is removed, none that was not seen, and none on a guess."""
-    verdict = judge(about, seen, age=100)
+    decision = decide(about, seen, age=100)
     answered = about.facts.provider_file_id if seen.answered_there else None
     there = {*(seen.files or ()), *([answered] if answered else [])}
-    assert set(verdict.remove) <= there
-    assert verdict.keep not in verdict.remove
-    assert len(verdict.remove) + (verdict.keep is not None) <= max(1, seen.may_have_made)
+    assert set(decision.remove) <= there
+    assert decision.keep not in decision.remove
+    assert len(decision.remove) + (decision.keep is not None) <= max(1, seen.may_have_made)
     if seen.told and answered:
-        assert answered not in verdict.remove
-    if seen.files is None or seen.rivals or verdict.step in {Step.WAIT, Step.UNKNOWN}:
-        assert verdict.remove == ()
+        assert answered not in decision.remove
+    if seen.files is None or seen.rivals or decision.step in {Step.WAIT, Step.UNKNOWN}:
+        assert decision.remove == ()
     if seen.files is None:
-        assert verdict.step in {Step.ADOPT, Step.UNKNOWN}
-    if verdict.step is Step.REPEAT:
+        assert decision.step in {Step.ADOPT, Step.UNKNOWN}
+    if decision.step is Step.REPEAT:
         assert seen.source
-        assert set(verdict.remove) == there
+        assert set(decision.remove) == there
         assert seen.tracked is None
 
 

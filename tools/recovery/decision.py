@@ -12,7 +12,7 @@ import hashlib
 import stat
 import time
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
@@ -51,7 +51,7 @@ SETTLED = frozenset({Step.ADOPT, Step.REPEAT, Step.CLEAN_UP})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
+class RecoveryDecision:
     """What is to be done about an unfinished upload.
 
     Attributes:
@@ -102,7 +102,7 @@ class Resolution:
     trouble: str | None = None
 
 
-def resolution_of(entry: Entry, verdict: Verdict) -> Resolution:
+def resolution_of(entry: Entry, decision: RecoveryDecision) -> Resolution:
     """What became of an upload about which nothing has been done."""
     intent = entry.intent
     return Resolution(
@@ -112,10 +112,10 @@ def resolution_of(entry: Entry, verdict: Verdict) -> Resolution:
         filename=intent.filename,
         began_at=intent.began_at,
         state=entry.state,
-        step=verdict.step,
-        reason=verdict.reason,
-        file_id=verdict.keep,
-        removed=verdict.remove,
+        step=decision.step,
+        reason=decision.reason,
+        file_id=decision.keep,
+        removed=decision.remove,
     )
 
 
@@ -144,12 +144,12 @@ class Seen:
     may_have_made: int = 1
 
 
-def judge(entry: Entry, seen: Seen, *, age: float) -> Verdict:
+def decide(entry: Entry, seen: Seen, *, age: float) -> RecoveryDecision:
     """What is to be done about an upload that began `age` seconds ago."""
     if seen.files is None:
         return _without_listing(entry)
     if seen.rivals:
-        return Verdict(step=Step.WAIT, reason="an upload that looks the same is in flight")
+        return RecoveryDecision(step=Step.WAIT, reason="an upload that looks the same is in flight")
     answered = entry.facts.provider_file_id if seen.answered_there else None
     others = tuple(file_id for file_id in seen.files if file_id != answered)
     if len(others) + (answered is not None) > seen.may_have_made:
@@ -159,44 +159,44 @@ def judge(entry: Entry, seen: Seen, *, age: float) -> Verdict:
     return _not_told(seen, others if answered is None else (answered, *others), age=age)
 
 
-def _not_told(seen: Seen, own: tuple[str, ...], *, age: float) -> Verdict:
+def _not_told(seen: Seen, own: tuple[str, ...], *, age: float) -> RecoveryDecision:
     """No caller was told of one of these files, so each may be the one that stays."""
     if seen.tracked is not None:
         reason = _with_surplus("another upload has brought the same content there", own)
-        return Verdict(step=Step.CLEAN_UP, reason=reason, remove=own)
+        return RecoveryDecision(step=Step.CLEAN_UP, reason=reason, remove=own)
     if own and not seen.mixed:
         return _adopted("a file is there that it has made", own[0], own[1:])
     return _to_be_made(seen, remove=own, age=age)
 
 
-def _without_listing(entry: Entry) -> Verdict:
+def _without_listing(entry: Entry) -> RecoveryDecision:
     """Where nothing can be looked up, only an answer tells."""
     facts = entry.facts
     if facts.provider_file_id is not None and facts.attempts == 1:
         return _adopted("it was answered, after one attempt", facts.provider_file_id, ())
-    return Verdict(step=Step.UNKNOWN, reason="the provider does not list its files")
+    return RecoveryDecision(step=Step.UNKNOWN, reason="the provider does not list its files")
 
 
-def _too_many_to_be_its(answered: str | None, others: int) -> Verdict:
+def _too_many_to_be_its(answered: str | None, others: int) -> RecoveryDecision:
     """Some are of other uploads, and it is not known which."""
     reason = f"{others} files look like it, more than it can have made; they are left alone"
     if answered is None:
-        return Verdict(step=Step.UNKNOWN, reason=reason)
+        return RecoveryDecision(step=Step.UNKNOWN, reason=reason)
     return _adopted(f"the provider has its file; {reason}", answered, ())
 
 
-def _adopted(reason: str, keep: str, surplus: tuple[str, ...]) -> Verdict:
-    return Verdict(step=Step.ADOPT, reason=_with_surplus(reason, surplus), keep=keep, remove=surplus)
+def _adopted(reason: str, keep: str, surplus: tuple[str, ...]) -> RecoveryDecision:
+    return RecoveryDecision(step=Step.ADOPT, reason=_with_surplus(reason, surplus), keep=keep, remove=surplus)
 
 
-def _to_be_made(seen: Seen, *, remove: tuple[str, ...], age: float) -> Verdict:
+def _to_be_made(seen: Seen, *, remove: tuple[str, ...], age: float) -> RecoveryDecision:
     """The provider has no file that could be used."""
     lacking = "its file cannot be told from another upload's" if remove else "the provider does not have it"
     if seen.source and age <= REPEATED_SECONDS:
         reason = f"{lacking}, and the file to be uploaded is as it was"
-        return Verdict(step=Step.REPEAT, reason=reason, remove=remove, nothing_found=not remove)
+        return RecoveryDecision(step=Step.REPEAT, reason=reason, remove=remove, nothing_found=not remove)
     why = "it began too long ago" if seen.source else "the file to be uploaded is gone or has changed"
-    return Verdict(step=Step.CLEAN_UP, reason=f"{lacking}, and {why}", remove=remove, nothing_found=not remove)
+    return RecoveryDecision(step=Step.CLEAN_UP, reason=f"{lacking}, and {why}", remove=remove, nothing_found=not remove)
 
 
 def _with_surplus(reason: str, surplus: Collection[str]) -> str:
@@ -273,7 +273,7 @@ class Snapshot:
         unfinished = await asyncio.to_thread(inventory.journal.unfinished)
         return cls(inventory, taken, unfinished, listings, now)
 
-    async def verdict(self, entry: Entry) -> Verdict:
+    async def decision(self, entry: Entry) -> RecoveryDecision:
         """What is to be done about an upload.
 
         Raises:
@@ -282,13 +282,15 @@ class Snapshot:
         intent = entry.intent
         account = self._inventory.accounts.get(intent.provider)
         if account is None or account.address != intent.account:
-            return Verdict(step=Step.UNKNOWN, reason=f"it went to {intent.account}, which is not configured here")
+            return RecoveryDecision(
+                step=Step.UNKNOWN, reason=f"it went to {intent.account}, which is not configured here"
+            )
         listing = self._listings[intent.provider]
         age = self._now - intent.began_at
         if isinstance(listing, str):
-            verdict = judge(entry, Seen(files=None), age=age)
-            return verdict if verdict.step is not Step.UNKNOWN else Verdict(step=Step.UNKNOWN, reason=listing)
-        return judge(entry, await self._seen(entry, listing), age=age)
+            decision = decide(entry, Seen(files=None), age=age)
+            return replace(decision, reason=listing) if decision.step is Step.UNKNOWN else decision
+        return decide(entry, await self._seen(entry, listing), age=age)
 
     async def _seen(self, entry: Entry, listing: Listing) -> Seen:
         answered = entry.facts.provider_file_id
