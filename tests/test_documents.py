@@ -94,7 +94,7 @@ def test_the_bounds_in_the_documents_are_the_real_ones() -> None:
         f"{settings.upload_concurrency} (`UPLOAD_CONCURRENCY`)",
         f"{aimd.FIRST_LIMIT} at first",
         f"at most {throttle.LONGEST_HOLD_SECONDS:g} s on its own advice",
-        f"| limits kept for providers and widths | {throttle.MAX_LANES},",
+        f"| limits kept for providers and widths | {throttle.MAX_THROTTLES},",
         f"| {_shadow_runner.CONCURRENT_SHADOWS} | `migration/shadow/runner.py`",
         f"with {settings.shadow_queue_bytes // MEGABYTE} MiB (`SHADOW_QUEUE_BYTES`)",
         f"| {settings.shadow_hourly_bytes // (1024 * MEGABYTE)} GiB within any hour (`SHADOW_HOURLY_BYTES`)",

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from shim.drill import Workloads
     from shim.mcp import AssistantTools
     from shim.removal.readiness import Check
-    from tools.journal.port import Standing
+    from tools.journal.port import JournalStatus
     from tools.settings import Settings
 
 _JOURNAL_SECONDS = 2.0
@@ -73,13 +73,13 @@ def finish_earlier_work(runtime: Runtime) -> None:
     from tools.shadowing import clean_in_background
 
     settings = _settings()
-    if _has_leftovers(settings):
+    if _has_open_cleanups(settings):
         runtime.shadows.loop.submit(lambda: clean_in_background(settings))
     if settings.uploads_db.exists() or settings.supabase_url is not None:
         runtime.shadows.loop.submit(lambda: recover_in_background(settings))
 
 
-def _has_leftovers(settings: Settings) -> bool:
+def _has_open_cleanups(settings: Settings) -> bool:
     """Whether earlier processes left something of live shadows. A file that cannot be read is the guard's to name."""
     from migration.model import StoreError
     from tools.shadowing.undoing import journal_of
@@ -135,38 +135,38 @@ def sections() -> Mapping[str, Section]:
     figures = ("backend", "under_way", "left", "unknown", "unjournaled", "age_seconds", "notice")
     try:
         check_state()
-        standing = get_journal(_settings()).standing()
+        status = get_journal(_settings()).status()
     except (JournalError, StoreRefusedError) as error:
         refused = isinstance(error, StoreRefusedError)
         follows = "legacy serves every call until it can be" if refused else "uploads go on without it"
         data: dict[str, object] = {**dict.fromkeys(figures), "error": str(error)}
         return {"journal": Section(data=data, lines=[(f"{error}; {follows}", True)])}
-    last = standing.last_unjournaled_at
+    last = status.last_unjournaled_at
     age = None if last is None else time.time() - last
     data = {
-        "backend": standing.backend,
-        "under_way": standing.under_way,
-        "left": standing.left,
-        "unknown": standing.unknown,
-        "unjournaled": standing.unjournaled,
+        "backend": status.backend,
+        "under_way": status.in_flight,
+        "left": status.left,
+        "unknown": status.unknown,
+        "unjournaled": status.unjournaled,
         "age_seconds": age,
-        "notice": standing.notice,
+        "notice": status.notice,
         "error": None,
     }
-    return {"journal": Section(data=data, lines=_sentences(standing, age))}
+    return {"journal": Section(data=data, lines=_sentences(status, age))}
 
 
-def _sentences(standing: Standing, age: float | None) -> list[tuple[str, bool]]:
-    figures = f"{standing.under_way} under way, {standing.left} left by processes that died"
-    unresolved = bool(standing.left or standing.unknown)
-    lines = [(f"journal: {standing.backend}: {figures}, {standing.unknown} of unknown outcome", unresolved)]
+def _sentences(status: JournalStatus, age: float | None) -> list[tuple[str, bool]]:
+    figures = f"{status.in_flight} in flight, {status.left} left by processes that died"
+    unresolved = bool(status.left or status.unknown)
+    lines = [(f"journal: {status.backend}: {figures}, {status.unknown} of unknown outcome", unresolved)]
     if unresolved:
         lines.append(("`shim reconcile` finds out what came of them", True))
-    if standing.unjournaled:
+    if status.unjournaled:
         when = "" if age is None else f", the last {age:.0f} s ago"
-        lines.append((f"journal: {standing.unjournaled} uploads went on without it{when}", True))
-    if standing.notice is not None:
-        lines.append((f"journal: {standing.notice}", True))
+        lines.append((f"journal: {status.unjournaled} uploads went on without it{when}", True))
+    if status.notice is not None:
+        lines.append((f"journal: {status.notice}", True))
     return lines
 
 
@@ -199,9 +199,9 @@ def open_work() -> Sequence[Check]:
 
     settings, unfinished = _settings(), None
     if settings.uploads_db.exists() or settings.supabase_url is not None:
-        standing = get_journal(settings).standing()
-        unfinished = standing.left + standing.unknown
-    leftovers = len(journal_of(settings).left())
+        status = get_journal(settings).status()
+        unfinished = status.left + status.unknown
+    left = len(journal_of(settings).left())
     return [
         Check(
             name="journal",
@@ -211,8 +211,8 @@ def open_work() -> Sequence[Check]:
         ),
         Check(
             name="shadows",
-            holds=leftovers == 0,
-            figure=f"live shadows left {leftovers:,} things",
+            holds=left == 0,
+            figure=f"live shadows left {left:,} things",
             advice="`shim shadows clean` removes them",
         ),
     ]

@@ -1,7 +1,7 @@
 """The errors of the monolith's side, one tree.
 
 The public upload functions raise what they always raised (`ValueError`, `RuntimeError`); the errors here are
-raised below them and by what is new, and stand behind those as their cause.
+raised below them and by what is new, and are the cause of those.
 """
 
 from __future__ import annotations

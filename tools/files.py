@@ -113,7 +113,7 @@ _checked: ContextVar[tuple[str, FileIdentity] | None] = ContextVar("checked_file
 
 @contextmanager
 def only_this_file(path: Path, file: FileIO) -> Iterator[None]:
-    """Let everybody in this context who opens `path` get what `file` has open, or a `FileReplacedError`.
+    """Let all code in this context that opens `path` get what `file` has open, or a `FileReplacedError`.
 
     `file` must stay open meanwhile: as long as it is, no other file can have its identity.
     """

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from shim.application import CellKind, ConsoleSection, SectionContent, SectionTable
 from tools.journal import get_journal
-from tools.journal.port import Standing
+from tools.journal.port import JournalStatus
 from tools.settings import get_settings
 
 MOST_ENTRIES = 100
@@ -32,13 +32,13 @@ def read() -> SectionContent:
         JournalError: it cannot be read.
     """
     journal = get_journal(get_settings())
-    standing, entries = journal.standing(), journal.unfinished()
+    status, entries = journal.status(), journal.unfinished()
     left_out = len(entries) - MOST_ENTRIES
     figures = [
-        ("in flight", standing.under_way),
-        ("left by a process that died", standing.left),
-        ("ended without a known outcome", standing.unknown),
-        ("went on without the journal", standing.unjournaled),
+        ("in flight", status.in_flight),
+        ("left by a process that died", status.left),
+        ("ended without a known outcome", status.unknown),
+        ("went on without the journal", status.unjournaled),
     ]
     return SectionContent(
         tables=[
@@ -67,15 +67,15 @@ def read() -> SectionContent:
                 empty="None: every upload that was begun has ended with a known outcome.",
             ),
         ],
-        notices=[*_unjournaled(standing), *([standing.notice] if standing.notice else [])],
-        hints=[*([f"{left_out:,} younger ones are left out."] if left_out > 0 else []), f"Kept in {standing.backend}."],
+        notices=[*_unjournaled(status), *([status.notice] if status.notice else [])],
+        hints=[*([f"{left_out:,} younger ones are left out."] if left_out > 0 else []), f"Kept in {status.backend}."],
     )
 
 
-def _unjournaled(standing: Standing) -> Iterator[str]:
-    if standing.last_unjournaled_at is not None:
-        last = datetime.fromtimestamp(standing.last_unjournaled_at, tz=UTC)
-        yield f"{standing.unjournaled:,} uploads went on without the journal, the last at {last:%Y-%m-%d %H:%M:%S} UTC"
+def _unjournaled(status: JournalStatus) -> Iterator[str]:
+    if status.last_unjournaled_at is not None:
+        last = datetime.fromtimestamp(status.last_unjournaled_at, tz=UTC)
+        yield f"{status.unjournaled:,} uploads went on without the journal, the last at {last:%Y-%m-%d %H:%M:%S} UTC"
 
 
 JOURNAL = ConsoleSection(name="Journal", title="Unfinished uploads in the journal", read=read)

@@ -162,7 +162,7 @@ def steady_load(jobs: Sequence[Job], storage: UploadStorage, *, threads: int) ->
 
 # Turns the flags of all migrations together, and waits until this process decides by them.
 
-_PATIENCE_SECONDS = 15.0
+_TIMEOUT_SECONDS = 15.0
 _POLL_SECONDS = 0.01
 _HUNDRED = 100
 
@@ -222,5 +222,5 @@ def wait_until(condition: Callable[[], bool], otherwise: str) -> None:
     Raises:
         DemoError: it did not happen; `otherwise` says so.
     """
-    if not comes_true(condition, seconds=_PATIENCE_SECONDS):
-        raise DemoError(f"{otherwise} within {_PATIENCE_SECONDS:g} s")
+    if not comes_true(condition, seconds=_TIMEOUT_SECONDS):
+        raise DemoError(f"{otherwise} within {_TIMEOUT_SECONDS:g} s")

@@ -28,10 +28,10 @@ _LOCK_POLL_SECONDS = 0.1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Session:
-    """The migrations as they stand in front of the services.
+    """The migrations in front of the services.
 
     Attributes:
-        installation: what stands in this process.
+        installation: what is in place in this process.
         sandboxed: whether the services are the local sandbox's.
     """
 

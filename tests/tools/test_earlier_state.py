@@ -87,10 +87,10 @@ def rows_of(path: Path) -> dict[str, int]:
 
 def check_ledger(home: Path) -> None:
     ledger = LedgerReader(home / "shim.db")
-    standing = ledger.status("m")
-    assert (standing.sides[Side.CANDIDATE].calls, standing.sides[Side.LEGACY].errors) == (3, {"OSError": 1})
-    assert standing.decision is not None
-    assert (standing.decision["probability"], standing.notices) == (0.25, {"fell_back": 1})
+    status = ledger.status("m")
+    assert (status.sides[Side.CANDIDATE].calls, status.sides[Side.LEGACY].errors) == (3, {"OSError": 1})
+    assert status.decision is not None
+    assert (status.decision["probability"], status.notices) == (0.25, {"fell_back": 1})
     newest, oldest = ledger.comparisons("m")
     assert (newest.differences[0].field, newest.call_id, oldest.detail) == ("result.id", "u", "first")
     assert [sample.candidate for _, sample in ledger.noise_samples("m")] == [("result.id",)]
@@ -140,8 +140,8 @@ def check_uploads(home: Path) -> None:
     assert (unfinished.intent.upload_id, unfinished.intent.filename) == ("unfinished", "report-\udcff.txt")
     assert (unfinished.state, unfinished.facts) == (State.SENDING, Facts(supabase_file_id="object-1"))
     assert (unknown.state, unknown.facts.error) == (State.UNKNOWN, "TimeoutError")
-    standing = journal.standing()
-    assert (standing.left, standing.unknown, standing.unjournaled) == (1, 1, 1)
+    status = journal.status()
+    assert (status.left, status.unknown, status.unjournaled) == (1, 1, 1)
     assert journal.take_over("unfinished") is not None
     journal.stop()
     row = LocalStorage(home / "storage", home / "uploads.db").find_upload(sha256=ROW.sha256, provider="kimi")

@@ -40,7 +40,7 @@ def test_every_registered_name_is_an_exception(name: str) -> None:
 
 @pytest.mark.parametrize("module", [tools.transport.errors, tools.storage.port, tools.providers.answers])
 def test_every_error_of_the_monolith_has_a_kind(module: ModuleType) -> None:
-    """No error that an upload can raise is left unclassified; bases that nobody raises, and notes, apart."""
+    """No error that an upload can raise is left unclassified; bases that are never raised, and notes, apart."""
     apart = {"EngineError", "TransportError", "StorageError", "ListingUnavailableError", "AmbiguousListingError"}
     errors = [
         found
@@ -79,7 +79,7 @@ GET: dict[str, Callable[[str, Mapping[str, str]], object]] = {
 
 @pytest.mark.parametrize("client", GET)
 def test_a_bare_client(client: str, sandbox: RunningSandbox) -> None:
-    """Requests, httpx and aiohttp by themselves: nobody listens, no key, no answer, a broken one, an error."""
+    """Requests, httpx and aiohttp by themselves: no server listens, no key, no answer, a broken one, an error."""
 
     def kind(url: str = f"{sandbox.urls['kimi']}/files", key: str = sandbox.key) -> ErrorKind:
         with pytest.raises((httpx.HTTPError, requests.RequestException, aiohttp.ClientError, TimeoutError)) as failed:

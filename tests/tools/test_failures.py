@@ -1,4 +1,4 @@
-"""The same failure is of the same kind on both sides, whoever calls and whichever client meets it."""
+"""The same failure is of the same kind on both sides, whichever client meets it."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def _closed_port() -> int:
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Both sides give up after the first attempt and half a second: how often they try is not what is looked at."""
-    throttle.forget_lanes()
+    throttle.forget_throttles()
     monkeypatch.setattr(kimi_client, "OpenAI", functools.partial(openai.OpenAI, max_retries=0))
     monkeypatch.setattr(kimi_client, "DEFAULT_TIMEOUT", SECONDS)
     monkeypatch.setattr(glm_client, "ZaiClient", functools.partial(ZaiClient, max_retries=0))
@@ -152,10 +152,10 @@ def test_a_fault_of_a_provider_is_one_kind(
 
 
 @pytest.mark.parametrize("provider", FUNCTIONS)
-@pytest.mark.parametrize("address", ["nobody listens", "no such name"])
+@pytest.mark.parametrize("address", ["no server listens", "no such name"])
 def test_a_provider_that_cannot_be_reached(provider: str, address: str, settings: Settings, kinds: Upload) -> None:
     """A refused connection, and a name that does not resolve, are connections never made."""
-    url = f"http://127.0.0.1:{_closed_port()}" if address == "nobody listens" else "http://no-such-name.invalid"
+    url = f"http://127.0.0.1:{_closed_port()}" if address == "no server listens" else "http://no-such-name.invalid"
     found = kinds(provider, settings.model_copy(update={f"{provider}_api_url": url}))
     assert set(found.values()) == {ErrorKind.CONNECTION}, found
 
@@ -165,7 +165,7 @@ STORAGE: dict[FaultKind | None, ErrorKind] = {
     FaultKind.SERVER_ERROR: ErrorKind.SERVER_FAILED,
     FaultKind.OVERLOADED: ErrorKind.SERVER_FAILED,
     FaultKind.DROP_AFTER_COMMIT: ErrorKind.CONNECTION_LOST,
-    None: ErrorKind.CONNECTION,  # nobody listens
+    None: ErrorKind.CONNECTION,  # no server listens
 }
 
 

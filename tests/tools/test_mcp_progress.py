@@ -47,7 +47,7 @@ def test_a_phase_never_goes_back(requests: list[tuple[str, str, QueryPhase | Non
 
 
 def test_bytes_of_a_phase() -> None:
-    """The pieces of a body add up, a body that is sent anew begins with nothing, and so does a further phase."""
+    """The pieces of a body add up, a body that is sent again begins with nothing, and so does a further phase."""
     progress = QueryProgress()
     progress.began(method="PATCH", url=f"{SUPABASE}/storage/v1/upload/resumable/id")
     progress.sent(5)
@@ -62,7 +62,7 @@ def test_bytes_of_a_phase() -> None:
 
 
 def test_who_looks_on_cannot_hurt() -> None:
-    """What an onlooker raises ends there, and outside of its context nobody is told anything."""
+    """What an onlooker raises ends there, and outside of its context nothing is told."""
 
     class Failing:
         def began(self, *, method: str, url: str) -> None:

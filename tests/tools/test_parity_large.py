@@ -24,7 +24,7 @@ BREAKS = [FaultKind.RESET_MID_BODY, FaultKind.DROP_AFTER_COMMIT]
 
 @pytest.fixture(autouse=True)
 def settings(sandbox: RunningSandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Both providers and the storage are the sandbox, and nobody waits between two attempts."""
+    """Both providers and the storage are the sandbox, and no time passes between two attempts."""
     monkeypatch.setattr(patience, "FIRST_DELAY", 0.0)
     settings = Settings.model_validate(
         {

@@ -22,7 +22,7 @@ from tools.storage.local import ObjectFolder
     ids=["itself", "owners", "copies"],
 )
 def test_every_missing_folder_is_the_owners_alone(make: Callable[[Path], object], tmp_path: Path) -> None:
-    """Those above the wanted one as well, even if the process gives everybody everything; existing ones stay."""
+    """Those above the wanted one as well, even if the process gives all rights to all; existing ones stay."""
     before = os.umask(0)
     try:
         make(tmp_path / "state" / "shim" / "home")

@@ -205,7 +205,7 @@ async def test_parsing_that_does_not_end_is_a_timeout(
 async def test_an_upload_that_does_not_end_is_a_timeout_and_not_repeated_elsewhere(
     document: Path, sandbox: RunningSandbox, set_environment: SetEnvironment
 ) -> None:
-    """The upload may still be under way, so the other provider is not tried."""
+    """The upload may still be in flight, so the other provider is not tried."""
     set_environment(UPLOAD_TIMEOUT="0.5")
     sandbox.inject(FaultKind.LATENCY, "kimi", "files.create", seconds=1.5)
     answer = await ask(document)

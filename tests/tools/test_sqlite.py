@@ -23,7 +23,7 @@ from tools.storage.local import LocalRows
 from tools.storage.port import UploadRow
 
 READERS_BYTES = (0x40000002, 510)
-"""Of the bytes that SQLite locks, those on which whoever has a database open holds a lock."""
+"""Of the bytes that SQLite locks, those on which each process that has a database open holds a lock."""
 
 _LOCK = """
 import fcntl, sys

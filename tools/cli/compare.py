@@ -227,13 +227,13 @@ def _details(result: Result) -> RenderableType:
     return Group(*parts)
 
 
-def _sum(results: Sequence[Result], hidden: int, seconds: float) -> Text:
+def _sum(results: Sequence[Result], unlisted: int, seconds: float) -> Text:
     counts = Counter(result.verdict for result in results)
     verdicts = ", ".join(f"{count} {verdict}" for verdict, count in counts.most_common())
     well = not any(verdict in {*MISMATCHES, *NOT_COMPARED} for verdict in counts)
     text = Text(f"{len(results)} comparisons: {verdicts} ({seconds:.1f} s)", "bold green" if well else "bold red")
-    if hidden:
-        text.append(f"; {hidden} calls in which nothing differs are not listed", "dim")
+    if unlisted:
+        text.append(f"; {unlisted} calls in which nothing differs are not listed", "dim")
     return text
 
 

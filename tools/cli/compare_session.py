@@ -74,7 +74,7 @@ def _together(files: Sequence[Input], count: int) -> list[Sequence[Input]]:
 def compare_all(
     jobs: Sequence[ComparedCall], faults: Callable[[str], Sequence[Fault]], *, on_done: Callable[[], object]
 ) -> list[Result]:
-    """Make each call with each side serving, and compare it with the other side.
+    """Make each call with each side serving, and compare it with a run of the other.
 
     All services are the sandbox's, and nothing of it is left.
 

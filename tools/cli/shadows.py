@@ -36,13 +36,13 @@ def shadows_clean(
     from tools.settings import get_settings
     from tools.shadowing import Fate, clean
 
-    leftovers = asyncio.run(clean(get_settings(), dry_run=dry_run, forget=forget))
-    uncertain = any(leftover.fate is Fate.UNCERTAIN for leftover in leftovers)
-    rows = [(local_time(each.begun), each.mark, each.fate, each.detail) for each in leftovers]
+    cleanups = asyncio.run(clean(get_settings(), dry_run=dry_run, forget=forget))
+    uncertain = any(cleanup.fate is Fate.UNCERTAIN for cleanup in cleanups)
+    rows = [(local_time(each.begun), each.mark, each.fate, each.detail) for each in cleanups]
     table = plain_table(("begun", "names begin with", "", "what"), rows)
     return finish(
-        [asdict(leftover) for leftover in leftovers],
-        table if leftovers else "Live shadows have left nothing.",
+        [asdict(cleanup) for cleanup in cleanups],
+        table if cleanups else "Live shadows have left nothing.",
         as_json=json,
         code=ExitCode.FAILED if uncertain else ExitCode.OK,
     )

@@ -2,7 +2,7 @@
 
 Seen by the caller it is as if one file came after the other:
 
-- The results stand in the order of the files.
+- The results are in the order of the files.
 - The error of the first file (in that order) that fails is raised. Files that had not begun by then are left alone;
   those that had are brought to their end, so a few more than in a strict sequence may have been uploaded.
 - Files behind one that cannot be uploaded at all (missing, unreadable, too large) are never begun.

@@ -35,7 +35,7 @@ from tools.transport.errors import (
 )
 from tools.transport.loops import SYSTEM_CLOCK, Clock, PerLoop, run_in_thread
 from tools.transport.reading import FileSource, measure
-from tools.transport.writing import turns
+from tools.transport.writing import loop_throttle
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ logger = logging.getLogger(__name__)
 async def record(
     storage: Any, provider: Provider, source: FileSource, *, supabase_file_id: str, provider_file_id: str
 ) -> bool:
-    """Write the row; whether it is written. The upload stands even if it is not."""
+    """Write the row; whether it is written. The upload is complete even if it is not."""
     row = provider.row(
         source, provider_file_id=provider_file_id, supabase_file_id=supabase_file_id, sha256=source.sha256
     )
@@ -197,7 +197,7 @@ async def upload_through_gateway(
     """
     began = time.monotonic()
     async with upload_place(provider, _size_at(file_path)):
-        await turns().take()  # as many as may begin at once would all wait for the interpreter's lock in one turn
+        await loop_throttle().take()  # all that may begin at once would wait for the interpreter's lock in one turn
         source, journaled = await run_in_thread(_prepared, provider, file_path, purpose, began)
         try:
             opening = None if journaled is None else await claimed_async(journaled)
@@ -317,7 +317,7 @@ async def _deliver(
         await source.still_there()  # the SDKs open the file a second time, so callers know a failure where it vanished
         return await deliver(provider, source, purpose=purpose, clock=clock, journaled=journaled)
     except ConnectionNotMadeError as error:
-        # the storage has its copy by now, so this must not stand as a proof that nothing was sent
+        # the storage has its copy by now, so this must be no proof that nothing was sent
         symptom = provider.sdk.error_message(error)
         cause = ConnectionLostError("no connection to the provider, after the copy was stored")
         cause.__cause__ = error.__cause__

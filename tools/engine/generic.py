@@ -17,7 +17,7 @@ from tools.settings import MEGABYTE
 from tools.transport.reading import open_content, read_file
 from tools.transport.rest import RestAnswer
 from tools.transport.upload import post_file
-from tools.transport.writing import turns
+from tools.transport.writing import loop_throttle
 
 _OF_THE_FORM = frozenset({"content-type", "content-length"})
 
@@ -98,7 +98,7 @@ async def upload_file_streaming_async(
     """
     if chunk_size < 1:
         raise ValueError(f"chunk_size must be at least 1 byte, not {chunk_size}")
-    await turns().take()  # a hundred that begin at once would all wait for the interpreter's lock in one turn
+    await loop_throttle().take()  # a hundred that begin at once would all wait for the interpreter's lock in one turn
     content = await open_content(Path(file_path))
     extra = {name: value for name, value in (headers or {}).items() if name.lower() not in _OF_THE_FORM}
     answer = await post_file(upload_url, content, purpose=purpose, headers=extra, chunk_bytes=chunk_size)

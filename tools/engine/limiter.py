@@ -26,7 +26,7 @@ from tools.settings import MEGABYTE
 FIRST_LIMIT = 8
 """Requests at once to a server of which nothing is known yet."""
 
-_PATIENCE = 8
+_RETRY_ROUNDS = 8
 """How many times longer than usual the limit stays below a number that was refused, before that is tried again."""
 
 
@@ -72,7 +72,7 @@ class AdaptiveLimit:
         """How many successes raise the limit by one."""
         if self.generation == 0:
             return 1
-        return self.current * (_PATIENCE if self.current + 1 == self._refused_at else 1)
+        return self.current * (_RETRY_ROUNDS if self.current + 1 == self._refused_at else 1)
 
 
 # Whose turn it is: small uploads are not stuck behind large ones, and large ones are not passed over for ever.
@@ -167,22 +167,22 @@ class Limiter:
 
     Attributes:
         limit: how many may be in flight at once.
-        under_way: how many have begun and not ended.
+        in_flight: how many have begun and not ended.
     """
 
     def __init__(self, limit: AdaptiveLimit) -> None:
         self.limit = limit
-        self.under_way = 0
+        self.in_flight = 0
         self._shadows = 0
         self._long_ones = 0
-        self._lines = tuple(_Line() for _ in Priority)
+        self._waiting = tuple(_WaitingTickets() for _ in Priority)
         self._advised_until = 0.0
         self._paused_until = 0.0
 
     @property
     def waiting(self) -> int:
         """How many have not begun."""
-        return sum(map(len, self._lines))
+        return sum(map(len, self._waiting))
 
     def held_for(self, now: float) -> float:
         """Seconds for which those who have a place must not send yet; 0 if they may."""
@@ -190,7 +190,7 @@ class Limiter:
 
     def ask(self, ticket: Ticket) -> None:
         """Queue up for a place; `begin` gives it."""
-        self._lines[ticket.priority].join(ticket)
+        self._waiting[ticket.priority].join(ticket)
 
     def begin(self) -> Iterator[Ticket]:
         """Give a place to everyone who may have one now."""
@@ -206,12 +206,12 @@ class Limiter:
             ticket.begun = False
             self._count(ticket, -1)
         else:
-            self._lines[ticket.priority].leave(ticket)
+            self._waiting[ticket.priority].leave(ticket)
 
     def succeeded(self, ticket: Ticket) -> None:
         """What this place was for went well. So no pause is needed, unless the server itself named a time."""
         self._paused_until = 0.0
-        self.limit.succeeded(ticket.generation, in_full=self.under_way >= self.limit.current)
+        self.limit.succeeded(ticket.generation, in_full=self.in_flight >= self.limit.current)
 
     def refused(self, ticket: Ticket, *, until: float, advised: bool) -> None:
         """The server refused this one because it is asked too much; `advised`: and named the time `until`."""
@@ -222,29 +222,29 @@ class Limiter:
             self._paused_until = max(self._paused_until, until)
 
     def _next(self) -> Ticket | None:
-        if self.under_way >= self.limit.current:
+        if self.in_flight >= self.limit.current:
             return None
-        users, shadows = self._lines
+        users, shadows = self._waiting
         if users:
             return self._first_of(users)
         if shadows and self._shadows < max(1, self.limit.current // 2):
             return self._first_of(shadows)
         return None
 
-    def _first_of(self, line: _Line) -> Ticket | None:
+    def _first_of(self, tickets: _WaitingTickets) -> Ticket | None:
         limit = self.limit.current
         long_ones_fit = self._long_ones < limit - limit // 4
-        return line.first(
-            classes=CLASSES if long_ones_fit else CLASSES[:LONGEST], under_way=self.under_way, limit=limit
+        return tickets.first(
+            classes=CLASSES if long_ones_fit else CLASSES[:LONGEST], in_flight=self.in_flight, limit=limit
         )
 
     def _count(self, ticket: Ticket, change: int) -> None:
-        self.under_way += change
+        self.in_flight += change
         self._shadows += change if ticket.priority is Priority.SHADOW else 0
         self._long_ones += change if class_of(ticket.size) == LONGEST else 0
 
 
-class _Line:
+class _WaitingTickets:
     """Those of one priority who wait."""
 
     def __init__(self) -> None:
@@ -270,12 +270,12 @@ class _Line:
         if not alike:
             self._refused.pop(ticket.refusals, None)
 
-    def first(self, *, classes: Collection[int], under_way: int, limit: int) -> Ticket | None:
+    def first(self, *, classes: Collection[int], in_flight: int, limit: int) -> Ticket | None:
         """Take the next request of these classes. None overtakes one that waits for fewer to be in flight."""
         ticket = next(iter(self._refused[max(self._refused)])) if self._refused else None
         if ticket is None or class_of(ticket.size) not in classes:
             return self._fresh.take(classes)
-        if under_way >= max(1, limit >> ticket.refusals):
+        if in_flight >= max(1, limit >> ticket.refusals):
             return None
         self.leave(ticket)
         return ticket

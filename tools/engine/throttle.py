@@ -2,14 +2,14 @@
 
 Policy and waiting list are behind one lock, which is held for microseconds and never across an `await`.
 
-Each provider has a lane with two gates:
+Each provider has two rate limiters:
 
 - `places` surrounds a whole upload: reading, copy, provider, row. It is as wide as the configuration says and bounds
   memory, open files and connections, whatever the provider does.
 - `requests` surrounds one request to the provider. Its width is an adaptive limit (`tools.engine.limiter`), and it is
   closed while the provider asks for a pause (`Retry-After`).
 
-So an upload that waits before it tries again blocks no other, and copies are made while the provider is busy. Lanes
+So an upload that waits before it tries again blocks no other, and copies are made while the provider is busy. Throttles
 belong to the process, not to an event loop: providers count per account, and live trials look on another loop.
 A replay asks no provider, so it passes freely.
 """
@@ -35,7 +35,7 @@ from tools.transport.loops import SYSTEM_CLOCK, Clock, PerLoop
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RateLimiterStatus:
-    """A gate as it stands.
+    """A rate limiter at one moment.
 
     Attributes:
         limit: how many may be inside at once.
@@ -53,14 +53,14 @@ class RateLimiterStatus:
 
 
 @dataclass(slots=True)
-class _Turn:
-    """Wakes one who waits, on whatever loop that is."""
+class _Waiter:
+    """A task that waits for a place, on whatever loop that is."""
 
     loop: asyncio.AbstractEventLoop
-    come: asyncio.Future[None] = field(init=False)
+    called: asyncio.Future[None] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.come = self.loop.create_future()
+        self.called = self.loop.create_future()
 
     def call(self) -> bool:
         """Wake it up. False if its loop has ended without it."""
@@ -74,8 +74,8 @@ class _Turn:
         return True
 
     def _wake(self) -> None:
-        if not self.come.done():
-            self.come.set_result(None)
+        if not self.called.done():
+            self.called.set_result(None)
 
 
 class RateLimiter:
@@ -83,7 +83,7 @@ class RateLimiter:
 
     def __init__(self, limiter: Limiter) -> None:
         self._limiter = limiter
-        self._turns: dict[Ticket, _Turn] = {}
+        self._waiters: dict[Ticket, _Waiter] = {}
         self._lock = threading.RLock()  # the collector may end an abandoned coroutine, and with it its place, anywhere
 
     def place(
@@ -93,12 +93,12 @@ class RateLimiter:
         return Place(self, Ticket(size=size, priority=priority, refusals=refusals), clock)
 
     def status(self, *, now: float) -> RateLimiterStatus:
-        """How the gate stands at a time of the clock. From any thread."""
+        """The figures at a time of the clock. From any thread."""
         with self._lock:
             return RateLimiterStatus(
                 limit=self._limiter.limit.current,
                 ceiling=self._limiter.limit.ceiling,
-                inside=self._limiter.under_way,
+                inside=self._limiter.in_flight,
                 waiting=self._limiter.waiting,
                 held_seconds=self._limiter.held_for(now),
             )
@@ -110,9 +110,9 @@ class RateLimiter:
             self._let_in()
             if ticket.begun:
                 return
-            turn = self._turns[ticket] = _Turn(asyncio.get_running_loop())
+            waiter = self._waiters[ticket] = _Waiter(asyncio.get_running_loop())
         try:
-            await turn.come
+            await waiter.called
         except BaseException:
             self.leave(ticket)
             raise
@@ -120,7 +120,7 @@ class RateLimiter:
     def leave(self, ticket: Ticket) -> None:
         """Give a place, or the claim to one, to others."""
         with self._lock:
-            self._turns.pop(ticket, None)
+            self._waiters.pop(ticket, None)
             self._limiter.end(ticket)
             self._let_in()
 
@@ -141,13 +141,13 @@ class RateLimiter:
 
     def _let_in(self) -> None:
         for ticket in self._limiter.begin():
-            turn = self._turns.pop(ticket, None)
-            if turn is not None and not turn.call():
+            waiter = self._waiters.pop(ticket, None)
+            if waiter is not None and not waiter.call():
                 self._limiter.end(ticket)
 
 
 class Place:
-    """One place behind a gate. Entering waits for a turn, and then for as long as the gate holds everybody back."""
+    """One place of a rate limiter. Entering waits for a turn, and then for as long as all have to hold back."""
 
     __slots__ = ("_clock", "_gate", "_ticket")
 
@@ -178,7 +178,7 @@ class Place:
         self._gate.refused(self._ticket, until=self._clock.now() + seconds, advised=advised)
 
 
-MAX_LANES = 16
+MAX_THROTTLES = 16
 """There is one a provider; other addresses or widths (in tests) make further ones, and the idle ones make room."""
 
 LONGEST_HOLD_SECONDS = 60.0
@@ -186,8 +186,8 @@ LONGEST_HOLD_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LaneStatus:
-    """A provider's lane as it stands.
+class ThrottleStatus:
+    """A provider's rate limiters at one moment.
 
     Attributes:
         provider: whose it is.
@@ -200,7 +200,7 @@ class LaneStatus:
     requests: RateLimiterStatus
 
 
-class _Lane:
+class _ProviderThrottle:
     def __init__(self, width: int) -> None:
         self.places = RateLimiter(Limiter(AdaptiveLimit(ceiling=width, first=width)))
         self.requests = RateLimiter(Limiter(AdaptiveLimit(ceiling=width)))
@@ -210,11 +210,13 @@ class _Lane:
         gates = (self.places.status(now=0.0), self.requests.status(now=0.0))
         return not any(gate.inside or gate.waiting for gate in gates)
 
-    def status(self, provider: str, *, now: float) -> LaneStatus:
-        return LaneStatus(provider=provider, places=self.places.status(now=now), requests=self.requests.status(now=now))
+    def status(self, provider: str, *, now: float) -> ThrottleStatus:
+        return ThrottleStatus(
+            provider=provider, places=self.places.status(now=now), requests=self.requests.status(now=now)
+        )
 
 
-_lanes: dict[tuple[str, str, int], _Lane] = {}
+_throttles: dict[tuple[str, str, int], _ProviderThrottle] = {}
 _lock = new_lock()
 _priority: ContextVar[Priority] = ContextVar("upload_priority", default=Priority.USER)
 _semaphores: PerLoop[dict[int, asyncio.Semaphore]] = PerLoop()
@@ -222,7 +224,7 @@ _semaphores: PerLoop[dict[int, asyncio.Semaphore]] = PerLoop()
 
 def upload_place(provider: Provider, size: int) -> Place:
     """A place for a whole upload of so many bytes, to be entered with `async with`."""
-    return _lane_of(provider).places.place(size, _priority.get())
+    return _throttle_of(provider).places.place(size, _priority.get())
 
 
 def request_place(provider: Provider, size: int, *, refusals: int = 0, clock: Clock = SYSTEM_CLOCK) -> Place:
@@ -230,7 +232,7 @@ def request_place(provider: Provider, size: int, *, refusals: int = 0, clock: Cl
 
     `refusals`: how often the provider refused the same before because it was asked too much.
     """
-    return _lane_of(provider).requests.place(size, _priority.get(), refusals=refusals, clock=clock)
+    return _throttle_of(provider).requests.place(size, _priority.get(), refusals=refusals, clock=clock)
 
 
 @contextmanager
@@ -243,20 +245,20 @@ def uploads_as(priority: Priority) -> Iterator[None]:
         _priority.reset(token)
 
 
-def snapshot() -> tuple[LaneStatus, ...]:
-    """The lanes of this process as they stand. From any thread."""
+def snapshot() -> tuple[ThrottleStatus, ...]:
+    """What is limited in this process at this moment. From any thread."""
     with _lock:
-        lanes = tuple(_lanes.items())
+        throttles = tuple(_throttles.items())
     now = SYSTEM_CLOCK.now()
-    return tuple(lane.status(provider, now=now) for (provider, _, _), lane in lanes)
+    return tuple(throttle.status(provider, now=now) for (provider, _, _), throttle in throttles)
 
 
-def forget_lanes() -> None:
+def forget_throttles() -> None:
     """Begin with nothing known of any provider: for a test, and for a process that was forked."""
-    _lanes.clear()
+    _throttles.clear()
 
 
-os.register_at_fork(after_in_child=forget_lanes)
+os.register_at_fork(after_in_child=forget_throttles)
 
 
 async def get_upload_semaphore(max_concurrent: int | None = None) -> asyncio.Semaphore:
@@ -277,22 +279,22 @@ async def get_upload_semaphore(max_concurrent: int | None = None) -> asyncio.Sem
     return semaphores.setdefault(limit, asyncio.Semaphore(limit))
 
 
-def _lane_of(provider: Provider) -> _Lane:
+def _throttle_of(provider: Provider) -> _ProviderThrottle:
     settings = get_settings()
     width = settings.upload_concurrency
     if is_confined():
-        return _Lane(width)
+        return _ProviderThrottle(width)
     key = (provider.name, provider.files_address(settings), width)
     with _lock:
-        lane = _lanes.get(key)
-        if lane is None:
-            if len(_lanes) >= MAX_LANES:
-                _forget_idle_lanes()
-            lane = _lanes[key] = _Lane(width)
-        return lane
+        throttle = _throttles.get(key)
+        if throttle is None:
+            if len(_throttles) >= MAX_THROTTLES:
+                _forget_idle_throttles()
+            throttle = _throttles[key] = _ProviderThrottle(width)
+        return throttle
 
 
-def _forget_idle_lanes() -> None:
-    for key, lane in tuple(_lanes.items()):
-        if lane.idle:
-            del _lanes[key]
+def _forget_idle_throttles() -> None:
+    for key, throttle in tuple(_throttles.items()):
+        if throttle.idle:
+            del _throttles[key]

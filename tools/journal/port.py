@@ -60,7 +60,7 @@ class State(StrEnum):
 
 
 CLAIMING = (State.INTENDED, State.STORED, State.SENDING, State.DELIVERED)
-"""Under way. At most one intent of a content is in one of these states: that is the claim on the content."""
+"""In flight. At most one intent of a content is in one of these states: that is the claim on the content."""
 
 UNRESOLVED = (State.UNKNOWN, State.ABANDONED)
 """Ended without a known outcome. It holds no claim, and recovery resolves it."""
@@ -179,12 +179,12 @@ Opening = Opened | Held | Finished
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class JournalStatus:
     """The journal in figures.
 
     Attributes:
         backend: where it is kept, for people; without credentials.
-        under_way: uploads in flight.
+        in_flight: uploads in flight.
         left: uploads whose process died, which recovery resolves.
         unknown: uploads that ended without a known outcome.
         unjournaled: uploads that went on without the journal, because it could not be written.
@@ -193,7 +193,7 @@ class Standing:
     """
 
     backend: str
-    under_way: int
+    in_flight: int
     left: int
     unknown: int
     unjournaled: int
@@ -273,7 +273,7 @@ class Journal(Protocol):
         Its state stays what it was; `note` and `close` then write what recovery finds out.
 
         Returns:
-            The entry as it stands; None if a living owner works on it, or nothing is left to do.
+            The entry as it is; None if a living owner works on it, or nothing is left to do.
 
         Raises:
             JournalError: the journal cannot be written.
@@ -284,7 +284,7 @@ class Journal(Protocol):
         """Give an intent that was taken over back unresolved, without an owner. Its state stays. Never blocks."""
         ...
 
-    def standing(self) -> Standing:
+    def status(self) -> JournalStatus:
         """The figures. Blocks.
 
         Raises:

@@ -18,7 +18,7 @@ from typing import Any, Generic, TypeVar
 
 from shim.primitives import ProcessLock, StoreError, Writer, process_lock
 from tools.journal import sqlite_tables as tables
-from tools.journal.port import CLAIMING, NOTHING_NEW, Entry, Facts, Intent, JournalError, Opening, Standing, State
+from tools.journal.port import CLAIMING, NOTHING_NEW, Entry, Facts, Intent, JournalError, JournalStatus, Opening, State
 from tools.storage.local import uploads_db
 
 T = TypeVar("T")
@@ -260,23 +260,23 @@ class SqliteJournal:
         now = self._now()
         self._writer.tell(lambda database: tables.release(database, upload_id, owner=self.owner, now=now))
 
-    def standing(self) -> Standing:
-        """See `Journal.standing`."""
+    def status(self) -> JournalStatus:
+        """See `Journal.status`."""
         backend = f"SQLite, {self.path}"
         if not self._writer.database.exists():
             self._check_place()
-            return Standing(backend=backend, under_way=0, left=0, unknown=0, unjournaled=0)
+            return JournalStatus(backend=backend, in_flight=0, left=0, unknown=0, unjournaled=0)
         entries, (unjournaled, last) = self._answer(
             lambda database: (tables.unfinished(database), tables.unjournaled(database))
         )
         owners = {entry.owner for entry in entries if entry.state in CLAIMING and entry.owner is not None}
         alive = {owner for owner in owners if self._owner().is_alive(owner)}
-        under_way = sum(entry.state in CLAIMING and entry.owner in alive for entry in entries)
+        in_flight = sum(entry.state in CLAIMING and entry.owner in alive for entry in entries)
         unknown = sum(entry.state is State.UNKNOWN for entry in entries)
-        return Standing(
+        return JournalStatus(
             backend=backend,
-            under_way=under_way,
-            left=len(entries) - under_way - unknown,
+            in_flight=in_flight,
+            left=len(entries) - in_flight - unknown,
             unknown=unknown,
             unjournaled=unjournaled,
             last_unjournaled_at=last,

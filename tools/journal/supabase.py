@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any, Final, TypeVar
 
 from shim.primitives import new_lock, renew_in_child
-from tools.journal.port import NOTHING_NEW, Entry, Facts, Intent, JournalError, Opened, Opening, Standing, State
+from tools.journal.port import NOTHING_NEW, Entry, Facts, Intent, JournalError, JournalStatus, Opened, Opening, State
 from tools.journal.sqlite import OWNERS, SqliteJournal
 from tools.journal.supabase_client import FleetOwner, LoopThread, TableClient, UnusableError
 from tools.journal.supabase_remote import Remote
@@ -121,7 +121,7 @@ class SupabaseJournal:
         return self._local.flush(max(0.0, deadline - time.monotonic())) and flushed
 
     def unfinished(self) -> Sequence[Entry]:
-        """See `Journal.unfinished`: what stands in the database, of all machines, and what this machine has itself."""
+        """See `Journal.unfinished`: what is in the database, of all machines, and what this machine has itself."""
         try:
             shared = self._answer(self._running().remote.unfinished())
         except UnusableError:
@@ -156,17 +156,17 @@ class SupabaseJournal:
             running = self._running()
             running.thread.call(partial(running.writing.release, upload_id))
 
-    def standing(self) -> Standing:
-        """See `Journal.standing`. The figures are those of all machines, if the database tells them."""
-        local = self._local.standing()
+    def status(self) -> JournalStatus:
+        """See `Journal.status`. The figures are those of all machines, if the database tells them."""
+        local = self._local.status()
         try:
-            under_way, left, unknown = self._answer(self._running().remote.figures())
+            in_flight, left, unknown = self._answer(self._running().remote.figures())
         except JournalError as error:
             return replace(local, notice=f"{error}; until it can, SQLite on this machine is the journal")
         return replace(
             local,
             backend=self._backend,
-            under_way=local.under_way + under_way,
+            in_flight=local.in_flight + in_flight,
             left=local.left + left,
             unknown=local.unknown + unknown,
         )

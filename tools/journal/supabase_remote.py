@@ -44,7 +44,7 @@ class Change:
 
 @dataclass(slots=True, kw_only=True)
 class Upload:
-    """An upload of this process that stands in the table.
+    """An upload of this process that is in the table.
 
     Attributes:
         content: what is claimed by it.
@@ -221,7 +221,7 @@ MAX_OPEN: Final = 10_000
 """Uploads of one process in the table that are in flight or have to be written yet; further ones are SQLite's."""
 
 MAX_DOUBTFUL: Final = 10_000
-"""Claims that may stand in the table though SQLite has their uploads; further ones are left to their leases' end."""
+"""Claims that may be in the table though SQLite has their uploads; further ones are left to their leases' end."""
 
 
 class Remote:
@@ -264,7 +264,7 @@ class Remote:
             begun: when its call began, by `time.monotonic`.
 
         Raises:
-            JournalError: the database cannot tell. If the claim stands there, it is withdrawn as soon as that works.
+            JournalError: the database cannot tell. If the claim is there, it is withdrawn as soon as that works.
         """
         async with self.locks.holding(content_of(intent)):
             known = self.known.answer(intent, begun=begun)
@@ -316,10 +316,10 @@ class Remote:
         Raises:
             JournalError: the database cannot tell.
         """
-        under_way, left, unknown = await asyncio.gather(
-            *map(self.ask, (requests.count_under_way(), requests.count_left(), requests.count_unknown()))
+        in_flight, left, unknown = await asyncio.gather(
+            *map(self.ask, (requests.count_in_flight(), requests.count_left(), requests.count_unknown()))
         )
-        return under_way.total, left.total, unknown.total
+        return in_flight.total, left.total, unknown.total
 
     async def withdraw_doubtful(self) -> None:
         """Give back what may have been claimed for uploads that SQLite has.

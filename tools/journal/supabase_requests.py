@@ -194,7 +194,7 @@ def list_namesakes(intent: Intent) -> Request:
     return Request(method="GET", query=(*alike, *others, ("state", f"neq.{State.FAILED}"), *order))
 
 
-def count_under_way() -> Request:
+def count_in_flight() -> Request:
     """How many uploads are in flight."""
     return _count((_states((*CLAIMING, *UNRESOLVED)), ("lease_until", "gte.now")))
 

@@ -343,7 +343,7 @@ _MINUTE = 60.0
 
 @dataclass(slots=True)
 class _Account:
-    under_way: int = 0
+    in_flight: int = 0
     begun: deque[float] = field(default_factory=deque)
 
 
@@ -365,12 +365,12 @@ class Traffic:
         if refusal is not None:
             yield refusal
             return
-        account.under_way += 1
+        account.in_flight += 1
         account.begun.append(self._clock())
         try:
             yield None
         finally:
-            account.under_way -= 1
+            account.in_flight -= 1
 
     def clear(self) -> None:
         """Forget what has been; requests that are in flight end uncounted."""
@@ -382,7 +382,7 @@ class Traffic:
         now = self._clock()
         while account.begun and account.begun[0] <= now - _MINUTE:
             account.begun.popleft()
-        if at_once and account.under_way >= at_once:
+        if at_once and account.in_flight >= at_once:
             return Fault(kind=FaultKind.OVERLOADED, service=service)
         if a_minute and len(account.begun) >= a_minute:
             seconds = math.ceil(account.begun[0] + _MINUTE - now)

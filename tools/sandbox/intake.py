@@ -126,7 +126,7 @@ class RequestLog:
 
 def _header(name: bytes, value: bytes) -> tuple[str, str]:
     text = name.decode("ascii", "replace")
-    return text, "(hidden)" if text.lower() in _CREDENTIALS else value.decode("utf-8", "backslashreplace")
+    return text, "(redacted)" if text.lower() in _CREDENTIALS else value.decode("utf-8", "backslashreplace")
 
 
 MAX_JSON_BYTES = 32 * 1024 * 1024

@@ -116,7 +116,7 @@ INTENTS = Table(
 
 TABLES = {table.name: table for table in (UPLOADS, INTENTS)}
 
-_UNDER_WAY = "('intended', 'stored', 'sending', 'delivered')"
+_CLAIMING = "('intended', 'stored', 'sending', 'delivered')"
 
 
 def insertion(table: Table, row: Mapping[str, Any], *, now: float, lease_seconds: float) -> dict[str, Any]:
@@ -131,7 +131,7 @@ def insertion(table: Table, row: Mapping[str, Any], *, now: float, lease_seconds
         "began_at": time,
         "updated_at": time,
         "lease_until": None if row.get("owner") is None else show_time(now + lease_seconds),
-        "finished_at": None if f"'{state}'" in _UNDER_WAY else time,
+        "finished_at": None if f"'{state}'" in _CLAIMING else time,
     }
 
 
@@ -145,7 +145,7 @@ def changes(table: Table, row: Mapping[str, Any], *, now: float, lease_seconds: 
             "began_at": "began_at",
             "updated_at": ":_now",
             "lease_until": f"CASE WHEN {owner} IS NOT NULL THEN :_lease END",
-            "finished_at": f"CASE WHEN {state} NOT IN {_UNDER_WAY} THEN coalesce(finished_at, :_now) END",
+            "finished_at": f"CASE WHEN {state} NOT IN {_CLAIMING} THEN coalesce(finished_at, :_now) END",
         }
         values |= {"_now": show_time(now), "_lease": show_time(now + lease_seconds)}
     return ", ".join(f"{name} = {value}" for name, value in set_to.items()), values

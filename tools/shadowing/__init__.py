@@ -2,6 +2,6 @@
 
 from tools.shadowing.live import UploadLive
 from tools.shadowing.replay import UploadReplay
-from tools.shadowing.undoing import Fate, Leftover, clean, clean_in_background
+from tools.shadowing.undoing import Cleanup, Fate, clean, clean_in_background
 
-__all__ = ["Fate", "Leftover", "UploadLive", "UploadReplay", "clean", "clean_in_background"]
+__all__ = ["Cleanup", "Fate", "UploadLive", "UploadReplay", "clean", "clean_in_background"]

@@ -159,7 +159,7 @@ class UploadTrial:
         )
 
     def plain(self, side: Side, facts: Mapping[str, object]) -> Mapping[str, object]:
-        """See `migration.Trial`. The id of something that is not there, or is the other side's, stays as it is."""
+        """See `migration.Trial`. The id of something that is not there, or is the primary's, stays as it is."""
         own = self._own.get(side, {})
         return {
             name: own.get(value, self._marked.plain(value)) if isinstance(value, str) else value

@@ -1,6 +1,6 @@
 """What storing an object comes to, however it was sent: as a form, as the body of one request, or in pieces.
 
-The three ways leave the same in Storage, so they are compared by that: one fact for each object, which stands among the
+The three ways leave the same in Storage, so they are compared by that: one fact for each object, which is among the
 requests where the object became complete. How Storage reads each way: https://github.com/supabase/storage,
 `src/storage/uploader.ts` and `src/http/routes/tus/lifecycle.ts`.
 

@@ -135,7 +135,7 @@ _logger = logging.getLogger(__name__)
 
 
 class Fate(StrEnum):
-    """What has become of a leftover."""
+    """What has become of a cleanup."""
 
     REMOVED = "removed"
     THERE = "there"  # it was only looked at
@@ -147,7 +147,7 @@ _ENDS = {Fate.REMOVED: UndoState.UNDONE, Fate.FORGOTTEN: UndoState.FORGOTTEN}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Leftover:
+class Cleanup:
     """What one live shadow left.
 
     Attributes:
@@ -188,7 +188,7 @@ async def clean(
     older_than: float = 0.0,
     sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     now: Callable[[], float] = time.time,
-) -> list[Leftover]:
+) -> list[Cleanup]:
     """Remove what is left of live shadows, and make sure of it.
 
     Args:
@@ -208,29 +208,29 @@ async def clean(
     found = []
     async with ServiceClient(sleep) as client:
         for intent in left[:most]:
-            leftover = await _cleaned(intent, settings, client, dry_run=dry_run)
-            if forget and leftover.fate is Fate.UNCERTAIN:
-                leftover = replace(leftover, fate=Fate.FORGOTTEN)
-            if leftover.fate in _ENDS:
+            cleanup = await _cleaned(intent, settings, client, dry_run=dry_run)
+            if forget and cleanup.fate is Fate.UNCERTAIN:
+                cleanup = replace(cleanup, fate=Fate.FORGOTTEN)
+            if cleanup.fate in _ENDS:
                 await asyncio.to_thread(remove_copies, settings.trials_folder / intent.mark)
-                await asyncio.to_thread(journal.end, intent.mark, _ENDS[leftover.fate])
-            found.append(leftover)
+                await asyncio.to_thread(journal.end, intent.mark, _ENDS[cleanup.fate])
+            found.append(cleanup)
     return found
 
 
 async def clean_in_background(settings: Settings) -> None:
     """`clean`, with its result in the log: for the start of a process."""
     try:
-        for leftover in await clean(settings):
-            if leftover.fate is not Fate.REMOVED:
-                _logger.warning("%s (see `shim shadows clean`)", leftover.detail)
+        for cleanup in await clean(settings):
+            if cleanup.fate is not Fate.REMOVED:
+                _logger.warning("%s (see `shim shadows clean`)", cleanup.detail)
     except Exception:  # no call waits for it; what is left stays in the journal
         _logger.exception("what live shadows left could not be cleaned up")
 
 
-async def _cleaned(intent: UndoIntent, settings: Settings, client: ServiceClient, *, dry_run: bool) -> Leftover:
-    def fate(which: Fate, detail: str) -> Leftover:
-        return Leftover(mark=intent.mark, begun=intent.begun, fate=which, detail=detail)
+async def _cleaned(intent: UndoIntent, settings: Settings, client: ServiceClient, *, dry_run: bool) -> Cleanup:
+    def fate(which: Fate, detail: str) -> Cleanup:
+        return Cleanup(mark=intent.mark, begun=intent.begun, fate=which, detail=detail)
 
     try:
         where = _where(intent, settings, client)

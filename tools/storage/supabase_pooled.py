@@ -320,7 +320,7 @@ class PooledObjects:
 
 
 def _fits_a_header(content_type: str) -> bool:
-    """Whether a content type can stand in front of a body. As that of a form, Storage would look for a form."""
+    """Whether a content type can precede a body. As that of a form, Storage would look for a form."""
     return content_type.isascii() and content_type.isprintable() and not content_type.lower().startswith("multipart/")
 
 

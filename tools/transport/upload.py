@@ -34,7 +34,7 @@ from tools.transport.errors import (
 from tools.transport.loops import run_in_thread
 from tools.transport.reading import BUFFERS, FileContent, RangeReader
 from tools.transport.rest import RestAnswer, exchange, public
-from tools.transport.writing import ConnectionWriter, turns
+from tools.transport.writing import ConnectionWriter, loop_throttle
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -55,8 +55,8 @@ class FileBody(aiohttp.Payload):
     Args:
         content: the file.
         content_type: of the whole body.
-        preamble: what stands before the file's bytes.
-        epilogue: what stands behind them.
+        preamble: what precedes the file's bytes.
+        epilogue: what follows them.
         start: first byte of the file to send.
         length: how many of its bytes to send; by default all from `start` on.
         write_timeout: how long a server may take no data.
@@ -299,7 +299,7 @@ async def _request(
     session = await get_http_session()
     url = _url(address)
     where = f"{method} {public(url)}"
-    await turns().take()  # a hundred requests that begin, and connect, at once would hold up the loop
+    await loop_throttle().take()  # a hundred requests that begin, and connect, at once would hold up the loop
     timeout = _timeouts(get_settings(), size=0 if body is None else body.size)
     with _translated(where, body):
         return await exchange(

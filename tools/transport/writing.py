@@ -90,7 +90,7 @@ class WriteTimeout:
 TURN_SECONDS = 0.001
 """How long steps may follow each other before the loop makes a turn."""
 
-PATIENT_TURNS = 4
+MAX_SKIPPED_TURNS = 4
 """How many turns, at most, a step waits for one that leaves it time: not for ever, for others may need every turn."""
 
 
@@ -104,7 +104,7 @@ class LoopThrottle:
 
     def __init__(self) -> None:
         self._waiting: deque[asyncio.Future[None]] = deque()
-        self._under_way = False
+        self._is_taken = False
         self._ends = 0.0
         self._turn_began = 0.0
         self._skipped = 0
@@ -112,7 +112,7 @@ class LoopThrottle:
     async def take(self) -> None:
         """Wait for one's turn, first come, first served."""
         loop = asyncio.get_running_loop()
-        if not self._waiting and not self._under_way:
+        if not self._waiting and not self._is_taken:
             self._begin(loop)
         elif self._waiting or loop.time() >= self._ends:
             mine = loop.create_future()
@@ -120,19 +120,19 @@ class LoopThrottle:
             await mine
 
     def _begin(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._under_way = True
+        self._is_taken = True
         self._turn_began = loop.time()
         self._ends = self._turn_began + TURN_SECONDS
         loop.call_soon(self._next, loop)
 
     def _next(self, loop: asyncio.AbstractEventLoop) -> None:
         began, self._turn_began = self._turn_began, loop.time()
-        if self._waiting and self._skipped < PATIENT_TURNS and self._turn_began - began >= TURN_SECONDS:
+        if self._waiting and self._skipped < MAX_SKIPPED_TURNS and self._turn_began - began >= TURN_SECONDS:
             self._skipped += 1
             loop.call_soon(self._next, loop)
             return
         self._skipped = 0
-        self._under_way = False
+        self._is_taken = False
         while self._waiting:
             waiting = self._waiting.popleft()
             if not waiting.done():  # else it was cancelled
@@ -141,19 +141,19 @@ class LoopThrottle:
                 return
 
 
-_turns: PerLoop[LoopThrottle] = PerLoop()
+_throttles: PerLoop[LoopThrottle] = PerLoop()
 
 
-def turns() -> LoopThrottle:
+def loop_throttle() -> LoopThrottle:
     """Those of the running loop."""
-    return _turns.get() or _turns.set(LoopThrottle())
+    return _throttles.get() or _throttles.set(LoopThrottle())
 
 
 WRITE_BYTES = 512 * 1024
 """The most that is written at once. What the kernel does not take then is copied, and encryption copies everything."""
 
 _SENDFILE_BYTES = MEGABYTE
-"""The most that one `sendfile` may move, for the event loop stands still meanwhile."""
+"""The most that one `sendfile` may move, for the event loop is blocked meanwhile."""
 
 _AT_ONCE_BYTES = 32 * 1024
 """An empty write buffer takes so much without a wait: below asyncio's and aiohttp's marks of 64 KiB."""
@@ -181,7 +181,7 @@ class ConnectionWriter:
         self.sent = 0
         self._writer = writer
         self._transport = transport
-        self._turns = turns()
+        self._throttle = loop_throttle()
         self._watch = WriteTimeout(write_timeout, lambda: (self.sent, confirmed_bytes(transport)))
         self._writable: asyncio.Future[None] | None = None
 
@@ -234,7 +234,7 @@ class ConnectionWriter:
     async def write_view(self, view: memoryview) -> None:
         """Write memory that is used again afterwards (see `keep_nothing`)."""
         for start in range(0, len(view), WRITE_BYTES):
-            await self._turns.take()
+            await self._throttle.take()
             await self.write(view[start : start + WRITE_BYTES])
 
     async def send_file(self, descriptor: int, start: int, length: int) -> int:
@@ -272,7 +272,7 @@ class ConnectionWriter:
 
     async def _send_some(self, connected: socket.socket, descriptor: int, start: int, length: int) -> int:
         while True:
-            await self._turns.take()
+            await self._throttle.take()
             try:
                 if _is_cached(descriptor, start + length - 1):
                     return os.sendfile(connected.fileno(), descriptor, start, length)

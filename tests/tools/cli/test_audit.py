@@ -79,7 +79,7 @@ def test_all_is_well(shim: Shim, uploaded: list[str], provider: str) -> None:
 def test_a_file_that_the_provider_lost_is_put_aside(
     shim: Shim, uploaded: list[str], provider: str, sandbox: RunningSandbox, rows: sqlite3.Connection
 ) -> None:
-    """Its row is marked as failed, so that the same content is uploaded anew; nothing is deleted."""
+    """Its row is marked as failed, so that the same content is uploaded again; nothing is deleted."""
     base = sandbox.urls["kimi"] if provider == "kimi" else sandbox.urls["glm"]
     answer = httpx.delete(f"{base}/files/{uploaded[1]}", headers={"Authorization": f"Bearer {sandbox.key}"})
     assert answer.is_success
@@ -113,7 +113,7 @@ def test_a_spoilt_copy_is_found_by_its_hash(
 
 
 def test_a_missing_copy_is_put_aside(shim: Shim, uploaded: list[str], provider: str, tmp_path: Path) -> None:
-    """The provider gives no content back, so a copy cannot be made anew."""
+    """The provider gives no content back, so a copy cannot be made again."""
     (tmp_path / "home" / "storage" / "objects" / f"{provider}-gateway" / "report.txt").unlink()
     found = looked_at(shim, provider)
     assert found["counts"] == {"intact": 2, "missing": 1}

@@ -80,7 +80,7 @@ def states(finished: Finished) -> dict[str, str]:
 
 
 def test_what_is_missing_in_supabase_is_found_and_mended(shim: RunHere, supabase: Supabase, tmp_path: Path) -> None:
-    """A row is written anew as it was; an upload without its file or its copy is put aside; the whole one is intact."""
+    """A row is written again as it was; one without its file or copy is quarantined; the whole one is intact."""
     whole, rowless, fileless, copyless = uploaded(shim, tmp_path, "One.\n", "Two.\n", "Three.\n", "Four.\n")
     assert states(shim("audit", NAME, "--contents", "--json")) == dict.fromkeys(
         (whole, rowless, fileless, copyless), "intact"

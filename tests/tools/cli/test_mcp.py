@@ -169,7 +169,7 @@ async def test_errors_say_what_to_do(connect: Connect, shim_with_keys: CommandLi
 
 
 async def test_a_cancelled_call(connect: Connect, shim_with_keys: CommandLine, sandbox: RunningSandbox) -> None:
-    """The upload that is under way ends whole, nothing is asked after it, and the server goes on serving."""
+    """The upload that is in flight ends whole, nothing is asked after it, and the server goes on serving."""
     async with connect() as client:
         path = shim_with_keys.folder / "report.txt"
         path.write_text("The ferry leaves at noon.\n")
@@ -259,7 +259,7 @@ STRANGERS = [
     ({"Origin": "https://evil.example"}, 403),
     ({"Origin": "http://127.0.0.1:1"}, 403),
 ]
-"""Requests as a page of somebody else makes them, and their answers."""
+"""Requests as a page of another site makes them, and their answers."""
 
 
 def test_over_http_on_this_machine_only(shim_with_keys: CommandLine) -> None:

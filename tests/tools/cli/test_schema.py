@@ -21,7 +21,7 @@ def test_what_is_printed_makes_the_tables(run_here: RunHere, supabase_tables: Su
 
 
 def test_an_empty_database_has_the_tables_afterwards(run_here: RunHere, supabase_tables: SupabaseTables) -> None:
-    """Nobody gets in but the service role, and a table of files that is there already is left as it is."""
+    """Only the service role gets in, and a table of files that is there already is left as it is."""
     database = supabase_tables.database
     database.run("create database fresh")
     fresh = database.named("fresh")

@@ -31,7 +31,7 @@ def leave(home: Path, sandbox: RunningSandbox, mark: str) -> None:
 
 
 def test_nothing_left(run_here: RunHere) -> None:
-    """Without leftovers the command says so, and asks nobody."""
+    """Without open cleanups the command says so, and asks no service."""
     finished = run_here("shadows", "clean")
     assert finished.code == ExitCode.OK
     assert "left nothing" in finished.out
@@ -51,7 +51,7 @@ def test_what_is_left_is_shown_and_removed(run_here: RunHere, sandbox: RunningSa
 
 
 def test_what_cannot_be_told_is_no_success(run_here: RunHere, sandbox: RunningSandbox, tmp_path: Path) -> None:
-    """A leftover at a place that is not configured ends with 1, until somebody says that it may be forgotten."""
+    """A cleanup at a place that is not configured ends with 1, until it is said that it may be forgotten."""
     leave(tmp_path / "home", sandbox, "shadow-1-")
     variables = {"KIMI_API_KEY": sandbox.key, "KIMI_API_URL": "https://elsewhere.example"}
     finished = run_here("shadows", "clean", "--json", **variables)

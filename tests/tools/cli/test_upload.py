@@ -107,7 +107,7 @@ def test_without_a_key_the_sandbox_is_used(shim: CommandLine, documents: list[Pa
 def test_an_interrupt_leaves_nothing_half_done(
     shim_with_keys: CommandLine, sandbox: RunningSandbox, documents: list[Path], flags: FileFlagAdmin, percentage: int
 ) -> None:
-    """Ctrl-C begins no other file, brings those under way to their end, says what was done, and ends with 130."""
+    """Ctrl-C begins no other file, brings those in flight to their end, says what was done, and ends with 130."""
     flags.set_percentage(KIMI, percentage)
     sandbox.inject(FaultKind.LATENCY, "kimi", "files.create", seconds=1.0, times=None)
     with shim_with_keys.start("upload", *documents, "--concurrency", 1, "--json") as process:

@@ -57,9 +57,9 @@ def _no_claims(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _no_lanes() -> None:
+def _no_throttles() -> None:
     """Nothing that an earlier test met is known of a provider."""
-    throttle.forget_lanes()
+    throttle.forget_throttles()
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""A scripted HTTP server that keeps the bytes it got, its lists of files, and a clock at which nobody waits."""
+"""A scripted HTTP server that keeps the bytes it got, its lists of files, and a clock on which no wait takes time."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import pytest
 
 from tools.engine.gateway import upload_through_gateway
-from tools.engine.throttle import LaneStatus, snapshot
+from tools.engine.throttle import ThrottleStatus, snapshot
 from tools.providers.spec import Provider
 from tools.transport.loops import Clock
 
@@ -104,7 +104,7 @@ class WireServer:
 
 @dataclass(slots=True)
 class Waits:
-    """A clock at which nobody waits; it notes how long one would have waited."""
+    """A clock on which no wait takes time; it notes how long it would have been."""
 
     seconds: list[float] = field(default_factory=list)
 
@@ -128,10 +128,10 @@ def chain_of(error: BaseException) -> list[BaseException]:
     return chain
 
 
-def lane_of(provider: str) -> LaneStatus:
-    """The one lane of a provider, as it stands."""
-    [lane] = [lane for lane in snapshot() if lane.provider == provider]
-    return lane
+def throttle_of(provider: str) -> ThrottleStatus:
+    """What is limited at a provider at this moment."""
+    [limiters] = [limiters for limiters in snapshot() if limiters.provider == provider]
+    return limiters
 
 
 async def all_of(uploads: Iterable[Awaitable[T]]) -> list[T]:

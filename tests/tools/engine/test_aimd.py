@@ -81,6 +81,6 @@ def test_what_was_not_used_in_full_proves_nothing() -> None:
 
 @pytest.mark.parametrize(("ceiling", "first"), [(0, 1), (1, 0), (-3, 8)])
 def test_a_limit_below_one_is_refused(ceiling: int, first: int) -> None:
-    """Nobody could ever pass."""
+    """A limit of 0 would let no request pass."""
     with pytest.raises(ValueError, match="at least 1"):
         AdaptiveLimit(ceiling=ceiling, first=first)

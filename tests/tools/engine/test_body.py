@@ -256,7 +256,7 @@ def _open_descriptors() -> int:
 
 @pytest.mark.parametrize("loop", NEW_LOOPS)
 def test_a_cancelled_upload_leaves_nothing_behind(make_file: MakeFile, tls: ssl.SSLContext | None, loop: str) -> None:
-    """Whoever cancels gets the connection cut and the file closed, at once."""
+    """Cancelling cuts the connection and closes the file, at once."""
     descriptors = _open_descriptors()
     path = make_file("a.bin", os.urandom(12 * MEGABYTE))
 

@@ -69,8 +69,8 @@ async def test_no_more_uploads_run_than_configured(
     with use_settings(wire_settings.model_copy(update={"upload_concurrency": 2})):
         uploads = [asyncio.create_task(upload_via_supabase_gateway_kimi_async(str(path), storage)) for path in paths]
         await wire.arrived.wait()
-        [lane] = snapshot()
-        assert (lane.places.inside, lane.places.waiting) == (2, 4)
+        [limiters] = snapshot()
+        assert (limiters.places.inside, limiters.places.waiting) == (2, 4)
         assert not any(upload.done() for upload in uploads)
         assert len(list((tmp_path / "storage").rglob("*.txt"))) <= 2
         wire.hold.set()
@@ -94,8 +94,8 @@ async def test_a_cancelled_upload_leaves_nothing_behind(
     with pytest.raises(asyncio.CancelledError):
         await upload
     assert _tasks_of_the_engine() == ["_settled"]
-    [lane] = snapshot()
-    assert lane.places.inside == lane.requests.inside == 0
+    [limiters] = snapshot()
+    assert limiters.places.inside == limiters.requests.inside == 0
     connector = (await get_http_session()).connector
     assert connector is not None
     assert not connector._acquired
@@ -119,7 +119,7 @@ def _tasks_of_the_engine() -> list[str]:
 
 @pytest.mark.usefixtures("wire_settings")
 async def test_a_cancelled_batch_cancels_every_upload(wire: WireServer, make_file: MakeFile) -> None:
-    """Whoever cancels the whole waits for its parts."""
+    """Cancelling the whole waits for its parts."""
     wire.hold = asyncio.Event()
     paths = [make_file(f"{number}.txt", b"x") for number in range(10)]
     batch = asyncio.create_task(upload_multiple_files_concurrent(paths, f"{wire.url}/files"))

@@ -151,7 +151,7 @@ async def test_a_file_that_is_not_listed_is_looked_for_twice_and_then_sent_again
 async def test_without_a_listing_nothing_is_sent_on_a_guess(
     wire: WireServer, make_file: MakeFile, waits: Waits, provider: Provider, listing: Reply
 ) -> None:
-    """When nobody knows whether the file was made, the error stands as legacy would raise it."""
+    """When it is not known whether the file was made, the error stands as legacy would raise it."""
     wire.replies = [DROPPED]
     wire.listing = listing
     with pytest.raises(TransportError) as caught:

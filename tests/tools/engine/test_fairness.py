@@ -18,7 +18,7 @@ STEPS = st.lists(st.one_of(st.none(), SIZES), max_size=200)
 
 @given(STEPS)
 def test_two_classes_that_wait_start_as_much_as_each_other(steps: list[int | None]) -> None:
-    """While both have somebody waiting, what they start never drifts apart by more than one upload of each."""
+    """While both have a request waiting, what they start never drifts apart by more than one upload of each."""
     queue: FairQueue[tuple[int, int]] = FairQueue()
     waiting, started, costliest = [0] * len(CLASSES), [0] * len(CLASSES), [0] * len(CLASSES)
     drifts: dict[tuple[int, int], list[int]] = {}
@@ -41,7 +41,7 @@ def test_two_classes_that_wait_start_as_much_as_each_other(steps: list[int | Non
 
 @given(STEPS)
 def test_within_a_class_it_is_first_come_first_served_and_everyone_has_a_turn(steps: list[int | None]) -> None:
-    """Nobody is lost, nobody served twice, nobody overtaken by one of his class."""
+    """No request is lost, served twice, or overtaken by one of its class."""
     queue: FairQueue[tuple[int, int]] = FairQueue()
     put: list[tuple[int, int]] = []
     taken: list[tuple[int, int]] = []

@@ -71,7 +71,7 @@ class Policy(hs.RuleBasedStateMachine):
 
     @hs.invariant()
     def counts_are_right(self) -> None:
-        assert self.limiter.under_way == len(self.inside)
+        assert self.limiter.in_flight == len(self.inside)
         assert self.limiter.waiting == len(self.waiting)
 
     @hs.invariant()
@@ -97,7 +97,7 @@ class Policy(hs.RuleBasedStateMachine):
         )
 
     def share(self, ticket: Ticket) -> int:
-        """How many may be under way, this one among them."""
+        """How many may be in flight, this one among them."""
         return max(1, self.limiter.limit.current >> ticket.refusals)
 
     def room_for_long(self) -> int:

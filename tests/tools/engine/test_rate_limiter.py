@@ -56,7 +56,7 @@ async def test_as_many_as_the_limit_are_inside() -> None:
 
 
 async def test_users_overtake_shadows() -> None:
-    """Whoever waited longer: a place that becomes free goes to a user."""
+    """However long shadows have waited: a place that becomes free goes to a user."""
     gate = _gate(1)
     order: list[Priority] = []
 
@@ -96,7 +96,7 @@ def test_no_wake_up_is_lost_to_a_cancellation(seed: int, width: int, visitors: i
         await asyncio.wait(visits)
         assert came_in >= {number for number, one in enumerate(visits) if not one.cancelled()}
         assert _counts(gate) == (0, 0)
-        assert not gate._turns
+        assert not gate._waiters
 
     asyncio.run(run())
 
@@ -121,7 +121,7 @@ async def test_who_is_cancelled_in_the_moment_of_its_turn_passes_it_on() -> None
 
 
 async def test_a_hold_is_waited_out_inside() -> None:
-    """After a refusal everybody waits, also for a hold that begins meanwhile; a failing wait gives the place back."""
+    """After a refusal all wait, also for a hold that begins meanwhile; a failing wait gives the place back."""
     gate, waits = _gate(4), Waits()
     async with gate.place(1, clock=waits.clock) as place:
         place.refused(5.0, advised=True)
@@ -141,7 +141,7 @@ async def test_a_hold_is_waited_out_inside() -> None:
 
 
 def test_visitors_of_many_loops_share_one_gate(say: Callable[[str], None]) -> None:
-    """Threads with loops of their own: never more than the limit inside, and everybody gets in."""
+    """Threads with loops of their own: never more than the limit inside, and all get in."""
     gate = _gate(3)
     inside, most, done = 0, 0, 0
     lock = threading.Lock()

@@ -103,7 +103,7 @@ async def test_a_vanished_file_is_an_os_error_with_its_path(make_file: MakeFile)
 
 
 async def test_a_pipe_is_refused_without_waiting_for_its_writer(tmp_path: Path) -> None:
-    """Opening a pipe blocks until somebody writes; so it is not opened."""
+    """Opening a pipe blocks until there is a writer; so it is not opened."""
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     for path in (pipe, tmp_path):
@@ -142,7 +142,7 @@ async def test_a_cancelled_thread_is_waited_for() -> None:
         loop.call_soon_threadsafe(started.set)
         asyncio.run_coroutine_threadsafe(release.wait(), loop).result()
         ended.append(True)
-        raise RuntimeError("nobody is left to hear this")
+        raise RuntimeError("no caller is left to hear this")
 
     task = asyncio.create_task(run_in_thread(work))
     await started.wait()

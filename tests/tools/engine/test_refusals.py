@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.tools.engine.support import Reply, Waits, WireServer, all_of, lane_of
+from tests.tools.engine.support import Reply, Waits, WireServer, all_of, throttle_of
 from tools.async_file_upload_refactored import (
     cleanup_http_session,
     upload_via_supabase_gateway_kimi_async,
@@ -43,7 +43,7 @@ async def test_it_finds_out_how_many_a_provider_takes(
     sandbox.inject(FaultKind.LATENCY, "kimi", CREATE, times=None, seconds=0.03)
     paths = [make_file(f"{number}.txt", b"%d" % number) for number in range(files)]
     await all_of([upload_via_supabase_gateway_kimi_async(path, storage) for path in paths])
-    requests, limit = len(sandbox.requests("kimi", CREATE)), lane_of("kimi").requests.limit
+    requests, limit = len(sandbox.requests("kimi", CREATE)), throttle_of("kimi").requests.limit
     say(f"{files} uploads to a provider that takes {allowed} at once: {requests} requests, limit {limit} at the end")
     assert len(sandbox.state()["kimi"]["files"]) == files
     assert allowed // 2 <= limit <= allowed + 1
@@ -51,7 +51,7 @@ async def test_it_finds_out_how_many_a_provider_takes(
 
 
 class VirtualTime:
-    """A clock at which a minute passes at once, for everybody who waits for its end."""
+    """A clock at which a minute passes at once, for all that wait for its end."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -74,7 +74,7 @@ async def test_a_limit_by_the_minute_is_waited_out_by_all(
     tmp_path: Path,
     say: Callable[[str], None],
 ) -> None:
-    """The advice that one upload gets holds for everybody: at most those under way ask in vain, and nobody fails."""
+    """The advice that one upload gets holds for all: at most those in flight ask in vain, and none fails."""
     files, a_minute, here = 40, 10, VirtualTime()
     paths = [make_file(f"{number}.txt", b"%d" % number) for number in range(files)]
     limits = Limits().changed({"kimi_max_a_minute": a_minute})
@@ -98,13 +98,13 @@ ARREARS = b'{"error": {"code": "1113", "message": "pay"}}'
 async def test_a_refusal_for_good_is_not_repeated_and_teaches_nothing(
     *, wire: WireServer, storage: LocalStorage, make_file: MakeFile, waits: Waits, provider: Provider, body: bytes
 ) -> None:
-    """Nobody waits for an account without money, and others are not slowed down on its behalf."""
+    """No upload waits for an account without money, and others are not slowed down on its behalf."""
     wire.replies = [Reply(status=429, body=body)]
     with pytest.raises(RuntimeError, match=r"Error code: 429.*pay"):
         await upload_through_gateway(provider, make_file("a.txt", b"a"), storage, "agent", clock=waits.clock)
     assert len(wire.posts) == 1
     assert waits.seconds == []
-    requests = lane_of(provider.name).requests
+    requests = throttle_of(provider.name).requests
     assert (requests.limit, requests.held_seconds) == (8, 0.0)
 
 
@@ -122,9 +122,9 @@ async def test_advice_of_every_kind_holds_everybody_back(
     refused = asyncio.create_task(
         upload_through_gateway(GLM, make_file("a.txt", b"a"), storage, "agent", clock=replace(waits.clock, sleep=never))
     )
-    while not wire.posts or lane_of("glm").requests.inside:  # noqa: ASYNC110  # the server only counts
+    while not wire.posts or throttle_of("glm").requests.inside:  # noqa: ASYNC110  # the server only counts
         await asyncio.sleep(0.001)
-    status = lane_of("glm").requests
+    status = throttle_of("glm").requests
     assert status.limit == 4
     assert 15 < status.held_seconds <= 20
     refused.cancel()
@@ -146,7 +146,7 @@ async def test_an_overload_inside_a_success_makes_the_limit_narrower(
     with pytest.raises(RuntimeError, match="1305 The API has triggered a rate limit"):
         await upload_through_gateway(GLM, make_file("a.txt", b"a"), storage, "agent", clock=waits.clock)
     assert len(sandbox.requests("glm", CREATE)) == 1
-    assert lane_of("glm").requests.limit == 4
+    assert throttle_of("glm").requests.limit == 4
 
 
 def test_loops_of_one_process_share_what_the_account_allows(
@@ -157,7 +157,7 @@ def test_loops_of_one_process_share_what_the_account_allows(
     make_file: MakeFile,
     say: Callable[[str], None],
 ) -> None:
-    """Limits are counted by account, so uploads of several loops go through one lane."""
+    """Limits are counted by account, so uploads of several loops share one limit."""
     sandbox.set_limits(kimi_max_at_once=4)
     sandbox.inject(FaultKind.LATENCY, "kimi", CREATE, times=None, seconds=0.03)
     paths = [make_file(f"{number}.txt", b"%d" % number) for number in range(120)]

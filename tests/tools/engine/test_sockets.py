@@ -33,7 +33,7 @@ def test_the_table_of_descriptors_has_room_for_as_many_as_are_wanted() -> None:
 
 
 def test_more_room_than_the_limit_allows_is_not_wanted() -> None:
-    """Whoever asks for too much gets what there can be, and no error."""
+    """Asking for too much gets what there can be, and no error."""
     limit, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(limit, 2048), most))
     try:

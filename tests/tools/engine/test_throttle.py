@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from shim.http.egress import confined_to
-from tests.tools.engine.support import WireServer, all_of, lane_of
+from tests.tools.engine.support import WireServer, all_of, throttle_of
 from tools.async_file_upload_refactored import (
     upload_via_supabase_gateway_glm_async,
     upload_via_supabase_gateway_kimi_async,
@@ -31,7 +31,7 @@ CREATE = "files.create"
 async def test_providers_do_not_feel_each_other(
     *, sandbox: RunningSandbox, sandbox_settings: Settings, storage: LocalStorage, make_file: MakeFile
 ) -> None:
-    """While one hangs with all its places taken and more waiting, the other serves everybody."""
+    """While one hangs with all its places taken and more waiting, the other serves all."""
     sandbox.inject(FaultKind.HANG, "kimi", CREATE, times=None)
     with use_settings(sandbox_settings.model_copy(update={"upload_concurrency": 2})):
         kimi = [make_file(f"kimi {number}.txt", b"%d" % number) for number in range(6)]
@@ -40,12 +40,12 @@ async def test_providers_do_not_feel_each_other(
         glm = [make_file(f"glm {number}.txt", b"%d" % number) for number in range(6)]
         async with asyncio.timeout(10):  # the hanging ones time out after 20 s, and would set connections free
             await all_of([upload_via_supabase_gateway_glm_async(path, storage) for path in glm])
-        assert (lane_of("kimi").places.inside, lane_of("kimi").places.waiting) == (2, 4)
+        assert (throttle_of("kimi").places.inside, throttle_of("kimi").places.waiting) == (2, 4)
         assert not any(task.done() for task in hanging)
         for task in hanging:
             task.cancel()
         await asyncio.wait(hanging)
-    assert (lane_of("kimi").places.inside, lane_of("kimi").places.waiting) == (0, 0)
+    assert (throttle_of("kimi").places.inside, throttle_of("kimi").places.waiting) == (0, 0)
     assert len(sandbox.state()["glm"]["files"]) == 6
 
 
@@ -80,13 +80,15 @@ async def test_who_waits_can_be_cancelled(
         paths = [make_file(f"{number}.txt", b"%d" % number) for number in range(40)]
         uploads = [asyncio.create_task(upload_via_supabase_gateway_kimi_async(path, storage)) for path in paths]
         await asyncio.to_thread(sandbox.wait_for_requests, "kimi", CREATE, at_least=8)
-        assert lane_of("kimi").places.waiting
+        assert throttle_of("kimi").places.waiting
         for upload in uploads[8:38]:
             upload.cancel()
         await asyncio.wait(uploads)
         assert not any(uploads[index].cancelled() for index in (*range(8), 38, 39))
-    lane = lane_of("kimi")
-    assert lane.places.inside == lane.places.waiting == lane.requests.inside == lane.requests.waiting == 0
+    limiters = throttle_of("kimi")
+    assert (
+        limiters.places.inside == limiters.places.waiting == limiters.requests.inside == limiters.requests.waiting == 0
+    )
     assert len(sandbox.requests("kimi", CREATE)) < 40
 
 
@@ -100,11 +102,11 @@ async def test_shadows_take_half_of_the_places(
         with uploads_as(Priority.SHADOW):
             shadows = [_started(make_file(f"shadow {number}.txt", b"s"), storage) for number in range(6)]
         await wire.arrived.wait()
-        assert (lane_of("kimi").places.inside, lane_of("kimi").places.waiting) == (2, 4)
+        assert (throttle_of("kimi").places.inside, throttle_of("kimi").places.waiting) == (2, 4)
         users = [_started(make_file(f"user {number}.txt", b"u"), storage) for number in range(4)]
-        while lane_of("kimi").places.waiting < 6:  # noqa: ASYNC110  # only counts
+        while throttle_of("kimi").places.waiting < 6:  # noqa: ASYNC110  # only counts
             await asyncio.sleep(0.001)
-        assert lane_of("kimi").places.inside == 4
+        assert throttle_of("kimi").places.inside == 4
         wire.hold.set()
         await asyncio.gather(*users)
         await asyncio.gather(*shadows)
@@ -125,24 +127,24 @@ async def test_a_rehearsal_passes_freely_and_leaves_no_trace(sandbox_settings: S
             await one.__aenter__()
         async with request_place(KIMI, 1) as place:
             place.refused(50.0, advised=True)
-    assert [(lane.requests.limit, lane.requests.held_seconds) for lane in snapshot()] == [
-        (lane.requests.limit, 0.0) for lane in before
+    assert [(limiters.requests.limit, limiters.requests.held_seconds) for limiters in snapshot()] == [
+        (limiters.requests.limit, 0.0) for limiters in before
     ]
 
 
-async def test_idle_lanes_make_room(sandbox_settings: Settings) -> None:
-    """Many addresses leave no more than a bounded number of lanes; one in use is kept."""
+async def test_idle_throttles_make_room(sandbox_settings: Settings) -> None:
+    """Many addresses leave no more than a bounded number of throttles; one in use is kept."""
     async with upload_place(KIMI, 1):
-        for number in range(3 * throttle.MAX_LANES):
+        for number in range(3 * throttle.MAX_THROTTLES):
             with use_settings(sandbox_settings.model_copy(update={"kimi_api_url": f"http://127.0.0.1/{number}"})):
                 async with upload_place(KIMI, 1):
                     pass
-        assert len(snapshot()) <= throttle.MAX_LANES
-        assert any(lane.places.inside for lane in snapshot())
+        assert len(snapshot()) <= throttle.MAX_THROTTLES
+        assert any(limiters.places.inside for limiters in snapshot())
 
 
 def test_a_forked_process_begins_anew(sandbox_settings: Settings) -> None:
-    """The places that the parent's threads hold are nobody's in the child."""
+    """The places that the parent's threads hold are free in the child."""
     del sandbox_settings
     upload_place(KIMI, 1)
     assert len(snapshot()) == 1

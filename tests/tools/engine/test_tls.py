@@ -19,7 +19,7 @@ MakeFile = Callable[[str, bytes], Path]
 @pytest.mark.parametrize("tls", [True], indirect=True)
 @pytest.mark.parametrize("loop", NEW_LOOPS)
 def test_a_new_connection_resumes_the_session_of_the_last(make_file: MakeFile, tls: ssl.SSLContext, loop: str) -> None:
-    """Only the first connection to a host proves everything anew."""
+    """Only the first connection to a host proves everything."""
     path = make_file("a.txt", b"text")
     resumed: list[bool] = []
 
@@ -32,7 +32,7 @@ def test_a_new_connection_resumes_the_session_of_the_last(make_file: MakeFile, t
         async with listening(note, tls=tls) as address:
             for _ in range(3):
                 await upload_file_streaming_async(path, address)
-                await cleanup_http_session()  # so that the next upload connects anew
+                await cleanup_http_session()  # so that the next upload connects again
 
     with asyncio.Runner(loop_factory=NEW_LOOPS[loop]) as runner:
         runner.run(scenario())
@@ -41,7 +41,7 @@ def test_a_new_connection_resumes_the_session_of_the_last(make_file: MakeFile, t
 
 @pytest.mark.parametrize("tls", [True], indirect=True)
 async def test_a_server_that_forgot_the_session_is_no_obstacle(make_file: MakeFile, tls: ssl.SSLContext) -> None:
-    """A session that the server does not know is made anew."""
+    """A session that the server does not know is replaced by a new one."""
     path = make_file("a.txt", b"text")
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -67,6 +67,6 @@ def test_few_sessions_are_kept() -> None:
 
 
 def test_authorities_are_checked() -> None:
-    """A context that trusts everybody would be worse than none."""
+    """A context that trusts every certificate would be worse than none."""
     context = ResumingContext(ssl.PROTOCOL_TLS_CLIENT)
     assert (context.verify_mode, context.check_hostname) == (ssl.CERT_REQUIRED, True)

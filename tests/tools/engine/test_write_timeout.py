@@ -1,4 +1,4 @@
-"""A server that takes nothing any more is noticed, and nobody else is taken for one."""
+"""A server that takes nothing any more is noticed, and no other is taken for one."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ def main(task: dict[str, Any]) -> None:
     from tools.journal import supabase_remote  # noqa: PLC0415  # as above
     from tools.journal import upload as drivers  # noqa: PLC0415  # as above
 
-    # a busy machine is slow, and nobody here is to be content with SQLite
+    # a busy machine is slow, and no test here is to be content with SQLite
     drivers.OPEN_SECONDS = supabase_remote.OPEN_SECONDS = PATIENCE_SECONDS  # type: ignore[misc]  # final for the program
     project = Project(url=task["url"], key=task["key"], set_lease=lambda _: None)
     with ExitStack() as stack:

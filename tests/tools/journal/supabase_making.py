@@ -82,7 +82,7 @@ def opened(journal: SupabaseJournal, wanted: Intent, *, overlapping: float = 0.0
 
 
 def awaited(journal: SupabaseJournal, wanted: Intent, *, overlapping: float = 0.0) -> Opening:
-    """What opening an intent comes to when nobody holds the claim any more."""
+    """What opening an intent comes to when the claim is not held any more."""
     begun = time.monotonic() - overlapping
     while isinstance(opening := opened(journal, wanted, overlapping=time.monotonic() - begun), Held):
         time.sleep(0.02)

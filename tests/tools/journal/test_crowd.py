@@ -183,7 +183,7 @@ def test_after_a_failure_who_waited_tries_himself(world: World) -> None:
 
 def test_waiting_for_another_upload_is_bounded(world: World, upload: Upload) -> None:
     """After `UPLOAD_TIMEOUT` the caller is told so, and nothing was sent."""
-    content = b"held by somebody"
+    content = b"held by another"
     other = intent(content, account=world.sandbox.urls["kimi"])
     assert opened(world.journal, other) == Opened()
     with (
@@ -197,7 +197,7 @@ def test_waiting_for_another_upload_is_bounded(world: World, upload: Upload) -> 
 
 def test_another_process_shares_its_file(world: World, upload: Upload) -> None:
     """What another owner has finished meanwhile is the answer, and nothing is sent."""
-    content = b"held by somebody"
+    content = b"held by another"
     other = intent(content, account=world.sandbox.urls["kimi"])
     elsewhere = SqliteJournal(world.settings.uploads_db)
     assert opened(elsewhere, other) == Opened()
@@ -232,7 +232,7 @@ def test_without_a_journal_uploads_go_on(
     assert upload(world.file(), world.storage)["kimi_file_id"] == world.held[0]["id"]
     monkeypatch.undo()
     if trouble != "overrun":  # there was no room for the note, either
-        assert journal.standing().unjournaled == 1
+        assert journal.status().unjournaled == 1
     assert journal.flush(5)
     assert journal.unfinished() == []
 
@@ -242,7 +242,7 @@ def _full(_pieces: object, **_: object) -> None:
 
 
 def _stuck(commit: Callable[..., None]) -> Callable[..., None]:
-    """A transaction that succeeds after everybody has stopped waiting for it."""
+    """A transaction that succeeds after every caller has stopped waiting for it."""
 
     def commit_late(pieces: object, **options: object) -> None:
         time.sleep(0.6)

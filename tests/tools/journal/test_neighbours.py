@@ -1,4 +1,4 @@
-"""Uploads that look the same to a provider (name, size, purpose) and are not: nobody is given another's file."""
+"""Uploads that look the same to a provider (name, size, purpose) and are not: no caller is given another's file."""
 
 from __future__ import annotations
 

@@ -110,7 +110,7 @@ def test_a_refused_attempt_of_the_sdk_leaves_no_doubt(world: World) -> None:
 
 
 def test_lost_answers_leave_an_unknown_outcome(world: World) -> None:
-    """The SDK gave up after three lost answers: nobody was told an id, and recovery is to look."""
+    """The SDK gave up after three lost answers: no caller was told an id, and recovery is to look."""
     world.sandbox.inject(FaultKind.DROP_AFTER_COMMIT, "kimi", "files.create", times=3)
     with pytest.raises(RuntimeError, match="Connection error"):
         upload_to_kimi(world.file(), world.storage)
@@ -157,7 +157,7 @@ async def _cancelled_upload(world: World, path: Path, *, after: float) -> asynci
 
 
 async def test_a_cancelled_upload_gets_its_row(world: World) -> None:
-    """The provider made the file and nobody waits for the answer: it is found, tracked, and shared with who waits."""
+    """The provider made the file and no caller waits for it: it is found, tracked, and shared with who waits."""
     world.sandbox.inject(FaultKind.LATENCY, "kimi", "files.create", seconds=2)
     path = world.file()
     waiting = asyncio.create_task(_later(world, path))

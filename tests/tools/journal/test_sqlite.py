@@ -103,7 +103,7 @@ def test_one_content_is_claimed_once(journal: SqliteJournal, other: object) -> N
 
 @pytest.mark.parametrize("state", [State.DONE, State.UNKNOWN])
 def test_a_file_serves_the_calls_that_it_overlapped(journal: SqliteJournal, clock: Clock, state: State) -> None:
-    """Who was under way when the file was made is given it; who began later uploads again."""
+    """A call in flight when the file was made is given it; who began later uploads again."""
     first = intent()
     opened(journal, first)
     journal.close(first.upload_id, state, Facts(provider_file_id="file"))
@@ -150,7 +150,7 @@ def test_recovery_takes_over_what_nobody_works_on(
 
 
 def test_nobody_takes_over_from_the_living(journal: SqliteJournal) -> None:
-    """What is under way stays its owner's; what was closed without a known outcome is free."""
+    """What is in flight stays its owner's; what was closed without a known outcome is free."""
     wanted = intent()
     opened(journal, wanted)
     assert journal.take_over(wanted.upload_id) is None
@@ -160,7 +160,7 @@ def test_nobody_takes_over_from_the_living(journal: SqliteJournal) -> None:
 
 
 def test_who_lost_an_upload_changes_nothing(journal: SqliteJournal, someone_dies: Callable[[State], None]) -> None:
-    """Notes about an upload of somebody else are not written."""
+    """Notes about an upload of another owner are not written."""
     someone_dies(State.SENDING)
     journal.note("left", State.DELIVERED, Facts(provider_file_id="wrong"))
     journal.close("left", State.DONE)
@@ -170,23 +170,23 @@ def test_who_lost_an_upload_changes_nothing(journal: SqliteJournal, someone_dies
 
 
 def test_the_figures(journal: SqliteJournal, clock: Clock, someone_dies: Callable[[State], None]) -> None:
-    """Under way, left by the dead, unknown, and what went on without the journal."""
+    """In flight, left by the dead, unknown, and what went on without the journal."""
     someone_dies(State.STORED)
     opened(journal, intent(b"one"))
     opened(journal, intent(b"two", upload_id="two"))
     journal.close("two", State.UNKNOWN)
     journal.count_unjournaled()
     journal.count_unjournaled()
-    standing = journal.standing()
-    assert (standing.under_way, standing.left, standing.unknown) == (1, 1, 1)
-    assert (standing.unjournaled, standing.last_unjournaled_at) == (2, clock.now)
-    assert str(journal.path) in standing.backend
+    status = journal.status()
+    assert (status.in_flight, status.left, status.unknown) == (1, 1, 1)
+    assert (status.unjournaled, status.last_unjournaled_at) == (2, clock.now)
+    assert str(journal.path) in status.backend
 
 
 def test_looking_makes_no_file(journal: SqliteJournal) -> None:
-    """Whoever only asks leaves no trace."""
+    """Asking alone leaves no trace."""
     assert journal.unfinished() == []
-    assert journal.standing().under_way == 0
+    assert journal.status().in_flight == 0
     assert journal.flush(SECONDS)
     assert not journal.path.parent.exists()
 

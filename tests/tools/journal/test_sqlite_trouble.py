@@ -41,7 +41,7 @@ def journal(tmp_path: Path) -> SqliteJournal:
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Somebody else is writing, and does not end."""
+    """Another process is writing, and does not end."""
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         yield
@@ -72,7 +72,7 @@ def test_what_is_waited_for_reaches_the_disk(journal: SqliteJournal) -> None:
 
 
 async def test_a_locked_file_never_blocks_the_loop(journal: SqliteJournal) -> None:
-    """While the journal waits for somebody else's transaction, everything else goes on; then it gives up."""
+    """While the journal waits for another process's transaction, everything else goes on; then it gives up."""
     opened(journal, intent())
     ticks = 0
 
@@ -90,7 +90,7 @@ async def test_a_locked_file_never_blocks_the_loop(journal: SqliteJournal) -> No
 
 
 def test_notes_wait_for_a_locked_file(journal: SqliteJournal, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What could not be written is written when it can be, in its order, so no claim is left standing."""
+    """What could not be written is written when it can be, in its order, so no claim is left status."""
     journal._writer.write_timeout = 0.02
     monkeypatch.setattr("migration.store.writer.RETRY_SECONDS", 0.02)
     wanted = intent()
@@ -120,7 +120,7 @@ def test_who_gave_up_waiting_claims_nothing(journal: SqliteJournal) -> None:
 
 @pytest.mark.parametrize("where", ["file/journal.db", "full/journal.db", "/proc/shim/journal.db"])
 def test_a_place_that_cannot_be_used(tmp_path: Path, where: str, caplog: pytest.LogCaptureFixture) -> None:
-    """Whoever asks is told so, by name; it is logged once, and nothing else fails."""
+    """A caller that asks is told so, by name; it is logged once, and nothing else fails."""
     (tmp_path / "file").write_text("no folder")
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "journal.db").symlink_to("/dev/full")
@@ -200,7 +200,7 @@ def test_a_removed_folder_is_made_anew_for_intents_only(journal: SqliteJournal) 
 
 
 def test_a_bounded_number_waits(journal: SqliteJournal, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Beyond it, who would wait is told so at once, and what nobody waits for is lost."""
+    """Beyond it, who would wait is told so at once, and what no caller waits for is lost."""
     monkeypatch.setattr("migration.store.writer.MAX_WAITING", 5)
     opened(journal, intent())
     with locked(journal.path):

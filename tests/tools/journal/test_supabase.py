@@ -82,7 +82,7 @@ def test_a_content_is_claimed_once_by_all_machines(journal: SupabaseJournal, els
 def test_who_waited_gets_the_file_of_the_one_that_held_the_claim(
     journal: SupabaseJournal, elsewhere: SupabaseJournal, state: State
 ) -> None:
-    """The file of an upload that ended while a call was under way is that call's, too, on every machine."""
+    """The file of an upload that ended while a call was in flight is that call's, too, on every machine."""
     wanted, waiting, begun_before = intent(), intent(), intent()
     assert opened(journal, wanted) == Opened()
     assert isinstance(opened(elsewhere, waiting), Held)
@@ -178,12 +178,12 @@ def test_who_took_an_upload_over_may_give_only_its_claim_up(
 
 
 def test_the_figures_are_those_of_all_machines(journal: SupabaseJournal, elsewhere: SupabaseJournal) -> None:
-    """Status counts what is under way and what is unresolved, whoever began it."""
+    """Status counts what is in flight and what is unresolved, on all machines."""
     running, unknown = intent(), intent("b" * 64)
     opened(journal, running)
     opened(journal, unknown)
     journal.close(unknown.upload_id, State.UNKNOWN)
     assert journal.flush(5)
-    standing = elsewhere.standing()
-    assert (standing.under_way, standing.left, standing.unknown, standing.notice) == (1, 0, 1, None)
-    assert standing.backend.startswith("Supabase, http")
+    status = elsewhere.status()
+    assert (status.in_flight, status.left, status.unknown, status.notice) == (1, 0, 1, None)
+    assert status.backend.startswith("Supabase, http")

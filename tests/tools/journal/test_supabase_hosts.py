@@ -125,7 +125,7 @@ def test_the_claim_of_a_machine_that_was_killed_goes_to_one_of_twenty(
 def test_one_of_twenty_takes_an_abandoned_upload_over(
     hosts: Callable[..., list[Host]], supabase_tables: SupabaseTables
 ) -> None:
-    """Whoever looks after what a dead machine left does so alone."""
+    """Only one machine looks after what a dead one left."""
     supabase_tables.migrate(lease_seconds=2)
     [holding] = hosts("hold", skews=(-YEAR,))
     held = holding.says()

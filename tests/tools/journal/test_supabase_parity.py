@@ -39,7 +39,7 @@ EVERYTHING: tuple[Request, ...] = (
     requests.take("u1", "c/3/3"),
     requests.change("u1", "b/2/2", State.SENDING, Facts()),
     requests.change("u1", "a/1/1", State.SENDING, Facts(supabase_file_id="object-1")),
-    requests.count_under_way(),
+    requests.count_in_flight(),
     requests.count_left(),
     requests.count_unknown(),
     requests.list_unfinished(),

@@ -1,4 +1,4 @@
-"""The shared journal's requests are nobody's traffic."""
+"""The shared journal's requests are no traffic of an upload."""
 
 from __future__ import annotations
 
@@ -59,6 +59,6 @@ def test_no_comparison_and_no_telemetry_sees_the_journals_requests(
         journal.note(wanted.upload_id, State.DELIVERED, Facts(provider_file_id="file-1"))
         journal.close(wanted.upload_id, State.DONE)
         assert journal.flush(10)
-        assert journal.standing().under_way == 0
+        assert journal.status().in_flight == 0
     assert len(sandbox.requests("supabase")) >= 3
     assert (log.exchanges, watcher.seen) == ([], [])

@@ -1,4 +1,4 @@
-"""What the shared journal does when its database is away, has no table, or lets nobody in."""
+"""What the shared journal does when its database is away, has no table, or refuses the key."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ def test_uploads_go_on_while_the_database_is_away_and_it_learns_of_them_later(
             journal.close(before.upload_id, State.DONE)
             journal.close(during.upload_id, State.DONE, Facts(provider_file_id="file-2"))
             assert not journal.flush(1)
-            notice = journal.standing().notice
+            notice = journal.status().notice
             assert notice is not None
             assert "SQLite on this machine is the journal" in notice
         finally:
             supabase_tables.start()
         question = "select state, provider_file_id from upload_intents"
         assert eventually(lambda: supabase_tables.database.run(question) == "done|file-1")
-        assert journal.standing().notice is None
+        assert journal.status().notice is None
         said = _warnings(caplog)
         assert ["until it can, SQLite" in said[0], said[1].endswith("again"), len(said)] == [True, True, 2]
         assert supabase_tables.key not in caplog.text
@@ -57,7 +57,7 @@ def _locally(journal: SupabaseJournal) -> str:
 def test_without_the_table_sqlite_serves_and_that_is_said_once(
     supabase_tables: SupabaseTables, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A project in which nobody has applied the migrations is asked once a minute; once they are, it is used."""
+    """A project without the journal's tables is asked once a minute; once they are, it is used."""
     monkeypatch.setattr(supabase_remote, "OPEN_SECONDS", 60)
     supabase_tables.stop()
     supabase_tables.database.run("drop table upload_intents")
@@ -69,7 +69,7 @@ def test_without_the_table_sqlite_serves_and_that_is_said_once(
             assert [opened(journal, first), opened(journal, second)] == [Opened(), Opened()]
             assert journal.take_over("nobody's") is None
             assert journal.unfinished()[0].intent.upload_id == first.upload_id
-            assert "upload_intents" in str(journal.standing().notice)
+            assert "upload_intents" in str(journal.status().notice)
             [said] = _warnings(caplog)
             assert "PGRST205" in said
             supabase_tables.stop()
@@ -103,7 +103,7 @@ def test_only_the_service_role_gets_in(supabase_tables: SupabaseTables, tmp_path
 def test_a_claim_in_doubt_is_withdrawn(
     sandbox: RunningSandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: FaultKind
 ) -> None:
-    """When nobody knows whether a claim was made, SQLite has the upload, and the table is rid of it soon."""
+    """When it is not known whether a claim was made, SQLite has the upload, and the table is rid of it soon."""
     monkeypatch.setattr(supabase_remote, "OPEN_SECONDS", 0.5)
     monkeypatch.setattr(supabase_remote, "AWAY_SECONDS", 0.2)
     monkeypatch.setattr(supabase_client, "POLICY", replace(supabase_client.POLICY, attempts=1))
@@ -138,7 +138,7 @@ def test_many_threads_that_want_one_content_cost_one_claim(sandbox: RunningSandb
 def test_leases_are_renewed_a_hundred_at_once(
     sandbox: RunningSandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Many uploads under way are kept alive by few requests."""
+    """Many uploads in flight are kept alive by few requests."""
     monkeypatch.setattr(supabase_writing, "RENEWED_AT_ONCE", 3)
     with journal_of(sandbox_project(sandbox), tmp_path / "here", heartbeat=0.1) as journal:
         for number in range(7):

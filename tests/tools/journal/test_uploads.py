@@ -126,7 +126,7 @@ class Provider:
 
 
 class Uploads(RuleBasedStateMachine):
-    """Uploads under way, and what must be true of them at any time."""
+    """Uploads in flight, and what must be true of them at any time."""
 
     @initialize()
     def begin_with_nothing(self) -> None:
@@ -143,7 +143,7 @@ class Uploads(RuleBasedStateMachine):
     def teardown(self) -> None:
         if not hasattr(self, "folder"):
             return
-        for call in self.under_way():
+        for call in self.in_flight():
             self._go_to_the_end(call)
         for process in self.processes:
             assert process.flush(SECONDS)
@@ -154,7 +154,7 @@ class Uploads(RuleBasedStateMachine):
                 assert self.provider.made[call.result] == call.content
         self.folder.cleanup()
 
-    def under_way(self) -> list[Call]:
+    def in_flight(self) -> list[Call]:
         return [call for call in self.calls if call.ended is None]
 
     @rule(content=st.sampled_from(CONTENTS), process=st.integers(0, PROCESSES - 1))
@@ -168,10 +168,10 @@ class Uploads(RuleBasedStateMachine):
         self.calls.append(Call(content, journal, plan, upload, next(plan), began))
         assert journal.flush(SECONDS)  # what the other processes see next is no matter of chance
 
-    @precondition(lambda self: self.under_way())
+    @precondition(lambda self: self.in_flight())
     @rule(data=st.data(), outcome=st.sampled_from(["fine", "fine", "fine", "refused", "lost", "cancelled"]))
     def go_on(self, data: st.DataObject, outcome: str) -> None:
-        call = data.draw(st.sampled_from(self.under_way()))
+        call = data.draw(st.sampled_from(self.in_flight()))
         self.now += 1
         self._step(call, outcome, made=data.draw(st.booleans()))
 
@@ -181,7 +181,7 @@ class Uploads(RuleBasedStateMachine):
         dead = self.processes[process]
         assert dead.flush(SECONDS)
         self.living.discard(dead.fake.name)
-        for call in self.under_way():
+        for call in self.in_flight():
             if call.process is dead:
                 call.ended = "killed"
         self.living.add(str(self.born))
@@ -247,8 +247,8 @@ class Uploads(RuleBasedStateMachine):
             if call.ended is not None:
                 return
             self.now += 1
-            if isinstance(call.step, Pause):  # whoever holds it goes first
-                for other in self.under_way():
+            if isinstance(call.step, Pause):  # the holder goes first
+                for other in self.in_flight():
                     if other is not call:
                         self._step(other, "fine", made=False)
             self._step(call, "fine", made=False)

@@ -19,7 +19,7 @@ from tests.tools.weather.bench import broken_wires, descriptors
 from tools.sandbox import FaultKind, RunningSandbox
 
 AT_ONCE = 80
-LANE = 4
+WIDTH = 4
 OF_AN_UPLOAD = 3
 """Its file, its connection, and while the kernel sends, another handle of that."""
 
@@ -66,11 +66,11 @@ def _own_descriptors() -> int:
 def test_a_crowd_has_its_lane_of_connections_descriptors_and_threads(
     sandbox: RunningSandbox, tmp_path: Path, say: Callable[[str], None], size: int
 ) -> None:
-    """Of eighty uploads at once each provider sees as many connections as its lane is wide, and the rest waits."""
+    """Of eighty uploads at once each provider sees as many connections as its limiters is wide, and the rest waits."""
     sandbox.set_limits(kimi_max_files=1000, glm_max_files=1000)
     for service in ("kimi", "glm"):
         sandbox.inject(FaultKind.LATENCY, service, "files.create", seconds=0.05, times=None)
-    with broken_wires(sandbox, tmp_path, supabase=False, upload_concurrency=LANE) as bench:
+    with broken_wires(sandbox, tmp_path, supabase=False, upload_concurrency=WIDTH) as bench:
         files = [bench.file(size) for _ in range(AT_ONCE)]
         assert bench.upload("kimi", Side.CANDIDATE, bench.file(size)).error is None
         before = _own_descriptors()
@@ -82,10 +82,10 @@ def test_a_crowd_has_its_lane_of_connections_descriptors_and_threads(
             assert [upload.result().error for upload in uploads] == [None] * AT_ONCE
         open_at_once = [proxy.most_open for proxy in bench.providers.values()]
     proxies = 2 * sum(open_at_once)
-    assert max(open_at_once) <= LANE
+    assert max(open_at_once) <= WIDTH
     assert most.workers <= min(MOST_WORKERS, (os.cpu_count() or 1) + 4)
-    assert most.descriptors - before <= proxies + 2 * LANE * OF_AN_UPLOAD + OF_ALL
+    assert most.descriptors - before <= proxies + 2 * WIDTH * OF_AN_UPLOAD + OF_ALL
     say(
-        f"{AT_ONCE} uploads of {size} bytes at once in lanes of {LANE}: {open_at_once} connections, {most.workers} "
+        f"{AT_ONCE} uploads of {size} bytes at once, {WIDTH} wide: {open_at_once} connections, {most.workers} "
         f"threads, {most.descriptors - before - proxies} descriptors more than before"
     )

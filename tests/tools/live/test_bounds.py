@@ -130,7 +130,7 @@ def test_no_caller_ever_gets_a_shadows_file(bench: Bench, tmp_path: Path) -> Non
 
 
 def test_leftovers_of_long_ago_are_cleaned_up_by_the_next_trial(make_bench: MakeBench, tmp_path: Path) -> None:
-    """Nobody has to be asked: a service that is back is tidied up before the next shadow begins."""
+    """No command is needed: a service that is back is tidied up before the next shadow begins."""
     bench = make_bench("kimi", "embedded")
     bench.sandbox.inject(FaultKind.SERVER_ERROR, "kimi", "files.delete", times=None)
     bench.upload(document(tmp_path))

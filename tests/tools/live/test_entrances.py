@@ -54,7 +54,7 @@ def test_one_file_through_the_tool(serve: Side, bench: Bench, tmp_path: Path) ->
 
 @pytest.mark.parametrize("serve", Side)
 def test_a_known_content_is_uploaded_by_nobody(serve: Side, bench: Bench, tmp_path: Path) -> None:
-    """The other side is told what the primary was told: that the file is there."""
+    """The shadow is told what the primary was told: that the file is there."""
     path = document(tmp_path)
     compare(bench, "run", path, serve=serve)
     requests = len(bench.sandbox.requests(bench.provider, "files.create"))
@@ -68,7 +68,7 @@ def test_a_name_that_is_taken(serve: Side, bench: Bench, tmp_path: Path) -> None
     """Where the storage had to put the call's object under another key, the shadow's own key is no difference."""
     bench.storage.upload_file(
         file_path=f"{bench.provider}-gateway/document.txt",
-        file_data=b"somebody else's",
+        file_data=b"another owner's",
         original_name="document.txt",
         mime_type="text/plain",
         file_type="user_upload",

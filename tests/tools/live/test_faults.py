@@ -137,7 +137,7 @@ def test_a_provider_that_does_not_list_is_not_guessed_about(make_bench: MakeBenc
 
 
 def test_a_lost_answer_of_a_provider_that_does_not_list_is_reported(make_bench: MakeBench, tmp_path: Path) -> None:
-    """Nobody can say what such a provider has: the file stays, and a notice and the clean-up say how it is named."""
+    """It is not known what such a provider has: the file stays, and a notice and the clean-up say how it is named."""
     bench, own = make_bench("glm", "supabase"), list[Held]()
     faults = [
         fault(FaultKind.DROP_AFTER_COMMIT, GLM, "files.create", None),
@@ -149,9 +149,9 @@ def test_a_lost_answer_of_a_provider_that_does_not_list_is_reported(make_bench: 
     [notice] = bench.notices
     assert "does not list its files" in notice
     assert "shadow-" in notice
-    [leftover] = asyncio.run(clean(bench.settings))
-    assert leftover.fate is Fate.UNCERTAIN
+    [cleanup] = asyncio.run(clean(bench.settings))
+    assert cleanup.fate is Fate.UNCERTAIN
     bench.sandbox.clear_faults()
-    [leftover] = asyncio.run(clean(bench.settings))
-    assert leftover.fate is Fate.REMOVED
+    [cleanup] = asyncio.run(clean(bench.settings))
+    assert cleanup.fate is Fate.REMOVED
     nothing_but_the_calls_own(bench, own)

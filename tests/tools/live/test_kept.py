@@ -18,7 +18,7 @@ from tools.shadowing import clean
 
 @pytest.mark.parametrize(("serve", "stage"), [(Side.LEGACY, Stage.DUALWRITE), (Side.CANDIDATE, Stage.RAMPDOWN)])
 async def test_both_sides_work_is_there_once(serve: Side, stage: Stage, bench: Bench, tmp_path: Path) -> None:
-    """A file, an object and a row from each side; the other side's are marked, and a clean-up leaves them alone."""
+    """A file, an object and a row from each side; the shadow's are marked, and a clean-up leaves them alone."""
     comparison = bench.upload(document(tmp_path), serve=serve, migration=declared(bench.provider, ShadowMode.KEPT))
     assert (comparison.verdict, comparison.mode) == (Verdict.IDENTICAL, ShadowMode.KEPT), comparison
     decision = comparison.decision

@@ -145,7 +145,7 @@ def test_killed_in_mid_trial(
                 held = bench.state()
                 found += len(held.marked) - sum("shadow-" in copy for copy in held.copies)
                 cleaned = asyncio.run(clean(bench.settings, sleep=_briefly))
-                assert [leftover.fate for leftover in cleaned] == [Fate.REMOVED] * len(left), cleaned
+                assert [cleanup.fate for cleanup in cleaned] == [Fate.REMOVED] * len(left), cleaned
                 after = bench.state()
                 assert not after.marked
                 own = {each for each in held.files if "shadow-" not in held.files[each]}

@@ -1,4 +1,4 @@
-"""Live shadows of real uploads: the other side really uploads, is compared by reading back, and is undone."""
+"""Live shadows of real uploads: the shadow really uploads, is compared by reading back, and is undone."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tools.providers.spec import Provider
 @pytest.mark.parametrize("serve", Side)
 @pytest.mark.parametrize("size", [1, 3_000_000])
 def test_the_true_implementations_are_identical(size: int, serve: Side, bench: Bench, tmp_path: Path) -> None:
-    """Whatever the size and whoever serves, both make the same, and what the call itself made is all that stays."""
+    """Whatever the size and the serving side, both make the same, and what the call itself made is all that stays."""
     path = document(tmp_path, bytes(range(256)) * (size // 256) + b"x" * (size % 256), "Größe '1'.txt")
     comparison = bench.upload(path, serve=serve)
     assert comparison.verdict is Verdict.IDENTICAL, (comparison.detail, comparison.differences)
@@ -35,7 +35,7 @@ def test_the_true_implementations_are_identical(size: int, serve: Side, bench: B
 def test_users_come_before_shadows(
     serve: Side, priority: Priority, make_bench: MakeBench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The asynchronous upload of a shadow queues behind the users' in its provider's lane; a caller's own does not."""
+    """The asynchronous upload of a shadow queues behind the users' at its provider; a caller's own does not."""
     queued: list[Priority] = []
 
     def upload_place(provider: Provider, size: int) -> Place:

@@ -128,7 +128,7 @@ async def test_execute_works_beside_the_event_loop(
 async def test_execute_prefers_an_asynchronous_twin(
     provider: Provider, storage: LocalStorage, document: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A twin that somebody added is awaited instead of using a thread."""
+    """An added twin is awaited instead of using a thread."""
 
     async def run_many(_: object, files: list[Any], purpose: str) -> list[Any]:
         return [*files, purpose]

@@ -36,7 +36,7 @@ from tools.storage import UploadStorage, get_storage
 from tools.storage.port import TABLE, ProviderName
 
 PURPOSES: dict[ProviderName, str] = {"kimi": "file-extract", "glm": "agent"}
-NOBODY = "0"
+NO_PROCESS = "0"
 """An owner that does not live: no process holds a lock at this place."""
 
 
@@ -129,7 +129,7 @@ class Bench:
         yield self.journal
         with closing(sqlite3.connect(self.settings.uploads_db)) as database, database:
             database.execute(
-                "UPDATE upload_intents SET owner = ? WHERE upload_id = ? AND owner IS NOT NULL", (NOBODY, upload_id)
+                "UPDATE upload_intents SET owner = ? WHERE upload_id = ? AND owner IS NOT NULL", (NO_PROCESS, upload_id)
             )
 
     @contextmanager

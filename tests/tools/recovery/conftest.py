@@ -22,7 +22,7 @@ MakeBench = Callable[..., Bench]
 def _nothing_known(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing that an earlier test met is known."""
     monkeypatch.setattr(claims, "_taken", OrderedDict())
-    throttle.forget_lanes()
+    throttle.forget_throttles()
 
 
 @pytest.fixture

@@ -96,7 +96,13 @@ CASES = {
         None,
         ("a",),
     ),
-    "somebody at work on the same": (entry(), Seen(files=("a",), rivals=True, source=True), Step.WAIT, None, ()),
+    "another of the same in flight": (
+        entry(),
+        Seen(files=("a",), rivals=True, source=True),
+        Step.WAIT,
+        None,
+        (),
+    ),
     "one of two contents": (
         entry(),
         Seen(files=("a", "b"), mixed=True, source=True, may_have_made=2),

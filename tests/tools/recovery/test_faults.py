@@ -65,7 +65,7 @@ SAMPLE = [
 
 @pytest.fixture(autouse=True)
 def _hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Everybody waits as he does, but for a shorter time."""
+    """Every retry waits, but for a shorter time."""
     original = Sdk.retry_delay
 
     def shorter(*args: Any, **kwargs: Any) -> float | None:
@@ -166,7 +166,7 @@ def test_any_schedule_of_faults(make_bench: MakeBench, side: UploadSide, schedul
     """As many files as callers were told of, and one at least, unless the provider refused whatever was sent."""
     bench = make_bench("kimi", side, upload_timeout=PATIENCE_SECONDS)
     bench.sandbox.reset()
-    throttle.forget_lanes()
+    throttle.forget_throttles()
     kimi = "kimi"
     bench.sandbox.set_faults(
         Fault(kind=kind, service=kimi, operation="files.create", seconds=0.05) for kind in schedule

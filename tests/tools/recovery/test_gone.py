@@ -36,7 +36,7 @@ async def asked(bench: Bench, path: Path) -> dict[str, Any]:
 
 
 async def test_a_question_notices_it(kimi: Bench) -> None:
-    """The caller gets its answer from a new file; the row of the old one is marked, so nobody meets it again."""
+    """The caller gets its answer from a new file; the row of the old one is marked, so no later caller meets it."""
     path = kimi.document(b"The harbour opens at six.\n")
     first = (await asked(kimi, path))["file_id"]
     delete(kimi, first)

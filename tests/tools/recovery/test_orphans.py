@@ -89,7 +89,7 @@ def test_the_copy_of_who_shares_a_file_is_kept(bench: Bench) -> None:
 
 
 def test_a_row_without_a_file_is_marked(bench: Bench) -> None:
-    """It is not deleted; the next upload of the content sends it again, and the row is nobody's orphan any more."""
+    """It is not deleted; the next upload of the content sends it again, and the row is no orphan any more."""
     path = bench.document()
     file_id = str(bench.upload(path)[f"{bench.provider}_file_id"])
     delete(bench, file_id)

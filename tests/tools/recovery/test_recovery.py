@@ -42,7 +42,7 @@ def test_of_several_files_the_oldest_stays(bench: Bench) -> None:
 
 @pytest.mark.parametrize("state", DEAD)
 def test_what_is_not_there_is_uploaded_again(bench: Bench, state: State) -> None:
-    """By the same implementation, which journals it anew; the old intent ends with the new file."""
+    """By the same implementation, which journals it again; the old intent ends with the new file."""
     path = bench.document()
     intent = bench.left(path, state)
     [resolution] = bench.recover()
@@ -56,7 +56,7 @@ def test_what_is_not_there_is_uploaded_again(bench: Bench, state: State) -> None
 
 @pytest.mark.parametrize("change", ["gone", "other content", "a folder"])
 def test_what_cannot_be_completed_is_cleaned_up(bench: Bench, change: str) -> None:
-    """Without the file that was to be uploaded the copy goes, too: nobody was promised anything."""
+    """Without the file that was to be uploaded the copy goes, too: no caller was promised anything."""
     path = bench.document()
     bench.store(path)
     intent = bench.left(path, State.STORED)
@@ -117,7 +117,7 @@ def test_a_missing_row_is_written(bench: Bench) -> None:
 
 
 def test_files_of_others_are_left_alone(bench: Bench) -> None:
-    """With more files than the upload can have made some are somebody else's: nothing is removed, and it is told."""
+    """With more files than the upload can have made some are another upload's: nothing is removed, and it is told."""
     path = bench.document()
     bench.left(path, State.UNKNOWN, facts=Facts(attempts=1))
     two = {bench.send(path), bench.send(path)}
@@ -128,7 +128,7 @@ def test_files_of_others_are_left_alone(bench: Bench) -> None:
 
 
 def test_two_contents_that_look_the_same(bench: Bench) -> None:
-    """Whose file it is cannot be told, so both are made anew, each with its own content."""
+    """Whose file it is cannot be told, so both are made again, each with its own content."""
     first, second = bench.document(b"one " * 50, "a/plan.txt"), bench.document(b"two " * 50, "b/plan.txt")
     intents = [bench.left(path, State.SENDING) for path in (first, second)]
     bench.send(second)
@@ -171,7 +171,7 @@ def test_two_crashes_of_one_content_are_one_upload(bench: Bench) -> None:
 
 
 def test_a_living_upload_is_not_touched(bench: Bench) -> None:
-    """What somebody works on is not recovered, and a dead upload that looks the same waits for it."""
+    """What a living process works on is not recovered, and a dead upload that looks the same waits for it."""
     path = bench.document()
     dead = bench.left(path, State.SENDING)
     living = bench.intent(path)

@@ -54,7 +54,7 @@ def test_a_proxy_of_the_environment_sees_nothing(
     for name in ("http_proxy", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
-    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")  # where nobody listens
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")  # where no server listens
     if excepted is not None:
         monkeypatch.setenv("NO_PROXY", excepted)
     with running_sandbox(tmp_path) as sandbox:

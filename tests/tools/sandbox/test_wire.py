@@ -234,5 +234,5 @@ def test_request_log_hides_credentials(sandbox: RunningSandbox, header: str) -> 
     headers = {"Authorization": "Bearer x", header: "Bearer planted-secret"}
     httpx.get(f"{sandbox.urls['kimi']}/files", headers=headers)
     (request,) = sandbox.requests()
-    assert [header, "(hidden)"] in request["headers"]
+    assert [header, "(redacted)"] in request["headers"]
     assert "planted-secret" not in json.dumps(request)

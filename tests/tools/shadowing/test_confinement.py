@@ -1,4 +1,4 @@
-"""A rehearsal reaches its recorder and nobody else, whatever redirects were noted and proxies are configured."""
+"""A rehearsal reaches its recorder and no other server, whatever redirects were noted and proxies are configured."""
 
 from __future__ import annotations
 

@@ -97,7 +97,7 @@ async def test_an_upload_that_was_given_up_never_was_complete(rehearsed: Rehears
 
 @pytest.mark.parametrize("rehearsed", [REFUSED], indirect=True)
 async def test_a_refusal_is_worded_as_the_protocol_has_it(rehearsed: Rehearsed) -> None:
-    """True status and text before the first byte; whoever asks again is refused again, and it is one fact."""
+    """True status and text before the first byte; a client that asks again is refused again, and it is one fact."""
     for _ in range(3):
         refused = await rehearsed.announce(6)
         assert (refused.status, await refused.text()) == (415, "mime type x is not supported")

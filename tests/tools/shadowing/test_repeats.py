@@ -67,7 +67,7 @@ def test_only_repeats_of_a_refusal_for_good_are_left_out(seen: list[dict[str, ob
 
 
 def test_a_refusal_for_good_is_given_as_often_as_it_is_asked_for() -> None:
-    """Whoever repeats gets what the provider would say again; other answers are given once."""
+    """A repeated request gets what the provider would say again; other answers are given once."""
     book = AnswerBook([(POST, BUSY), (POST, QUOTA)], is_final)
     assert [book.take(POST) for _ in range(4)] == [BUSY, QUOTA, QUOTA, QUOTA]
     book = AnswerBook([(POST, QUOTA), (POST, BUSY)], is_final)

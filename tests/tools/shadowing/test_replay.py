@@ -40,7 +40,7 @@ def test_a_shadow_creates_nothing(
 def test_the_true_implementations_are_identical(
     size: int, serve: Side, bench: Callable[..., Bench], storage: UploadStorage, tmp_path: Path
 ) -> None:
-    """Whatever the size and whoever serves, both send the same bytes in the same requests."""
+    """Whatever the size and the serving side, both send the same bytes in the same requests."""
     path = document(tmp_path, bytes(range(256)) * (size // 256) + b"x" * (size % 256), 'Größe "1".txt')
     comparison = bench().compare(path, storage, serve=serve)
     assert comparison.verdict is Verdict.IDENTICAL, comparison.differences
@@ -57,7 +57,7 @@ def test_failures_are_compared_as_well(
 
 
 def test_a_changed_file_is_not_a_mismatch(bench: Callable[..., Bench], storage: UploadStorage, tmp_path: Path) -> None:
-    """A file that somebody rewrites or deletes after the call gives `stale_input`."""
+    """A file that is rewritten or deleted after the call gives `stale_input`."""
     path = document(tmp_path)
 
     def delete_then_tell(result: Any) -> Any:

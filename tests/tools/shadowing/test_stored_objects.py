@@ -49,7 +49,7 @@ def compared(bench: Callable[..., Bench], world: World, size: int, serve: Side =
 def test_a_form_a_body_and_pieces_are_the_same_object(
     size: int, serve: Side, bench: Callable[..., Bench], world: World
 ) -> None:
-    """Whoever serves, and on either side of the size from which objects go in pieces."""
+    """With either side serving, and on either side of the size from which objects go in pieces."""
     comparison = compared(bench, world, size, serve)
     assert comparison.verdict is Verdict.IDENTICAL, (comparison.detail, comparison.differences)
 
@@ -107,7 +107,7 @@ TROUBLES = (
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody waits between two attempts."""
+    """No time passes between two attempts."""
     monkeypatch.setattr(patience, "FIRST_DELAY", 0.0)
 
 

@@ -69,7 +69,7 @@ def test_alternatives_are_names_that_fit(name: str) -> None:
 
 
 def test_an_alternative_keeps_the_extension() -> None:
-    """Whoever opens the copy still sees what it is."""
+    """Opening the copy still shows what it is."""
     assert candidate_paths("glm-gateway/a.tar.gz", SHA256)[1] == "glm-gateway/a.tar-01234567.gz"
 
 

@@ -42,7 +42,7 @@ def executor(request: pytest.FixtureRequest) -> Iterator[Executor]:
 
 
 def test_many_store_under_one_name_at_once(executor: Executor, tmp_path: Path) -> None:
-    """Each content is kept once and whole, whoever stores it and however often."""
+    """Each content is kept once and whole, however often and from wherever it is stored."""
     root = tmp_path / "storage"
     contents = [bytes([65 + number % 10]) * 50_000 for number in range(60)]
     ids = list(executor.map(store, [root] * len(contents), contents))
@@ -183,11 +183,11 @@ async def test_a_cancelled_upload_leaves_nothing(
 
 
 def test_what_a_dead_process_left_is_swept(local: LocalStorage) -> None:
-    """Old leftovers go; what another process is writing right now stays."""
+    """Old unfinished copies go; what another process is writing right now stays."""
     local.folder.prepare()
     old, young = local.folder.incoming / "old", local.folder.incoming / "young"
-    for leftover in (old, young):
-        leftover.write_bytes(b"half")
+    for copy in (old, young):
+        copy.write_bytes(b"half")
     os.utime(old, (0, 0))
     local.upload_file(NAME, b"one", "a.txt", None, "user_upload")
     assert not old.exists()

@@ -1,4 +1,4 @@
-"""The plan of a resumable upload, against a server that fails in every way and at every step."""
+"""The policy of a resumable upload, against a server that fails in every way and at every step."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def answer(status: int, body: bytes = b"", **headers: str) -> StorageAnswer:
 
 @dataclass
 class Server:
-    """Storage as the plan sees it. `mishaps` befall the steps one after another; then all goes well."""
+    """Storage as the policy sees it. `mishaps` befall the steps one after another; then all goes well."""
 
     size: int = SIZE
     mishaps: list[str] = field(default_factory=list)

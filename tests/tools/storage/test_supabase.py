@@ -274,7 +274,7 @@ async def test_a_storage_can_be_looked_for_elsewhere(sandbox: RunningSandbox, st
 
 
 async def test_a_redirect_is_not_followed(tmp_path: Path) -> None:
-    """The key goes to nobody else."""
+    """The key goes to no other server."""
     asked: list[str] = []
 
     async def redirect(request: web.Request) -> web.Response:

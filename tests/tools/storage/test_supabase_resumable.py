@@ -87,7 +87,7 @@ async def test_a_failure_while_asking_for_the_offset_is_borne(
 async def test_a_lost_answer_to_the_last_piece_is_cleared_up(
     supabase: SupabaseStorage, sandbox: RunningSandbox, tmp_path: Path
 ) -> None:
-    """Nobody said that the object was made: beginning it once more is refused, so it is looked at and is ours."""
+    """No answer said that the object was made: beginning it once more is refused, so it is looked at and is ours."""
     source = await large(tmp_path, PIECE_BYTES + 1)
     sandbox.inject(FaultKind.DROP_AFTER_COMMIT, "supabase", "tus.patch", times=2)
     identity = await store(supabase, source)
@@ -148,7 +148,7 @@ async def test_an_upload_that_is_given_up_is_removed(
 async def test_removing_is_bounded_in_time(
     supabase: SupabaseStorage, sandbox: RunningSandbox, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Whoever cannot remove what has arrived says so, and ends with the upload's own error."""
+    """An upload that cannot remove what has arrived says so, and ends with the upload's own error."""
     source = await large(tmp_path)
     sandbox.inject(FaultKind.OVERLOADED, "supabase", "tus.patch", times=None)
     sandbox.inject(FaultKind.HANG, "supabase", "tus.delete")
@@ -254,7 +254,7 @@ async def test_an_unreachable_storage_is_told_at_once(tmp_path: Path) -> None:
 
 
 async def test_a_storage_that_vanishes_is_no_proof(tmp_path: Path, quick: Clock) -> None:
-    """Once something was sent, an address that nobody answers any more is a lost connection."""
+    """Once something was sent, an address that does not answer any more is a lost connection."""
 
     async def begin(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")

@@ -46,7 +46,7 @@ ROW = UploadRow(
 
 
 def _here() -> LocalStorage:
-    """A storage that asks nobody."""
+    """A storage that asks no server."""
     return LocalStorage(get_settings().shim_home / "here")
 
 

@@ -56,7 +56,7 @@ def aim(set_environment: SetEnvironment) -> Aim:
 
 @pytest.fixture(autouse=True)
 def _small_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The SDKs' bound is lower, so that a test is quick; nobody waits between two looks."""
+    """The SDKs' bound is lower, so that a test is quick; no time passes between two looks."""
     assert httpx_tap.MAX_ANSWER_BYTES == 128 * MEGABYTE
     monkeypatch.setattr(httpx_tap, "MAX_ANSWER_BYTES", 8 * MEGABYTE)
     monkeypatch.setattr(delivery, "_SECOND_LOOK_SECONDS", 0.0)

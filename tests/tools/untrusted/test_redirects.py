@@ -19,7 +19,7 @@ from tools.engine import delivery
 def test_no_key_follows_a_redirect(
     client: str, status: int, tmp_path: Path, set_environment: SetEnvironment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever follows it (openai's client does) leaves the key behind; everybody else does not even go there."""
+    """A client that follows it (openai's does) leaves the key behind; the others do not even go there."""
     monkeypatch.setattr(delivery, "_SECOND_LOOK_SECONDS", 0.0)
     path = tmp_path / "report.txt"
     path.write_text("harmless")

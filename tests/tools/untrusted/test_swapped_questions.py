@@ -1,4 +1,4 @@
-"""Somebody who may write below an allowed folder swaps files while they are asked about."""
+"""A user who may write below an allowed folder swaps files while they are asked about."""
 
 from __future__ import annotations
 

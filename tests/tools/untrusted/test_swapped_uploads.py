@@ -111,7 +111,7 @@ def test_what_took_the_files_place_after_the_copy_is_not_sent(provider: Provider
 @pytest.mark.parametrize("way", ["chunks", "whole"])
 @pytest.mark.parametrize("looks_like", ["the same time", "the same time and a link"])
 def test_a_rewriting_that_hides_is_found_by_the_hash(tmp_path: Path, way: str, looks_like: str) -> None:
-    """Whoever writes to a file may set its time of writing back; the time of that is the kernel's."""
+    """A writer of a file may set its time of writing back; the time of that is the kernel's."""
     path = tmp_path / "report.txt"
     path.write_bytes(SECRET)
     was = path.stat()

@@ -14,7 +14,7 @@ def memory() -> dict[str, float]:
     """Memory in MiB: `in use`, and `kept`, which is free again, and which the C library has not given back yet.
 
     Each call of a vendor's SDK makes a client with a TLS context of megabytes. What it frees stays in the allocator's
-    arenas, in as many pieces as threads happened to do so at once, and is used again; it is nobody's leak.
+    arenas, in as many pieces as threads happened to do so at once, and is used again; it is no leak.
     """
     gc.collect()
     resident = psutil.Process().memory_info().rss

@@ -74,7 +74,7 @@ def _measured(installation: Installation) -> dict[str, float]:
 
 
 def _size_of(path: Path) -> int:
-    """Bytes of a file; SQLite removes the ones beside a database that nobody has open."""
+    """Bytes of a file; SQLite removes the ones beside a database that no process has open."""
     try:
         return path.stat().st_size
     except FileNotFoundError:

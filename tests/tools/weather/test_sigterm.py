@@ -125,7 +125,7 @@ def one_end(start: Start, sandbox: RunningSandbox, mode: str, *, candidate: bool
 def test_what_is_under_way_ends_before_the_process(
     start: Start, sandbox: RunningSandbox, say: Callable[[str], None], mode: str, *, candidate: bool
 ) -> None:
-    """Whoever uploads, on whichever side: the providers hold exactly what callers were answered when it is over."""
+    """On whichever side: the providers hold exactly what callers were answered when it is over."""
     begun, answered = one_end(start, sandbox, mode, candidate=candidate, after=0.3)
     say(f"{begun} uploads begun, {answered} held by the providers and answered, the others never sent")
 
@@ -135,7 +135,7 @@ def test_what_is_under_way_ends_before_the_process(
 def test_at_random_moments(
     start: Start, sandbox: RunningSandbox, say: Callable[[str], None], *, candidate: bool
 ) -> None:
-    """Whenever the signal comes, nothing is lost and nothing is there that nobody was told of."""
+    """Whenever the signal comes, nothing is lost and nothing is there of which no caller was told."""
     chance = random.Random(5)
     ends = [
         one_end(start, sandbox, mode, candidate=candidate, after=chance.uniform(0, LONGEST_LIFE_SECONDS))

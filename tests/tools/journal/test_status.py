@@ -17,7 +17,7 @@ def test_a_quiet_journal_needs_no_attention(world: World) -> None:
     """Its place and its figures are told."""
     opened(world.journal, intent())
     [(line, wanting)] = sections()["journal"].lines
-    figures = "1 under way, 0 left by processes that died, 0 of unknown outcome"
+    figures = "1 in flight, 0 left by processes that died, 0 of unknown outcome"
     assert line == f"journal: SQLite, {world.settings.uploads_db}: {figures}"
     assert not wanting
 
