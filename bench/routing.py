@@ -22,6 +22,9 @@ _launchdarkly_events = Contender(name=_LAUNCHDARKLY_EVENTS, entry=f"{_PEERS}:lau
 _laboratory = Contender(name=_LABORATORY, entry=f"{_PEERS}:laboratory")
 _laboratory_one = replace(_laboratory, name="laboratory, no choice of who serves", options={"flags": 1})
 
+_ROUTED = Contender(name=_SHIM, entry=f"{_OWN}:shim", options={"telemetry": False})
+_WRAPPED = Contender(name="wrapt, and both flags asked in UnleashClient", entry=f"{_PEERS}:wrapped")
+
 _EVALUATIONS = Contender(name="part: two flags, asked in UnleashClient", entry=f"{_OWN}:evaluations")
 _SPANS = Contender(name="part: two spans", entry=f"{_OWN}:spans")
 _METRICS = Contender(name="part: a duration recorded", entry=f"{_OWN}:metrics")
@@ -34,8 +37,8 @@ _FLAGS = (1, 3, 10, 30, 100)
 
 
 def rows(scale: Scale) -> Sequence[Row]:
-    """One thread, eight threads, and a caller that awaits."""
-    return [_one_after_the_other(scale), _threads(scale), _awaited(scale)]
+    """One thread, eight threads, a caller that awaits, and routing without telemetry."""
+    return [_one_after_the_other(scale), _threads(scale), _awaited(scale), _routing_alone(scale)]
 
 
 def growths(scale: Scale) -> Sequence[Growth]:
@@ -102,6 +105,20 @@ def _awaited(scale: Scale) -> Row:
         reference=_SHIM,
         goals=(_at_most(1.3, _PARTS_AWAITED.name),),
         rounds=scale.rounds(7),
+        options={"calls": _CALLS},
+    )
+
+
+def _routing_alone(scale: Scale) -> Row:
+    return Row(
+        name="routed-call-alone",
+        title="A call at 0 %, without telemetry",
+        unit="calls",
+        units=_CALLS,
+        contenders=(_ROUTED, _WRAPPED),
+        reference=_SHIM,
+        goals=(_at_most(1.0, _WRAPPED.name),),
+        rounds=scale.rounds(9, quick=3),
         options={"calls": _CALLS},
     )
 

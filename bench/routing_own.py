@@ -222,7 +222,8 @@ def _runtime(job: Job, *, share: int) -> Iterator[Runtime]:
     file.write_text(definitions(names_of(job), share), encoding="utf-8")
     router = UnleashRouter.from_file(file)
     with discarded_telemetry() as handle:
-        runtime = Runtime(router=router, observers=[Telemetry(handle), *_ledgers(job)])
+        observers: Sequence[Observer] = [Telemetry(handle)] if job.options.get("telemetry", True) else []
+        runtime = Runtime(router=router, observers=[*observers, *_ledgers(job)])
         yield runtime
         runtime.close()
         router.close()
