@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
 from migration.forking import new_lock
 from migration.model.errors import DeclarationError
+from migration.running.in_flight import redirecting_codes
 
 P = ParamSpec("P")
 Q = ParamSpec("Q")
@@ -303,10 +304,12 @@ def redirect(function: FunctionType, target: Callable[..., Any], afterwards: Cal
         weakref.finalize(function, _targets.pop, _numbers[function], None)
     number, before = _numbers[function], function.__code__
     _targets[number] = target
-    function.__code__ = _redirecting(before, number)
+    function.__code__ = code = _redirecting(before, number)
+    redirecting_codes[id(code)] = code
 
     def undo() -> None:
         function.__code__ = before
+        del redirecting_codes[id(code)]
         _targets[number] = afterwards
 
     return undo

@@ -27,12 +27,16 @@ _sites: dict[tuple[int, int], tuple[CodeType, CallSite]] = {}
 """By the identity of the code and the place in it. The code is kept beside it, so that its identity stays its own."""
 
 
+redirecting_codes: dict[int, CodeType] = {}
+"""By identity: code of this package that runs as a function of somebody else's module, and is no call site."""
+
+
 def calling_site() -> CallSite:
     """The innermost frame outside this package."""
     frame: FrameType | None = sys._getframe(1)  # noqa: SLF001  # inspect.stack() reads source files: milliseconds
     while frame is not None:
         module = frame.f_globals.get("__name__", "")
-        if module != _PACKAGE and not module.startswith(_INSIDE):
+        if module != _PACKAGE and not module.startswith(_INSIDE) and id(frame.f_code) not in redirecting_codes:
             known = _sites.get((id(frame.f_code), frame.f_lasti))
             return known[1] if known else _remembered(frame)
         frame = frame.f_back

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import libcst as cst
@@ -76,8 +76,9 @@ def removal(tree: SourceTree, migration: Declared) -> Removal:
     """
     uses = find_uses(tree, migration.targets)
     changed = {file: awaiting(file, its) for file, its in _awaiting_files(tree, uses)}
+    awaited = {use.target for use in uses if use.kind is UseKind.AWAITED}
     for file, targets in _by_file(tree, migration.targets).items():
-        changed[file] = _with_candidate(tree, file, targets, changed.get(file, file.parsed.module))
+        changed[file] = _with_candidate(tree, file, targets, changed.get(file, file.parsed.module), awaited)
     taken_out = undeclare(tree, migration, changed)
     if not taken_out.removed:
         raise RemovalError(f"the declaration of {migration.name} cannot be taken out; see docs/migration-path.md")
@@ -106,9 +107,11 @@ def _by_file(tree: SourceTree, targets: Mapping[str, Migration]) -> dict[SourceF
 
 
 def _with_candidate(
-    tree: SourceTree, file: SourceFile, targets: dict[str, Migration], module: cst.Module
+    tree: SourceTree, file: SourceFile, targets: dict[str, Migration], module: cst.Module, awaited: Collection[str]
 ) -> cst.Module:
-    replacements = [_replacement(tree, file, target, migration) for target, migration in targets.items()]
+    replacements = [
+        _replacement(tree, file, target, migration, awaited=target in awaited) for target, migration in targets.items()
+    ]
     wanted = needed_by(replacements)
     known = bound_names(file)
     for target, replacement in zip(targets, replacements, strict=True):
@@ -119,7 +122,9 @@ def _with_candidate(
     return with_imports(replaced(module, replacements), wanted)
 
 
-def _replacement(tree: SourceTree, file: SourceFile, target: str, migration: Migration) -> Replacement:
+def _replacement(
+    tree: SourceTree, file: SourceFile, target: str, migration: Migration, *, awaited: bool
+) -> Replacement:
     if not isinstance(migration.candidate, str):
         raise RemovalError(f"the candidate of {target} is an object; name it as 'pkg.mod:func', to be imported")
     module, _, name = migration.candidate.partition(":")
@@ -137,9 +142,24 @@ def _replacement(tree: SourceTree, file: SourceFile, target: str, migration: Mig
         signature=signature,
         candidate_module=module,
         candidate_name=name,
-        has_twin=twin is not None,
+        has_twin=twin is not None or (signature.asynchronous is not None and not awaited),
         local_import=imports_back(tree, module, file.module),
+        candidate_blocks=_blocks(tree, module, name),
+        alias=_alias(file, module, name),
     )
+
+
+def _alias(file: SourceFile, module: str, name: str) -> str | None:
+    """What the candidate is to be called in a file that has something else of its name."""
+    if name not in bound_names(file) or origins(file, [name]).get(name) == (module, name, None):
+        return None
+    return f"new_{name}"
+
+
+def _blocks(tree: SourceTree, module: str, name: str) -> bool:
+    """Whether the candidate is defined as a function that blocks."""
+    found = find_function(tree.module(module).parsed.module.body, name)
+    return found is not None and found.asynchronous is None
 
 
 def _tidy(tree: SourceTree, file: SourceFile, module: cst.Module) -> str:

@@ -74,6 +74,9 @@ def find_function(body: Sequence[cst.BaseStatement], path: str) -> cst.FunctionD
 BRIDGE = "call_blocking"
 """What of `migration` a synchronous caller still needs: it waits for the background loop of the process."""
 
+THREAD = "to_thread"
+"""What of `asyncio` a caller that awaits a function that blocks needs."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replacement:
@@ -83,9 +86,11 @@ class Replacement:
         path: where it stands in its module: `func` or `Class.method`.
         signature: the legacy function, the decorators left out; only its signature and docstring are used.
         candidate_module, candidate_name: the candidate.
-        has_twin: whether the module has an asynchronous function of the twin's name of its own.
+        has_twin: whether no twin has to be made: the module has its own, or a coroutine function needs none.
         local_import: whether the import must wait for the first call, because the candidate's module imports
             this one.
+        candidate_blocks: whether the candidate is no coroutine function.
+        alias: what the candidate is called here, if the module has something else of its name.
     """
 
     path: str
@@ -94,6 +99,18 @@ class Replacement:
     candidate_name: str
     has_twin: bool = False
     local_import: bool = False
+    candidate_blocks: bool = False
+    alias: str | None = None
+
+    @property
+    def candidate(self) -> cst.Name:
+        """What the candidate is called here."""
+        return cst.Name(self.alias or self.candidate_name)
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether legacy is a coroutine function."""
+        return self.signature.asynchronous is not None
 
     @property
     def name(self) -> str:
@@ -113,7 +130,8 @@ class Replacement:
     @property
     def imports_twin(self) -> bool:
         """Whether importing the candidate is all that the twin takes."""
-        return not self.is_method and not self.local_import and self.candidate_name == self.twin
+        named_so = self.candidate_name == self.twin and not self.candidate_blocks
+        return named_so and not self.is_method and not self.local_import
 
 
 def replaced(module: cst.Module, replacements: Sequence[Replacement]) -> cst.Module:
@@ -127,7 +145,13 @@ def replaced(module: cst.Module, replacements: Sequence[Replacement]) -> cst.Mod
 def needed_by(replacements: Sequence[Replacement]) -> list[Origin]:
     """What the module has to import for them."""
     early = [each for each in replacements if not each.local_import]
-    return [("migration", BRIDGE, None), *((each.candidate_module, each.candidate_name, None) for each in early)]
+    bridged = any(not each.is_awaited and not each.candidate_blocks for each in replacements)
+    in_thread = any(each.candidate_blocks for each in replacements)
+    return [
+        *([("migration", BRIDGE, None)] if bridged else []),
+        *([("asyncio", THREAD, None)] if in_thread else []),
+        *((each.candidate_module, each.candidate_name, each.alias) for each in early),
+    ]
 
 
 def _in_body(body: Sequence[cst.BaseStatement], path: str, replacement: Replacement) -> list[cst.BaseStatement]:
@@ -157,25 +181,39 @@ def _class_body(body: cst.BaseSuite, path: str, replacement: Replacement) -> cst
 
 def _functions(replacement: Replacement) -> list[cst.BaseStatement]:
     legacy = replacement.signature
-    call = cst.Call(cst.Name(BRIDGE), [cst.Arg(cst.Name(replacement.candidate_name)), *_arguments(replacement)])
     functions: list[cst.BaseStatement] = [
         legacy.with_changes(
             decorators=[each for each in legacy.decorators if _is_static(each)],
-            body=_block(replacement, [*_docstring(legacy), _return(call)]),
+            body=_block(replacement, [*_docstring(legacy), _return(_called(replacement))]),
         )
     ]
     if not (replacement.has_twin or replacement.imports_twin):
-        awaited = cst.Await(cst.Call(cst.Name(replacement.candidate_name), _arguments(replacement)))
         functions.append(
             legacy.with_changes(
                 name=cst.Name(replacement.twin),
                 asynchronous=cst.Asynchronous(),
                 decorators=[each for each in legacy.decorators if _is_static(each)],
                 leading_lines=[cst.EmptyLine(indent=False)] * (1 if replacement.is_method else 2),
-                body=_block(replacement, [_twins_docstring(replacement), _return(awaited)]),
+                body=_block(replacement, [_twins_docstring(replacement), _return(_awaited(replacement))]),
             )
         )
     return functions
+
+
+def _called(replacement: Replacement) -> cst.BaseExpression:
+    """How the function in the place of legacy calls the candidate."""
+    if replacement.is_awaited:
+        return _awaited(replacement)
+    if replacement.candidate_blocks:
+        return cst.Call(replacement.candidate, _arguments(replacement))
+    return cst.Call(cst.Name(BRIDGE), [cst.Arg(replacement.candidate), *_arguments(replacement)])
+
+
+def _awaited(replacement: Replacement) -> cst.BaseExpression:
+    """How a coroutine function calls the candidate."""
+    if replacement.candidate_blocks:
+        return cst.Await(cst.Call(cst.Name(THREAD), [cst.Arg(replacement.candidate), *_arguments(replacement)]))
+    return cst.Await(cst.Call(replacement.candidate, _arguments(replacement)))
 
 
 def _arguments(replacement: Replacement) -> list[cst.Arg]:
@@ -184,7 +222,8 @@ def _arguments(replacement: Replacement) -> list[cst.Arg]:
 
 def _block(replacement: Replacement, statements: list[cst.BaseStatement]) -> cst.IndentedBlock:
     if replacement.local_import:
-        late = cst.parse_statement(f"from {replacement.candidate_module} import {replacement.candidate_name}\n")
+        name = replacement.candidate_name + (f" as {replacement.alias}" if replacement.alias else "")
+        late = cst.parse_statement(f"from {replacement.candidate_module} import {name}\n")
         statements.insert(len(statements) - 1, late)
     return cst.IndentedBlock(statements)
 

@@ -41,7 +41,7 @@ class Use:
         line, last_line: in it.
         function: qualified name of the function around it; `<module>` outside of any.
         kind: what is done there.
-        inside_async: whether it stands directly in an asynchronous function, and so runs inside a running loop.
+        inside_async: whether a function that blocks stands directly in an asynchronous one, inside a running loop.
         certain: whether it is known to be this function; a method of an object whose class cannot be told is not.
     """
 
@@ -163,10 +163,11 @@ class _FunctionNames:
         self.functions = {f"{module}.{path}"}
         self.twins = {f"{module}.{path}_async"}
         self.assigned_at: dict[str, int] = {}  # the line of the assignment that gave a name
+        self.is_coroutine = False  # whether its definition says so, once that is found
 
     @property
     def count(self) -> int:
-        return sum(map(len, (self.classes, self.objects, self.functions, self.twins)))
+        return self.is_coroutine + sum(map(len, (self.classes, self.objects, self.functions, self.twins)))
 
     @property
     def words(self) -> frozenset[str]:
@@ -215,6 +216,8 @@ class _Finder(cst.CSTVisitor):
     def visit_FunctionDef(self, node: cst.FunctionDef) -> None:
         """Enter a function: its annotated parameters may be objects of the class."""
         self._around.append((node.name.value, node.asynchronous is not None))
+        if node.asynchronous is not None and ".".join([self._file.module, *self._path()]) in self._names.functions:
+            self._names.is_coroutine = True
         own = ".".join([self._file.module, *self._path(), "<locals>"])
         parameters = node.params
         for each in (*parameters.posonly_params, *parameters.params, *parameters.kwonly_params):
@@ -374,7 +377,7 @@ class _Finder(cst.CSTVisitor):
                 last_line=place.end.line,
                 function=".".join(name for name in self._path() if name != "<locals>") or "<module>",
                 kind=kind,
-                inside_async=bool(self._around) and self._around[-1][1],
+                inside_async=bool(self._around) and self._around[-1][1] and not self._names.is_coroutine,
                 certain=certain,
             )
         )

@@ -14,7 +14,7 @@ import pytest
 
 from migration import Migration, Runtime, Side, install, uninstall
 from migration.model import TargetNotFoundError
-from migration.testing import FixedRouter
+from migration.testing import FixedRouter, RecordingObserver
 
 MONOLITH = '''
 import functools
@@ -290,6 +290,22 @@ def test_every_earlier_reference_is_routed(monolith: Any, migration: Migration, 
     uninstall("monolith:upload")
     assert [way() for way in ways] == [("old", "a", "file-extract")] * len(ways)
     assert taken is monolith.upload
+
+
+@pytest.mark.parametrize("name", ["upload", "already_async"])
+def test_the_place_of_a_call_through_an_earlier_reference(
+    monolith: Any, migration: Migration, runtime: Runtime, observer: RecordingObserver, name: str
+) -> None:
+    """It is the caller's line, not that of the function that leads to the shim."""
+    taken = getattr(monolith, name)
+    install(f"monolith:{name}", migration, runtime=runtime)
+    if inspect.iscoroutinefunction(taken):
+        asyncio.run(taken())
+    else:
+        taken("a", None)
+    assert {operation.call.site.file for operation in observer.operations} == {
+        __file__ if name == "upload" else asyncio.events.__file__
+    }
 
 
 def test_an_earlier_reference_to_a_closure_is_routed(monolith: Any, migration: Migration, runtime: Runtime) -> None:

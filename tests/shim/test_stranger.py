@@ -52,11 +52,11 @@ PYPROJECT = '[tool.shim]\napp = "shop.app:app"\n'
 class Stranger:
     """The package, and a shell in its folder."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, old: str = OLD, new: str = NEW, main: str = MAIN) -> None:
         self.folder = folder
         package = folder / "shop"
         package.mkdir(parents=True)
-        for name, text in (("__init__", ""), ("old", OLD), ("new", NEW), ("app", APP), ("main", MAIN)):
+        for name, text in (("__init__", ""), ("old", old), ("new", new), ("app", APP), ("main", main)):
             (package / f"{name}.py").write_text(text)
         (folder / "pyproject.toml").write_text(PYPROJECT)
         self.home = folder / "state"
@@ -151,6 +151,71 @@ def test_a_rollout_begins(stranger: Stranger) -> None:
         rollout.kill()
     stranger.shim("rollout", "abort", NAME)
     assert "taken back" in stranger.shim("rollout", "status", NAME)
+
+
+SERVICE = """
+import asyncio
+import shop.app
+from shop.old import price
+
+async def total():
+    return sum([(await price(amount))["total"] for amount in range(20)])
+
+def main():
+    return asyncio.run(total())
+"""
+BLOCKING_SERVICE = """
+import shop.app
+from shop.old import price
+
+def main():
+    return sum(price(amount)["total"] for amount in range(20))
+"""
+IMPORTED_EARLY = """
+from shop.service import main
+from shop.app import app
+
+with app.running() as installation:
+    print(main())
+    installation.runtime.shadows.drain(20)
+"""
+BLOCKING_OLD = "import time\n" + OLD.replace("    return", "    time.sleep(0.001)\n    return")
+ASYNCHRONOUS_OLD = BLOCKING_OLD.replace("def price", "async def price")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "service"),
+    [
+        (ASYNCHRONOUS_OLD, NEW, SERVICE),
+        (ASYNCHRONOUS_OLD, OLD, SERVICE),
+        (BLOCKING_OLD, OLD, BLOCKING_SERVICE),
+        (BLOCKING_OLD, NEW, BLOCKING_SERVICE),
+    ],
+    ids=["both awaited", "legacy awaited", "neither awaited", "candidate awaited"],
+)
+def test_any_pair_of_functions(tmp_path: Path, old: str, new: str, service: str) -> None:
+    """An unmodified code base that imported the function by name: routed, compared, traced to its callers, removed."""
+    shop = Stranger(tmp_path / "shop", old=old, new=new, main=IMPORTED_EARLY)
+    (shop.folder / "shop" / "service.py").write_text(service)
+    shop.shim("flags", "create")
+    shop.shim("flags", "set", f"{NAME}.shadow", "100")
+    for percent in (0, 50, 100):
+        shop.shim("flags", "set", NAME, str(percent))
+        assert shop.run("shop.main").strip() == "380"
+    status = shop.status()
+    assert {side: each["calls"] > 0 for side, each in status["sides"].items()} == {"legacy": True, "candidate": True}
+    assert status["verdicts"] == {"identical": 60}
+    assert status["notices"] == {}
+    callers = json.loads(shop.shim("callers", "--json"))["migrations"][NAME]
+    assert {(each["file"], each["in_source"], each["blocks_a_loop"]) for each in callers} == {
+        ("shop/service.py", "call", False)
+    }
+    shop.shim("remove", NAME, "--apply")
+    (shop.folder / "shop" / "app.py").write_text("")
+    program = (
+        "from shop.service import main; import shop.old; assert main() == 380; assert 'time' not in vars(shop.old)"
+    )
+    subprocess.run([sys.executable, "-c", program], cwd=shop.folder, env=shop.environment, check=True)  # noqa: S603
 
 
 def test_another_way_to_name_it(stranger: Stranger, tmp_path: Path) -> None:
