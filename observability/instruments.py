@@ -14,6 +14,7 @@ from migration import Decision, Side
 from migration.forking import new_lock
 from migration.guard import GuardFigures
 from migration.model import Role
+from migration.threads import thread_troubles
 from observability.names import SIDE, SIDES, Attribute, BoundedValues, Metric, Unit, run_attributes
 
 
@@ -179,6 +180,15 @@ class PoolGauge:
         return observe
 
 
+def _thread_problems(_: CallbackOptions) -> Iterable[Observation]:
+    return [
+        Observation(count, {Attribute.THREAD_NAME: name, Attribute.THREAD_PROBLEM: problem})
+        for name, trouble in thread_troubles().items()
+        for problem, count in (("refused", trouble.refused), ("died", trouble.died))
+        if count
+    ]
+
+
 class Bounds:
     """One bound for each attribute whose values come from outside."""
 
@@ -255,6 +265,8 @@ class Instruments:
         )
         meter.create_observable_gauge(Metric.POOL_UTILIZATION, [utilization], Unit.RATIO, "Share of the pool in use.")
         moves(Metric.PROCESS_MEMORY, [self._memory], Unit.BYTES, "Resident memory of this process.")
+        problems = "Background threads that the system refused to start, or that died and began again."
+        rises(Metric.THREAD_PROBLEMS, [_thread_problems], Unit.THREAD, problems)
 
     def _memory(self, _: CallbackOptions) -> Iterable[Observation]:
         return [Observation(self._process.memory_info().rss)]

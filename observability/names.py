@@ -14,6 +14,7 @@ from opentelemetry.context import Context
 from opentelemetry.semconv._incubating.attributes import code_attributes as code
 from opentelemetry.semconv._incubating.attributes import feature_flag_attributes as flag
 from opentelemetry.semconv._incubating.attributes import file_attributes as file
+from opentelemetry.semconv._incubating.attributes import thread_attributes as thread
 from opentelemetry.semconv._incubating.metrics import process_metrics
 from opentelemetry.semconv.attributes import error_attributes as errors
 from opentelemetry.semconv.attributes import http_attributes as http
@@ -57,6 +58,7 @@ class Attribute(StrEnum):
     SERVER_ADDRESS = server.SERVER_ADDRESS
     SERVER_PORT = server.SERVER_PORT
     SERVICE_NAME = service.SERVICE_NAME
+    THREAD_NAME = thread.THREAD_NAME
     URL_FULL = url.URL_FULL
 
     DIFFERENT_FIELD = "migration.shadow.field"  # one such name, indexes left out
@@ -73,6 +75,7 @@ class Attribute(StrEnum):
     SIDE = "migration.side"  # `legacy` or `candidate`
     SHADOW_PROBABILITY = "migration.decision.shadow_probability"
     SHADOW_TRACE = "migration.shadow.trace"  # likewise of the run for comparison
+    THREAD_PROBLEM = "migration.thread.problem"  # `refused` or `died`
     VERDICT = "migration.shadow.verdict"
 
 
@@ -98,6 +101,7 @@ class Metric(StrEnum):
     PROCESS_MEMORY = process_metrics.PROCESS_MEMORY_USAGE
     SHADOW_COMPARISONS = "migration.shadow.comparisons"
     SHADOW_DIFFERENCES = "migration.shadow.differences"
+    THREAD_PROBLEMS = "migration.thread.problems"
 
 
 class Event(StrEnum):
@@ -119,6 +123,7 @@ class Unit(StrEnum):
     RATIO = "1"
     SECONDS = "s"
     RUN = "{run}"
+    THREAD = "{thread}"
 
 
 _PROPAGATOR: Final = TraceContextTextMapPropagator()

@@ -1,4 +1,4 @@
-"""What of the library serves code that is to know nothing of migrations: SQLite, drivers of a policy, forks."""
+"""What of the library serves code that is to know no migrations: SQLite, drivers of a policy, forks, threads."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from migration.store.database import Database, execute_all, make_private_folder
 from migration.store.process_lock import ProcessLock, process_lock, release_process_locks
 from migration.store.shim_db import copy_rows
 from migration.store.writer import Writer
+from migration.threads import BackgroundThread, greenlets_of
 
 __all__ = [
+    "BackgroundThread",
     "Database",
     "ProcessLock",
     "StoreError",
@@ -20,6 +22,7 @@ __all__ = [
     "drive",
     "drive_async",
     "execute_all",
+    "greenlets_of",
     "make_private_folder",
     "new_lock",
     "process_lock",

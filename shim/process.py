@@ -66,8 +66,12 @@ class SigtermDrain:
         drained = self._drained
         if drained is not None and not self._received:
             self._received = True
-            threading.Thread(target=self._drain, args=(drained,), name="drain", daemon=True).start()
-            return
+            try:
+                threading.Thread(target=self._drain, args=(drained,), name="drain", daemon=True).start()
+            except RuntimeError as error:  # then the process ends as it would without a drain
+                _logger.warning("SIGTERM ends calls in flight: %s", error)
+            else:
+                return
         self._received = False
         if callable(self._before):
             try:

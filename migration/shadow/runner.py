@@ -134,13 +134,9 @@ class ShadowRunner:
 
     def drain(self, timeout: float) -> bool:
         """Wait until nothing is pending, at most `timeout` seconds; whether that came true. For tests and demos."""
-        idle = threading.Event()
-        deadline = threading.Timer(timeout, idle.set)
-        deadline.daemon = True
-        deadline.start()
-        while self.pending and not idle.is_set():
-            idle.wait(0.01)
-        deadline.cancel()
+        until = time.monotonic() + timeout
+        while self.pending and time.monotonic() < until:
+            time.sleep(0.01)
         return self.pending == 0
 
     def close(self, timeout: float | None = None) -> None:

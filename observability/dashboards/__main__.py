@@ -147,6 +147,12 @@ def _rows() -> list[tuple[str, list[timeseries.Panel | stat.Panel]]]:
                     "How late it wakes a sleeper.",
                 ),
                 _lines(
+                    "Troubled threads",
+                    "none",
+                    [(promql.THREADS, f"{_label(Attribute.THREAD_NAME)} {_label(Attribute.THREAD_PROBLEM)}")],
+                    "Background threads that the system refused, or that died and began again.",
+                ),
+                _lines(
                     "Wait for a connection",
                     "s",
                     [(promql.of_histogram(Metric.POOL_WAIT, 0.99), "99th percentile")],

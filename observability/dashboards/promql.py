@@ -22,6 +22,7 @@ _SUFFIXES: Final = {
     Metric.NOTICES: "_total",
     Metric.SHADOW_COMPARISONS: "_total",
     Metric.SHADOW_DIFFERENCES: "_total",
+    Metric.THREAD_PROBLEMS: "_total",
 }
 """What the Prometheus exporter puts behind a name: the unit, and `_total` behind a counter."""
 
@@ -60,6 +61,7 @@ _OF_THE_PROCESS: Final = frozenset(
         Metric.POOL_UTILIZATION,
         Metric.POOL_WAIT,
         Metric.PROCESS_MEMORY,
+        Metric.THREAD_PROBLEMS,
     }
 )
 """Metrics of no migration."""
@@ -105,6 +107,7 @@ DIFFERENCES: Final = (
 NOTICES: Final = f"{_by(Attribute.MIGRATION, Attribute.NOTICE)} ({series(Metric.NOTICES)})"
 ACTIVE: Final = f"{_by(*_SIDES)} ({series(Metric.ACTIVE_OPERATIONS, ROLE=Role.PRIMARY.value)})"
 BYTES: Final = f"{_by(Attribute.MIGRATION)} ({_rate(series(Metric.FILE_SIZE, '_sum'))})"
+THREADS: Final = f"{_by(Attribute.THREAD_NAME, Attribute.THREAD_PROBLEM)} ({series(Metric.THREAD_PROBLEMS)})"
 MEMORY: Final = series(Metric.PROCESS_MEMORY)
 MEMORY_LIMIT: Final = series(Metric.GUARD_MEMORY_LIMIT)
 POOL: Final = series(Metric.POOL_USAGE)

@@ -101,6 +101,16 @@ class FlagsReport(TypedDict):
     error: str | None
 
 
+class ThreadReport(TypedDict):
+    """What happened to the background threads of one name; `problem` and `age_seconds` are those of the last time."""
+
+    thread: str
+    refused: int
+    died: int
+    problem: str
+    age_seconds: float
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
     """Everything that `shim status` shows.
@@ -108,19 +118,27 @@ class Report:
     Attributes:
         flags: how well the flags are known.
         lost: records of calls and comparisons that could not be written, of all processes.
+        threads: background threads that the system refused to start, or that died and began again, of all processes.
         sections: what the application says of itself.
         migrations: the migrations.
     """
 
     flags: FlagsReport
     lost: Mapping[str, float] | None
+    threads: Sequence[ThreadReport]
     sections: Mapping[str, Section]
     migrations: Sequence[MigrationReport]
 
     def as_data(self) -> dict[str, object]:
         """As plain data."""
         sections = {name: section.data for name, section in self.sections.items()}
-        return {"flags": self.flags, "lost": self.lost, **sections, "migrations": self.migrations}
+        return {
+            "flags": self.flags,
+            "lost": self.lost,
+            "threads": self.threads,
+            **sections,
+            "migrations": self.migrations,
+        }
 
 
 def report(router: UnleashRouter, ledger: Ledger) -> Report:
@@ -133,6 +151,7 @@ def report(router: UnleashRouter, ledger: Ledger) -> Report:
     return Report(
         flags=_flags(router),
         lost=None if losses is None else {"records": losses.records, "age_seconds": time.time() - losses.last_at},
+        threads=_threads(ledger),
         sections=_sections(),
         migrations=[_migration(router, ledger, name) for name in found],
     )
@@ -152,6 +171,23 @@ def _losses(ledger: Ledger) -> Losses | None:
         return ledger.losses()
     except StoreError:
         return None
+
+
+def _threads(ledger: Ledger) -> Sequence[ThreadReport]:
+    try:
+        troubles = ledger.threads()
+    except StoreError:
+        return []
+    return [
+        {
+            "thread": name,
+            "refused": trouble.refused,
+            "died": trouble.died,
+            "problem": trouble.problem,
+            "age_seconds": time.time() - trouble.at,
+        }
+        for name, trouble in troubles.items()
+    ]
 
 
 def _standing(ledger: Ledger, name: str) -> MigrationStatus:
@@ -264,7 +300,7 @@ def _rendered(found: Report) -> RenderableType:
     }
     titles = ("", *(each["migration"] for each in migrations))
     table = plain_table(titles, [(title, *cells) for title, cells in rows.items()])
-    return Group(_health(found), *_lost(found), *_section_lines(found), table, *_held(migrations))
+    return Group(_health(found), *_lost(found), *_troubled(found), *_section_lines(found), table, *_held(migrations))
 
 
 def _guard(guard: GuardReport) -> Text:
@@ -295,6 +331,19 @@ def _lost(found: Report) -> list[Text]:
     if lost is None:
         return []
     return [Text(f"ledger: {lost['records']} records were lost, the last {lost['age_seconds']:.0f} s ago", "yellow")]
+
+
+def _troubled(found: Report) -> list[Text]:
+    return [
+        Text(
+            printable(
+                f"thread {each['thread']}: refused {each['refused']} times, died {each['died']} times, the last"
+                f" {each['age_seconds']:.0f} s ago ({each['problem']})"
+            ),
+            "yellow",
+        )
+        for each in found.threads
+    ]
 
 
 def _section_lines(found: Report) -> list[Text]:

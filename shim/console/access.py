@@ -22,6 +22,7 @@ from aiohttp.typedefs import Middleware
 
 from migration.guard import NO_SWITCH, DecisionRecord, FlagChanges, FlagSwitch, GuardStore
 from migration.model import StoreError
+from migration.threads import BackgroundThread
 from shim.errors import ShimError
 
 
@@ -217,7 +218,7 @@ class RollBack:
         self._changes = FlagChanges(store, switch, now=now)
         self._wake = threading.Event()
         self._ended = False
-        self._thread = threading.Thread(target=self._run, name="console-rollback", daemon=True)
+        self._thread = BackgroundThread(self._run, name="console-rollback")
 
     def start(self) -> None:
         """Begin to look for flags that are to be turned off."""
@@ -237,6 +238,7 @@ class RollBack:
         """
         reason = " ".join(because.split())[:MOST_REASON] or "no reason was given"
         sentence = f"{migration} was rolled back by hand by {by}: {reason}."
+        self._thread.start()  # if it was refused, or died
         problem = NO_SWITCH if self._switch is None else None
         record = DecisionRecord(
             at=self._now(), migration=migration, action="rollback", by=by, sentence=sentence, problem=problem

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 
 from migration import Comparison, Side
 from migration.model import Notice, NoticeKind, Verdict
+from migration.threads import BackgroundThread
 from observability import HttpTelemetry, Telemetry, TelemetryHandle
 from observability.names import OTHER, Attribute, BoundedValues, Metric
 from observability.testing import Capture
@@ -130,6 +132,22 @@ def test_error_types_are_bounded(telemetry: Telemetry, capture: Capture) -> None
     assert len(points) == 51
     assert sum(point.count for _, point in points) == 200
     assert sum(point.count for labels, point in points if labels[Attribute.ERROR_TYPE] == OTHER) == 150
+
+
+def test_troubled_threads_are_counted(
+    monkeypatch: pytest.MonkeyPatch, handle: TelemetryHandle, capture: Capture
+) -> None:
+    """A background thread that the system refuses shows up under its name, and one without trouble does not."""
+
+    def refuse(_: Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Thread, "start", refuse)
+        assert not BackgroundThread(int, name="refused-thread").start()
+    assert handle.enabled
+    labels = {Attribute.THREAD_NAME: "refused-thread", Attribute.THREAD_PROBLEM: "refused"}
+    assert labels in labelled(capture, Metric.THREAD_PROBLEMS)
 
 
 def test_providers_and_migrations_are_bounded(telemetry: Telemetry, capture: Capture) -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from opentelemetry.semconv._incubating.attributes import feature_flag_attributes, file_attributes
+from opentelemetry.semconv._incubating.attributes import feature_flag_attributes, file_attributes, thread_attributes
 from opentelemetry.semconv._incubating.metrics import process_metrics
 from opentelemetry.semconv.attributes import (
     code_attributes,
@@ -47,6 +47,7 @@ def test_standard_attributes() -> None:
         http_attributes,
         server_attributes,
         service_attributes,
+        thread_attributes,
         url_attributes,
     )
     published = {value for module in modules for value in vars(module).values() if isinstance(value, str)}

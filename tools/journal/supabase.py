@@ -14,7 +14,7 @@ from typing import Any, Final, TypeVar
 from shim.primitives import new_lock, renew_in_child
 from tools.journal.port import NOTHING_NEW, Entry, Facts, Intent, JournalError, JournalStatus, Opened, Opening, State
 from tools.journal.sqlite import OWNERS, SqliteJournal
-from tools.journal.supabase_client import FleetOwner, LoopThread, TableClient, UnusableError
+from tools.journal.supabase_client import AwayError, FleetOwner, LoopThread, TableClient, UnusableError
 from tools.journal.supabase_remote import Remote
 from tools.journal.supabase_writing import HEARTBEAT_SECONDS, Writing
 
@@ -82,7 +82,11 @@ class SupabaseJournal:
 
     def open(self, intent: Intent, *, overlapping: float) -> Future[Opening]:
         """See `Journal.open`."""
-        running, begun = self._running(), time.monotonic() - overlapping
+        begun = time.monotonic() - overlapping
+        try:
+            running = self._running()
+        except AwayError:  # the system has no thread for it
+            return self._open_locally(intent, begun)
         if not running.remote.takes_uploads:
             return self._open_locally(intent, begun)
         future: Future[Opening] = Future()
@@ -214,6 +218,11 @@ class SupabaseJournal:
             raise JournalError(self._backend, f"it did not answer within {timeout:g} s") from error
 
     def _running(self) -> _Running:
+        """What works for this process.
+
+        Raises:
+            AwayError: the system has no thread for it.
+        """
         running = self._current
         if running is not None:
             return running

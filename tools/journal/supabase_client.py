@@ -10,7 +10,6 @@ import contextvars
 import hashlib
 import secrets
 import socket
-import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from concurrent.futures import Future
 from contextlib import asynccontextmanager, suppress
@@ -22,7 +21,7 @@ import aiohttp
 from yarl import URL
 
 from shim.http.redaction import HiddenText
-from shim.primitives import ProcessLock, process_lock
+from shim.primitives import BackgroundThread, ProcessLock, greenlets_of, process_lock
 from tools.journal.port import JournalError
 from tools.journal.supabase_requests import Reply, Request
 from tools.settings import MEGABYTE
@@ -153,12 +152,20 @@ class LoopThread:
     """Runs coroutines for other threads. It dies with the process; a fork does not carry it over.
 
     What it runs has none of the caller's context: it belongs to no call's trace, and no comparison notes it.
+
+    Raises:
+        AwayError: the system has no thread for it, or its threads are greenlets.
     """
 
     def __init__(self) -> None:
+        greenlets = greenlets_of()
+        if greenlets is not None:
+            raise AwayError("the shared journal", f"the threads of this process are greenlets of {greenlets}")
         self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="upload-journal-remote", daemon=True)
-        self._thread.start()
+        self._thread = BackgroundThread(self._loop.run_forever, name="upload-journal-remote")
+        if not self._thread.start():
+            self._loop.close()
+            raise AwayError("the shared journal", f"it has no thread: {self._thread.refusal}")
 
     def run(self, work: Coroutine[Any, Any, T]) -> Future[T]:
         """Begin a coroutine, after all that was begun before; never blocks."""
@@ -174,7 +181,7 @@ class LoopThread:
             self.run(_end(last)).result(STOP_SECONDS)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(STOP_SECONDS)
-        if not self._thread.is_alive():
+        if not self._thread.running:
             self._loop.close()
 
 

@@ -11,6 +11,7 @@ from junitparser import Failure, JUnitXml, Skipped
 from migration import Comparison
 from migration.model import Difference, NoiseSample, Verdict
 from migration.store import Ledger
+from migration.threads import BackgroundThread
 from shim.cli.conventions import ExitCode
 from tests.migration.ledgers import DECISION, call, comparison, record
 from tests.support.command_line import RunHere
@@ -260,3 +261,22 @@ def test_lost_records_are_shown(run_here: RunHere, ledger: Ledger) -> None:
     assert ledger.lost == 1
     assert run_here("status", "--json").document["lost"]["records"] == 1
     assert "ledger: 1 records were lost" in run_here("status").out
+
+
+def test_threads_that_died_are_shown(run_here: RunHere, ledger: Ledger) -> None:
+    """`shim status` says which background thread of any process died, and why."""
+    assert run_here("status", "--json").document["threads"] == []
+    failures = [MemoryError("no room")]
+
+    def work() -> None:
+        if failures:
+            raise failures.pop()
+
+    thread = BackgroundThread(work, name="a-thread")
+    thread.start()
+    thread.join(5)
+    record(ledger, None, size=1)
+    assert ledger.flush()
+    [told] = [each for each in run_here("status", "--json").document["threads"] if each["thread"] == "a-thread"]
+    assert (told["died"], told["problem"]) == (1, "MemoryError: no room")
+    assert "thread a-thread: refused 0 times, died 1 times" in run_here("status", COLUMNS="200").out
