@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from migration.forking import close_before_fork, new_lock, renew_in_child, unforked
-from migration.model.driver import drive, drive_async
 from migration.model.errors import StoreError
 from migration.store.database import Database, execute_all, make_private_folder
 from migration.store.process_lock import ProcessLock, process_lock, release_process_locks
@@ -19,8 +18,6 @@ __all__ = [
     "Writer",
     "close_before_fork",
     "copy_rows",
-    "drive",
-    "drive_async",
     "execute_all",
     "greenlets_of",
     "make_private_folder",

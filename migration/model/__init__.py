@@ -1,7 +1,6 @@
 """What a call, a decision, an outcome and a migration are; the ports, the errors, the kinds of errors."""
 
 from migration.model.declaration import Migration, result_as_facts
-from migration.model.driver import drive, drive_async
 from migration.model.errors import (
     AwaitInsteadError,
     CandidateCancelledError,
@@ -114,8 +113,6 @@ __all__ = [
     "Trial",
     "TrialRefusedError",
     "Verdict",
-    "drive",
-    "drive_async",
     "flags_of",
     "kind_of_status",
     "out_of_resources",

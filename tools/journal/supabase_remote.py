@@ -15,7 +15,7 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
-from shim.primitives import drive_async
+from tools.driver import drive_async
 from tools.journal import supabase_requests as requests
 from tools.journal.port import NOTHING_NEW, Entry, Facts, Finished, Held, Intent, Opening, State
 from tools.journal.supabase_client import AwayError, FleetOwner, KeyedLocks, RemoteError, TableClient, UnusableError

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, ParamSpec, Self, TypeVar
 
 from shim.http.recording import OperationNote, noted_operation
-from shim.primitives import Database, StoreError, copy_rows, drive, drive_async, execute_all, make_private_folder
+from shim.primitives import Database, StoreError, copy_rows, execute_all, make_private_folder
+from tools.driver import drive, drive_async
 from tools.storage.placement import (
     Absent,
     CreateBucket,

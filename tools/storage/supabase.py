@@ -13,7 +13,7 @@ from supabase import Client, ClientOptions, create_client
 
 from shim.http.httpx_tap import bounded_answers
 from shim.http.redaction import hide_api_keys
-from shim.primitives import drive, drive_async
+from tools.driver import drive, drive_async
 from tools.settings import get_settings
 from tools.storage import supabase_pooled as pooled
 from tools.storage.placement import (

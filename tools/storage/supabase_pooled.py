@@ -20,7 +20,7 @@ from yarl import URL
 
 from shim.http.recording import Exchange, answer_headers, current_log, noting
 from shim.http.redaction import HiddenText, hide_api_keys
-from shim.primitives import drive_async
+from tools.driver import drive_async
 from tools.settings import get_settings
 from tools.storage.placement import CreateBucket, Look, Outcome, Put, Step, encode_key
 from tools.storage.port import StorageError, StorageTimeoutError

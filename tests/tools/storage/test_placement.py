@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from shim.primitives import drive, drive_async
+from tools.driver import drive, drive_async
 from tools.storage.placement import (
     Absent,
     BucketMissing,

@@ -9,7 +9,7 @@ from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shim.primitives import drive, drive_async
+from tools.driver import drive, drive_async
 from tools.transport.errors import AnswerTooLargeError, UnansweredError
 from tools.transport.loops import retry_delay
 from tools.transport.rest import Digest, RestAnswer, RestClient, RestPolicy, is_transient, status_within
