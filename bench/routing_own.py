@@ -33,7 +33,7 @@ from migration.routing import Shim
 from migration.store import Ledger
 from observability import Telemetry
 
-_NOBODY, _EVERYBODY = 0, 100
+_NO_CALL, _EVERY_CALL = 0, 100
 _WARM_UP_CALLS = 300
 
 
@@ -71,7 +71,7 @@ def names_of(job: Job) -> Sequence[str]:
 @contextmanager
 def shim(job: Job) -> Iterator[Work]:
     """Two flags of a file decide; the call and the run are spans; the duration is recorded."""
-    with _runtime(job, share=_NOBODY) as runtime:
+    with _runtime(job, share=_NO_CALL) as runtime:
         turn = itertools.cycle(_shims(job, runtime))
         yield calls_of(job, lambda: next(turn)())  # noqa: PLW0108  # another one each time
 
@@ -99,7 +99,7 @@ class Awaited:
 @asynccontextmanager
 async def shim_awaited(job: Job) -> AsyncIterator[Awaited]:
     """As `shim`, with the flag at 100 %: the candidate runs on the background loop, the caller awaits on its own."""
-    with _runtime(job, share=_EVERYBODY) as runtime:
+    with _runtime(job, share=_EVERY_CALL) as runtime:
         (routed,) = _shims(job, runtime)
         yield Awaited(routed, times=job.options["calls"])
 
@@ -237,9 +237,9 @@ def _shims(job: Job, runtime: Runtime) -> Sequence[Shim[[], None]]:
     return [migrate(Migration(name=name, candidate=_candidate), runtime=runtime)(_legacy) for name in names_of(job)]
 
 
-def definitions(names: Sequence[str], share: int = _NOBODY) -> str:
+def definitions(names: Sequence[str], share: int = _NO_CALL) -> str:
     """The flags of these migrations: a share is served by the candidate, nothing is compared."""
-    flags = [flag for name in names for flag in (_flag(name, share), _flag(name + SHADOW_SUFFIX, _NOBODY))]
+    flags = [flag for name in names for flag in (_flag(name, share), _flag(name + SHADOW_SUFFIX, _NO_CALL))]
     return json.dumps({"version": 2, "features": flags})
 
 

@@ -55,7 +55,7 @@ MEANINGS: Mapping[tuple[str, ...], str] = {
     ): "share of the comparisons for which legacy runs twice, to learn in what it differs from itself",
     (
         "SHADOW_MODE",
-    ): "how the other side of a compared upload runs: `replay` (nothing is created), `live` (really uploads, is compared and undone), `kept` (dual write)",
+    ): "how the shadow of a compared upload runs: `replay` (nothing is created), `live` (really uploads, is compared and undone), `kept` (dual write)",
     (
         "SHADOW_LIVE_OBJECTS",
         "SHADOW_LIVE_HOURLY_BYTES",

@@ -23,9 +23,7 @@ def _flags() -> str:
     for name in NAMES:
         functions = ", ".join(code(target) for target, each in MIGRATIONS.items() if each.name == name)
         rows.append((code(name), "share of the calls that the candidate answers", functions))
-        rows.append(
-            (code(f"{name}{SHADOW_SUFFIX}"), "share of the calls that are also run on the other side", functions)
-        )
+        rows.append((code(f"{name}{SHADOW_SUFFIX}"), "share of the calls that a shadow compares", functions))
     return table(("flag", "percentage", "functions"), rows)
 
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from shim.installation import Installation
     from shim.mcp import AssistantTools
     from shim.removal.readiness import Check
-    from shim.settings import Settings
+    from shim.settings import ShimSettings
 
 Cell = str | float | None
 
@@ -159,7 +159,7 @@ class Extension:
     commands: Mapping[str, str] = field(default_factory=dict)
 
 
-def _from_environment() -> Settings:
+def _from_environment() -> ShimSettings:
     from shim.settings import get_settings  # noqa: PLC0415  # heavy, and help needs none
 
     return get_settings()
@@ -179,7 +179,7 @@ class Application:
         self,
         *,
         migrations: Mapping[str, Migration] | str,
-        settings: Callable[[], Settings] = _from_environment,
+        settings: Callable[[], ShimSettings] = _from_environment,
         extensions: Sequence[Extension] = (),
     ) -> None:
         self.extensions = tuple(extensions)
@@ -195,7 +195,7 @@ class Application:
         """Where the mapping of the migrations is (`pkg.mod:NAME`), if it was given by its name."""
         return self._migrations if isinstance(self._migrations, str) else None
 
-    def settings(self) -> Settings:
+    def settings(self) -> ShimSettings:
         """The configuration in force.
 
         Raises:
@@ -203,7 +203,7 @@ class Application:
         """
         return self._settings()
 
-    def migrations(self, settings: Settings | None = None) -> Mapping[str, Migration]:
+    def migrations(self, settings: ShimSettings | None = None) -> Mapping[str, Migration]:
         """The declarations, by target; with `settings` in its `SHADOW_MODE`, where they leave that open and allow it.
 
         Raises:
@@ -223,7 +223,7 @@ class Application:
         """
         return tuple(dict.fromkeys(migration.name for migration in self.migrations().values()))
 
-    def names(self, settings: Settings | None = None) -> tuple[str, ...]:
+    def names(self, settings: ShimSettings | None = None) -> tuple[str, ...]:
         """The declared names, and after them those that only the state on disk knows.
 
         Raises:
@@ -235,7 +235,7 @@ class Application:
 
     def start(
         self,
-        settings: Settings | None = None,
+        settings: ShimSettings | None = None,
         *,
         console: TextIO | None = None,
         capture: Capture | None = None,
@@ -300,7 +300,7 @@ class Application:
     @contextmanager
     def running(
         self,
-        settings: Settings | None = None,
+        settings: ShimSettings | None = None,
         *,
         console: TextIO | None = None,
         capture: Capture | None = None,
@@ -317,7 +317,7 @@ class Application:
             self.stop()
 
     @contextmanager
-    def comparing(self, settings: Settings, router: Router, observer: Observer) -> Iterator[Runtime]:
+    def comparing(self, settings: ShimSettings, router: Router, observer: Observer) -> Iterator[Runtime]:
         """Put every migration in front of its legacy function for comparisons on demand, as they are declared.
 
         Nothing else decides or watches: no flags, no guard, no telemetry, no ledger.
@@ -328,7 +328,7 @@ class Application:
             yield runtime
 
 
-def names_on_disk(settings: Settings) -> tuple[str, ...]:
+def names_on_disk(settings: ShimSettings) -> tuple[str, ...]:
     """The migrations of which this machine's files know something; none of a file that cannot be read."""
     from shim.wiring import open_guard_store  # noqa: PLC0415  # heavy
 

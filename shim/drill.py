@@ -27,7 +27,7 @@ from shim.drill_history import DrillResult
 from shim.errors import ShimError
 from shim.faults import DrillFault, Faults, Spoil, faulty, wrong_result
 from shim.installation import Installation
-from shim.settings import Settings, use_settings
+from shim.settings import ShimSettings, use_settings
 from shim.wiring import decision_now, flag_admin, open_guard_store
 
 NAME_SUFFIX = ".drill"
@@ -98,14 +98,14 @@ class Workload:
         spoil: how the candidate does something else than legacy.
     """
 
-    settings: Settings
+    settings: ShimSettings
     target: str
     migration: Migration
     call: Callable[[int], object]
     spoil: Spoil = wrong_result
 
 
-Workloads = Callable[[str, Settings], AbstractContextManager[Workload]]
+Workloads = Callable[[str, ShimSettings], AbstractContextManager[Workload]]
 """Given a migration's name and the settings of the drill: what is called, for the length of the block."""
 
 
@@ -127,7 +127,7 @@ async def doubled_by_the_candidate(number: int) -> int:
 
 
 @contextmanager
-def own_workload(name: str, settings: Settings) -> Iterator[Workload]:
+def own_workload(name: str, settings: ShimSettings) -> Iterator[Workload]:
     """Calls of this module's own function: what they try out is the routing, the guard and the flags."""
     declaration = Migration(name=name, candidate=f"{__name__}:{doubled_by_the_candidate.__name__}", replay=ReadOnly())
     target = f"{__name__}:{doubled.__name__}"
@@ -178,7 +178,7 @@ def run_drill(
             return _Drill(plan, work, installation, calls, faults, admin, progress).run()
 
 
-def _settings(plan: DrillPlan, configured: Settings, home: Path) -> Settings:
+def _settings(plan: DrillPlan, configured: ShimSettings, home: Path) -> ShimSettings:
     policy = configured.shim_guard_policy
     if plan.fault is DrillFault.MEMORY:  # to measure how soon legacy serves, it must come to that
         others = [each for each in policy.split(",") if each and not each.strip().startswith("memory_growth")]

@@ -35,7 +35,7 @@ from shim.http.recording import HttpObserver, watch
 from shim.primitives import make_private_folder
 from shim.process import SigtermDrain
 from shim.process_metrics import ProcessMetrics
-from shim.settings import Settings, use_settings
+from shim.settings import ShimSettings, use_settings
 from shim.wiring import ProcessMemory, open_guard, open_ledger, open_router
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ _logger = logging.getLogger(__name__)
 class Installation:
     """What stands in one process while its migrations are routed. Made by `shim.Application.start`."""
 
-    settings: Settings
+    settings: ShimSettings
     router: UnleashRouter
     runtime: Runtime
     telemetry: TelemetryHandle
@@ -63,7 +63,7 @@ class Installation:
     @classmethod
     def opened(
         cls,
-        settings: Settings,
+        settings: ShimSettings,
         *,
         migrations: Mapping[str, Migration],
         extensions: Sequence[Extension],
@@ -190,7 +190,7 @@ class _FirstCall:
 
 
 def _beginnings(
-    settings: Settings, runtime: Runtime, extensions: Sequence[Extension]
+    settings: ShimSettings, runtime: Runtime, extensions: Sequence[Extension]
 ) -> Iterator[Callable[[], object]]:
     for extension in extensions:
         if extension.begin is not None:
@@ -199,7 +199,7 @@ def _beginnings(
 
 @contextmanager
 def comparing(
-    settings: Settings,
+    settings: ShimSettings,
     migrations: Mapping[str, Migration],
     extensions: Sequence[Extension],
     *,
@@ -213,7 +213,7 @@ def comparing(
         yield runtime
 
 
-def new_runtime(settings: Settings, *, router: Router, observers: Sequence[Observer]) -> Runtime:
+def new_runtime(settings: ShimSettings, *, router: Router, observers: Sequence[Observer]) -> Runtime:
     """What migrated calls run on, with the configured bounds; nothing uses it before `put_in_place`."""
     return Runtime(
         router=router,
@@ -343,7 +343,7 @@ def _undo(stack: ExitStack, what: str, step: Callable[[], object]) -> None:
     stack.callback(contained)
 
 
-def _in_force(settings: Settings, hook: Callable[[], object] | None) -> Callable[[], object]:
+def _in_force(settings: ShimSettings, hook: Callable[[], object] | None) -> Callable[[], object]:
     def run() -> None:
         if hook is not None:
             with use_settings(settings):
@@ -352,7 +352,7 @@ def _in_force(settings: Settings, hook: Callable[[], object] | None) -> Callable
     return run
 
 
-def _all_checks(settings: Settings, extensions: Sequence[Extension]) -> Callable[[], object]:
+def _all_checks(settings: ShimSettings, extensions: Sequence[Extension]) -> Callable[[], object]:
     checks = [_in_force(settings, extension.check_state) for extension in extensions]
     return lambda: [check() for check in checks]
 

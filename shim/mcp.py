@@ -21,7 +21,7 @@ from mcp.types import ToolAnnotations
 from pydantic import Field
 
 from shim.installation import Installation
-from shim.settings import Settings, use_settings
+from shim.settings import ShimSettings, use_settings
 
 NAME = "migration-shim"
 
@@ -63,7 +63,7 @@ class AssistantCalls:
         settings: for every call.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: ShimSettings) -> None:
         self._settings = settings
         self._free: asyncio.Semaphore | None = None
         self._here = 0
@@ -115,7 +115,7 @@ class AssistantTools:
 
 
 def build_server(
-    settings: Settings, *, status: Read, explain: Explain, extra: Sequence[AssistantTools] = ()
+    settings: ShimSettings, *, status: Read, explain: Explain, extra: Sequence[AssistantTools] = ()
 ) -> MCPServer:
     """The server; every call is made with `settings` in force."""
     calls = AssistantCalls(settings)

@@ -80,7 +80,7 @@ class ShareSample:
         instance: the instance that decided.
         migration: of which migration.
         percent: of the calls that the candidate serves.
-        shadow_percent: of the calls that are also run on the other side.
+        shadow_percent: of the calls that a shadow compares.
         source: who decided (`unleash`, `file`, `guard`, ...).
     """
 

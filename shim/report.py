@@ -21,7 +21,7 @@ from migration.store import Cause, LedgerReader, causes
 from shim.console.figures import EvidenceCurves, Point, timeline
 from shim.drill_history import DrillHistory, DrillResult
 from shim.process_metrics import CallSample, ProcessMetricsReader, ShareSample
-from shim.settings import Settings
+from shim.settings import ShimSettings
 
 MAX_RECORDS = 200
 """Decisions that are listed, the latest; `shim decisions` lists all."""
@@ -67,7 +67,7 @@ class Findings:
         return [call for call in self.calls if call.side is side]
 
 
-def gather(settings: Settings, migration: str, *, seconds: float) -> Findings:
+def gather(settings: ShimSettings, migration: str, *, seconds: float) -> Findings:
     """Read everything about the last `seconds`.
 
     Raises:

@@ -1,6 +1,6 @@
 """What can be configured about any migration, and the one mechanism by which settings are read and put in force.
 
-An application that has more to configure derives its own `Settings` from the one here and reads it by
+An application that has more to configure derives its own from `ShimSettings` and reads it by
 `settings_in_force(ItsSettings)`.
 """
 
@@ -41,7 +41,7 @@ def _default_home() -> Path:
     return (Path(state) if state else Path.home() / ".local" / "state") / "shim"
 
 
-class Settings(BaseSettings):
+class ShimSettings(BaseSettings):
     """What can be configured about any migration, with its default.
 
     Field names are the environment variables in lower case. Times are in seconds, sizes in bytes.
@@ -91,7 +91,7 @@ class Settings(BaseSettings):
         return self.shim_home / "shim.db"
 
 
-S = TypeVar("S", bound=Settings)
+S = TypeVar("S", bound=ShimSettings)
 
 
 @cache
@@ -102,7 +102,7 @@ def _from_environment(kind: type[S]) -> S:
         raise ConfigurationError.from_validation(invalid) from None
 
 
-_override: ContextVar[Settings | None] = ContextVar("settings_override", default=None)
+_override: ContextVar[ShimSettings | None] = ContextVar("settings_override", default=None)
 
 
 def settings_in_force(kind: type[S]) -> S:
@@ -115,17 +115,17 @@ def settings_in_force(kind: type[S]) -> S:
     return found if isinstance(found, kind) else _from_environment(kind)
 
 
-def get_settings() -> Settings:
+def get_settings() -> ShimSettings:
     """The configuration in force here.
 
     Raises:
         ConfigurationError: a variable has a wrong value; the message names it.
     """
-    return settings_in_force(Settings)
+    return settings_in_force(ShimSettings)
 
 
 @contextmanager
-def use_settings(settings: Settings) -> Iterator[None]:
+def use_settings(settings: ShimSettings) -> Iterator[None]:
     """Put other settings in force for this context: a replay, a sandbox, a test."""
     token = _override.set(settings)
     try:

@@ -30,7 +30,7 @@ from migration.running import calling_site
 from migration.store import Ledger
 from shim.errors import ConfigurationError
 from shim.prometheus import PrometheusTallies
-from shim.settings import Settings
+from shim.settings import ShimSettings
 
 _CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 """Where Linux says how much memory a control group may have, in its second and its first version."""
@@ -167,18 +167,18 @@ def _is_gone(admin: FlagAdmin, name: str, error: FlagError) -> bool:
 # Opens each part as the settings say: flags, the ledger, the guard, its file, rollouts.
 
 
-def open_ledger(settings: Settings) -> Ledger:
+def open_ledger(settings: ShimSettings) -> Ledger:
     """The record of calls and comparisons that all processes of this machine share."""
     return Ledger(settings.shim_db, keep_days=settings.shim_ledger_days)
 
 
-def open_guard_store(settings: Settings) -> GuardStore:
+def open_guard_store(settings: ShimSettings) -> GuardStore:
     """What the guard has decided, shared by all processes of this machine."""
     return GuardStore(settings.shim_db)
 
 
 def open_guard(
-    settings: Settings,
+    settings: ShimSettings,
     router: UnleashRouter,
     *,
     check_state: Callable[[], object] = lambda: None,
@@ -204,7 +204,7 @@ def open_guard(
     )
 
 
-def flag_admin(settings: Settings) -> FlagAdmin:
+def flag_admin(settings: ShimSettings) -> FlagAdmin:
     """What changes the flags: the Unleash server when one is configured, otherwise the flags file.
 
     Raises:
@@ -222,14 +222,14 @@ def flag_admin(settings: Settings) -> FlagAdmin:
     )
 
 
-def flag_switch(settings: Settings) -> MigrationFlags | None:
+def flag_switch(settings: ShimSettings) -> MigrationFlags | None:
     """What turns a migration's flags off and on; None for a server without `UNLEASH_ADMIN_TOKEN`."""
     if settings.unleash_url is not None and settings.unleash_admin_token is None:
         return None
     return MigrationFlags(lambda: flag_admin(settings))
 
 
-def open_rollout(settings: Settings, migration: str) -> RolloutController:
+def open_rollout(settings: ShimSettings, migration: str) -> RolloutController:
     """The controller of a migration's rollout; it counts the calls of this machine, or of all in Prometheus.
 
     Raises:
@@ -244,18 +244,18 @@ def open_rollout(settings: Settings, migration: str) -> RolloutController:
     )
 
 
-def _tallies(settings: Settings) -> Tallies:
+def _tallies(settings: ShimSettings) -> Tallies:
     if settings.shim_prometheus_url is not None:
         return PrometheusTallies(settings.shim_prometheus_url)
     return LedgerTallies(open_ledger(settings))
 
 
-def has_no_flags_yet(settings: Settings) -> bool:
+def has_no_flags_yet(settings: ShimSettings) -> bool:
     """Whether the flags are not made yet: there is neither a server nor a flags file."""
     return settings.unleash_url is None and not settings.flags_file.exists()
 
 
-def open_router(settings: Settings) -> UnleashRouter:
+def open_router(settings: ShimSettings) -> UnleashRouter:
     """The router, which decides by the flags of the Unleash server when one is configured, otherwise by the flags file.
 
     Raises:

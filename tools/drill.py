@@ -13,7 +13,7 @@ from typing import Any
 
 from shim.drill import THREADS, Workload, own_workload
 from shim.faults import Candidate
-from shim.settings import Settings as ShimSettings
+from shim.settings import ShimSettings
 from tools.load import Job, sample_of, upload
 from tools.migrations import MIGRATIONS
 from tools.sandbox import running_sandbox

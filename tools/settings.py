@@ -10,13 +10,12 @@ from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from shim.errors import ConfigurationError
-from shim.settings import MEGABYTE, WebAddress, reload_settings, settings_in_force, use_settings
-from shim.settings import Settings as _ShimSettings
+from shim.settings import MEGABYTE, ShimSettings, WebAddress, reload_settings, settings_in_force, use_settings
 
 __all__ = ["MEGABYTE", "Settings", "WebAddress", "get_settings", "reload_settings", "use_settings"]
 
 
-class Settings(_ShimSettings):
+class Settings(ShimSettings):
     """Everything that can be configured, with its default.
 
     Field names are the environment variables in lower case. Times are in seconds, sizes in bytes.

@@ -190,14 +190,14 @@ class LedgerTallies:
     def read(self, migration: str) -> CounterReading:
         """The totals of both sides; as old as the last decision about a call."""
         try:
-            standing, losses = self._ledger.status(migration), self._ledger.losses()
+            recorded, losses = self._ledger.status(migration), self._ledger.losses()
         except StoreError as error:
             return CounterReading(problem=str(error))
-        counters = [counter for side, totals in standing.sides.items() for counter in _counters(side, totals)]
-        return CounterReading(counters=counters, age=self._age(standing), problem=self._problem(losses))
+        counters = [counter for side, totals in recorded.sides.items() for counter in _counters(side, totals)]
+        return CounterReading(counters=counters, age=self._age(recorded), problem=self._problem(losses))
 
-    def _age(self, standing: MigrationStatus) -> float | None:
-        at = (standing.decision or {}).get("at")
+    def _age(self, recorded: MigrationStatus) -> float | None:
+        at = (recorded.decision or {}).get("at")
         # a time in the future is from before the clock was set back, so it is as old as it is far
         return abs(self._now() - at) if isinstance(at, float) else None
 

@@ -25,7 +25,7 @@ class RecordedComparison:
         migration: name of the migration.
         function: the legacy function that was called.
         call_id: id of the call, which the event of the flag's evaluation has too.
-        mode: how the other side was run (`replay`, `live`).
+        mode: how the shadow was run (`replay`, `live`).
         verdict: what the comparison said.
         differences: the fields that differ, with both values.
         noisy: those of them that were known to be noise.
@@ -36,9 +36,9 @@ class RecordedComparison:
         flag_version: version of the flag that was in force.
         primary_side: the side that the flag let serve.
         primary_seconds: how long the caller's run took.
-        shadow_seconds: how long the other side took.
+        shadow_seconds: how long the shadow took.
         primary_trace: W3C traceparent of the caller's run.
-        shadow_trace: likewise of the other side's.
+        shadow_trace: likewise of the shadow's.
     """
 
     id: int

@@ -85,7 +85,7 @@ class ComparedCalls:
     """The calls of one test, as they are compared.
 
     Attributes:
-        router: decides; set `router.serve` to let the other side answer, `router.shadow` to compare nothing.
+        router: decides; set `router.serve` to let the candidate answer, `router.shadow` to compare nothing.
         observer: has seen everything.
         runtime: where candidates run; `runtime.loop.on_close` and `runtime.shadows.loop.on_close` take what closes the
             resources that they keep for a loop.

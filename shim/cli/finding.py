@@ -19,7 +19,7 @@ from shim.cli.conventions import CommandError, ExitCode
 from shim.errors import ConfigurationError, ShimError
 
 if TYPE_CHECKING:
-    from shim.settings import Settings
+    from shim.settings import ShimSettings
 
 _VARIABLE = "SHIM_APP"
 
@@ -151,7 +151,7 @@ def application() -> Application:
     return found().application
 
 
-def settings() -> Settings:
+def settings() -> ShimSettings:
     """The configuration in force: the application's, or what any migration has where there is no application.
 
     Raises:

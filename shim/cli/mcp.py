@@ -18,7 +18,7 @@ from shim.cli.status import report
 if TYPE_CHECKING:
     from flags import UnleashRouter
     from migration.store import Ledger
-    from shim.settings import Settings
+    from shim.settings import ShimSettings
 
 LATEST_DECISIONS = 20
 """Decisions that are listed for an assistant that names none."""
@@ -72,7 +72,7 @@ def mcp(
     return ExitCode.OK
 
 
-def _opened(serving: ExitStack, settings: Settings) -> tuple[UnleashRouter, Ledger]:
+def _opened(serving: ExitStack, settings: ShimSettings) -> tuple[UnleashRouter, Ledger]:
     from shim.wiring import open_ledger, open_router
 
     router = open_router(settings)
@@ -80,7 +80,7 @@ def _opened(serving: ExitStack, settings: Settings) -> tuple[UnleashRouter, Ledg
     return router, open_ledger(settings)
 
 
-def explained(settings: Settings, number: int | None) -> Mapping[str, Any] | None:
+def explained(settings: ShimSettings, number: int | None) -> Mapping[str, Any] | None:
     """A decision in full, or the latest in a line each; None if there is no such decision."""
     from shim.console.figures import decision_in_full, decision_row
     from shim.wiring import open_guard_store

@@ -201,7 +201,7 @@ def _evidence(migration: Declared, tree: SourceTree, required: Required) -> Remo
     return RemovalEvidence(
         now=now,
         decision=decision,
-        standing=ledger.status(name),
+        recorded=ledger.status(name),
         guard_state=guard["state"],
         guard_evidence=guard["evidence"],
         records=store.records(name, limit=_RECORDS),

@@ -33,7 +33,7 @@ from shim.cli.output import clock, finish, note, plain_table, print_json, printa
 from shim.process import who_acts
 
 if TYPE_CHECKING:
-    from shim.settings import Settings
+    from shim.settings import ShimSettings
 
 STAGES = "1,10,50,100"
 HEARTBEAT_SECONDS = 60.0
@@ -165,7 +165,7 @@ def rollout_abort(
     return _show(rollout, as_json=json)
 
 
-def _plan_of(choice: _Choice, settings: Settings) -> RolloutPlan:
+def _plan_of(choice: _Choice, settings: ShimSettings) -> RolloutPlan:
     """The plan that a choice amounts to.
 
     Raises:
@@ -188,14 +188,14 @@ def _plan_of(choice: _Choice, settings: Settings) -> RolloutPlan:
     return RolloutPlan(stages=stages, **{name: value for name, value in chosen.items() if value is not None})
 
 
-def _begin(controller: RolloutController, choice: _Choice, settings: Settings, *, who: str) -> None:
+def _begin(controller: RolloutController, choice: _Choice, settings: ShimSettings, *, who: str) -> None:
     known = controller.known()
     if known is None or known.phase.is_over:
         if known is None or known.changed is not None:
             controller.begin(_plan_of(choice, settings), by=who)
     elif choice.is_made and _plan_of(choice, settings) != known.plan:
         raise CommandError(
-            f"a rollout of {controller.migration} is under way with another plan; go on with it by "
+            f"a rollout of {controller.migration} is running with another plan; go on with it by "
             f"`shim rollout {controller.migration}`, or abort it first",
             ExitCode.USAGE,
         )

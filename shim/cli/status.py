@@ -190,7 +190,7 @@ def _threads(ledger: Ledger) -> Sequence[ThreadReport]:
     ]
 
 
-def _standing(ledger: Ledger, name: str) -> MigrationStatus:
+def _recorded(ledger: Ledger, name: str) -> MigrationStatus:
     try:
         return ledger.status(name)
     except StoreError:
@@ -214,17 +214,17 @@ def _flags(router: UnleashRouter) -> FlagsReport:
 def _migration(router: UnleashRouter, ledger: Ledger, name: str) -> MigrationReport:
     from shim.wiring import decision_now, open_guard_store
 
-    decision, standing = decision_now(router, name), _standing(ledger, name)
+    decision, recorded = decision_now(router, name), _recorded(ledger, name)
     return {
         "migration": name,
         "percentage": decision.probability * 100,
         "shadow_percentage": decision.shadow_probability * 100,
         "reason": decision.reason.value,
         "error": decision.error,
-        "sides": {side.value: _side(standing.sides[side]) for side in Side},
-        "verdicts": standing.verdicts,
-        "last_decision": None if standing.decision is None else _last(standing.decision),
-        "notices": standing.notices,
+        "sides": {side.value: _side(recorded.sides[side]) for side in Side},
+        "verdicts": recorded.verdicts,
+        "last_decision": None if recorded.decision is None else _last(recorded.decision),
+        "notices": recorded.notices,
         "guard": guard_report(open_guard_store(settings()), name),
     }
 
@@ -246,9 +246,9 @@ def _last(decided: Mapping[str, Any]) -> dict[str, Any]:
 def guard_report(store: GuardStore, name: str) -> GuardReport:
     """What holds at this moment; a file that cannot be read is said, and is no error."""
     try:
-        standing = store.statuses().get(name, GuardStatus(migration=name))
-        evidence, _ = store.recall(migration=name, epoch=standing.epoch)
-        number = standing.tripped_by or standing.frozen_by
+        status = store.statuses().get(name, GuardStatus(migration=name))
+        evidence, _ = store.recall(migration=name, epoch=status.epoch)
+        number = status.tripped_by or status.frozen_by
         record = None if number is None else store.record(number)
     except MigrationError as error:
         return {
@@ -260,28 +260,28 @@ def guard_report(store: GuardStore, name: str) -> GuardReport:
             "advice": None,
         }
     return {
-        "state": _state(standing),
+        "state": _state(status),
         "evidence": evidence.total,
         "decision": number,
         "reason": None if record is None else record.sentence,
         "problem": None if record is None else record.problem,
-        "advice": None if number is None else _advice(standing, name, number),
+        "advice": None if number is None else _advice(status, name, number),
     }
 
 
-def _state(standing: GuardStatus) -> str:
-    if standing.tripped_by is not None:
+def _state(status: GuardStatus) -> str:
+    if status.tripped_by is not None:
         return "rolled back"
-    return "watching" if standing.frozen_by is None else "frozen"
+    return "watching" if status.frozen_by is None else "frozen"
 
 
-def _advice(standing: GuardStatus, name: str, number: int) -> str:
+def _advice(status: GuardStatus, name: str, number: int) -> str:
     resume = f'`shim explain {number}` says why; `shim resume {name} --because "..."` lets it go on'
-    if standing.tripped_by is None:
+    if status.tripped_by is None:
         return resume
     if has_command("audit"):
         resume = f"{resume}, `shim audit {name}` looks at what was made"
-    return resume if standing.carried_out else f"its flag is still to be turned off; {resume}"
+    return resume if status.carried_out else f"its flag is still to be turned off; {resume}"
 
 
 # At a terminal

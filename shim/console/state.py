@@ -27,7 +27,7 @@ from shim.console.figures import (
 )
 from shim.errors import ShimError
 from shim.process_metrics import ProcessMetricsReader
-from shim.settings import Settings, use_settings
+from shim.settings import ShimSettings, use_settings
 from shim.wiring import decision_now, flag_switch, has_no_flags_yet, open_guard_store, open_router
 
 ROWS = 50
@@ -50,7 +50,7 @@ class ConsoleSources:
         metrics: single calls, memory, gauges, loop delay, spans.
     """
 
-    settings: Settings
+    settings: ShimSettings
     migrations: Mapping[str, Migration]
     names: Callable[[], Sequence[str]]
     sections: Sequence[ConsoleSection]
@@ -61,7 +61,7 @@ class ConsoleSources:
     metrics: ProcessMetricsReader
 
     @classmethod
-    def of(cls, application: Application, settings: Settings) -> Self:
+    def of(cls, application: Application, settings: ShimSettings) -> Self:
         """Those of an application, which `settings` say where to find.
 
         Raises:
@@ -198,11 +198,11 @@ class States:
         }
 
     def _totals(self, migration: str) -> Document:
-        standing, losses = self._sources.ledger.status(migration), self._sources.ledger.losses()
+        recorded, losses = self._sources.ledger.status(migration), self._sources.ledger.losses()
         return {
-            "sides": {side.value: asdict(standing.sides[side]) for side in Side},
-            "notices": standing.notices,
-            "last_decision": standing.decision,
+            "sides": {side.value: asdict(recorded.sides[side]) for side in Side},
+            "notices": recorded.notices,
+            "last_decision": recorded.decision,
             "lost": None if losses is None else asdict(losses),
         }
 

@@ -52,7 +52,7 @@ T = TypeVar("T")
 MAX_ANSWER_BYTES = 256 * 1024
 """A longer answer is not kept; its exchange is marked as truncated."""
 
-SHARED = "another upload of the same content was under way, and its file serves this one, too"
+SHARED = "another upload of the same content was in flight, and its file serves this one, too"
 """Why a call that sent nothing itself is not compared."""
 
 MAX_EXCHANGES = 200
@@ -191,7 +191,7 @@ class _Unobserved:
         """Do nothing."""
 
 
-class _Nobody:
+class _NoObserver:
     """An observer that looks away."""
 
     def request_started(self, *, method: str, url: str) -> RequestObservation:  # noqa: ARG002  # the port's signature
@@ -255,27 +255,27 @@ class _ContainedRequest:
         self._contained.contain(lambda: self._observation.finished(status=status, error=error))
 
 
-_NOBODY = _Nobody()
-_watcher: HttpObserver = _NOBODY
-_hidden: ContextVar[bool] = ContextVar("wire_hidden", default=False)
+_NO_OBSERVER = _NoObserver()
+_watcher: HttpObserver = _NO_OBSERVER
+_unobserved: ContextVar[bool] = ContextVar("unobserved", default=False)
 
 
 def watch(observer: HttpObserver | None) -> None:
     """Let `observer` see the wire of this process from now on; None ends it. What it raises hurts no request."""
     global _watcher  # noqa: PLW0603  # one process, one wire
-    _watcher = _NOBODY if observer is None else _Contained(observer)
+    _watcher = _NO_OBSERVER if observer is None else _Contained(observer)
 
 
 def observer() -> HttpObserver:
     """The observer of this context's requests."""
-    return _NOBODY if _hidden.get() else _watcher
+    return _NO_OBSERVER if _unobserved.get() else _watcher
 
 
 @contextmanager
-def hidden() -> Iterator[None]:
+def unobserved() -> Iterator[None]:
     """Keep this context's requests from the observer: a replay is no traffic."""
-    token = _hidden.set(True)
+    token = _unobserved.set(True)
     try:
         yield
     finally:
-        _hidden.reset(token)
+        _unobserved.reset(token)

@@ -58,7 +58,7 @@ class RemovalEvidence:
     Attributes:
         now: the time.
         decision: what would be decided for a call made now.
-        standing: the calls that each side served.
+        recorded: the calls that each side served.
         guard_state, guard_evidence: where the guard stands; the evidence is None if that is not known.
         records: what was decided, newest first.
         notices: messages within the required time, by kind.
@@ -73,7 +73,7 @@ class RemovalEvidence:
 
     now: float
     decision: Decision
-    standing: MigrationStatus
+    recorded: MigrationStatus
     guard_state: str
     guard_evidence: float | None
     records: Sequence[DecisionRecord]
@@ -117,7 +117,7 @@ def _share(evidence: RemovalEvidence) -> Check:
 
 
 def _soak(evidence: RemovalEvidence, required: Required) -> Check:
-    legacy, candidate = (evidence.standing.sides[side] for side in (Side.LEGACY, Side.CANDIDATE))
+    legacy, candidate = (evidence.recorded.sides[side] for side in (Side.LEGACY, Side.CANDIDATE))
     since = evidence.now - legacy.last_at
     last = f"legacy last served {_time(since)} ago" if legacy.calls else "legacy never served a call"
     quiet = since >= required.seconds if legacy.calls else candidate.calls > 0

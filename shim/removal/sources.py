@@ -101,7 +101,7 @@ class SourceFile:
 
 
 class SourceTree:
-    """All Python files below a folder, but for hidden ones, virtual environments and what was built.
+    """All Python files below a folder, but for virtual environments, what was built, and names that begin with a dot.
 
     Args:
         root: the folder from which modules are imported.

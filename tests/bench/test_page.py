@@ -117,7 +117,7 @@ def test_the_page_shows_ratios_first(tmp_path: Path) -> None:
 
 
 def test_the_same_results_give_the_same_page(tmp_path: Path) -> None:
-    """A page that was made anew without new figures shows no difference, pictures included."""
+    """A page that was made again without new figures shows no difference, pictures included."""
     first, second = (write_page(results(), tmp_path / name).parent for name in ("1", "2"))
     for path in first.rglob("*.*"):
         assert path.read_bytes() == (second / path.relative_to(first)).read_bytes()

@@ -108,8 +108,8 @@ def test_who_sends_other_bytes_is_disqualified(stage: Stage, tmp_path: Path) -> 
     assert mangling.failure == "the file that arrived is not the file that was to be sent"
 
 
-def test_rounds_are_interleaved_and_begin_with_somebody_else(stage: Stage, tmp_path: Path) -> None:
-    """The first round warms up; nobody is always first."""
+def test_rounds_are_interleaved_and_begin_with_another(stage: Stage, tmp_path: Path) -> None:
+    """The first round warms up; none is always first."""
     runner, reporter = competition(stage, tmp_path, warm_up_rounds=1)
     row = row_of("own_figures", "endless", seconds=0.0)
     result = runner.run(replace(row, rounds=2))

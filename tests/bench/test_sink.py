@@ -115,7 +115,7 @@ def test_a_late_answer_is_late(sink: Sink, connection: http.client.HTTPConnectio
 
 
 async def test_aiohttp_over_tls(tls_sink: Sink, large: Path) -> None:
-    """The certificate is trusted by who is told of it, and by nobody else."""
+    """The certificate is trusted only by clients that are told of it."""
     url = tls_sink.server.files_url
     trusting = ssl.create_default_context(cafile=str(tls_sink.server.authority))
     async with aiohttp.ClientSession() as session:
@@ -146,7 +146,7 @@ def test_other_addresses_are_refused(sink: Sink, connection: http.client.HTTPCon
     assert sink.counts().uploads == 0
 
 
-def test_it_ends_with_whoever_started_it(stage: Stage) -> None:
+def test_it_ends_with_its_parent(stage: Stage) -> None:
     """The end of its input ends it, even in the middle of an upload."""
     with subprocess.Popen(  # noqa: S603  # our own program
         [stage.sink_program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -159,7 +159,7 @@ def test_it_ends_with_whoever_started_it(stage: Stage) -> None:
 
 
 def test_a_form_is_taken_apart() -> None:
-    """Contents may hold line ends and what looks like a boundary of somebody else."""
+    """Contents may hold line ends and what looks like another form's boundary."""
     content = b"\r\n--other\r\n\r\n\x00"
     body = (
         b'--b0\r\nContent-Disposition: form-data; name="purpose"\r\n\r\nfile-extract\r\n'

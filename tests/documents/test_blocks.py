@@ -60,7 +60,7 @@ def test_the_page_of_stages_works_as_it_is_written(tmp_path: Path) -> None:
 
 
 def test_an_output_that_differs_is_found() -> None:
-    """`...` stands for anything and blanks do not count; everything else does."""
+    """`...` matches anything and blanks do not count; everything else does."""
     assert matches("a  b\n...\nd", "a b\nc\nd\n")
     assert not matches("a b", "a c")
     assert not matches("a", "a\nb")

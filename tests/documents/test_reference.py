@@ -15,7 +15,7 @@ def test_the_generated_pages_are_fresh() -> None:
     assert stale() == []
 
 
-def test_no_page_is_left_that_nobody_writes() -> None:
+def test_no_page_is_left_that_is_not_written() -> None:
     """Every file of the reference is generated."""
     assert {f"reference/{path.name}" for path in (DOCS / "reference").iterdir()} <= PAGES.keys()
 

@@ -1,4 +1,4 @@
-"""The tutorial, as somebody who follows it types it."""
+"""The tutorial, as a reader types it."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ APP = "tests"
 WORDS = st.sampled_from(["alice", "bob", "kimi", "glm", "1", "22", "1.2.3", "2020-01-01T00:00:00Z", "", 'ö\n"\\'])
 FIELDS = ("userId", "sessionId", "appName", "environment", "remoteAddress", "currentTime", "provider", "size")
 STICKY_FIELDS = ("default", *(field for field in FIELDS if field != "currentTime"))
-"""Whoever is sticky by the time that it is gets another answer a moment later."""
+"""What sticks to the time of day gets another answer a moment later."""
 OPERATORS = ("IN", "NOT_IN", "STR_CONTAINS", "STR_STARTS_WITH", "STR_ENDS_WITH", "NUM_GT", "DATE_AFTER", "SEMVER_LT")
 
 

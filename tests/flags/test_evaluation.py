@@ -171,7 +171,7 @@ def test_missing_stickiness(stickiness: str) -> None:
 
 
 def test_random_rollout() -> None:
-    """A rollout that sticks to nothing is drawn anew each time, with its share."""
+    """A rollout that sticks to nothing is drawn again each time, with its share."""
     assert evaluate(unit(1), rollout("30", stickiness="random")).probability == pytest.approx(0.3, abs=0.12)
 
 
@@ -250,7 +250,7 @@ def test_version_follows_everything_that_counts() -> None:
 
 
 def test_new_state_is_worked_out_before_it_is_published() -> None:
-    """A state that replaces another already knows the odds of the flags that were asked for."""
+    """A state that replaces another already knows the probabilities of the flags that were asked for."""
     old, new = (FlagSnapshot(payload(feature(rollout(p))), app_name="tests") for p in ("10", "20"))
     old.evaluate(NAME, unit(1))
     new.warm_up(old)
@@ -258,4 +258,4 @@ def test_new_state_is_worked_out_before_it_is_published() -> None:
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(new.engine, "is_enabled", lambda name, _: asked.append(name))
         assert new.evaluate(NAME, unit(2)).probability == 0.2
-    assert asked == [NAME.encode()]  # about this call, and nothing about the odds
+    assert asked == [NAME.encode()]  # about this call, and nothing about the probabilities

@@ -47,7 +47,7 @@ def test_what_is_set_is_what_is_shown(admin: FlagAdmin) -> None:
 
 @pytest.mark.parametrize("percent", [0.1, 0.5, 10.0])
 def test_the_share_is_as_said(router: UnleashRouter, tmp_path: Path, percent: float) -> None:
-    """The probability of a decision is exact below one percent, and so many units are served, whoever they are."""
+    """The probability of a decision is exact below one percent, and so many calls are served, whichever they are."""
     admin = FileFlagAdmin(tmp_path / "flags.json")
     admin.ensure(NAME)
     admin.set_exposure(NAME, Exposure(percent))
@@ -59,7 +59,7 @@ def test_the_share_is_as_said(router: UnleashRouter, tmp_path: Path, percent: fl
 
 
 def test_a_larger_share_contains_the_smaller_one(router: UnleashRouter, tmp_path: Path) -> None:
-    """Whoever is in the first tenth of a percent is in every later stage too."""
+    """A call that is in the first tenth of a percent is in every later stage too."""
     admin = FileFlagAdmin(tmp_path / "flags.json")
     admin.ensure(NAME)
     inside: list[set[int]] = []
@@ -111,14 +111,14 @@ def test_a_call_cannot_say_its_own_bucket_or_instance(router: UnleashRouter, tmp
 def test_any_constraint_on_numbers_is_exact(
     router: UnleashRouter, tmp_path: Path, strategies: list[Json], probability: float
 ) -> None:
-    """The probability is found for whatever somebody makes of the buckets in the console."""
+    """The probability is found for any rule about the buckets that the console can make."""
     (tmp_path / "flags.json").write_text(payload(feature(*strategies)))
     assert json.loads((tmp_path / "flags.json").read_text())
     eventually(lambda: router.decide(make_call()).probability == pytest.approx(probability, abs=1e-12))
 
 
-def test_a_targeted_strategy_of_somebody_is_left_alone(tmp_path: Path) -> None:
-    """A strategy that somebody has added for an instance stays when the share is set."""
+def test_a_targeted_strategy_is_left_alone(tmp_path: Path) -> None:
+    """A strategy that was added for an instance by hand stays when the share is set."""
     targeted = rollout("100", constraints=[constraint("instance", "web-3")])
     path = tmp_path / "flags.json"
     path.write_text(payload(feature(rollout("0"), targeted)))

@@ -159,7 +159,7 @@ def test_rollouts_that_hash_apart_are_ambiguous(admin: FileFlagAdmin, path: Path
 
 @pytest.mark.parametrize("content", [b"{", b"[]", b"\xff", b'{"features": [1]}', b" " * (5 * 1024 * 1024 + 1)])
 def test_a_broken_file_is_not_overwritten(admin: FileFlagAdmin, path: Path, content: bytes) -> None:
-    """A file that cannot be read is never replaced: somebody may want to repair it."""
+    """A file that cannot be read is never replaced, so that it can be repaired."""
     path.parent.mkdir()
     path.write_bytes(content)
     with pytest.raises(FlagFileError, match=NAME_OF_FILE):

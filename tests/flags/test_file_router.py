@@ -126,7 +126,7 @@ def test_no_shadow_without_a_sound_flag(router: UnleashRouter, path: Path) -> No
     "content", [b"", b"{", b"\xff\xfe", b'{"features": [{"name": "x"}]}', b" " * (5 * 1024 * 1024 + 1)]
 )
 def test_a_broken_edit_means_legacy_until_it_is_repaired(router: UnleashRouter, path: Path, content: bytes) -> None:
-    """Nobody knows what the author of a broken file wants: legacy serves at once, and the status says why."""
+    """What the author of a broken file wants is unknown: legacy serves at once, and the status says why."""
     sound = path.read_bytes()
     path.write_bytes(content)
     decision = decide_until(router, lambda decision: decision.serve is Side.LEGACY)

@@ -43,7 +43,7 @@ def test_netrc_does_not_replace_the_token(
 ) -> None:
     """A `.netrc` entry for the server's host does not replace the token, as it does by default in requests."""
     netrc = tmp_path / "netrc"
-    netrc.write_text("machine 127.0.0.1 login somebody password else\n")
+    netrc.write_text("machine 127.0.0.1 login someone password else\n")
     monkeypatch.setenv("NETRC", str(netrc))
     assert make_router().decide(make_call()).serve is Side.CANDIDATE
     assert {seen["Authorization"] for seen in server.headers_seen} == {TOKEN}
@@ -174,7 +174,7 @@ def test_a_decision_is_of_one_state(
     assert following.flag_version != decision.flag_version
 
 
-def test_nobody_listening_means_legacy(make_router: Callable[..., UnleashRouter]) -> None:
+def test_a_closed_port_means_legacy(make_router: Callable[..., UnleashRouter]) -> None:
     """A refused connection leaves legacy in charge."""
     router = make_router("http://127.0.0.1:9")
     decision = router.decide(make_call())

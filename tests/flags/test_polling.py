@@ -113,7 +113,7 @@ def test_a_cut_answer_changes_nothing(router: UnleashRouter, proxy: TcpProxy, se
 
 @pytest.mark.parametrize("hours", [-24, -1, 1, 24])
 def test_a_jump_of_the_wall_clock_is_not_noticed(router: UnleashRouter, server: ScriptedServer, hours: int) -> None:
-    """Somebody who sets the time of day, back or forth, does not delay a flip, nor make fresh flags stale."""
+    """A time of day that is set back or forth does not delay a flip, nor make fresh flags stale."""
     with wall_clock_off_by(hours * 3600):
         server.saw_another_poll()
         server.body = NONE
@@ -153,7 +153,7 @@ def wall_clock_off_by(seconds: float) -> Iterator[None]:
     try:
         time.time = lambda: real_time() + seconds
         for module in patched:
-            module.datetime = Shifted  # type: ignore[attr-defined]  # whoever imported it by this name
+            module.datetime = Shifted  # type: ignore[attr-defined]  # what imported it by this name
         yield
     finally:
         time.time = real_time
@@ -165,7 +165,7 @@ def test_the_credentials_of_a_url_are_used_and_those_of_netrc_are_not(
     server: ScriptedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A token goes as it was given; without one the user of the URL counts; a `~/.netrc` never does."""
-    (tmp_path / ".netrc").write_text("machine 127.0.0.1 login somebody password planted\n")
+    (tmp_path / ".netrc").write_text("machine 127.0.0.1 login someone password planted\n")
     (tmp_path / ".netrc").chmod(0o600)
     monkeypatch.setenv("NETRC", str(tmp_path / ".netrc"))
     monkeypatch.setenv("HOME", str(tmp_path))

@@ -63,7 +63,7 @@ def make_router(unleash_server: UnleashServer) -> Iterator[Callable[[], UnleashR
 
 
 def ask(server: UnleashServer, method: str, path: str, body: object = None) -> Any:
-    """Use the Admin API as somebody else would."""
+    """Use the Admin API as another program would."""
     answer = requests.request(
         method,
         f"{server.url}/api/admin{path}",
@@ -115,7 +115,7 @@ def test_a_percentage_keeps_everything_else(unleash_server: UnleashServer, admin
 def test_a_creation_that_was_interrupted_is_finished(
     unleash_server: UnleashServer, admin: UnleashFlagAdmin, name: str
 ) -> None:
-    """A flag that somebody created without a strategy gets its 0 %, and turning it on never means 100 %."""
+    """A flag that was created without a strategy gets its 0 %, and turning it on never means 100 %."""
     ask(unleash_server, "POST", "/projects/default/features", {"name": name, "type": "release"})
     assert (admin.ensure(name).percentage, admin.get(name).enabled) == (0, False)
     other = f"{name}.shadow"
@@ -315,7 +315,7 @@ def _usage(server: UnleashServer, name: str) -> dict[str, int]:
 
 
 def test_off_is_believed_only_when_it_is_seen() -> None:
-    """A server that says yes and leaves the flag on has not turned it off, so whoever asked tries again."""
+    """A server that says yes and leaves the flag on has not turned it off, so the caller tries again."""
 
     class SaysYes(UnleashFlagAdmin):
         def _ask(self, *_: object, **__: object) -> dict[str, Any]:

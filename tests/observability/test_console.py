@@ -57,7 +57,7 @@ def test_control_characters_do_not_reach_the_terminal() -> None:
     assert "evil?[2J?name" in line
 
 
-def test_closed_console_hurts_nobody() -> None:
+def test_a_closed_console_hurts_no_call() -> None:
     """A terminal that has gone away costs the lines, not the calls."""
     out = io.StringIO()
     handle = setup(environ={}, console=out)

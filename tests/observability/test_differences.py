@@ -57,7 +57,7 @@ def test_fields_are_bounded(telemetry: Telemetry, capture: Capture) -> None:
 
 @pytest.mark.parametrize("verdict", [Verdict.NOISY, Verdict.IGNORED, Verdict.SAME_ERROR])
 def test_what_needs_no_look_is_no_event(telemetry: Telemetry, capture: Capture, verdict: Verdict) -> None:
-    """Known noise and excused differences are counted, and nobody is alarmed."""
+    """Known noise and excused differences are counted, and raise no alarm."""
     telemetry.compared(compared(verdict, "result.id"))
     assert capture.events(Event.SHADOW_COMPARED) == []
     assert len(capture.points(Metric.SHADOW_COMPARISONS)) == 1

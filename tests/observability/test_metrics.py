@@ -66,14 +66,14 @@ def test_interrupted_run_is_measured(telemetry: Telemetry, capture: Capture) -> 
     assert only_point(capture, Metric.ACTIVE_OPERATIONS).value == 0
 
 
-def test_runs_under_way(telemetry: Telemetry, capture: Capture) -> None:
+def test_runs_in_flight(telemetry: Telemetry, capture: Capture) -> None:
     """Runs are counted from beginning to end."""
     with telemetry.operation(side_operation()), telemetry.operation(side_operation()):
         assert only_point(capture, Metric.ACTIVE_OPERATIONS).value == 2
     assert only_point(capture, Metric.ACTIVE_OPERATIONS).value == 0
 
 
-def test_runs_under_way_on_many_threads(telemetry: Telemetry, capture: Capture) -> None:
+def test_runs_in_flight_on_many_threads(telemetry: Telemetry, capture: Capture) -> None:
     """No change of the number gets lost between threads."""
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda _: run(telemetry, side_operation()), range(400)))

@@ -36,7 +36,7 @@ def free_port() -> int:
 
 @pytest.fixture
 async def receiver() -> AsyncIterator[tuple[OtelTapHttpProtobufReceiver, str]]:
-    """An OTLP/HTTP receiver that nobody here wrote, and its endpoint."""
+    """An OTLP/HTTP receiver of another project, and its endpoint."""
     port = free_port()
     async with OtelTapHttpProtobufReceiver(OtelTapHttpProtobufReceiverSettings(http_port=port)) as tap:
         yield tap, f"http://127.0.0.1:{port}"

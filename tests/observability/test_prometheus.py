@@ -111,7 +111,7 @@ def test_impossible_address(host: str, port: int) -> None:
 
 
 def test_endpoint_ends_with_shutdown() -> None:
-    """After the shutdown nobody listens, and the port is free again."""
+    """After the shutdown the port is closed, and the port is free again."""
     handle = setup(environ={}, prometheus_port=0)
     url = handle.prometheus_url or ""
     port = int(url.rsplit(":", 1)[1].removesuffix("/metrics"))

@@ -48,7 +48,7 @@ def test_a_busy_process_hands_over_a_few_traces() -> None:
 
 
 def test_others_receive_what_they_did() -> None:
-    """Where somebody receives all spans, a neighbour does not make them fewer."""
+    """Where an exporter receives all spans, a neighbour does not make them fewer."""
     kept: list[RecentSpan] = []
     printed = io.StringIO()
     handle = setup(environ={}, keep_spans=kept.extend, console=printed)
@@ -59,7 +59,7 @@ def test_others_receive_what_they_did() -> None:
     assert len(printed.getvalue().splitlines()) == len(kept) == 20
 
 
-def test_each_second_begins_anew() -> None:
+def test_each_second_begins_again() -> None:
     """The sampler keeps as many traces of every second."""
     now = 0.0
     sampler = FewTracesSampler(clock=lambda: now)

@@ -1,4 +1,4 @@
-"""Nobody receives the telemetry, or nobody answers: the calls do not notice, and the end is not held up."""
+"""The receiver is away, or does not answer: the calls do not notice, and the end is not held up."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ BOUND = 8.0  # seconds; the default of a shutdown is 5, the SDK's own is 30 for 
 
 @contextmanager
 def refusing() -> Iterator[str]:
-    """Nobody listens."""
+    """The port is closed."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     yield f"http://127.0.0.1:{port}"
@@ -189,7 +189,7 @@ def test_forked_process_leaves_the_endpoint_alone() -> None:
 
 
 def test_forked_process_does_not_keep_the_port() -> None:
-    """When the parent's endpoint has ended nobody listens any more, though a forked process lives on."""
+    """When the parent's endpoint has ended the port stays closed, though a forked process lives on."""
     handle = setup(environ={}, prometheus_port=0)
     port = int((handle.prometheus_url or "").rsplit(":", 1)[1].removesuffix("/metrics"))
     context = multiprocessing.get_context("fork")

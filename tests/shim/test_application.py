@@ -19,7 +19,7 @@ from migration.testing import RecordingObserver
 from observability import ObservabilityError
 from shim import Application, Extension
 from shim.application import AlreadyRunningError, DeclarationsError
-from shim.settings import Settings, get_settings
+from shim.settings import ShimSettings, get_settings
 
 PLACE = "shim_test_shop"
 
@@ -44,15 +44,15 @@ def migration(name: str = "new-prices") -> Migration:
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    return Settings(shim_home=tmp_path / "home")
+def settings(tmp_path: Path) -> ShimSettings:
+    return ShimSettings(shim_home=tmp_path / "home")
 
 
 Make = Callable[..., Application]
 
 
 @pytest.fixture
-def make(settings: Settings) -> Make:
+def make(settings: ShimSettings) -> Make:
     """Makes applications that declare these targets."""
 
     def make(*targets: str, extensions: tuple[Extension, ...] = ()) -> Application:
@@ -98,7 +98,7 @@ def test_a_start_without_its_port_leaves_no_thread(shop: ModuleType, tmp_path: P
     """Where telemetry cannot be set up, what was opened before it is closed again."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        settings = Settings(shim_home=tmp_path / "home", shim_prometheus_port=port)
+        settings = ShimSettings(shim_home=tmp_path / "home", shim_prometheus_port=port)
         app = Application(migrations={f"{PLACE}:price": migration()}, settings=lambda: settings)
         before = set(threading.enumerate())
         with pytest.raises(ObservabilityError):
@@ -108,7 +108,7 @@ def test_a_start_without_its_port_leaves_no_thread(shop: ModuleType, tmp_path: P
 
 
 @pytest.mark.parametrize("declared", [None, [], {"shop.old:price": "shop.new:price"}, {1: migration()}])
-def test_what_is_no_mapping_of_declarations_is_said(declared: Any, settings: Settings) -> None:
+def test_what_is_no_mapping_of_declarations_is_said(declared: Any, settings: ShimSettings) -> None:
     """An application with something else for migrations says what is wrong, and opens nothing."""
     app = Application(migrations=declared, settings=lambda: settings)
     with pytest.raises(DeclarationsError, match=r"no migrations declared: .* of type "):
@@ -162,9 +162,9 @@ def test_a_step_that_fails_at_the_end_keeps_no_other_from_its_work(
     assert not isinstance(shop.price, Shim)
 
 
-def test_hooks_run_with_the_settings_of_the_application(shop: ModuleType, settings: Settings, make: Make) -> None:
+def test_hooks_run_with_the_settings_of_the_application(shop: ModuleType, settings: ShimSettings, make: Make) -> None:
     """Whatever the environment says."""
-    seen: list[Settings] = []
+    seen: list[ShimSettings] = []
     extension = Extension(
         prepare=lambda: seen.append(get_settings()),
         begin=lambda _: seen.append(get_settings()),
@@ -204,7 +204,7 @@ def test_an_application_in_front_of_the_same_function_gives_it_back(shop: Module
         assert shop.price(2) == 4
 
 
-def test_the_mode_of_shadows_is_that_of_the_settings_where_it_is_left_open(settings: Settings) -> None:
+def test_the_mode_of_shadows_is_that_of_the_settings_where_it_is_left_open(settings: ShimSettings) -> None:
     """A declaration without what the mode takes, or with a mode of its own, stays as it is."""
     app = Application(migrations={f"{PLACE}:price": migration()}, settings=lambda: settings)
     [found] = app.migrations(settings.model_copy(update={"shadow_mode": "live"})).values()

@@ -11,14 +11,14 @@ from migration.guard import GuardStore
 from shim import Application
 from shim.drill import DrillError, DrillPlan, run_drill
 from shim.faults import DrillFault
-from shim.settings import Settings
+from shim.settings import ShimSettings
 
 NAME = "new-prices"
 
 
 def application_in(home: Path) -> Application:
     """An application of two lines, whose state is in `home`."""
-    return Application(migrations={}, settings=lambda: Settings(shim_home=home))
+    return Application(migrations={}, settings=lambda: ShimSettings(shim_home=home))
 
 
 @pytest.mark.parametrize("fault", [DrillFault.ERROR, DrillFault.HANG, DrillFault.SLOW, DrillFault.WRONG])

@@ -10,7 +10,7 @@ from pathlib import Path
 from mcp import Client, StdioServerParameters
 
 from migration.guard import DecisionRecord
-from shim.settings import Settings
+from shim.settings import ShimSettings
 from shim.wiring import open_guard_store
 from tests.support.documents import ROOT
 
@@ -29,7 +29,7 @@ async def test_operators_tools_alone(tmp_path: Path) -> None:
     """There are two tools that only read; they know what is declared, and the decisions of this machine in full."""
     (tmp_path / "shop.py").write_text(SHOP)
     home = tmp_path / "state"
-    number = open_guard_store(Settings(shim_home=home)).decide(
+    number = open_guard_store(ShimSettings(shim_home=home)).decide(
         DecisionRecord(at=time.time(), migration="new-prices", action="freeze", by="me", sentence="It was too slow.")
     )
     parameters = StdioServerParameters(

@@ -1,4 +1,4 @@
-"""A package that nobody here knows: twelve lines of wiring, and every operators' command works for it."""
+"""A package of a stranger: twelve lines of wiring, and every operators' command works for it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A real browser for the tests: headless Chromium that asks nobody but servers of this machine."""
+"""A real browser for the tests: headless Chromium that asks servers of this machine only."""
 
 from __future__ import annotations
 

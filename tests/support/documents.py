@@ -74,7 +74,7 @@ def _blocks(name: str, text: str) -> Iterator[Block]:
 
 
 class Reader:
-    """Somebody who types a document's blocks, one after the other, in a folder.
+    """Types a document's blocks, one after the other, in a folder.
 
     Args:
         folder: where it begins.
@@ -123,7 +123,7 @@ class Reader:
 
 
 def matches(expected: str, printed: str) -> bool:
-    """Whether it was printed; `...` stands for anything, and any number of blanks for one."""
+    """Whether it was printed; `...` matches anything, and any number of blanks for one."""
     pattern = r".*?".join(map(re.escape, _stripped(expected).split("...")))
     return re.fullmatch(pattern, _stripped(printed), re.DOTALL) is not None
 

@@ -31,7 +31,7 @@ class Blow(StrEnum):
     RESET = "reset"  # RST to both ends
     CLOSE = "close"  # both ends see an orderly end
     HALF_CLOSE = "half_close"  # whom the bytes were for sees their end; the other direction goes on
-    STALL = "stall"  # nothing more passes this way, and nobody is told
+    STALL = "stall"  # nothing more passes this way, and neither end is told
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

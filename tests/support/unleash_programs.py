@@ -139,7 +139,7 @@ def _package_folder(package: str) -> Path:
 
 
 def free_port() -> int:
-    """A port of the loopback address that nobody uses at this moment."""
+    """A port of the loopback address that is free at this moment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

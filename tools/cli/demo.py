@@ -132,8 +132,8 @@ class _DemoView:
     def flipped(self, flip: Flip) -> None:
         """Show how quickly the flags worked."""
         self._head("The flags are turned off while uploads go on")
-        self._print(f"  last call begun on candidate     {flip.last_async_begun:.2f} s after the flip")
-        self._print(f"  last call answered by candidate  {flip.last_async_answered:.2f} s")
+        self._print(f"  last call begun on candidate     {flip.last_candidate_begun:.2f} s after the flip")
+        self._print(f"  last call answered by candidate  {flip.last_candidate_answered:.2f} s")
         self._print(f"  first call begun on legacy       {flip.first_legacy_begun:.2f} s")
 
     def summed_up(self, result: DemoResult) -> None:
@@ -148,7 +148,7 @@ class _DemoView:
         for name, ids in (("lost", account.lost), ("doubled", account.doubled)):
             for each in ids:
                 self._print(f"  {name}: {each}", "red")
-        back = result.flip.last_async_begun
+        back = result.flip.last_candidate_begun
         self._print(
             f"  back on legacy after {back:.1f} s, {len(account.lost)} uploads lost, {len(account.doubled)} doubled "
             "(every id and SHA-256 compared)",

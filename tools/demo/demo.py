@@ -257,8 +257,8 @@ class _Show:
         candidate = [call for call in served if call.side is Side.CANDIDATE]
         legacy = [call for call in served if call.side is Side.LEGACY]
         flip = Flip(
-            last_async_begun=max(0.0, max(call.began for call in candidate) - flipped_at),
-            last_async_answered=max(0.0, max(call.ended for call in candidate) - flipped_at),
+            last_candidate_begun=max(0.0, max(call.began for call in candidate) - flipped_at),
+            last_candidate_answered=max(0.0, max(call.ended for call in candidate) - flipped_at),
             first_legacy_begun=min(call.began for call in legacy) - flipped_at,
             uploads=len(receipts),
             failures=sum(receipt.error is not None for receipt in receipts),

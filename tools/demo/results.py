@@ -98,15 +98,15 @@ class Flip:
     """The flags turned off under load. All times count from the moment before the first flag was turned off.
 
     Attributes:
-        last_async_begun: when the last call began that the asynchronous side answered; 0 if before that moment.
-        last_async_answered: when the last such call was answered.
+        last_candidate_begun: when the last call began that the candidate answered; 0 if before that moment.
+        last_candidate_answered: when the last such call was answered.
         first_legacy_begun: when the first call began that legacy answered.
         uploads: uploads that were tried during the whole phase.
         failures: those that raised.
     """
 
-    last_async_begun: float
-    last_async_answered: float
+    last_candidate_begun: float
+    last_candidate_answered: float
     first_legacy_begun: float
     uploads: int
     failures: int

@@ -19,7 +19,7 @@ from shim.http.answers import AnswerBook, counted_once, why_not_repeatable
 from shim.http.egress import confined_to
 from shim.http.facts import RequestTarget
 from shim.http.recorder import LoopbackRecorder
-from shim.http.recording import Exchange, ExchangeLog, hidden, noting
+from shim.http.recording import Exchange, ExchangeLog, noting, unobserved
 from tools.providers.spec import PROVIDERS
 from tools.settings import Settings, get_settings, use_settings
 from tools.shadowing.recorded_storage import LOCAL, RehearsedStorage, rehearsal_storage
@@ -231,7 +231,7 @@ class UploadRecording(RecordedUpload):
         """A world in which every service is the recorder."""
         answers = AnswerBook(self._answers(), is_final)
         recorder = upload_recorder(answers, known_credentials(self.settings))
-        with hidden(), noting(None), quiet():
+        with unobserved(), noting(None), quiet():
             async with recorder.serving():
                 storage = rehearsal_storage(self.storage, recorder.address, answers, recorder.seen)
                 assert storage is not None  # noqa: S101  # `refusal` was asked before

@@ -108,7 +108,7 @@ def test_only_a_human_lets_it_go_on(store: GuardStore) -> None:
         call = work(guard, candidate_fails=0.5)
         calls_until(lambda: guard.tripped, call)
         assert eventually(lambda: "m" in store.statuses() and store.statuses()["m"].tripped_by is not None)
-        store.release(DecisionRecord(at=0.0, migration="m", action="resume", by="somebody", sentence="Mended."))
+        store.release(DecisionRecord(at=0.0, migration="m", action="resume", by="an operator", sentence="Mended."))
         assert eventually(lambda: not guard.tripped)
         assert guard.evidence("m") == pytest.approx(1.0)
         calls_until(lambda: guard.tripped, call)

@@ -104,7 +104,7 @@ def test_a_call_that_hangs_counts_while_it_hangs_and_once(tmp_path: Path, clock:
 
 
 def test_hanging_calls_roll_back_before_any_of_them_ends(tmp_path: Path, clock: Clock) -> None:
-    """A candidate of which every call hangs is rolled back while all of its calls are still under way."""
+    """A candidate of which every call hangs is rolled back while all of its calls are still in flight."""
     with stuck(tmp_path, Sides(), clock) as hanging:
         for number in range(12):
             hanging.call()
@@ -154,8 +154,8 @@ def test_a_result_that_cannot_be_taken_apart_is_no_hang(tmp_path: Path, clock: C
     guard.close()
 
 
-def test_what_is_under_way_is_bounded(tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Beyond the bound a run is judged when it ends, as if nobody looked for hangs."""
+def test_calls_in_flight_are_bounded(tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond the bound a run is judged when it ends, as if hangs were not looked for."""
     monkeypatch.setattr(module, "MAX_IN_FLIGHT", 2)
     with stuck(tmp_path, Sides(), clock) as hanging:
         threads = [hanging.call() for _ in range(4)]

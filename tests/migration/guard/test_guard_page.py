@@ -16,7 +16,7 @@ WORDS = " ".join(PAGE.split())
 
 @pytest.mark.parametrize("rule", Rule)
 def test_each_rule_and_its_default_stand_there(rule: Rule) -> None:
-    """The table of rules knows every rule, and what it calls for unless somebody decides otherwise."""
+    """The table of rules knows every rule, and what it calls for by default."""
     (line,) = [line for line in PAGE.splitlines() if line.startswith(f"| `{rule}` |")]
     assert line.endswith(f"| {Policy().action_for(rule).word} |")
 

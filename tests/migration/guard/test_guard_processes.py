@@ -75,7 +75,7 @@ print(os.waitstatus_to_exitcode(status), store.statuses()["m"].tripped_by is not
 
 
 def test_a_fork_in_the_middle_of_judging_does_not_stop_the_child(store: GuardStore) -> None:
-    """The child judges by itself, with what the file knows, and its trip stands for all."""
+    """The child judges by itself, with what the file knows, and its trip holds for all."""
     printed = run_script(FORKING, str(store.path))
     assert printed.split()[:2] == ["0", "True"]
 
@@ -115,7 +115,7 @@ def test_what_was_seen_before_a_fork_counts_once(store: GuardStore, tmp_path: Pa
 
 
 def test_all_processes_of_a_machine_decide_once(store: GuardStore) -> None:
-    """Whoever comes second to the same decision keeps no second record of it, and leaves the flag to the first."""
+    """The second process to reach a decision keeps no second record of it, and leaves the flag to the first."""
     first, second = Flags(), Flags()
     one, two = Guard(ShareRouter(0.1), store=store, switch=first), Guard(ShareRouter(0.1), store=store, switch=second)
     calls_until(lambda: one.tripped, work(one, candidate_fails=0.9))
@@ -144,7 +144,7 @@ def test_a_flag_left_by_a_dead_process_is_changed_by_a_running_one(
 
 
 def test_evidence_whose_process_died_before_its_ruling_is_ruled_on_at_the_next_start(store: GuardStore) -> None:
-    """No call goes to the candidate meanwhile; the record says by which evidence, and can be computed anew."""
+    """No call goes to the candidate meanwhile; the record says by which evidence, and can be computed again."""
     store.add_calls([("m", 0, bad(probability=0.1))] * 6, process="killed")
     flags = Flags()
     guard = Guard(ShareRouter(1.0), store=store, switch=flags)
@@ -152,13 +152,13 @@ def test_evidence_whose_process_died_before_its_ruling_is_ruled_on_at_the_next_s
     guard.close()
     [record] = store.records("m")
     assert (record.action, record.rule, flags.done) == ("rollback", "evidence", [("off", "m")])
-    assert len(record.calls) == 6, "whoever asks why sees the calls of the process that died"
+    assert len(record.calls) == 6, "the record has the calls of the process that died"
     assert record.start is not None
     assert replay_evidence(record.start, record.calls)[-1] == record.numbers["evidence"]
 
 
 def test_a_decision_that_comes_after_the_resume_is_void(store: GuardStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A process that could not write while somebody resumed the migration trips nothing by what it saw before."""
+    """A process that could not write while the migration was resumed trips nothing by what it saw before."""
     monkeypatch.setattr("migration.guard.worker.ROUND_SECONDS", 0.02)
     store.decide(DecisionRecord(at=0.0, migration="m", action="rollback", by="guard", rule="evidence", sentence="Bad."))
     locked = _LockedStore(store.path)
@@ -166,7 +166,7 @@ def test_a_decision_that_comes_after_the_resume_is_void(store: GuardStore, monke
     guard.restart("m", epoch=0)  # as if it had not heard of the others yet
     calls_until(lambda: guard.tripped, work(guard, candidate_fails=0.9))
     assert eventually(lambda: ("off", "m") in flags.done)
-    store.release(DecisionRecord(at=0.0, migration="m", action="resume", by="somebody", sentence="Mended."))
+    store.release(DecisionRecord(at=0.0, migration="m", action="resume", by="an operator", sentence="Mended."))
     locked.is_locked = False
     assert eventually(lambda: not guard.tripped)
     guard.close()
@@ -175,7 +175,7 @@ def test_a_decision_that_comes_after_the_resume_is_void(store: GuardStore, monke
 
 
 class _LockedStore(GuardStore):
-    """A file that can be read, and that nobody can decide in until it is unlocked."""
+    """A file that can be read, and in which nothing can be decided until it is unlocked."""
 
     is_locked = True
 
@@ -193,13 +193,13 @@ def test_a_resume_is_heard_after_the_file_was_moved_away(store: GuardStore, monk
     monkeypatch.setattr("migration.guard.worker.ROUND_SECONDS", 0.02)
     for day in range(3):
         store.release(
-            DecisionRecord(at=1e9 + 86_400 * day, migration="m", action="resume", by="somebody", sentence="Mended.")
+            DecisionRecord(at=1e9 + 86_400 * day, migration="m", action="resume", by="an operator", sentence="Mended.")
         )
     guard = Guard(ShareRouter(0.5), store=store)
     calls_until(lambda: guard.tripped, work(guard, candidate_fails=0.9))
     assert eventually(lambda: store.statuses()["m"].tripped_by is not None)
     store.path.parent.rename(store.path.parent.with_name("moved"))
-    store.release(DecisionRecord(at=2e9, migration="m", action="resume", by="somebody", sentence="Mended."))
+    store.release(DecisionRecord(at=2e9, migration="m", action="resume", by="an operator", sentence="Mended."))
     assert eventually(lambda: not guard.tripped)
     guard.close()
 
@@ -209,9 +209,9 @@ def test_a_start_with_a_memory_is_quiet(store: GuardStore, monkeypatch: pytest.M
     store.decide(DecisionRecord(at=0.0, migration="m", action="freeze", by="a test", sentence="Odd."))
     known, told = GuardWorker.known_at_start, list[str]()
 
-    def slow(desk: GuardWorker) -> list[str]:
+    def slow(worker: GuardWorker) -> list[str]:
         time.sleep(0.2)  # as on a busy machine
-        return known(desk)
+        return known(worker)
 
     monkeypatch.setattr(GuardWorker, "known_at_start", slow)
     monkeypatch.setattr("migration.guard.worker._log", lambda notice: told.append(notice.text))

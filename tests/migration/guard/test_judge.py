@@ -81,7 +81,7 @@ def test_rates_are_compared_from_a_hundred_calls_of_each_side_on() -> None:
 
 
 def test_calls_of_another_share_are_not_compared() -> None:
-    """When the share changes, the plain rates begin anew: incidents of an earlier stage say nothing of this one."""
+    """When the share changes, the plain rates begin again: incidents of an earlier stage say nothing of this one."""
     judge = Judge("m", policy=only(Rule.ERROR_RATE))
     rates(judge, legacy=0, candidate=60, of=90)
     for _ in range(200):

@@ -56,7 +56,7 @@ def test_about_one_legacy_call_in_twenty_is_slow() -> None:
 
 
 @given(seconds=st.floats(0.0, IMPERCEPTIBLE_SECONDS, exclude_max=True))
-def test_what_nobody_notices_is_not_slow(seconds: float) -> None:
+def test_what_is_not_noticeable_is_not_slow(seconds: float) -> None:
     """Where legacy takes a millisecond, a candidate that takes ten is not slow."""
     assert not learned(*[0.001] * 200).is_slow(seconds, 1000)
 

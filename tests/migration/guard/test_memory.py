@@ -64,7 +64,7 @@ def test_a_small_process_may_double() -> None:
         assert watched(*[used] * CONFIRMATIONS, gauge=Gauge(now=100 * MIB))[-1] == met
 
 
-def test_close_to_the_limit_nobody_waits() -> None:
+def test_close_to_the_limit_one_look_is_enough() -> None:
     """Memory above the cap is reported at the first look."""
     gauge = Gauge(now=1000 * MIB, most=1200 * MIB)
     assert watched(round(1200 * CAP) * MIB, gauge=gauge) == [[Rule.MEMORY_CAP]]

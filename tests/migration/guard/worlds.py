@@ -50,14 +50,14 @@ class Calls:
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """What happens to calls, whoever serves them.
+    """What happens to calls, whichever side serves them.
 
     Attributes:
         name: in a few words.
         kinds: draws the code of each call's failure.
         seconds: draws how long each call takes.
         noise: how often a run differs from another run of the same side, where both are compared.
-        users: draws who each call belongs to, where routing sticks to users; None routes each upload anew.
+        users: draws who each call belongs to, where routing sticks to users; None routes each upload by itself.
     """
 
     name: str
@@ -182,7 +182,7 @@ def _pareto(source: np.random.Generator, count: int) -> Numbers:
 
 
 def _storm_kinds(source: np.random.Generator, count: int) -> Codes:
-    """Whoever fails tries again at once, up to eight times, and fails again seven times in ten. Each try is a call."""
+    """A user whose call fails repeats it at once, up to eight times; seven in ten repetitions fail. Each is a call."""
     kinds = failing(0.01)(source, count)
     for start in np.flatnonzero(kinds):
         tries = min(8, int(source.geometric(0.3)) - 1)
@@ -197,7 +197,7 @@ def sessions(source: np.random.Generator, count: int) -> Codes:
 
 
 def _user_rates(source: np.random.Generator) -> Numbers:
-    """Four users in a hundred fail mostly, whoever serves them."""
+    """Four users in a hundred fail mostly, whichever side serves them."""
     return np.where(source.random(USERS) < 0.04, 0.7, 0.01)
 
 
@@ -226,7 +226,7 @@ NULL_WORLDS = (
 )
 
 STICKY_ROUTING = World("sticky users, routed per user", failing(0.02), lognormal, users=sessions)
-"""No null world: routing that sticks to users breaks the guard's one condition, that each call is routed anew."""
+"""No null world: routing that sticks to users breaks the guard's one condition, that each call is routed by itself."""
 
 
 if __name__ == "__main__":

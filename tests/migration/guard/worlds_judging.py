@@ -121,7 +121,7 @@ def is_slow(calls: Calls) -> Booleans:
 
 
 def stages(calls: Calls) -> list[slice]:
-    """The stretches of calls with one share each, those with nobody on the candidate left out."""
+    """The stretches of calls with one share each, those without the candidate left out."""
     ends = [*np.flatnonzero(np.diff(calls.share)) + 1, len(calls.share)]
     starts = [0, *ends[:-1]]
     return [slice(start, end) for start, end in zip(starts, ends, strict=True) if calls.share[start] > 0]

@@ -1,4 +1,4 @@
-"""The tables of docs/guard.md, computed anew."""
+"""The tables of docs/guard.md, computed again."""
 
 from __future__ import annotations
 

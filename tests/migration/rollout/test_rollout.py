@@ -78,20 +78,20 @@ def test_missing_data_hold(world: World, what: str) -> None:
 
 
 def test_nothing_begins_without_data(world: World) -> None:
-    """While the counters cannot be read at all, nobody gets the candidate."""
+    """While the counters cannot be read at all, no call gets the candidate."""
     world.controller.begin(PLAN, by="a test")
     world.tallies.problem = "out of reach"
     assert world.look() == "hold no_data"
     assert world.dial.done == []
 
 
-def test_a_frozen_migration_is_held_until_somebody_resumes_it(world: World) -> None:
-    """A freeze holds; after the resume the stage begins anew, with its soak and its calls."""
+def test_a_frozen_migration_is_held_until_it_is_resumed(world: World) -> None:
+    """A freeze holds; after the resume the stage begins again, with its soak and its calls."""
     world.begin()
     world.serve_well(0.01, 60_000)
     world.store.decide(DecisionRecord(at=0, migration="m", action="freeze", by="guard", sentence="Odd."), due=False)
     assert world.look(60) == "hold frozen"
-    world.store.release(DecisionRecord(at=0, migration="m", action="resume", by="somebody", sentence="Mended."))
+    world.store.release(DecisionRecord(at=0, migration="m", action="resume", by="an operator", sentence="Mended."))
     assert world.look() == "restart resumed"
     assert world.look() == "wait soaking"
     assert world.look(60) == "hold harm"
@@ -105,7 +105,7 @@ def test_a_rollback_by_the_guard_ends_it(world: World) -> None:
     assert world.dial.flag == FlagShown(enabled=False, exposure=Exposure(0))
     with pytest.raises(RolloutError, match="shim resume"):
         world.controller.begin(PLAN, by="a test")
-    world.store.release(DecisionRecord(at=0, migration="m", action="resume", by="somebody", sentence="Mended."))
+    world.store.release(DecisionRecord(at=0, migration="m", action="resume", by="an operator", sentence="Mended."))
     world.serve_well(0.01, 10**6)
     assert [world.look(60), world.look(60)] == ["end rolled_back"] * 2
 
@@ -146,7 +146,7 @@ def test_calls_that_are_not_shared_out_as_intended_freeze(world: World) -> None:
     assert "200 of 10000, which is 2.00 %" in record.sentence
 
 
-def test_a_flag_that_somebody_else_has_set_holds(world: World) -> None:
+def test_a_flag_that_was_set_elsewhere_holds(world: World) -> None:
     """What a person sets in the console is not overwritten; the rollout waits and says what it sees."""
     world.begin()
     world.dial.flag = FlagShown(enabled=True, exposure=Exposure(25))
@@ -162,7 +162,7 @@ def test_a_flag_that_somebody_else_has_set_holds(world: World) -> None:
     [FlagShown(enabled=False, exposure=Exposure(1)), FlagShown(enabled=True, exposure=Exposure(50))],
     ids=["off", "at 50 %"],
 )
-def test_calls_by_what_somebody_else_has_set_prove_nothing(world: World, shown: FlagShown) -> None:
+def test_calls_by_a_foreign_setting_prove_nothing(world: World, shown: FlagShown) -> None:
     """A flag that is off for a night, or at half of the calls for a test, is no wrong sharing and no evidence."""
     world.begin()
     world.serve_well(0.01, 60_000)
@@ -181,7 +181,7 @@ def test_calls_by_what_somebody_else_has_set_prove_nothing(world: World, shown: 
 
 
 def test_calls_from_before_the_first_stage_are_no_evidence(world: World) -> None:
-    """Until every process has followed to it, nobody knows by which share its failures were shared out."""
+    """Until every process has followed to it, it is unknown by which share its failures were shared out."""
     world.controller.begin(PLAN, by="a test")
     world.look()
     world.tallies.add(legacy=1000, candidate=1000, legacy_bad=20, candidate_bad=20)
@@ -194,7 +194,7 @@ def test_a_manual_rollout_waits_for_a_word_each_time(world: World) -> None:
     world.begin(replace(PLAN, manual=True))
     world.serve_well(0.01, 60_000)
     assert world.look(60) == "hold approval"
-    world.controller.approve(by="somebody")
+    world.controller.approve(by="an operator")
     assert world.look() == "promote promote"
     world.look(5)
     world.serve_well(0.1, 60_000)
@@ -205,34 +205,34 @@ def test_pause_and_resume(world: World) -> None:
     """A paused rollout stays where it is, and goes on afterwards."""
     world.begin()
     world.serve_well(0.01, 60_000)
-    world.controller.pause(by="somebody")
+    world.controller.pause(by="an operator")
     assert world.look(60) == "hold paused"
-    world.controller.resume(by="somebody")
+    world.controller.resume(by="an operator")
     assert world.look() == "promote promote"
 
 
 def test_an_abort_takes_it_back_at_once(world: World) -> None:
     """The flag is off with the reason and at 0 %, and the controller ends; there is nothing left to steer."""
     world.begin()
-    world.controller.abort(because="too slow", by="somebody")
-    assert world.dial.done[-1] == "closed: m was taken back to 0 % by somebody: too slow."
+    world.controller.abort(because="too slow", by="an operator")
+    assert world.dial.done[-1] == "closed: m was taken back to 0 % by an operator: too slow."
     assert world.look() == "end aborted"
     with pytest.raises(RolloutError, match="over"):
-        world.controller.pause(by="somebody")
+        world.controller.pause(by="an operator")
 
 
 def test_some_calls_stay_on_legacy_until_it_is_completed(world: World) -> None:
-    """With a hold-back the stage of 100 % sets 99 %, and compares, until somebody completes the rollout."""
+    """With a hold-back the stage of 100 % sets 99 %, and compares, until an operator completes the rollout."""
     world.begin(replace(PLAN, stages=(Exposure(100),), hold_back=1))
     assert world.dial.done == ["99 %"]
     world.serve_well(0.99)
     assert world.look(60) == "hold held_back"
-    world.controller.complete(by="somebody")
+    world.controller.complete(by="an operator")
     assert world.look() == "complete complete"
     assert world.dial.done == ["99 %", "100 %"]
     world.begin()
     with pytest.raises(RolloutError, match="last stage"):
-        world.controller.complete(by="somebody")
+        world.controller.complete(by="an operator")
 
 
 def test_one_instance_first(world: World) -> None:
@@ -243,7 +243,7 @@ def test_one_instance_first(world: World) -> None:
     assert world.look(60) == "promote promote"
 
 
-def test_a_process_that_begins_anew_is_counted_on(world: World) -> None:
+def test_a_process_that_begins_again_is_counted_on(world: World) -> None:
     """Counters that fall to a smaller value, vanish or appear are counted as what they are: other processes."""
     world.tallies.add(legacy=500, candidate=500)
     world.begin()
@@ -253,7 +253,7 @@ def test_a_process_that_begins_anew_is_counted_on(world: World) -> None:
 
 
 def test_a_process_that_is_seen_for_the_first_time_only_says_from_where_to_count() -> None:
-    """Nobody knows since when it has counted; a counter that it shows later began at 0."""
+    """It is unknown since when it has counted; a counter that it shows later began at 0."""
 
     def counter(source: str, value: float, *, bad: bool = False) -> CallCounter:
         return CallCounter(source=source, key=f"{bad}", side=Side.CANDIDATE, bad=bad, value=value)
@@ -291,7 +291,7 @@ def test_a_new_rollout_may_follow(world: World) -> None:
     world.begin()
     with pytest.raises(RolloutError, match="is running"):
         world.controller.begin(PLAN, by="a test")
-    world.controller.abort(because="-", by="somebody")
+    world.controller.abort(because="-", by="an operator")
     world.begin()
     assert world.controller.rollout().phase is RolloutPhase.RUNNING
 

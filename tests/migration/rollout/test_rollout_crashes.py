@@ -68,7 +68,7 @@ def test_a_crash_before_the_decision_was_kept_has_decided_nothing(
     assert world.look() == "promote promote"
 
 
-def test_a_rollback_while_nobody_controls_is_found(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_rollback_without_a_controller_is_found(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """The guard may roll back when no controller runs; the next one does not undo that, even with a change due."""
     _ready(world)
     with monkeypatch.context() as patch:
@@ -82,11 +82,11 @@ def test_a_rollback_while_nobody_controls_is_found(world: World, monkeypatch: py
 
 
 def test_a_flag_out_of_reach_is_tried_until_it_is_changed(world: World) -> None:
-    """Nobody can say that something was done that was not: the record says why it is due."""
+    """No record says that something was done that was not: the record says why it is due."""
     _ready(world)
     world.dial.broken = True
     assert [world.look(), world.look(1)] == ["hold no_flag", "hold no_flag"]
-    world.controller.abort(because="now", by="somebody")
+    world.controller.abort(because="now", by="an operator")
     assert world.controller.problem == "ConnectionError: out of reach"
     assert world.store.records("m")[0].problem == "ConnectionError: out of reach"
     world.dial.broken = False
@@ -95,25 +95,23 @@ def test_a_flag_out_of_reach_is_tried_until_it_is_changed(world: World) -> None:
     assert world.store.records("m")[0].carried_out_at is not None
 
 
-def test_who_looked_before_somebody_spoke_keeps_nothing(world: World) -> None:
+def test_a_look_from_before_a_command_keeps_nothing(world: World) -> None:
     """A step that was worked out from an older state is refused, so a pause or an abort is never overwritten."""
     _ready(world)
     old = world.controller.rollout()
-    world.process().abort(because="now", by="somebody")
+    world.process().abort(because="now", by="an operator")
     with pytest.raises(OvertakenError):
         world.store.keep(old)
     assert world.controller.rollout().phase is RolloutPhase.ABORTED
 
 
 @pytest.mark.parametrize("reached", [True, False])
-def test_an_abort_wins_over_a_change_that_is_under_way(
-    world: World, monkeypatch: pytest.MonkeyPatch, *, reached: bool
-) -> None:
-    """Whoever aborts while the controller is opening the flag finds it closed, also if the opening came last."""
+def test_an_abort_wins_over_a_change_in_flight(world: World, monkeypatch: pytest.MonkeyPatch, *, reached: bool) -> None:
+    """An abort while the controller is opening the flag closes it, also if the opening came last."""
 
     def interrupted(migration: str, exposure: Exposure) -> None:
         del migration
-        world.process().abort(because="now", by="somebody")
+        world.process().abort(because="now", by="an operator")
         world.dial.flag = FlagShown(enabled=True, exposure=exposure)
         if not reached:
             raise TimeoutError
@@ -139,7 +137,7 @@ def test_an_abort_that_the_controller_carries_out_as_well_succeeds(
             looks.append(world.look())
 
     monkeypatch.setattr(world.dial, "close", watched)
-    assert world.process().abort(because="now", by="somebody").phase is RolloutPhase.ABORTED
+    assert world.process().abort(because="now", by="an operator").phase is RolloutPhase.ABORTED
     assert looks == ["", "apply aborted"]
     assert world.look() == "end aborted"
 

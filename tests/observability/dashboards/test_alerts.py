@@ -134,7 +134,7 @@ def check(firing: str, changed: dict[str, str], folder: Path) -> subprocess.Comp
 
 
 def test_nothing_fires_while_nothing_is_wrong(tmp_path: Path) -> None:
-    """Failures that both sides share, dropped comparisons and a little more memory wake nobody."""
+    """Failures that both sides share, dropped comparisons and a little more memory raise no alert."""
     finished = check("", {}, tmp_path)
     assert finished.returncode == 0, finished.stdout + finished.stderr
 

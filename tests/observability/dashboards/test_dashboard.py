@@ -13,7 +13,7 @@ from observability.names import Metric
 
 
 def test_file_is_what_the_program_makes() -> None:
-    """Nobody has edited it by hand; `python -m observability.dashboards` writes it anew."""
+    """It was not edited by hand; `python -m observability.dashboards` writes it."""
     assert FILE.read_text(encoding="utf-8") == as_json()
 
 

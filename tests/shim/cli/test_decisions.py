@@ -37,7 +37,7 @@ def rolled_back(store: GuardStore) -> int:
 
 
 def test_a_decision_is_listed_explained_and_replayed(run_here: RunHere, rolled_back: int) -> None:
-    """In words, with its figures and a plot; computed anew, it is the same."""
+    """In words, with its figures and a plot; computed again, it is the same."""
     assert f"{KIMI} was rolled back" in " ".join(run_here("decisions", COLUMNS="300").out.split())
     explained = run_here("explain", rolled_back).out
     assert "candidate.errors" in explained
@@ -63,7 +63,7 @@ def test_a_record_that_was_tampered_with_does_not_replay(
     assert run_here("replay", rolled_back).code == ExitCode.OK
 
 
-def test_what_somebody_said_replays(run_here: RunHere, rolled_back: int) -> None:
+def test_what_an_operator_said_replays(run_here: RunHere, rolled_back: int) -> None:
     """A word follows from nothing that could come out differently, so going through all decisions finds no failure."""
     del rolled_back  # there is something to be resumed
     number = run_here("resume", KIMI, "--because", "mended", "--json").document["id"]

@@ -72,7 +72,7 @@ def test_a_drill_on_the_server_has_flags_of_its_own(run_here: RunHere, unleash_s
 
 
 def test_what_is_impossible_is_said(run_here: RunHere) -> None:
-    """A name that nobody declared, no name, and a server that is not configured."""
+    """A name that is not declared, no name, and a server that is not configured."""
     assert run_here("drill", "new-thumbnails").code == ExitCode.USAGE
     assert KIMI in run_here("drill").err
     assert "UNLEASH_URL" in run_here("drill", KIMI, "--on-server").err

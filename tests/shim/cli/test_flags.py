@@ -54,14 +54,16 @@ def test_who_changed_a_flag_is_known_in_the_morning(run_here: RunHere, flags: Fi
     assert "Turned off" not in flags.get(KIMI).description
 
 
-def test_other_flags_are_nobodys_decision(run_here: RunHere, flags: FileFlagAdmin) -> None:
+def test_other_flags_are_no_decision(run_here: RunHere, flags: FileFlagAdmin) -> None:
     """A flag that belongs to no migration is changed, and nothing is written down."""
     flags.ensure("a-banner")
     assert run_here("flags", "off", "a-banner").code == ExitCode.OK
     assert run_here("decisions", "--json").document == []
 
 
-def test_a_flag_is_turned_off_even_if_nobody_will_know(run_here: RunHere, flags: FileFlagAdmin, tmp_path: Path) -> None:
+def test_a_flag_is_turned_off_although_that_is_not_recorded(
+    run_here: RunHere, flags: FileFlagAdmin, tmp_path: Path
+) -> None:
     """If the decisions cannot be written, the flag is off all the same, and the command says what is missing."""
     (tmp_path / "home" / "shim.db").write_text("no database")
     finished = run_here("flags", "off", KIMI)
@@ -79,7 +81,7 @@ def test_without_a_command_the_flags_are_listed(run_here: RunHere, flags: FileFl
 
 
 def test_a_user_without_a_name_can_act(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In a container whose user has no name, the number stands for it."""
+    """In a container whose user has no name, the number is used."""
 
     def nameless() -> str:
         raise KeyError("getpwuid(): uid not found")
@@ -130,7 +132,7 @@ def test_flags_of_a_real_server(run_here: RunHere, unleash_server: UnleashServer
         "UNLEASH_ADMIN_TOKEN": unleash_server.admin_token,
     }
     run_here("flags", "create", KIMI, **server)
-    run_here("flags", "on", KIMI, **server)  # whoever had the server before may have left it off
+    run_here("flags", "on", KIMI, **server)  # an earlier test may have left it off
     run_here("flags", "set", KIMI, 37, **server)
     try:
         assert unleash_server.admin.get(KIMI).percentage == 37

@@ -85,7 +85,7 @@ def test_no_command_is_described_by_half_a_sentence(run_here: RunHere, monkeypat
 
 
 def test_a_machine_on_which_nothing_has_happened(run_here: RunHere, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever looks on says what to do first, and names no error; nothing is broken."""
+    """Every command says what to do first, and names no error; nothing is broken."""
     monkeypatch.setenv("COLUMNS", "80")
     status = run_here("status").out
     assert "none yet, legacy serves every call; `shim flags create` makes them" in status

@@ -38,7 +38,7 @@ def unleash_shim(command_line: MakeCommandLine, unleash_server: UnleashServer) -
 
 
 def documents(process: subprocess.Popen[str]) -> Iterator[dict[str, Any]]:
-    """What a rollout says, until it ends; it is killed if nobody wants to hear more."""
+    """What a rollout says, until it ends; it is killed if the test ends before."""
     assert process.stdout is not None
     end = time.monotonic() + SECONDS
     try:
@@ -104,7 +104,7 @@ def test_without_calls_it_is_held(run_here: RunHere, flags: FileFlagAdmin, shim:
     assert "0.1 %" in run_here("rollout", "status", KIMI).out
     other = run_here("rollout", KIMI, "--stages", "5")
     assert other.code == ExitCode.USAGE
-    assert "under way with another plan" in other.err
+    assert "running with another plan" in other.err
     assert run_here("rollout", "abort", KIMI).code == ExitCode.OK
     assert run_here("rollout", "pause", KIMI).code == ExitCode.FAILED
 

@@ -80,7 +80,7 @@ def test_a_candidate_that_is_faulty_in_one_of_four_processes_is_rolled_back_in_a
     calls = candidate_calls(members)
     assert all(member.calls(since=time.time() - 1) for member in members)  # they all still call
     last_one = calls[-1][0]
-    assert time.time() - last_one > 1, "somebody still serves the candidate"
+    assert time.time() - last_one > 1, "a process still serves the candidate"
     first_failure = next(at for at, ok in calls if not ok)
     harmed = sum(not ok for _, ok in calls)
     say(

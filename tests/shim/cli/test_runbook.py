@@ -153,7 +153,7 @@ def test_without_unleash_legacy_serves(with_server: CommandLine, unleash_server:
 
 
 @pytest.mark.usefixtures("half")
-def test_an_outage_of_the_provider_is_nobodys_fault(
+def test_an_outage_of_the_provider_counts_against_neither_side(
     shim_with_keys: CommandLine, sandbox: RunningSandbox, documents: list[Path]
 ) -> None:
     """Both sides fail alike, and the guard does not roll back."""

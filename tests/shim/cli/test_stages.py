@@ -12,7 +12,7 @@ from tools.migrations import NAMES
 KIMI, SHADOW = NAMES[0], f"{NAMES[0]}.shadow"
 
 
-def standing(flags: FileFlagAdmin) -> tuple[float | None, float | None]:
+def shares(flags: FileFlagAdmin) -> tuple[float | None, float | None]:
     assert flags.get(KIMI).enabled
     assert flags.get(SHADOW).enabled
     return flags.get(KIMI).percentage, flags.get(SHADOW).percentage
@@ -34,7 +34,7 @@ def test_a_stage_sets_both_flags(
 ) -> None:
     """And says what it set."""
     document = run_here("flags", "stage", KIMI, *arguments, "--json").document
-    assert standing(flags) == expected
+    assert shares(flags) == expected
     assert [flag["percentage"] for flag in document["flags"]] == list(expected)
     assert document["stage"] == arguments[0]
 
@@ -44,7 +44,7 @@ def test_a_flag_that_was_off_is_turned_on(run_here: RunHere, flags: FileFlagAdmi
     flags.turn_off(KIMI, "by hand")
     flags.turn_off(SHADOW, "by hand")
     assert run_here("flags", "stage", KIMI, "live").code == ExitCode.OK
-    assert standing(flags) == (100, 100)
+    assert shares(flags) == (100, 100)
 
 
 @pytest.mark.parametrize(
@@ -59,9 +59,9 @@ def test_a_flag_that_was_off_is_turned_on(run_here: RunHere, flags: FileFlagAdmi
 def test_what_is_impossible_changes_nothing(
     run_here: RunHere, flags: FileFlagAdmin, name: str, arguments: list[str], word: str
 ) -> None:
-    """A stage that the declaration does not allow, a share that does not suit it, a name that nobody declared."""
+    """A stage that the declaration does not allow, a share that does not suit it, a name that is not declared."""
     finished = run_here("flags", "stage", name, *arguments)
     assert finished.code == ExitCode.FAILED
     [line] = finished.err.splitlines()
     assert word in line
-    assert standing(flags) == (0, 0)
+    assert shares(flags) == (0, 0)

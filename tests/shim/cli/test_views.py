@@ -26,7 +26,7 @@ _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b\][^\x07]*\x07")
 
 
 def _take_terminal() -> None:
-    """Make the terminal that of the process, or Ctrl-C would reach nobody."""
+    """Make the terminal that of the process, or Ctrl-C would reach no process."""
     os.setsid()
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 

@@ -77,7 +77,7 @@ def test_the_token_lets_act(console: Served, store: GuardStore) -> None:
 
 
 @pytest.mark.parametrize("sent", ["", "Bearer", "Bearer ", "Bearer wrong", f"Bearer {TOKEN}x", f"Basic {TOKEN}", TOKEN])
-def test_without_the_token_nobody_acts(console: Served, store: GuardStore, sent: str) -> None:
+def test_nothing_is_changed_without_the_token(console: Served, store: GuardStore, sent: str) -> None:
     """A wrong, a shortened or no token is refused, and nothing is rolled back."""
     refused = order(console, Authorization=sent)
     assert refused.status == 401

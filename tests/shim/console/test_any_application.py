@@ -17,7 +17,7 @@ from shim.application import CellKind, ConsoleSection, Extension, SectionContent
 from shim.console import ConsoleSources
 from shim.console.state import States
 from shim.report import gather, page
-from shim.settings import Settings
+from shim.settings import ShimSettings
 from shim.wiring import open_guard_store
 
 DECLARED, FORMER = "new-prices", "new-offers"
@@ -41,16 +41,16 @@ VIEWS = [
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> Settings:
+def settings(tmp_path: Path) -> ShimSettings:
     """A machine on which a migration was rolled back that is not declared any more."""
-    settings = Settings(shim_home=tmp_path)
+    settings = ShimSettings(shim_home=tmp_path)
     record = DecisionRecord(at=time.time(), migration=FORMER, action="rollback", by="me", sentence="It was too slow.")
     open_guard_store(settings).decide(record)
     return settings
 
 
 @pytest.fixture
-def states(settings: Settings) -> Iterator[States]:
+def states(settings: ShimSettings) -> Iterator[States]:
     """What the console shows of an application of a few lines."""
     app = Application(migrations={"shop.old:price": PRICES}, extensions=[Extension(views=lambda: VIEWS)])
     with closing(ConsoleSources.of(app, settings)) as sources:
@@ -82,11 +82,11 @@ def test_views_of_the_application_are_shown(states: States) -> None:
 
 def test_nothing_declared_is_said(tmp_path: Path) -> None:
     """An application without migrations has a page that says so."""
-    with closing(ConsoleSources.of(Application(migrations={}), Settings(shim_home=tmp_path))) as sources:
+    with closing(ConsoleSources.of(Application(migrations={}), ShimSettings(shim_home=tmp_path))) as sources:
         shown = States(sources, now=time.time).state("", 900.0)
     assert "no migration is declared" in str(shown["problems"])
 
 
-def test_a_former_migration_has_a_report(settings: Settings) -> None:
+def test_a_former_migration_has_a_report(settings: ShimSettings) -> None:
     """With its decision."""
     assert "It was too slow." in page(gather(settings, FORMER, seconds=3600.0))

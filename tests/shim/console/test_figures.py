@@ -86,7 +86,7 @@ def bad(number: int) -> BadCall:
 
 
 def test_the_curve_follows_the_file(tmp_path: Path) -> None:
-    """Read in one go or as it comes, it ends at the evidence that the guard has; a resumption begins it anew."""
+    """Read in one go or as it comes, it ends at the evidence that the guard has; a resumption begins it again."""
     store = GuardStore(tmp_path / "shim.db")
     following = EvidenceCurves(store)
     for number in range(1, 31):

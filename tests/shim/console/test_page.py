@@ -230,7 +230,7 @@ def test_it_fits_a_phone(filled: Settings, console_of: Run, open_page: Open) -> 
 
 @pytest.mark.parametrize("width", [360, 1280])
 def test_the_button_is_always_at_hand(filled: Settings, console_of: Run, open_page: Open, width: int) -> None:
-    """However far one has scrolled, on a phone and on a desk, the button can be pressed at once."""
+    """However far one has scrolled, on a phone and on a desktop, the button can be pressed at once."""
     opened = open_page(console_of(filled), width=width)
     opened.wait_for_updates()
     opened.page.evaluate("window.scrollTo(0, document.body.scrollHeight)")
@@ -255,11 +255,11 @@ def test_old_figures_are_not_called_live(filled: Settings, open_page: Open) -> N
         assert live.inner_text() == "live"
     opened.page.get_by_text("not live, these figures are old").wait_for()
     assert "trying again" in opened.page.locator("#connection").inner_text()
-    opened.complaints.clear()  # that nobody answers
+    opened.complaints.clear()  # that the server is gone
 
 
 def test_who_has_turned_the_flag_off_is_seen(empty: Settings, console_of: Run, open_page: Open) -> None:
-    """A flag that somebody turned off by hand is said with the stage, and is among the decisions."""
+    """A flag that was turned off by hand is said with the stage, and is among the decisions."""
     sentence = f"{FLAG} was turned off by alice: too slow."
     now = time.time()
     record = DecisionRecord(at=now, migration=FLAG, action="off", by="alice", sentence=sentence, carried_out_at=now)

@@ -246,7 +246,7 @@ def test_it_is_tried_until_the_flag_is_off(store: GuardStore) -> None:
     """A switch that fails twice is tried a third time; in between the record says what is wrong."""
     flags = Flags(failures=2)
     with working(store, flags) as rolling:
-        done = rolling.roll_back(FLAG, because="a test", by="somebody")
+        done = rolling.roll_back(FLAG, because="a test", by="an operator")
         assert store.statuses()[FLAG].tripped_by == done.number
         assert eventually(lambda: (record := store.record(done.number)) is not None and record.problem is not None)
         assert eventually(lambda: store.statuses()[FLAG].carried_out)
@@ -257,8 +257,8 @@ def test_it_is_tried_until_the_flag_is_off(store: GuardStore) -> None:
 
 
 def test_what_a_dead_console_left_is_done(store: GuardStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A roll-back that nobody carries out is carried out by the next console, after a while."""
-    RollBack(store, Flags()).roll_back(FLAG, because="a test", by="somebody")
+    """A roll-back whose console has ended is carried out by the next console, after a while."""
+    RollBack(store, Flags()).roll_back(FLAG, because="a test", by="an operator")
     flags = Flags()
     with working(store, flags):
         assert not eventually(lambda: bool(flags.attempts), 1.0)
@@ -267,9 +267,9 @@ def test_what_a_dead_console_left_is_done(store: GuardStore, monkeypatch: pytest
 
 
 def test_without_a_switch_it_trips_and_says_so(store: GuardStore) -> None:
-    """Where nobody may change flags, this machine follows, and the record says what is left to do."""
+    """Where flags may not be changed, this machine follows, and the record says what is left to do."""
     with working(store, None) as rolling:
-        done = rolling.roll_back(FLAG, because="", by="somebody")
+        done = rolling.roll_back(FLAG, because="", by="an operator")
     record = store.record(done.number)
     assert record is not None
     assert record.problem == NO_SWITCH
@@ -283,13 +283,13 @@ def test_without_the_file_the_flag_is_turned_off(empty: Settings) -> None:
     flags = Flags(failures=1)
     with working(GuardStore(empty.shim_home / "shim.db"), flags) as rolling:
         with pytest.raises(NotTrippedError, match="is being turned off"):
-            rolling.roll_back(FLAG, because="a test", by="somebody")
+            rolling.roll_back(FLAG, because="a test", by="an operator")
         assert eventually(lambda: len(flags.attempts) == 2)
 
 
 def test_reasons_are_one_short_line(store: GuardStore) -> None:
     """Whatever was typed stands in the log as one line of bounded length."""
-    done = RollBack(store, None).roll_back(FLAG, because="a\n\tb  " + "x" * 5000, by="somebody")
+    done = RollBack(store, None).roll_back(FLAG, because="a\n\tb  " + "x" * 5000, by="an operator")
     assert "\n" not in done.sentence
     assert ": a b xxx" in done.sentence
     assert len(done.sentence) < 300

@@ -35,26 +35,26 @@ class Till:
 NEW = """from __future__ import annotations
 
 
-async def price_anew(item: str, *parts: str, factor: int = 1, **rest: int) -> int:
+async def new_price(item: str, *parts: str, factor: int = 1, **rest: int) -> int:
     return len(item) * factor
 
 
-async def pay_anew(till: object, item: str) -> int:
+async def new_pay(till: object, item: str) -> int:
     return len(item)
 
 
-async def offer_anew(item: str) -> int:
+async def new_offer(item: str) -> int:
     return len(item)
 
 
-async def rebate_anew(item: str) -> int:
+async def new_rebate(item: str) -> int:
     return 1
 """
 
 DECLARED = """from migration import Migration
 
-PRICE = Migration(name="new-price", candidate="SHOP.prices_v2:price_anew")
-TILL = Migration(name="new-till", candidate="SHOP.prices_v2:pay_anew")
+PRICE = Migration(name="new-price", candidate="SHOP.prices_v2:new_price")
+TILL = Migration(name="new-till", candidate="SHOP.prices_v2:new_pay")
 MIGRATIONS = {"SHOP.prices:price": PRICE, "SHOP.prices:Till.pay": TILL}
 """
 
@@ -65,10 +65,10 @@ app = Application(
     migrations={
         "SHOP.prices_v1:offer": Migration(
             name="new-offer",
-            candidate="SHOP.prices_v2:offer_anew",
+            candidate="SHOP.prices_v2:new_offer",
             replay=ReadOnly(),
         ),
-        "SHOP.prices_v1:rebate": Migration(name="new-rebate", candidate="SHOP.prices_v2:rebate_anew"),
+        "SHOP.prices_v1:rebate": Migration(name="new-rebate", candidate="SHOP.prices_v2:new_rebate"),
     },
 )
 

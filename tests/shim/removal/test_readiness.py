@@ -21,7 +21,7 @@ SITE = SeenCaller(
 READY = RemovalEvidence(
     now=NOW,
     decision=Decision(serve=Side.CANDIDATE, probability=1.0, reason=Reason.STATIC),
-    standing=MigrationStatus(
+    recorded=MigrationStatus(
         migration="m",
         sides={
             Side.LEGACY: SideTotals(calls=9, last_at=NOW - 8 * DAY),
@@ -41,9 +41,9 @@ READY = RemovalEvidence(
     obstacle=None,
 )
 LATE = MigrationStatus(
-    migration="m", sides={**READY.standing.sides, Side.LEGACY: SideTotals(calls=9, last_at=NOW - 6 * DAY)}
+    migration="m", sides={**READY.recorded.sides, Side.LEGACY: SideTotals(calls=9, last_at=NOW - 6 * DAY)}
 )
-SILENT = MigrationStatus(migration="m", sides={**READY.standing.sides, Side.CANDIDATE: SideTotals()})
+SILENT = MigrationStatus(migration="m", sides={**READY.recorded.sides, Side.CANDIDATE: SideTotals()})
 ROLLBACK = DecisionRecord(at=NOW - DAY, migration="m", action="rollback", by="guard", sentence="")
 
 
@@ -61,8 +61,8 @@ def test_legacy_can_go_when_everything_holds() -> None:
     [
         ("share", {"decision": Decision(serve=Side.CANDIDATE, probability=0.99, reason=Reason.SPLIT)}),
         ("share", {"decision": Decision(serve=Side.LEGACY, reason=Reason.STALE, error="FlagsStaleError")}),
-        ("soak", {"standing": LATE}),
-        ("soak", {"standing": SILENT}),
+        ("soak", {"recorded": LATE}),
+        ("soak", {"recorded": SILENT}),
         ("guard", {"guard_state": "frozen"}),
         ("guard", {"guard_evidence": 20.0}),
         ("guard", {"guard_evidence": None}),

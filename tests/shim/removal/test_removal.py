@@ -32,10 +32,10 @@ def test_a_decorated_function_keeps_its_face(tmp_path: Path) -> None:
     shop = build(tmp_path, "shop_removed")
     files = after(tmp_path, shop, "new-price")
     prices = files["prices"]
-    assert "    return call_blocking(price_anew, item, *parts, factor=factor, **rest)\n" in prices
-    assert "    return await price_anew(item, *parts, factor=factor, **rest)\n" in prices
+    assert "    return call_blocking(new_price, item, *parts, factor=factor, **rest)\n" in prices
+    assert "    return await new_price(item, *parts, factor=factor, **rest)\n" in prices
     assert '    """What an item costs."""  # per piece\n' in prices
-    assert f"from {shop}.prices_v2 import price_anew\n" in prices
+    assert f"from {shop}.prices_v2 import new_price\n" in prices
     for gone in ("migrate", "_slowly", "time", "PRICE"):
         assert gone not in prices, gone
     assert "        return price(item)\n" in prices
@@ -55,7 +55,7 @@ def test_a_method_is_replaced_in_its_class(tmp_path: Path) -> None:
     """And handed its object."""
     shop = build(tmp_path, "shop_method")
     prices = after(tmp_path, shop, "new-till")["prices"]
-    assert "        return call_blocking(pay_anew, self, item)\n" in prices
+    assert "        return call_blocking(new_pay, self, item)\n" in prices
     assert "    async def pay_async(self, item: str) -> int:\n" in prices
     assert "@migrate(PRICE)" in prices
 
@@ -65,7 +65,7 @@ def test_a_declaration_within_an_application_goes(tmp_path: Path) -> None:
     shop = build(tmp_path, "shop_application")
     found = removal(SourceTree(tmp_path), one_declared("new-offer", f"{shop}.app:app", tmp_path))
     after = {change.file.path.stem: change.after for change in found.changes}
-    assert after["prices_v1"].count("    return call_blocking(offer_anew, item)\n") == 1
+    assert after["prices_v1"].count("    return call_blocking(new_offer, item)\n") == 1
     assert after["app"].startswith("from migration import Migration\nfrom shim import Application\n\napp")
     assert "new-offer" not in after["app"]
     assert "        install(" not in after["app"]

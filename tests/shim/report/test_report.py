@@ -88,7 +88,7 @@ def test_a_report_stands_alone(rolled_back: Settings, browser: Browser, tmp_path
 
 
 def test_a_report_of_nothing(sandbox: RunningSandbox, browser: Browser, tmp_path: Path) -> None:
-    """Of a migration that nobody has used it says what is missing, and draws nothing."""
+    """Of a migration that was never called it says what is missing, and draws nothing."""
     findings = gather(settings_for(sandbox, tmp_path / "home"), FLAG, seconds=HOUR)
     shown = show(findings, browser, tmp_path / "report.html")
     assert shown.page.locator(".js-plotly-plot").count() == 0

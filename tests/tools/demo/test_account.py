@@ -110,7 +110,7 @@ def test_what_makes_a_demonstration_fail(
         big_uploads=(),
         trace=(),
         compared=(compared,),
-        flip=Flip(last_async_begun=0, last_async_answered=0, first_legacy_begun=0, uploads=0, failures=0),
+        flip=Flip(last_candidate_begun=0, last_candidate_answered=0, first_legacy_begun=0, uploads=0, failures=0),
         account=Account(answered=1, held=1, shared=0, lost=lost, doubled=doubled),
         seconds=1,
     )

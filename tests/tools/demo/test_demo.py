@@ -82,7 +82,7 @@ def test_both_sides_upload_the_large_file(shown: tuple[dict[str, Any], str]) -> 
 def test_the_flip_is_measured(shown: tuple[dict[str, Any], str]) -> None:
     """The times after the flip are those of calls: none was asynchronous for long after, and legacy came back."""
     flip = shown[0]["flip"]
-    assert 0 <= flip["last_async_begun"] <= flip["last_async_answered"] < 15
+    assert 0 <= flip["last_candidate_begun"] <= flip["last_candidate_answered"] < 15
     assert flip["first_legacy_begun"] > 0
     assert flip["uploads"] >= 40
     assert flip["failures"] == 0
