@@ -3,23 +3,49 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType
 
 from rich.console import Console
 
 from bench.competition import Competition
-from bench.errors import BenchError, UnknownRowError
-from bench.harness import Growth, Row, Scale
+from bench.harness import BenchError, Growth, Row, Scale, UnknownRowError
 from bench.machine import Machine, this_machine
-from bench.page import write_page
+from bench.page import quotation, write_page
 from bench.proof import Proofs
-from bench.quoting import quotation
-from bench.registry import all_growths, all_rows
 from bench.results import Results, load_results
 from bench.running import ROOT, prepared_stage
 from bench.view import View, print_goals
+
+MODULES = (
+    "bench.large",
+    "bench.crowds",
+    "bench.small",
+    "bench.growing",
+    "bench.routing",
+    "bench.shadowing",
+)
+"""Modules with `rows(scale) -> Sequence[Row]` or `growths(scale) -> Sequence[Growth]`, or both."""
+
+
+def all_rows(scale: Scale) -> list[Row]:
+    """The rows of all modules."""
+    return [row for module in _having("rows") for row in module.rows(scale)]
+
+
+def all_growths(scale: Scale) -> list[Growth]:
+    """The growths of all modules."""
+    return [growth for module in _having("growths") for growth in module.growths(scale)]
+
+
+def _having(function: str) -> list[ModuleType]:
+    return [module for module in map(importlib.import_module, MODULES) if hasattr(module, function)]
+
+
+# `python -m bench`: run the benchmark, make the page, quote from it.
 
 BUILD = ROOT / "build" / "bench"
 DOCS = ROOT / "docs"

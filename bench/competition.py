@@ -6,14 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from bench.errors import MissingProgramError, RunFailedError
-from bench.harness import Contender, Figure, Goal, Growth, Row
-from bench.programs import program
+from bench.harness import Contender, Figure, Goal, Growth, MissingProgramError, Row, RunFailedError
+from bench.machine import program
 from bench.proof import Proofs
 from bench.ratios import Spread, round_ratios, spread
-from bench.results import ContenderResult, GoalResult, GrowthResult, Point, RowResult
+from bench.results import ContenderResult, GoalResult, GrowthResult, Point, RowResult, bends
 from bench.running import Stage, run_once, sink_for
-from bench.shape import bends
 
 COMPARED = (Figure.RATE, Figure.COST)
 """Of these figures the page shows ratios to the row's reference."""

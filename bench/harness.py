@@ -5,7 +5,7 @@ it imports the contender's entry, lets it warm up, and measures `run()`. Contend
 machine whose speed drifts does not favour anyone; what is reported is the median and the quartiles of those ratios.
 
 To add a benchmark, write a module with a function `rows(scale)` (and, for work that grows, `growths(scale)`), and name
-it in `bench.registry.MODULES`. A contender's entry is a context manager that prepares the work and yields it::
+it in `bench.__main__.MODULES`. A contender's entry is a context manager that prepares the work and yields it::
 
     @contextmanager
     def migrator(job: Job) -> Iterator[Work]:
@@ -298,3 +298,37 @@ class Repeated:
         call = self._call
         for _ in range(times):
             call()
+
+
+# What can go wrong with a benchmark.
+
+
+class BenchError(Exception):
+    """Base of all errors of this package; the text says what happened and what to do."""
+
+
+class MissingProgramError(BenchError):
+    """A program that is needed is neither there nor could it be installed."""
+
+    def __init__(self, program: str, *, package: str, reason: str) -> None:
+        self.program = program
+        super().__init__(f"{program} is missing and could not be installed ({reason}); install Debian's {package}")
+
+
+class SinkError(BenchError):
+    """The server that takes the uploads does not work."""
+
+
+class UnknownRowError(BenchError):
+    """`--only` names something that is not there."""
+
+    def __init__(self, names: set[str], known: list[str]) -> None:
+        super().__init__(f"there is no {', '.join(sorted(names))}; there are {', '.join(known)}")
+
+
+class NoResultsError(BenchError):
+    """There are no results to make a page of."""
+
+
+class RunFailedError(BenchError):
+    """A contender did not do its work; it is disqualified."""

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from bench import cast
 from bench.harness import Figure
+from bench.metering import IDLE
 from bench.phrases import number
 from bench.results import Results, RowResult
-from bench.ticker import IDLE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

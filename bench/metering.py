@@ -1,10 +1,13 @@
-"""What one run costs its process."""
+"""What one run costs its process, and how late an idle process beside it is."""
 
 from __future__ import annotations
 
 import asyncio
 import gc
+import json
 import resource
+import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -72,3 +75,42 @@ def _cpu_seconds() -> float:
 def _mebibytes(field: str) -> float:
     """A figure of this process from the kernel, which gives it in KiB."""
     return int(_STATUS.read_text(encoding="ascii").partition(f"{field}:")[2].split()[0]) / 1024
+
+
+# An idle process beside a run: how late its ticks are is what the machine, not the contender, is to blame for.
+
+ROOT = Path(__file__).parents[1]
+
+IDLE = "idle_"
+"""In front of the names of what is measured here."""
+
+_END_SECONDS = 10.0
+
+
+@contextmanager
+def ticking_beside() -> Iterator[dict[str, float]]:
+    """Let the process tick for the length of the block; the figures are in the dictionary after it."""
+    figures: dict[str, float] = {}
+    with subprocess.Popen(
+        [sys.executable, "-m", "bench.metering"], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            yield figures
+        finally:
+            said, _ = process.communicate(timeout=_END_SECONDS)  # the end of its input ends it
+    figures.update(json.loads(said))
+
+
+async def _main() -> None:
+    figures: dict[str, float] = {}
+    loop = asyncio.get_running_loop()
+    async with ticked(figures):
+        ended = loop.create_future()
+        loop.add_reader(sys.stdin.fileno(), ended.set_result, None)
+        await ended
+        loop.remove_reader(sys.stdin.fileno())
+    json.dump({f"{IDLE}{name}": figures[name] for name in (Figure.STALL_P99, Figure.STALL_MAX)}, sys.stdout)
+
+
+if __name__ == "__main__":
+    asyncio.run(_main())

@@ -1,16 +1,16 @@
-"""The page with the results: ratios first, then absolute figures with the machine named."""
+"""The page with the results (ratios first, then absolute figures with the machine named), and what may be quoted."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from bench.harness import Figure
+from bench.harness import Figure, NoResultsError
 from bench.limits import limits_text
+from bench.metering import IDLE
 from bench.phrases import bound, figure_name, goal_subject, machine_text, number, shown_spread, verdict
 from bench.plots import plot_growth, plot_row
 from bench.results import ContenderResult, GrowthResult, Results, RowResult
-from bench.ticker import IDLE
 
 _HEAD = """\
 # How fast
@@ -172,3 +172,25 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A Markdown table."""
     lines = [head, ["---"] * len(head), *rows]
     return "".join(f"| {' | '.join(cell.replace('|', '/') for cell in line)} |\n" for line in lines)
+
+
+# What other documents may quote of a run: ratios, with how they were taken.
+
+
+def quotation(results: Results) -> str:
+    """A paragraph and a table in Markdown.
+
+    Raises:
+        NoResultsError: the run was a quick one, or has no goals.
+    """
+    goals = [(row, goal) for row in results.rows for goal in row.goals if goal.goal.to and goal.spread is not None]
+    if results.quick or not goals:
+        raise NoResultsError("only a whole run may be quoted; run the benchmark without --quick and --only")
+    everything = [goal for row in results.rows for goal in row.goals]
+    reached = sum(goal.reached is True for goal in everything)
+    rows = [(row.title, goal_subject(goal.goal, row), shown_spread(goal), bound(goal.goal)) for row, goal in goals]
+    return (
+        f"Ratios within the rounds of one interleaved run ({machine_text(results)}): median (quartiles). "
+        f"{reached} of {len(everything)} goals were reached.\n\n"
+        f"{table(('work', 'what', 'measured', 'goal'), rows)}"
+    )

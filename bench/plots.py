@@ -12,8 +12,7 @@ from matplotlib.ticker import ScalarFormatter
 
 from bench.harness import Curve, Figure
 from bench.phrases import figure_name, number
-from bench.results import GrowthResult, RowResult
-from bench.shape import value
+from bench.results import GrowthResult, RowResult, value
 
 _INK = "#7d8590"
 _COLOURS = ("#2f81f7", "#db6d28", "#2da44e", "#a371f7", "#bf8700", "#e5534b")

@@ -11,9 +11,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from bench.clients.uploads import PURPOSE
-from bench.errors import RunFailedError
 from bench.files import Files
-from bench.harness import Contender, Row, Scale, SinkWish
+from bench.harness import Contender, Row, RunFailedError, Scale, SinkWish
 from bench.running import Stage, run_once
 from bench.sink import WARM_UP_BYTES, running_sink
 

@@ -14,14 +14,17 @@ from importlib import import_module
 from typing import Any
 
 from bench.harness import Job, Work
-from bench.routing_own import calls_of, definitions, names_of, offline_client
-from bench.routing_telemetry import (
+from bench.routing_own import (
     CALL,
     CALL_ATTRIBUTES,
     RUN_ATTRIBUTES,
     SPAN_ATTRIBUTES,
+    calls_of,
+    definitions,
     discarded_telemetry,
     duration_of,
+    names_of,
+    offline_client,
     tracer_of,
 )
 from flags import SHADOW_SUFFIX

@@ -13,12 +13,10 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.certificate import Certificate, make_certificate
 from bench.child import FIGURES_FILE, Order
-from bench.errors import RunFailedError
-from bench.harness import Contender, Figure, Row
-from bench.sink import Sink, build_sink, running_sink
-from bench.ticker import ticking_beside
+from bench.harness import Contender, Figure, Row, RunFailedError
+from bench.metering import ticking_beside
+from bench.sink import Certificate, Sink, build_sink, make_certificate, running_sink
 
 ROOT = Path(__file__).parents[1]
 

@@ -1,4 +1,4 @@
-"""The server that takes the uploads, in a process of its own: `sink.c`, compiled on first use.
+"""The server that takes the uploads, in a process of its own: `sink.c`, compiled on first use; its certificate.
 
 It is written in C so that it is never what limits a contender: over plain HTTP a body is discarded in the kernel.
 """
@@ -14,10 +14,46 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from bench.certificate import Certificate
-from bench.errors import SinkError
-from bench.harness import Server, SinkWish
-from bench.programs import program
+import trustme
+
+from bench.harness import Server, SinkError, SinkWish
+from bench.machine import program
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Certificate:
+    """Three PEM files.
+
+    Attributes:
+        authority: what clients trust.
+        chain: what the server shows.
+        key: its private key.
+    """
+
+    authority: Path
+    chain: Path
+    key: Path
+
+    def trust(self) -> dict[str, str]:
+        """The variables by which clients find out whom to trust: OpenSSL's, requests' and curl's."""
+        return dict.fromkeys(("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"), str(self.authority))
+
+
+def make_certificate(folder: Path) -> Certificate:
+    """Write an authority, and a certificate of it for 127.0.0.1 and localhost with its key."""
+    made = Certificate(
+        authority=folder / "authority.pem", chain=folder / "certificate.pem", key=folder / "certificate.key"
+    )
+    authority = trustme.CA(key_type=trustme.KeyType.ECDSA)
+    issued = authority.issue_cert("127.0.0.1", "localhost", key_type=trustme.KeyType.ECDSA)
+    authority.cert_pem.write_to_path(made.authority)
+    made.chain.write_bytes(b"".join(blob.bytes() for blob in issued.cert_chain_pems))
+    made.key.touch(mode=0o600)
+    made.key.write_bytes(issued.private_key_pem.bytes())
+    return made
+
+
+# The server that takes the uploads, in a process of its own: `sink.c`, compiled on first use.
 
 WARM_UP_BYTES = 8192
 """A body up to this size is a warm-up, and not counted; as in `sink.c`."""

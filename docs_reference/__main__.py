@@ -3,11 +3,25 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from docs_reference.pages import PAGES
+from docs_reference.commands import commands_page, exit_codes_page
+from docs_reference.configuration import configuration_page, flags_page
+from docs_reference.rooms import picture
+from docs_reference.telemetry import telemetry_page
 
 DOCS = Path(__file__).parents[1] / "docs"
+
+PAGES: Mapping[str, Callable[[], str]] = {
+    "reference/commands.md": commands_page,
+    "reference/configuration.md": configuration_page,
+    "reference/exit-codes.md": exit_codes_page,
+    "reference/flags.md": flags_page,
+    "reference/telemetry.md": telemetry_page,
+    "rooms.svg": picture,
+}
+"""Every generated file below `docs/`, with what writes it."""
 
 
 def stale() -> list[str]:

@@ -1,4 +1,4 @@
-"""The page of commands, from the command line's own help."""
+"""The pages of commands, from the command line's own help, and of exit codes."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from collections.abc import Iterator
 from enum import Enum
 from typing import Any, get_args
 
-from docs_reference.markdown import code, table
-from docs_reference.markdown import page as a_page
+from docs_reference import code, page, table
 from shim.cli.app import commands
+from shim.cli.conventions import MEANINGS
 from shim.cli.finding import searching
 
 
-def page() -> str:
+def commands_page() -> str:
     """Every command with its arguments and options."""
-    return a_page(
+    return page(
         "Commands", "`shim --debug COMMAND` shows the program's own log, and tracebacks.", *_of(_root(), "shim")
     )
 
@@ -81,3 +81,12 @@ def _default(parameter: Any) -> str:
 
 def _sentence(text: str | None) -> str:
     return " ".join((text or "").split())
+
+
+def exit_codes_page() -> str:
+    """Every code with its meaning."""
+    return page(
+        "Exit codes",
+        "Of every command of `shim`. What went wrong stands on standard error in one line; results stand on standard output.",
+        table(("code", "name", "meaning"), [(str(code.value), code.name, text) for code, text in MEANINGS.items()]),
+    )

@@ -1,4 +1,4 @@
-"""The page of environment variables: defaults from the settings, meanings from here."""
+"""The pages of environment variables (defaults from the settings, meanings from here) and of flags."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ from collections.abc import Mapping
 from pydantic import SecretStr
 from pydantic_core import PydanticUndefined
 
-from docs_reference.markdown import code, table
-from docs_reference.markdown import page as a_page
+from docs_reference import code, page, table
+from flags import SHADOW_SUFFIX
+from flags.definitions import BUCKET, BUCKETS, INSTANCE
+from migration import Reason
+from tools.migrations import MIGRATIONS, NAMES
 from tools.settings import Settings
 
 MEANINGS: Mapping[tuple[str, ...], str] = {
@@ -74,13 +77,13 @@ COMPUTED: Mapping[str, str] = {
 """Defaults that are worked out when the program starts."""
 
 
-def page() -> str:
+def configuration_page() -> str:
     """Every variable with its default and its meaning."""
     rows = [
         (", ".join(map(code, names)), ", ".join(dict.fromkeys(map(default, names))), meaning)
         for names, meaning in MEANINGS.items()
     ]
-    return a_page(
+    return page(
         "Configuration",
         "Environment variables; a wrong value is reported by name before anything starts. Times are in seconds, sizes in bytes.",
         table(("variable", "default", "meaning"), rows),
@@ -97,3 +100,39 @@ def default(variable: str) -> str:
     if value is None or value is PydanticUndefined or value in {"", ()} or isinstance(value, SecretStr):
         return "none"
     return f"{value:g}" if isinstance(value, float) else (code(value) if isinstance(value, str) else str(value))
+
+
+ATTRIBUTES = ("upload.provider", "file.count", "file.size")
+"""What this monolith's declarations show of a call."""
+
+
+def flags_page() -> str:
+    """The flags of this monolith, the context of a decision, and the reasons of decisions."""
+    return page("Flags", _flags(), "## What a strategy sees", _context(), "## Why it was decided so", _reasons())
+
+
+def _flags() -> str:
+    rows = []
+    for name in NAMES:
+        functions = ", ".join(code(target) for target, each in MIGRATIONS.items() if each.name == name)
+        rows.append((code(name), "share of the calls that the candidate answers", functions))
+        rows.append((code(f"{name}{SHADOW_SUFFIX}"), "share of the calls that a shadow compares", functions))
+    return table(("flag", "percentage", "functions"), rows)
+
+
+def _context() -> str:
+    return table(
+        ("field", "what it holds"),
+        [
+            ("`sessionId`", "the call id: percentages are taken of it"),
+            ("`userId`", "the attribute `user` of the declaration, if it gives one"),
+            ("`appName`", "`migration-shim`"),
+            (f"property `{INSTANCE}`", "`SHIM_INSTANCE`"),
+            (f"property `{BUCKET}`", f"a number below {BUCKETS:,}, drawn from the call id: for shares below 1 %"),
+            *((f"property `{name}`", "of the call's files, as the declaration gives it") for name in ATTRIBUTES),
+        ],
+    )
+
+
+def _reasons() -> str:
+    return table(("reason",), [(code(reason.value),) for reason in Reason])

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from docs_reference.markdown import code, table
-from docs_reference.markdown import page as a_page
+from docs_reference import code, page, table
 from migration import Side
 from migration.guard import GuardFigures
 from observability.instruments import Instruments, Sources
@@ -22,9 +21,9 @@ _KINDS = {
 }
 
 
-def page() -> str:
+def telemetry_page() -> str:
     """Every name that this program uses."""
-    return a_page(
+    return page(
         "Telemetry",
         "What each says, and how they belong together, is [explained by hand](../telemetry.md).",
         "## Metrics",

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from bench.clients.uploads import PURPOSE, files_of
 from bench.harness import Figure, Figures, Job
-from bench.programs import program
+from bench.machine import program
 
 _OK = 200
 

@@ -9,14 +9,11 @@ from pathlib import Path
 import pytest
 
 from bench.competition import judged
-from bench.errors import NoResultsError
-from bench.harness import Contender, Curve, Figure, Goal, Row
+from bench.harness import Contender, Curve, Figure, Goal, NoResultsError, Row
 from bench.limits import limits_text
 from bench.machine import this_machine
-from bench.page import page_text, write_page
-from bench.quoting import quotation
-from bench.results import GrowthResult, Point, Results, RowResult, load_results
-from bench.shape import bend, bends
+from bench.page import page_text, quotation, write_page
+from bench.results import GrowthResult, Point, Results, RowResult, bend, bends, load_results
 
 
 def run(wall: float, cpu: float, memory: float = 1.0) -> dict[str, float]:

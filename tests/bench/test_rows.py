@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from bench.__main__ import all_growths, all_rows
 from bench.files import Content, Files
 from bench.harness import Row, Scale
-from bench.registry import all_growths, all_rows
 
 
 @pytest.fixture(params=[True, False], ids=["quick", "whole"])

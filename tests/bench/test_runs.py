@@ -8,10 +8,9 @@ from pathlib import Path
 import pytest
 
 from bench.competition import Competition
-from bench.errors import RunFailedError
 from bench.files import Files
-from bench.harness import Contender, Figure, Goal, Row, Scale
-from bench.programs import program
+from bench.harness import Contender, Figure, Goal, Row, RunFailedError, Scale
+from bench.machine import program
 from bench.proof import Proofs
 from bench.results import RowResult
 from bench.running import Stage, run_once

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from xml.etree import ElementTree as ET
 
-from docs_reference.__main__ import DOCS, stale
-from docs_reference.pages import PAGES
+from docs_reference.__main__ import DOCS, PAGES, stale
 from docs_reference.rooms import picture
 from tests.support.documents import ROOT
 
