@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from migration.running.propagation import current
 from shim.errors import ConfigurationError
 
 MEGABYTE = 1024 * 1024
@@ -111,7 +112,7 @@ def settings_in_force(kind: type[S]) -> S:
     Raises:
         ConfigurationError: a variable has a wrong value; the message names it.
     """
-    found = _override.get()
+    found = current(_override)
     return found if isinstance(found, kind) else _from_environment(kind)
 
 

@@ -17,6 +17,7 @@ from migration.model.errors import (
     StoreRefusedError,
     TargetNotFoundError,
     TrialRefusedError,
+    UnfollowedError,
 )
 from migration.model.model import (
     MISMATCHES,
@@ -112,6 +113,7 @@ __all__ = [
     "Taxonomy",
     "Trial",
     "TrialRefusedError",
+    "UnfollowedError",
     "Verdict",
     "flags_of",
     "kind_of_status",

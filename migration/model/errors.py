@@ -10,6 +10,7 @@ MigrationError
 ├── AwaitInsteadError                 a blocking call that would wait for itself
 ├── IncompleteFactsError              a result is too large to be called identical
 │   └── IncomparableFactsError        a result contains what cannot be compared
+├── UnfollowedError                   a side leaves something running, and may not be run again
 ├── TrialRefusedError                 a call must not have a live shadow
 ├── ExposureError (and ValueError)    a share of the calls cannot be set
 ├── RolloutError                      a rollout cannot do what it was asked
@@ -84,6 +85,10 @@ class CandidateCancelledError(MigrationError):
 
     def __init__(self, migration: str) -> None:
         super().__init__(f"{migration}: the candidate was cancelled, as when a process ends; its outcome is unknown")
+
+
+class UnfollowedError(MigrationError):
+    """A side has ended and left something running that may work for callers later; the text says what."""
 
 
 class TrialRefusedError(MigrationError):

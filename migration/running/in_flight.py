@@ -170,7 +170,15 @@ def inside_a_call() -> bool:
 
 def inside_a_shadow() -> bool:
     """Whether this context runs for a comparison."""
-    return _ALL in _sides.get()
+    found = _sides.get().get(_ALL)
+    return found is not None and not found.ended
+
+
+def end_shadow() -> None:
+    """End the side of the shadow that this context runs for, also where it was copied to."""
+    found = _sides.get().get(_ALL)
+    if found is not None:
+        found.ended = True
 
 
 class side_context:  # noqa: N801  # used like a function; a generator would cost each call three times as much

@@ -5,13 +5,15 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
+from contextvars import copy_context
 from types import TracebackType
-from typing import cast
+from typing import Any, cast
 
 from migration.forking import new_lock
 from migration.model.model import Comparison, Notice, Operation
 from migration.model.ports import Observer, Recording
+from migration.running.propagation import FollowedRun, following
 
 _logger = logging.getLogger("migration")
 
@@ -111,18 +113,55 @@ class ContainedRecording:
     def __init__(self, observers: Observers, make: Callable[[], AbstractContextManager[Recording]]) -> None:
         self._observers = observers
         self._make = make
-        self._manager: AbstractContextManager[Recording] | None = None
-        self._recording: Recording | None = None
+        self._entered = ExitStack()
+        self._recording: FollowedRecording | None = None
 
     def __enter__(self) -> Recording | None:
         self._observers.contain(self, self._enter)
         return self._recording
 
     def _enter(self) -> None:
-        manager = self._make()
-        self._recording = manager.__enter__()
-        self._manager = manager
+        before = copy_context()
+        recording = self._entered.enter_context(self._make())
+        self._recording = FollowedRecording(recording, self._entered.enter_context(following(before)))
 
     def __exit__(self, *error: object) -> None:
-        if self._manager is not None:
-            self._observers.contain(self, cast("Callable[..., object]", self._manager.__exit__), *error)
+        if self._recording is not None:
+            self._recording.end()
+        self._observers.contain(self, cast("Callable[..., object]", self._entered.__exit__), *error)
+
+
+class FollowedRecording:
+    """A recording of a run, and whether everything has ended that began in it. What else it can do is the recording's.
+
+    Args:
+        recording: what was recorded.
+        run: the recorded run.
+    """
+
+    def __init__(self, recording: Recording, run: FollowedRun) -> None:
+        self._recording = recording
+        self._run = run
+        self._left: str | None = None
+
+    def end(self) -> None:
+        """The primary run has ended: what is left of it belongs to it no more."""
+        self._left = self._run.left()
+        self._run.released = True
+
+    def refusal(self) -> str | None:
+        """Why this call cannot be run again, or None if it can."""
+        if self._left is not None:
+            return f"{self._left} was still running when the call had ended, so not all that it did is known"
+        return self._recording.refusal()
+
+    def size(self) -> int:
+        """Bytes of the input."""
+        return self._recording.size()
+
+    def stale(self) -> bool:
+        """Whether the input has changed since the primary ran."""
+        return self._recording.stale()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._recording, name)

@@ -9,15 +9,18 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from contextvars import copy_context
+from contextvars import Context, copy_context
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 from migration.model.declaration import Migration
+from migration.model.errors import UnfollowedError
 from migration.model.model import Call, Comparison, Decision, Notice, NoticeKind, Outcome, Side, Verdict
 from migration.model.ports import Recording, Sent
+from migration.running.in_flight import end_shadow
 from migration.running.loop import BackgroundLoop, Candidate
 from migration.running.observers import Observers
+from migration.running.propagation import FollowedRun, follow_tasks, following
 from migration.shadow.facts import Facts, Flattening
 
 
@@ -92,6 +95,9 @@ BLOCKED_SECONDS = 0.25
 PAUSE_FACTOR = 100.0
 """How much longer than it blocked callers a candidate is not run for shadows: so they are blocked 1 % of the time."""
 
+LEFT_SECONDS = 1.0
+"""How long a shadow waits for the threads and tasks that its side has begun and left running."""
+
 GRACE_SECONDS = 1.0
 """How long a cancelled candidate may take to end; then it is given up."""
 
@@ -115,6 +121,7 @@ class IsolatedRunner:
         self._now = now
         self._stuck = 0
         self._rests: dict[str, tuple[float, str]] = {}
+        self._unfollowed: dict[str, str] = {}
 
     @property
     def stuck(self) -> int:
@@ -125,18 +132,46 @@ class IsolatedRunner:
         """Why this call must not be run again now, or None."""
         if self._stuck >= MAX_STUCK:
             return STUCK
+        if (left := self._unfollowed.get(shadow.call.function)) is not None:
+            return left
         until, why = self._rests.get(shadow.migration.name, (0.0, ""))
         return why if self._now() < until else None
 
     async def run(self, shadow: Shadow, side: Side, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Outcome[Any]:
         """Run a side with these arguments.
 
+        Whatever threads, tasks and pools it uses have the context of this run.
+
         Raises:
             LoopUnavailableError: the candidate's loop takes no work; nothing has run.
+            UnfollowedError: it has left something running.
         """
-        if side is Side.LEGACY:
-            return await self._run_legacy(shadow.legacy, args, kwargs)
-        return await self._run_candidate(shadow, args, kwargs)
+        with following(Context()) as run:
+            if side is Side.LEGACY:
+                outcome = await self._run_legacy(shadow.legacy, args, kwargs)
+            else:
+                outcome = await self._run_candidate(shadow, args, kwargs)
+            await self._end_of_all(shadow, side, run)
+        return outcome
+
+    async def _end_of_all(self, shadow: Shadow, side: Side, run: FollowedRun) -> None:
+        """Wait for what the side has begun. What goes on may serve callers later, so it is let go, for good.
+
+        Except from a live shadow, of which nothing must be made after it was undone.
+        """
+        until = self._now() + LEFT_SECONDS
+        while (left := run.left()) is not None:
+            if self._now() >= until:
+                why = (
+                    f"{side} leaves {left} running, which may work for callers later, so {shadow.call.function} is not "
+                    "run for shadows again in this process; let it begin before the first call"
+                )
+                self._unfollowed[shadow.call.function] = why
+                if not shadow.migration.mode.is_real:
+                    end_shadow()
+                    run.released = True
+                raise UnfollowedError(why)
+            await asyncio.sleep(LEFT_SECONDS / 100)
 
     async def _run_legacy(
         self, legacy: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
@@ -229,6 +264,7 @@ def _legacy_to_its_end(legacy: Callable[..., Any], args: tuple[Any, ...], kwargs
 async def _candidate_to_its_end(
     candidate: Candidate[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
 ) -> Outcome[Any]:
+    follow_tasks(asyncio.get_running_loop())
     start = time.perf_counter()
     try:
         return await candidate.run(args, kwargs)

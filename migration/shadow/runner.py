@@ -17,7 +17,7 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from migration.forking import renew_in_child
-from migration.model.errors import IncompleteFactsError, LoopUnavailableError
+from migration.model.errors import IncompleteFactsError, LoopUnavailableError, UnfollowedError
 from migration.model.model import Comparison, Side, Verdict
 from migration.running.in_flight import InFlightCalls
 from migration.running.loop import BackgroundLoop
@@ -203,7 +203,7 @@ class ShadowRunner:
         shadow = waiting.shadow
         try:
             comparison = await self._before_deadline(waiting)
-        except IncompleteFactsError as error:
+        except (IncompleteFactsError, UnfollowedError) as error:
             comparison = shadow.dropped(str(error))
         except LoopUnavailableError as error:
             comparison = shadow.dropped(f"no shadow can be started: {error}")

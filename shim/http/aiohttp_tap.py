@@ -10,7 +10,7 @@ import aiohttp
 
 from shim.http.attempts import note_begin
 from shim.http.egress import REFUSAL, may_ask
-from shim.http.recording import Exchange, answer_headers, current_log, observer
+from shim.http.recording import Exchange, answer_headers, begun_exchange, observer
 
 _noted: WeakKeyDictionary[aiohttp.ClientResponse, Exchange] = WeakKeyDictionary()
 
@@ -61,10 +61,7 @@ async def _request_started(
     request.exchange = None
     if not may_ask(str(params.url)):
         raise aiohttp.ClientConnectionError(REFUSAL)
-    log = current_log()
-    if log is not None:
-        request.exchange = Exchange(method=params.method, url=str(params.url))
-        log.add(request.exchange)
+    request.exchange = begun_exchange(params.method, str(params.url))
 
 
 async def _request_answered(

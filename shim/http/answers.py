@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 from aiohttp import StreamReader, web
 
 from shim.http.facts import RequestTarget
-from shim.http.recording import SHARED, Exchange, ExchangeLog
+from shim.http.recording import SHARED, UNFOLLOWED, Exchange, ExchangeLog
 
 REFUSED = "refused"
 """The field of a recorded request that says that it was refused for good."""
@@ -70,6 +70,8 @@ def why_not_repeatable(log: ExchangeLog) -> str | None:
         return "the call's exchanges were too many or too long to be recorded"
     if log.shared:
         return SHARED
+    if log.unfollowed:
+        return UNFOLLOWED
     if any(exchange.status is None for exchange in log.exchanges):
         return "a request was never answered, so there is no answer to give again"
     return None

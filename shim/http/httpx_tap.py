@@ -26,7 +26,7 @@ import httpx2
 from migration.forking import new_lock
 from shim.http.attempts import answer_instead, begun_attempt, note_begin, note_sent, onlooker
 from shim.http.egress import REFUSAL, is_confined, may_ask
-from shim.http.recording import Exchange, answer_headers, current_log, observer
+from shim.http.recording import Exchange, answer_headers, begun_exchange, observer
 
 _MODULES: tuple[ModuleType, ...] = (httpx, httpx2)
 _INSTALLED = "_wire_tap_original"
@@ -69,11 +69,7 @@ class _Tap:
         note_begin(method=request.method, url=str(request.url))
         self.attempt = begun_attempt(request.method)
         self.bounds = _bounds.get()
-        self.exchange: Exchange | None = None
-        log = current_log()
-        if log is not None:
-            self.exchange = Exchange(method=request.method, url=str(request.url))
-            log.add(self.exchange)
+        self.exchange = begun_exchange(request.method, str(request.url))
 
     def failed(self, error: BaseException) -> None:
         self.observation.finished(status=None, error=error)

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, field
 from http import HTTPStatus
 from typing import Protocol, TypeVar
 
+from migration.running.propagation import current, is_attributed
 from shim.http.attempts import note_begin
 
 
@@ -55,6 +56,9 @@ MAX_ANSWER_BYTES = 256 * 1024
 SHARED = "another upload of the same content was in flight, and its file serves this one, too"
 """Why a call that sent nothing itself is not compared."""
 
+UNFOLLOWED = "meanwhile a request was sent from a thread that belongs to no call, and it may have been this one's"
+"""Why a call is not compared that may speak from threads of which the recording knows nothing."""
+
 MAX_EXCHANGES = 200
 """More exchanges than this in one call are not kept; the log is marked as overflown."""
 
@@ -95,13 +99,19 @@ class Exchange:
 class ExchangeLog:
     """The exchanges of one call, in the order in which they began; `listener` hears of each answer as it arrives.
 
-    `shared` says that another upload of the same content sent the file for this one.
+    Attributes:
+        overflown: there were more exchanges than are kept.
+        shared: another upload of the same content sent the file for this one.
+        unfollowed: meanwhile a request was sent from a thread that belongs to no call, and it may have been this one's.
+        concerns: whether a request (method and address) can be one of this call at all.
     """
 
     exchanges: list[Exchange] = field(default_factory=list)
     overflown: bool = False
     shared: bool = False
+    unfollowed: bool = False
     listener: Callable[[Exchange], None] | None = None
+    concerns: Callable[[str, str], bool] = lambda _method, _url: True
 
     def add(self, exchange: Exchange) -> None:
         """Append, up to the bound; heard of are all."""
@@ -113,16 +123,35 @@ class ExchangeLog:
 
 
 _log: ContextVar[ExchangeLog | None] = ContextVar("exchange_log", default=None)
+_open: list[ExchangeLog] = []
+"""The logs that are open in any context."""
 
 
 def current_log() -> ExchangeLog | None:
     """The log that is open in this context, if one is."""
-    return _log.get()
+    return current(_log)
+
+
+def begun_exchange(method: str, url: str) -> Exchange | None:
+    """A request begins: its exchange in the log of this context, if one is open.
+
+    One that belongs to no call, as of a thread that was begun earlier and is fed by a queue, may be any call's: the
+    open logs that it can concern are marked.
+    """
+    log = current_log()
+    if log is not None:
+        exchange = Exchange(method=method, url=url)
+        log.add(exchange)
+        return exchange
+    if _open and not is_attributed():
+        for other in _open:
+            other.unfollowed = other.unfollowed or other.concerns(method, url)
+    return None
 
 
 def note_shared() -> None:
     """Another upload of the same content has sent the file."""
-    log = _log.get()
+    log = current_log()
     if log is not None:
         log.shared = True
 
@@ -131,9 +160,13 @@ def note_shared() -> None:
 def noting(log: ExchangeLog | None) -> Iterator[None]:
     """Note every exchange of this context in `log`; None switches noting off."""
     token = _log.set(log)
+    if log is not None:
+        _open.append(log)
     try:
         yield
     finally:
+        if log is not None:
+            _open[:] = [each for each in _open if each is not log]
         _log.reset(token)
 
 
@@ -268,7 +301,7 @@ def watch(observer: HttpObserver | None) -> None:
 
 def observer() -> HttpObserver:
     """The observer of this context's requests."""
-    return _NO_OBSERVER if _unobserved.get() else _watcher
+    return _NO_OBSERVER if current(_unobserved) else _watcher
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -15,6 +16,7 @@ from typing import Any, NamedTuple, Self
 from aiohttp import web
 
 from migration import Call, Side
+from migration.running.propagation import current
 from shim.http.answers import AnswerBook, counted_once, why_not_repeatable
 from shim.http.egress import confined_to
 from shim.http.facts import RequestTarget
@@ -28,6 +30,7 @@ from tools.shadowing.services import (
     is_final,
     is_listing,
     known_credentials,
+    may_upload,
     strangeness,
     upload_target,
     with_every_service_at,
@@ -113,7 +116,7 @@ def quiet() -> Iterator[None]:
 
 
 def _is_meant(_record: logging.LogRecord) -> bool:
-    return not _rehearsing.get()
+    return not current(_rehearsing)
 
 
 def upload_recorder(answers: AnswerBook, credentials: Mapping[str, str]) -> LoopbackRecorder:
@@ -170,6 +173,9 @@ class RecordedUpload:
     storage: UploadStorage
     inputs: Inputs
     log: ExchangeLog = field(default_factory=ExchangeLog)
+
+    def __post_init__(self) -> None:
+        self.log.concerns = partial(may_upload, self.settings)
 
     @classmethod
     @contextmanager

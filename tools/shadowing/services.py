@@ -32,6 +32,14 @@ def upload_target(settings: Settings, method: str, url: str) -> RequestTarget | 
     return target_of({name: address for name, (_, address) in _addresses(settings).items()}, method, url)
 
 
+def may_upload(settings: Settings, method: str, url: str) -> bool:
+    """Whether a request can be one of an upload: of a file to a provider, of an object to Supabase."""
+    target = upload_target(settings, method, url)
+    if target is None or target.method in {"GET", "HEAD", "DELETE"}:
+        return False
+    return target.path.startswith("/files" if target.service in PROVIDERS else "/storage/")
+
+
 def with_every_service_at(recorder: str, settings: Settings) -> Settings:
     """The same settings with every service at the recorder's address."""
     places = {field: f"{recorder}/{service}" for service, (field, _) in _addresses(settings).items()}
