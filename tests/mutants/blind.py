@@ -48,14 +48,17 @@ BLIND: Final = (
     _blind(
         "one connection pool for all event loops",
         "tools/transport/loops.py",
-        {"return self._values.get(asyncio.get_running_loop())": "return next(iter(self._values.values()), None)"},
+        {
+            "getattr(asyncio.get_running_loop(), self._name, None)": "getattr(PerLoop, self._name, None)",
+            "setattr(asyncio.get_running_loop(), self._name, value)": "setattr(PerLoop, self._name, value)",
+        },
         "a call that it breaks has no answers to give again: it is dropped and says so, and its caller gets an error",
         "tests/mutants/test_blind.py::test_each_loop_has_a_pool_of_its_own",
     ),
     _blind(
         "the event loop is blocked",
         _GATEWAY,
-        {"        sent = await _deliver(": "        __import__('time').sleep(0.5)\n        sent = await _deliver("},
+        {"        sent = await self.send()": "        __import__('time').sleep(0.5)\n        sent = await self.send()"},
         "time is no fact; spans, the loop's delay and the guard watch it",
         "tests/tools/engine/test_footprint.py::test_uploads_do_not_stall_the_event_loop",
     ),
@@ -104,7 +107,7 @@ BLIND: Final = (
     _blind(
         "a row that cannot be written is not logged",
         "tools/engine/gateway.py",
-        {"        logger.exception(provider.unrecorded(provider_file_id))\n": ""},
+        {"            logger.exception(self.provider.unrecorded(sent))\n": ""},
         "logs are not compared",
         "tests/tools/engine/test_gateway.py::test_a_failing_row_is_logged_as_by_legacy_and_the_upload_stands",
     ),

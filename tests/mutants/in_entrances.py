@@ -10,24 +10,21 @@ _FACE = "tools/async_file_upload_refactored.py"
 _GATEWAY = "tools/engine/gateway.py"
 _BATCH = "tools/engine/batch.py"
 
-_STORE = "        copy = await _store(self.storage, self.provider, self.source)\n"
-_SEND = "        sent = await _deliver(self.provider, self.source, self.purpose, self.clock, self.journaled)\n"
-_IDS = "supabase_file_id=copy, provider_file_id=sent)"
-_RECORD = f"        row = await record(self.storage, self.provider, self.source, {_IDS}\n"
+_STORE = "        copy = await self.store()\n        if"
+_SEND = "        sent = await self.send()\n"
+_RECORD = "        recorded = await self.record(copy, sent)\n"
 _RESULT = "    return provider.result(source, provider_file_id=sent, supabase_file_id=copy)\n"
-_ROW = """    row = provider.row(
-        source, provider_file_id=provider_file_id, supabase_file_id=supabase_file_id, sha256=source.sha256
-    )
-"""
+_IDS = "provider_file_id=sent, supabase_file_id=copy"
+_ROW = f"        row = self.provider.row(self.source, {_IDS}, sha256=self.source.sha256)\n"
 _STORAGE_FAILED = (
-    "    except Exception as error:\n        raise storage_failure(error) from error\n\n\nasync def _deliver"
+    "        except Exception as error:\n            raise storage_failure(error) from error\n\n    async def send"
 )
-_PROVIDER_FAILED = "        raise provider.failure(provider.sdk.error_message(error)) from error\n"
-_UNRECORDED = "        logger.exception(provider.unrecorded(provider_file_id))\n"
+_PROVIDER_FAILED = "            raise provider.failure(provider.sdk.error_message(error)) from error\n"
+_UNRECORDED = "            logger.exception(self.provider.unrecorded(sent))\n"
 
 
 def _row(field: str, value: str) -> dict[str, str]:
-    changed = f"    import dataclasses\n    row = dataclasses.replace(row, {field}={value})\n"
+    changed = f"        import dataclasses\n        row = dataclasses.replace(row, {field}={value})\n"
     return {_ROW: _ROW + changed}
 
 
@@ -51,18 +48,15 @@ STEPS: Final = (
     Mutant(
         defect="missing row",
         file=_GATEWAY,
-        patch={_RECORD: "        row = True\n"},
+        patch={_RECORD: "        recorded = True\n"},
         shows_in="requests.count",
     ),
     Mutant(
         defect="row before upload",
         file=_GATEWAY,
         patch={
-            _SEND: (
-                "        pending = {'provider_file_id': 'pending', 'supabase_file_id': 'pending'}\n"
-                "        await record(self.storage, self.provider, self.source, **pending)\n" + _SEND
-            ),
-            _RECORD: "        row = True\n",
+            _SEND: "        await self.record('pending', 'pending')\n" + _SEND,
+            _RECORD: "        recorded = True\n",
         },
         shows_in="requests[*].service",
     ),
@@ -84,7 +78,7 @@ STEPS: Final = (
     Mutant(
         defect="double upload to the storage",
         file=_GATEWAY,
-        patch={_STORE: _STORE + _STORE},
+        patch={_STORE: _STORE.removesuffix("        if") + _STORE},
         shows_in="requests.count",
     ),
     Mutant(
@@ -97,15 +91,15 @@ STEPS: Final = (
         defect="swapped ids",
         file=_GATEWAY,
         patch={
-            _RESULT: _RESULT.replace("=sent, supabase_file_id=copy", "=copy, supabase_file_id=sent"),
-            _RECORD: _RECORD.replace(_IDS, "supabase_file_id=sent, provider_file_id=copy)"),
+            _RESULT: _RESULT.replace(_IDS, "provider_file_id=copy, supabase_file_id=sent"),
+            _ROW: _ROW.replace(_IDS, "provider_file_id=copy, supabase_file_id=sent"),
         },
         shows_in="result.supabase_file_id",
     ),
     Mutant(
         defect="wrong row: size counted in characters of the name",
         file=_GATEWAY,
-        patch=_row("file_size_bytes", "len(source.name)"),
+        patch=_row("file_size_bytes", "len(self.source.name)"),
         shows_in="requests[*].body.file_size_bytes",
     ),
     Mutant(
@@ -222,7 +216,7 @@ ERRORS: Final = (
     Mutant(
         defect="wrong exception type: provider",
         file=_GATEWAY,
-        patch={_PROVIDER_FAILED: "        raise ConnectionError(provider.sdk.error_message(error)) from error\n"},
+        patch={_PROVIDER_FAILED: "            raise ConnectionError(provider.sdk.error_message(error)) from error\n"},
         shows_in="error.type",
     ),
     Mutant(
@@ -239,19 +233,19 @@ ERRORS: Final = (
     Mutant(
         defect="swallowed error: storage",
         file=_GATEWAY,
-        patch={_STORAGE_FAILED: "    except Exception:\n        return ''\n\n\nasync def _deliver"},
+        patch={_STORAGE_FAILED: "        except Exception:\n            return ''\n\n    async def send"},
         shows_in="error.text",
     ),
     Mutant(
         defect="swallowed error: provider",
         file=_GATEWAY,
-        patch={_PROVIDER_FAILED: "        return ''\n"},
+        patch={_PROVIDER_FAILED: "            return ''\n"},
         shows_in="error.type",
     ),
     Mutant(
         defect="a row that cannot be written fails the upload",
         file=_GATEWAY,
-        patch={_UNRECORDED: _UNRECORDED + "        raise\n"},
+        patch={_UNRECORDED: _UNRECORDED + "            raise\n"},
         shows_in="error.type",
     ),
     Mutant(

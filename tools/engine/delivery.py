@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from http import HTTPStatus
 
 from shim.http.attempts import Attempt, Attempts
-from tools.engine.listing import Likeness, awaiting_answer, claim, find_upload, listed_name
+from tools.engine.listing import Likeness, awaiting_answer, claim, find_upload
 from tools.engine.throttle import LONGEST_HOLD_SECONDS, Place, request_place
 from tools.errors import MissingKeyError
 from tools.journal.upload import JournaledUpload
-from tools.providers.answers import NoFileIdError
+from tools.providers.answers import NoFileIdError, listed_name
 from tools.providers.sdk import advised_delay
 from tools.providers.spec import Provider
 from tools.settings import get_settings

@@ -40,24 +40,6 @@ from tools.transport.writing import loop_throttle
 logger = logging.getLogger(__name__)
 
 
-async def record(
-    storage: Any, provider: Provider, source: FileSource, *, supabase_file_id: str, provider_file_id: str
-) -> bool:
-    """Write the row; whether it is written. The upload is complete even if it is not."""
-    row = provider.row(
-        source, provider_file_id=provider_file_id, supabase_file_id=supabase_file_id, sha256=source.sha256
-    )
-    try:
-        if hasattr(storage, "record_upload_async"):
-            await storage.record_upload_async(row)
-        else:
-            await run_in_thread(storage.record_upload, row)
-    except Exception:
-        logger.exception(provider.unrecorded(provider_file_id))
-        return False
-    return True
-
-
 # Finds out in the background what came of a cancelled upload: a file that the provider has made gets its row.
 
 MAX_RECOVERIES = 64
@@ -72,90 +54,10 @@ _LOOKS_AFTER_SECONDS = (0.0, 1.0, 3.0)
 _recoveries: PerLoop[set[asyncio.Task[None]]] = PerLoop()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Broken:
-    """A cancelled upload, of which the storage has a copy."""
-
-    journaled: JournaledUpload
-    supabase_file_id: str
-    provider: Provider
-    source: FileSource
-    storage: Any
-    clock: Clock
-
-
-def recover_later(
-    error: BaseException,
-    journaled: JournaledUpload,
-    *,
-    provider: Provider,
-    source: FileSource,
-    storage: Any,
-    clock: Clock = SYSTEM_CLOCK,
-) -> bool:
-    """Settle a cancelled upload in a task of its own; False if that is not done, and its intent is to be closed."""
-    tasks = _recoveries.get()
-    if tasks is None:
-        tasks = _recoveries.set(set())
-    copy = journaled.supabase_file_id
-    if not isinstance(error, asyncio.CancelledError) or not journaled.is_in_doubt or copy is None:
-        return False
-    if len(tasks) >= MAX_RECOVERIES:
-        return False
-    broken = _Broken(
-        journaled=journaled, supabase_file_id=copy, provider=provider, source=source, storage=storage, clock=clock
-    )
-    task = asyncio.get_running_loop().create_task(_settled(broken))
-    tasks.add(task)
-    task.add_done_callback(tasks.discard)
-    return True
-
-
 async def settled() -> None:
     """Wait until every cancelled upload of this loop is settled."""
     while tasks := _recoveries.get():
         await asyncio.wait(tasks)
-
-
-async def _settled(broken: _Broken) -> None:
-    """Close the intent, in whatever way this ends."""
-    file_id: str | None = None
-    recorded = False
-    try:
-        with noting(None):  # the call whose exchanges were noted is over
-            async with asyncio.timeout(RECOVERY_SECONDS):
-                found = broken.journaled.provider_file_id or await _found(broken)
-                if found is not None:
-                    file_id = found
-                    recorded = await record(
-                        broken.storage,
-                        broken.provider,
-                        broken.source,
-                        supabase_file_id=broken.supabase_file_id,
-                        provider_file_id=found,
-                    )
-    except (TimeoutError, ToolsError):
-        pass  # it is recovery's now
-    finally:
-        broken.journaled.settled(file_id, recorded=recorded)
-
-
-async def _found(broken: _Broken) -> str | None:
-    """The file that the upload has made, if it is to be found; it is claimed."""
-    likeness = likeness_of(broken.provider, broken.source, broken.journaled.intent.purpose)
-    for pause in _LOOKS_AFTER_SECONDS:
-        await broken.clock.sleep(pause)
-        try:
-            found = await find_upload(
-                broken.provider, likeness, seconds_ago=broken.journaled.seconds, journaled=broken.journaled
-            )
-        except AmbiguousListingError:
-            continue  # the other upload may be over in a moment
-        except ListingUnavailableError:
-            return None
-        if found is not None:
-            return found
-    return None
 
 
 class BlockingStorage(Protocol):
@@ -203,7 +105,7 @@ async def upload_through_gateway(
             opening = None if journaled is None else await claimed_async(journaled)
         except ClaimTimeoutError as error:
             raise provider.failure(error) from error
-        upload = _Upload(
+        upload = GatewayUpload(
             provider=provider,
             source=source,
             storage=storage,
@@ -212,16 +114,14 @@ async def upload_through_gateway(
             journaled=None if opening is None else journaled,
         )
         if isinstance(opening, Finished):
-            copy, sent = await _store(storage, provider, source), opening.provider_file_id
-        elif upload.journaled is None:
-            copy, sent, _ = await upload.run()
+            copy, sent = await upload.store(), opening.provider_file_id
         else:
-            copy, sent = await upload.run_journaled(upload.journaled)
+            copy, sent = await upload.run()
     return provider.result(source, provider_file_id=sent, supabase_file_id=copy)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Upload:
+class GatewayUpload:
     """One upload that sends its file itself."""
 
     provider: Provider
@@ -231,29 +131,129 @@ class _Upload:
     clock: Clock
     journaled: JournaledUpload | None
 
-    async def run(self) -> tuple[str, str, bool]:
-        """Copy, provider, row: the storage's id, the provider's id, and whether the row is written."""
-        copy = await _store(self.storage, self.provider, self.source)
-        if self.journaled is not None:
-            self.journaled.stored(copy)
-        sent = await _deliver(self.provider, self.source, self.purpose, self.clock, self.journaled)
-        if self.journaled is not None:
-            self.journaled.delivered(sent)
-        row = await record(self.storage, self.provider, self.source, supabase_file_id=copy, provider_file_id=sent)
-        return copy, sent, row
-
-    async def run_journaled(self, journaled: JournaledUpload) -> tuple[str, str]:
-        """The same; the intent is closed in whatever way it ends, or handed over to who finds out."""
+    async def run(self) -> tuple[str, str]:
+        """Copy, provider, row: the storage's id and the provider's. The intent is closed in whatever way this ends."""
+        journaled = self.journaled
         try:
-            copy, sent, recorded = await self.run()
+            copy, sent, recorded = await self._steps()
         except BaseException as error:
-            if not recover_later(
-                error, journaled, provider=self.provider, source=self.source, storage=self.storage, clock=self.clock
-            ):
+            if journaled is not None and not self._recovers_later(error, journaled):
                 journaled.failed(error)
             raise
-        journaled.done(recorded=recorded)
+        if journaled is not None:
+            journaled.done(recorded=recorded)
         return copy, sent
+
+    async def _steps(self) -> tuple[str, str, bool]:
+        copy = await self.store()
+        if self.journaled is not None:
+            self.journaled.stored(copy)
+        sent = await self.send()
+        if self.journaled is not None:
+            self.journaled.delivered(sent)
+        recorded = await self.record(copy, sent)
+        return copy, sent, recorded
+
+    async def store(self) -> str:
+        """Keep a copy; its id."""
+        storage, source = self.storage, self.source
+        path, mime_type = self.provider.storage_path(source), guessed_mime_type(source.name)
+        try:
+            if isinstance(storage, StreamingStorage):
+                return await storage.upload_file_streaming(
+                    file_path=path, source=source, original_name=source.name, mime_type=mime_type, file_type=FILE_TYPE
+                )
+            return await run_in_thread(
+                storage.upload_file,
+                file_path=path,
+                file_data=await source.whole(),
+                original_name=source.name,
+                mime_type=mime_type,
+                file_type=FILE_TYPE,
+            )
+        except StorageUnreachableError as error:
+            proof = ConnectionNotMadeError("the storage")
+            proof.__cause__ = error
+            raise storage_failure(error) from proof
+        except Exception as error:
+            raise storage_failure(error) from error
+
+    async def send(self) -> str:
+        """Bring the file to the provider; its id there."""
+        provider = self.provider
+        try:
+            await self.source.still_there()  # the SDKs open the file again, so callers know a failure where it vanished
+            return await deliver(
+                provider, self.source, purpose=self.purpose, clock=self.clock, journaled=self.journaled
+            )
+        except ConnectionNotMadeError as error:
+            # the storage has its copy by now, so this must be no proof that nothing was sent
+            symptom = provider.sdk.error_message(error)
+            cause = ConnectionLostError("no connection to the provider, after the copy was stored")
+            cause.__cause__ = error.__cause__
+        except Exception as error:
+            raise provider.failure(provider.sdk.error_message(error)) from error
+        raise provider.failure(symptom) from cause
+
+    async def record(self, copy: str, sent: str) -> bool:
+        """Write the row; whether it is written. The upload is complete even if it is not."""
+        storage: Any = self.storage
+        row = self.provider.row(self.source, provider_file_id=sent, supabase_file_id=copy, sha256=self.source.sha256)
+        try:
+            if hasattr(storage, "record_upload_async"):
+                await storage.record_upload_async(row)
+            else:
+                await run_in_thread(storage.record_upload, row)
+        except Exception:
+            logger.exception(self.provider.unrecorded(sent))
+            return False
+        return True
+
+    def _recovers_later(self, error: BaseException, journaled: JournaledUpload) -> bool:
+        """Settle a cancelled upload in a task of its own; False if that is not done, and its intent is to be closed."""
+        tasks = _recoveries.get()
+        if tasks is None:
+            tasks = _recoveries.set(set())
+        copy = journaled.supabase_file_id
+        if not isinstance(error, asyncio.CancelledError) or not journaled.is_in_doubt or copy is None:
+            return False
+        if len(tasks) >= MAX_RECOVERIES:
+            return False
+        task = asyncio.get_running_loop().create_task(self._settled(journaled, copy))
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+        return True
+
+    async def _settled(self, journaled: JournaledUpload, copy: str) -> None:
+        """Close the intent of a cancelled upload, in whatever way this ends."""
+        file_id: str | None = None
+        recorded = False
+        try:
+            with noting(None):  # the call whose exchanges were noted is over
+                async with asyncio.timeout(RECOVERY_SECONDS):
+                    found = journaled.provider_file_id or await self._found(journaled)
+                    if found is not None:
+                        file_id = found
+                        recorded = await self.record(copy, found)
+        except (TimeoutError, ToolsError):
+            pass  # it is recovery's now
+        finally:
+            journaled.settled(file_id, recorded=recorded)
+
+    async def _found(self, journaled: JournaledUpload) -> str | None:
+        """The file that the upload has made, if it is to be found; it is claimed."""
+        likeness = likeness_of(self.provider, self.source, self.purpose)
+        for pause in _LOOKS_AFTER_SECONDS:
+            await self.clock.sleep(pause)
+            try:
+                found = await find_upload(self.provider, likeness, seconds_ago=journaled.seconds, journaled=journaled)
+            except AmbiguousListingError:
+                continue  # the other upload may be over in a moment
+            except ListingUnavailableError:
+                return None
+            if found is not None:
+                return found
+        return None
 
 
 def _prepared(
@@ -284,43 +284,3 @@ def checked_source(file_path: str | os.PathLike[str], *, limit: int) -> FileSour
         return measure(validate_upload(file_path, limit=limit).path, limit=limit)
     except FileChangedError as error:
         raise storage_failure(error) from error
-
-
-async def _store(storage: BlockingStorage | StreamingStorage, provider: Provider, source: FileSource) -> str:
-    path = provider.storage_path(source)
-    mime_type = guessed_mime_type(source.name)
-    try:
-        if isinstance(storage, StreamingStorage):
-            return await storage.upload_file_streaming(
-                file_path=path, source=source, original_name=source.name, mime_type=mime_type, file_type=FILE_TYPE
-            )
-        return await run_in_thread(
-            storage.upload_file,
-            file_path=path,
-            file_data=await source.whole(),
-            original_name=source.name,
-            mime_type=mime_type,
-            file_type=FILE_TYPE,
-        )
-    except StorageUnreachableError as error:
-        proof = ConnectionNotMadeError("the storage")
-        proof.__cause__ = error
-        raise storage_failure(error) from proof
-    except Exception as error:
-        raise storage_failure(error) from error
-
-
-async def _deliver(
-    provider: Provider, source: FileSource, purpose: str, clock: Clock, journaled: JournaledUpload | None
-) -> str:
-    try:
-        await source.still_there()  # the SDKs open the file a second time, so callers know a failure where it vanished
-        return await deliver(provider, source, purpose=purpose, clock=clock, journaled=journaled)
-    except ConnectionNotMadeError as error:
-        # the storage has its copy by now, so this must be no proof that nothing was sent
-        symptom = provider.sdk.error_message(error)
-        cause = ConnectionLostError("no connection to the provider, after the copy was stored")
-        cause.__cause__ = error.__cause__
-    except Exception as error:
-        raise provider.failure(provider.sdk.error_message(error)) from error
-    raise provider.failure(symptom) from cause

@@ -7,18 +7,16 @@ must not take the file of a neighbour, so it first waits for the neighbours' ans
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from email.utils import mktime_tz, parsedate_tz
-from urllib.parse import unquote
 
 from pydantic import BaseModel, ValidationError
 
 from tools.journal.port import JournalError, State
 from tools.journal.upload import JournaledUpload
+from tools.providers.answers import listed_name
 from tools.providers.spec import Provider
 from tools.settings import MEGABYTE, get_settings
 from tools.transport.errors import AmbiguousListingError, HttpStatusError, ListingUnavailableError, TransportError
@@ -45,14 +43,6 @@ class Likeness:
     filename: str
     size: int
     purpose: str
-
-
-def listed_name(name: str) -> str:
-    """A file's name in one form, the same for all forms in which a server may list it.
-
-    A form carries quotes as `%22` and backslashes doubled. Some servers undo that, some undo part of it, some nothing.
-    """
-    return unquote(name).replace("\\\\", "\\")
 
 
 _taken: OrderedDict[tuple[str, str], None] = OrderedDict()
@@ -178,7 +168,7 @@ async def _list(provider: Provider, *, purpose: str) -> _Listing:
         page = _parsed(provider, answer)
         files.extend(page.data)
         if not (page.has_more and page.data):
-            return _Listing(files=tuple(files), taken_at=_server_time(answer))
+            return _Listing(files=tuple(files), taken_at=answer.server_time())
         query["after"] = page.data[-1].id
     raise ListingUnavailableError(f"{provider.label} lists more than {_MAX_PAGES * _PAGE_SIZE} files")
 
@@ -203,8 +193,3 @@ def _parsed(provider: Provider, answer: RestAnswer) -> _Page:
         return _Page.model_validate_json(answer.body)
     except ValidationError as error:
         raise ListingUnavailableError(f"{provider.label} lists its files in an unknown form") from error
-
-
-def _server_time(answer: RestAnswer) -> float:
-    moment = parsedate_tz(answer.headers.get("date", ""))
-    return time.time() if moment is None else mktime_tz(moment)

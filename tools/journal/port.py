@@ -97,6 +97,11 @@ class Intent:
     side: UploadSide
     began_at: float
 
+    @property
+    def content(self) -> tuple[str, str, str, str]:
+        """What is claimed by it."""
+        return self.provider, self.account, self.purpose, self.sha256
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:

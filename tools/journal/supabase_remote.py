@@ -106,7 +106,7 @@ class Known:
             intent: what is about to begin.
             begun: when its call began, by the clock.
         """
-        content = content_of(intent)
+        content = intent.content
         ended = self._ended.get(self._waited_for.get(intent.upload_id, ""))
         if ended is None or ended.provider_file_id is None:
             last = self._last_ended.get(content)
@@ -123,7 +123,7 @@ class Known:
 
     def learn(self, intent: Intent, opening: Opening) -> None:
         """Remember what the table answered."""
-        content = content_of(intent)
+        content = intent.content
         match opening:
             case Held():
                 _remember(self._held, content, (opening, self._clock() + HELD_SECONDS))
@@ -180,11 +180,6 @@ class Known:
     def _forget_claim(self, upload_id: str, upload: Upload) -> None:
         if self._claims.get(upload.content) == upload_id:
             del self._claims[upload.content]
-
-
-def content_of(intent: Intent) -> Hashable:
-    """What is claimed."""
-    return intent.provider, intent.account, intent.purpose, intent.sha256
 
 
 def joined(earlier: Facts, later: Facts) -> Facts:
@@ -266,7 +261,7 @@ class Remote:
         Raises:
             JournalError: the database cannot tell. If the claim is there, it is withdrawn as soon as that works.
         """
-        async with self.locks.holding(content_of(intent)):
+        async with self.locks.holding(intent.content):
             known = self.known.answer(intent, begun=begun)
             if known is not None:
                 return known

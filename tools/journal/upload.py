@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,6 +19,7 @@ from typing import Any, Protocol
 from shim.http.attempts import Attempts
 from shim.http.egress import is_shadow
 from shim.http.recording import note_shared
+from shim.primitives import drive, drive_async
 from tools.journal.factory import get_journal
 from tools.journal.port import (
     NOTHING_NEW,
@@ -239,32 +241,26 @@ def claim(upload: JournaledUpload) -> Claim:
 
 def claimed(upload: JournaledUpload) -> Opened | Finished | None:
     """Claim the content on this thread; see `claim`."""
-    plan = claim(upload)
-    answer: Opening | None = None
-    try:
-        while True:
-            match plan.send(answer):
-                case Ask() as ask:
-                    answer = _opening(ask)
-                case Pause(seconds=seconds):
-                    time.sleep(seconds)
-    except StopIteration as finished:
-        return _noted(finished.value)
+
+    def perform(step: Ask | Pause) -> Opening | None:
+        if isinstance(step, Ask):
+            return _opening(step)
+        time.sleep(step.seconds)
+        return None
+
+    return _noted(drive(claim(upload), perform))
 
 
 async def claimed_async(upload: JournaledUpload) -> Opened | Finished | None:
     """Claim the content without blocking the event loop; see `claim`."""
-    plan = claim(upload)
-    answer: Opening | None = None
-    try:
-        while True:
-            match plan.send(answer):
-                case Ask() as ask:
-                    answer = await _opening_async(ask)
-                case Pause(seconds=seconds):
-                    await asyncio.sleep(seconds)
-    except StopIteration as finished:
-        return _noted(finished.value)
+
+    async def perform(step: Ask | Pause) -> Opening | None:
+        if isinstance(step, Ask):
+            return await _opening_async(step)
+        await asyncio.sleep(step.seconds)
+        return None
+
+    return _noted(await drive_async(claim(upload), perform))
 
 
 def _noted(opening: Opened | Finished | None) -> Opened | Finished | None:
@@ -275,23 +271,25 @@ def _noted(opening: Opened | Finished | None) -> Opened | Finished | None:
 
 
 def _opening(ask: Ask) -> Opening | None:
-    try:
+    with _given_up_on_failure(ask):
         return ask.future.result(OPEN_SECONDS)
-    except (JournalError, TimeoutError):
-        _give_up(ask)
-        return None
-    except BaseException:
-        _give_up(ask)
-        raise
+    return None
 
 
 async def _opening_async(ask: Ask) -> Opening | None:
-    try:
+    with _given_up_on_failure(ask):
         async with asyncio.timeout(OPEN_SECONDS):
             return await asyncio.wrap_future(ask.future)
+    return None
+
+
+@contextmanager
+def _given_up_on_failure(ask: Ask) -> Iterator[None]:
+    """Give the opening up where it fails; that the journal fails is no error."""
+    try:
+        yield
     except (JournalError, TimeoutError):
         _give_up(ask)
-        return None
     except BaseException:
         _give_up(ask)
         raise

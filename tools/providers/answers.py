@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
 from tools.errors import MissingKeyError, ToolsError
 
@@ -94,6 +95,14 @@ def error_kinds(body: bytes | str) -> set[str]:
         return set()
     error = parsed.get("error", parsed)
     return {str(error[name]) for name in ("type", "code") if name in error} if isinstance(error, Mapping) else set()
+
+
+def listed_name(name: str) -> str:
+    """A file's name in one form, the same for all forms in which a server may list it.
+
+    A form carries quotes as `%22` and backslashes doubled. Some servers undo that, some undo part of it, some nothing.
+    """
+    return unquote(name).replace("\\\\", "\\")
 
 
 def required_key(key: SecretStr | None, variable: str) -> str:

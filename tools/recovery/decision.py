@@ -16,8 +16,8 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
-from tools.engine.listing import listed_name
 from tools.journal.port import Entry, Intent, State, UploadSide
+from tools.providers.answers import listed_name
 from tools.recovery.inventory import Inventory, listing_of
 from tools.recovery.provider_files import Described, Listing
 from tools.storage.port import ProviderName

@@ -139,15 +139,17 @@ class _OrphanSearch:
                 found += await self._stale_rows(name, listing, self._at.accounts[name])
         for name, there in objects.items():
             found += await self._objects(name, there)
-        return found, [told for told in listings.values() if isinstance(told, str)]
+        return [self._kept_or_not(orphan) for orphan in found], [
+            told for told in listings.values() if isinstance(told, str)
+        ]
 
     def _files(self, provider: ProviderName, listing: Listing) -> list[Orphan]:
         with_row = {str(row["provider_file_id"]) for row in self._rows if row["provider"] == provider}
         lag = listing.taken_at - self._now
         return [
-            self._orphan(
-                OrphanKind.FILE,
-                provider,
+            Orphan(
+                kind=OrphanKind.FILE,
+                provider=provider,
                 name=str(file["id"]),
                 filename=str(file["filename"]),
                 created_at=float(file["created_at"]) - lag,
@@ -168,9 +170,9 @@ class _OrphanSearch:
         ]
         there = await account.look([str(row["provider_file_id"]) for row in gone])  # a listing may lag
         return [
-            self._orphan(
-                OrphanKind.ROW,
-                provider,
+            Orphan(
+                kind=OrphanKind.ROW,
+                provider=provider,
                 name=str(row["provider_file_id"]),
                 filename=str(row["filename"]),
                 created_at=_moment(row["created_at"], self._now),
@@ -186,9 +188,9 @@ class _OrphanSearch:
             path = str(each["path"])
             if not await self._has_row(provider, path):
                 found.append(
-                    self._orphan(
-                        OrphanKind.OBJECT,
-                        provider,
+                    Orphan(
+                        kind=OrphanKind.OBJECT,
+                        provider=provider,
                         name=path,
                         filename=PurePosixPath(path).name,
                         created_at=float(each["created_at"]),
@@ -206,31 +208,13 @@ class _OrphanSearch:
             for row in self._rows
         )
 
-    def _orphan(
-        self,
-        kind: OrphanKind,
-        provider: ProviderName,
-        *,
-        name: str,
-        filename: str,
-        created_at: float,
-        reason: str,
-        kept_because: str | None = None,
-    ) -> Orphan:
-        """An orphan, with the first of the reasons to leave it alone."""
-        if self._now - created_at < self._older_than:
-            kept_because = "it is too young"
-        elif any(_may_be_of(entry.intent, provider, filename) for entry in self._unfinished):
-            kept_because = "an upload of that name is not finished"
-        return Orphan(
-            kind=kind,
-            provider=provider,
-            name=name,
-            filename=filename,
-            created_at=created_at,
-            reason=reason,
-            kept_because=kept_because,
-        )
+    def _kept_or_not(self, orphan: Orphan) -> Orphan:
+        """The orphan, with the first of the reasons to leave it alone."""
+        if self._now - orphan.created_at < self._older_than:
+            return replace(orphan, kept_because="it is too young")
+        if any(_may_be_of(entry.intent, orphan.provider, orphan.filename) for entry in self._unfinished):
+            return replace(orphan, kept_because="an upload of that name is not finished")
+        return orphan
 
 
 async def _removed(at: Inventory, orphan: Orphan) -> Orphan:

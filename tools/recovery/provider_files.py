@@ -6,10 +6,8 @@ What each provider shows (one file, the listing, the text that it read) is in `t
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from email.utils import mktime_tz, parsedate_tz
 from http import HTTPStatus
 from typing import Any
 
@@ -105,7 +103,7 @@ class ProviderFiles:
             page = _listed(answer, self.label)
             files.extend(page)
             if not page or answer.document().get("has_more") is not True:
-                return Listing(files=tuple(files), taken_at=_server_time(answer))
+                return Listing(files=tuple(files), taken_at=answer.server_time())
             query["after"] = str(page[-1]["id"])
         raise NoListingError(f"{self.label} lists more than {MAX_PAGES * PAGE_SIZE} files")
 
@@ -175,11 +173,6 @@ def _listed(answer: RestAnswer, label: str) -> list[Described]:
     if not all(isinstance(file, dict) and isinstance(file.get("id"), str) for file in files):
         raise NoListingError(f"{label} lists its files in an unknown form")
     return files
-
-
-def _server_time(answer: RestAnswer) -> float:
-    moment = parsedate_tz(answer.headers.get("Date", ""))
-    return time.time() if moment is None else mktime_tz(moment)
 
 
 def _plain_text(content: bytes) -> bytes:

@@ -129,18 +129,15 @@ def _taken_over(journal: Journal) -> Iterator[list[Entry]]:
 def _chosen(unfinished: Sequence[Entry], most: int) -> list[Entry]:
     """The oldest, and all that look the same as one of them: they can only be judged together."""
     first = unfinished[:most]
-    return [*first, *(each for each in unfinished[most:] if any(_alike(each, other) for other in first))]
-
-
-def _alike(one: Entry, other: Entry) -> bool:
-    return look_the_same(one.intent, other.intent)
+    looks = [entry.intent for entry in first]
+    return [*first, *(each for each in unfinished[most:] if any(look_the_same(each.intent, other) for other in looks))]
 
 
 async def _resolved(at: Inventory, taken: Sequence[Entry], *, apply: bool, sleep: Sleep) -> list[Resolution]:
     """What holds a claim comes first: a repeat claims the content again, and would wait for itself."""
     found: dict[str, Resolution] = {}
     waiting = sorted(taken, key=lambda entry: entry.state not in CLAIMING)
-    held: set[tuple[str, ...]] = set()
+    held: set[object] = set()
     for number in range(LOOKS):
         if number:
             await sleep(SECOND_LOOK_SECONDS)
@@ -151,22 +148,16 @@ async def _resolved(at: Inventory, taken: Sequence[Entry], *, apply: bool, sleep
             if decision.nothing_found and number < LOOKS - 1:
                 again.append(entry)
                 continue
-            if decision.step is Step.REPEAT and _content(entry) in held:
+            if decision.step is Step.REPEAT and entry.intent.content in held:
                 decision = RecoveryDecision(step=Step.WAIT, reason="another upload of its content is not resolved")
             settled = await settle(at, look, entry, decision) if apply else resolution_of(entry, decision)
             if entry.state in CLAIMING and not settled.done:
-                held.add(_content(entry))
+                held.add(entry.intent.content)
             found[entry.intent.upload_id] = settled
         waiting = again
         if not waiting:
             break
     return [found[entry.intent.upload_id] for entry in taken]
-
-
-def _content(entry: Entry) -> tuple[str, ...]:
-    """What a claim is on."""
-    intent = entry.intent
-    return intent.provider, intent.account, intent.purpose, intent.sha256
 
 
 async def _decision(look: Snapshot, entry: Entry) -> RecoveryDecision:

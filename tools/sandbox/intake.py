@@ -8,7 +8,7 @@ import itertools
 import json
 import re
 from collections import deque
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 from urllib.parse import unquote
@@ -71,25 +71,16 @@ class RequestLog:
         self._changed = asyncio.Condition()
         self.total = 0
 
-    def begin(
-        self,
-        *,
-        service: str,
-        operation: str,
-        method: str,
-        path: str,
-        query: str,
-        headers: Iterable[tuple[bytes, bytes]],
-    ) -> LoggedRequest:
+    def begin(self, service: str, operation: str, request: web.BaseRequest) -> LoggedRequest:
         """Note a request whose head has arrived."""
         entry = LoggedRequest(
             number=next(self._numbers),
             service=service,
             operation=operation,
-            method=method,
-            path=path,
-            query=query,
-            headers=[_header(name, value) for name, value in headers],
+            method=request.method,
+            path=request.path,
+            query=request.query_string,
+            headers=[_header(name, value) for name, value in request.raw_headers],
         )
         self._entries.append(entry)
         self.total += 1

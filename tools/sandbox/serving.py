@@ -15,7 +15,7 @@ from typing import Any
 from aiohttp import web
 
 from tools.sandbox.faults import DrawnFaults, Fault, FaultBoard, FaultKind, Limits, Traffic
-from tools.sandbox.intake import ConnectionCut, LoggedRequest, RequestLog, SandboxExchange, UnusableBodyError, drain
+from tools.sandbox.intake import ConnectionCut, RequestLog, SandboxExchange, UnusableBodyError, drain
 from tools.sandbox.store import SandboxStore
 
 _log = logging.getLogger(__name__)
@@ -112,7 +112,8 @@ class Service(ABC):
     async def _serve(
         self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
     ) -> web.StreamResponse:
-        entry = self._begin(request)
+        operation = self._operations.get(request.match_info.handler, "unknown")
+        entry = self.world.journal.begin(self.name, operation, request)
         await self.world.journal.announce()
         authorized = self._authorized(request)
         with self._planned(entry.operation, authorized=authorized) as plan:
@@ -200,16 +201,6 @@ class Service(ABC):
         scheme, _, key = request.headers.get("Authorization", "").partition(" ")
         accepted = self.world.keys
         return scheme.lower() == "bearer" and bool(key.strip()) and (accepted is None or key.strip() in accepted)
-
-    def _begin(self, request: web.Request) -> LoggedRequest:
-        return self.world.journal.begin(
-            service=self.name,
-            operation=self._operations.get(request.match_info.handler, "unknown"),
-            method=request.method,
-            path=request.path,
-            query=request.query_string,
-            headers=request.raw_headers,
-        )
 
 
 EXCHANGE = web.RequestKey("exchange", SandboxExchange)

@@ -7,10 +7,10 @@ import binascii
 import json
 from collections.abc import Callable, Mapping
 from typing import Final
-from urllib.parse import unquote
 
 from shim.http.facts import COMPARED_HEADERS, RequestFacts, RequestTarget, target_of
 from shim.http.recording import Exchange
+from tools.providers.answers import listed_name
 from tools.providers.spec import PROVIDERS
 from tools.settings import Settings
 
@@ -94,11 +94,6 @@ def strangeness(request: RequestFacts) -> Callable[[Exchange], int]:
             return 0
         if body.get("bytes") != request.size:
             return 2
-        return 0 if _plain(str(body["filename"])) == _plain(request.filename) else 1
+        return 0 if listed_name(str(body["filename"])) == listed_name(request.filename) else 1
 
     return of
-
-
-def _plain(name: str) -> str:
-    """A name without the escapes of a form, some of which a server may have undone."""
-    return unquote(name).replace("\\\\", "\\")

@@ -10,10 +10,12 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from email.message import Message
+from email.utils import mktime_tz, parsedate_tz
 from http import HTTPStatus
 from typing import Any, Final, Self, TypeVar
 
@@ -74,6 +76,11 @@ class RestAnswer:
             return json.loads(self.body)
         except (ValueError, RecursionError):
             return None
+
+    def server_time(self) -> float:
+        """The server's time when it answered, in seconds since the epoch; ours if it does not tell."""
+        moment = parsedate_tz(self.headers.get("Date", ""))
+        return time.time() if moment is None else mktime_tz(moment)
 
     def raise_for_status(self) -> None:
         """Raise the fitting `HttpStatusError` unless the status is 2xx."""

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from tests.tools.engine.support import WireServer, listed_file, listing_of
-from tools.engine.listing import Likeness, awaiting_answer, claim, find_upload, listed_name
+from tools.engine.listing import Likeness, awaiting_answer, claim, find_upload
+from tools.providers.answers import listed_name
 from tools.providers.spec import GLM, KIMI
 
 MakeFile = Callable[[str, bytes], Path]

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
+from aiohttp.test_utils import make_mocked_request
 
 from tools.sandbox import FaultKind, RunningSandbox
 from tools.sandbox.intake import RequestLog
@@ -223,7 +224,7 @@ def test_request_log_is_bounded() -> None:
     """The log keeps the last requests and counts all."""
     journal = RequestLog(kept=3)
     for _ in range(5):
-        journal.begin(service="kimi", operation="chat", method="POST", path="/", query="", headers=[])
+        journal.begin("kimi", "chat", make_mocked_request("POST", "/"))
     assert [entry["number"] for entry in journal.to_json()] == [3, 4, 5]
     assert journal.total == 5
 

@@ -15,8 +15,7 @@ from migration import Comparison, Migration, Side
 from migration.model import Verdict
 from migration.routing import Shim
 from tests.tools.shadowing.bench import DECLARED, Bench, World, document
-from tools.engine import gateway
-from tools.engine.gateway import record
+from tools.engine.gateway import GatewayUpload
 from tools.migrations import MIGRATIONS
 from tools.providers.kimi.kimi_files import KimiUploadFilesTool
 from tools.providers.spec import KIMI
@@ -148,10 +147,12 @@ Defect = Callable[[pytest.MonkeyPatch], Migration | None]
 
 async def provider_before_storage(file_path: Path, storage: Any, purpose: str = "file-extract") -> Any:
     source = await open_source(Path(file_path))
-    provider_file_id = await gateway._deliver(KIMI, source, purpose, SYSTEM_CLOCK, None)
-    ids = {"provider_file_id": provider_file_id, "supabase_file_id": await gateway._store(storage, KIMI, source)}
-    await record(storage, KIMI, source, **ids)
-    return KIMI.result(source, **ids)
+    upload = GatewayUpload(
+        provider=KIMI, source=source, storage=storage, purpose=purpose, clock=SYSTEM_CLOCK, journaled=None
+    )
+    sent, copy = await upload.send(), await upload.store()
+    await upload.record(copy, sent)
+    return KIMI.result(source, provider_file_id=sent, supabase_file_id=copy)
 
 
 def wrong_order(_: pytest.MonkeyPatch) -> Migration:
