@@ -52,24 +52,29 @@ def session(app: Application, provider: str) -> Iterator[Session]:
         CommandError: another command keeps using the sandbox, or its state cannot be kept.
     """
     settings = get_settings()
+    with services(provider) as (reached, is_sandbox), use_settings(reached), app.running(settings) as installation:
+        _say_if_flags_are_unknown(installation)
+        yield Session(installation=installation, sandboxed=is_sandbox)
+
+
+@contextmanager
+def services(provider: str) -> Iterator[tuple[Settings, bool]]:
+    """Settings that lead to the configured services, or without the keys for `provider` to the sandbox; is it that?
+
+    Raises:
+        UnknownProviderError, ConfigurationError, SandboxError, CommandError: as `session`.
+    """
+    settings = get_settings()
     missing = _missing_keys(settings, provider)
     if not missing:
-        with app.running(settings) as installation:
-            _say_if_flags_are_unknown(installation)
-            yield Session(installation=installation, sandboxed=False)
+        yield settings, False
         return
     names = " and ".join(missing)
     verb = "is" if len(missing) == 1 else "are"
     note(f"{names} {verb} not set: using the local sandbox, nothing leaves this machine")
     home = sandbox_home(settings)
-    with (
-        sandbox_lock(home, wait_seconds=_LOCK_SECONDS),
-        running_sandbox(home) as sandbox,
-        use_settings(sandboxed(settings, sandbox)),
-        app.running(settings) as installation,
-    ):
-        _say_if_flags_are_unknown(installation)
-        yield Session(installation=installation, sandboxed=True)
+    with sandbox_lock(home, wait_seconds=_LOCK_SECONDS), running_sandbox(home) as sandbox:
+        yield sandboxed(settings, sandbox), True
 
 
 def sandbox_home(settings: Settings) -> Path:

@@ -5,22 +5,19 @@
 from __future__ import annotations
 
 import asyncio
-import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from shim.cli.conventions import ExitCode, JsonOption, parse_duration
-from shim.cli.output import local_time, note, plain_table, print_json, say, show
+from shim.cli.output import local_time, plain_table, print_json, say, show
 
 if TYPE_CHECKING:
     from tools.recovery import Orphan, Resolution
     from tools.settings import Settings
 
-_LOCK_SECONDS = 60.0
 _OPEN = ("wait", "unknown")
 """Steps that change nothing."""
 
@@ -37,8 +34,10 @@ def reconcile(
     json: JsonOption = False,
 ) -> int:
     """Bring uploads to an end that a crash has left open. Finds out what became of them. Ends with 7 if any is left."""
+    from tools.session import services
+
     age = parse_duration(older_than)
-    with _services_in_force() as settings:
+    with services("auto") as (settings, _):
         found, there, unknown = asyncio.run(_reconciled(settings, apply=apply, orphans=orphans, age=age))
     if json:
         print_json(
@@ -59,6 +58,7 @@ def reconcile(
 async def _reconciled(
     settings: Settings, *, apply: bool, orphans: bool, age: float
 ) -> tuple[list[Resolution], list[Orphan], list[str]]:
+    from tools.application import close_pool
     from tools.recovery import find_orphans, recover, remove_orphans
 
     try:
@@ -70,34 +70,7 @@ async def _reconciled(
             there, unknown = await look(settings, older_than=age)
         return found, there, unknown
     finally:
-        await _close_pool()
-
-
-async def _close_pool() -> None:
-    """Close the connection pool of uploads that were repeated by the new implementation, if there were any."""
-    pool = sys.modules.get("tools.transport.connections")
-    if pool is not None:
-        await pool.cleanup_http_session()
-
-
-@contextmanager
-def _services_in_force() -> Iterator[Settings]:
-    """The configured services; without any provider's key the sandbox, where `ask` and `upload` went."""
-    from tools.providers.spec import PROVIDERS
-    from tools.sandbox import running_sandbox
-    from tools.sandbox.process import sandboxed
-    from tools.session import sandbox_home, sandbox_lock
-    from tools.settings import get_settings
-
-    settings = get_settings()
-    if any(provider.secret(settings) is not None for provider in PROVIDERS.values()):
-        yield settings
-        return
-    home = sandbox_home(settings)
-    keys = " and ".join(provider.key_variable for provider in PROVIDERS.values())
-    note(f"{keys} are not set: looking at the local sandbox, nothing leaves this machine")
-    with sandbox_lock(home, wait_seconds=_LOCK_SECONDS), running_sandbox(home) as sandbox:
-        yield sandboxed(settings, sandbox)
+        await close_pool()
 
 
 def _is_left(found: Sequence[Resolution], there: Sequence[Orphan], unknown: Sequence[str]) -> bool:

@@ -13,8 +13,10 @@ from typing import Any
 from urllib.parse import quote
 
 from tools.engine.throttle import get_upload_semaphore
+from tools.files import read_regular
 from tools.settings import MEGABYTE
-from tools.transport.reading import open_content, read_file
+from tools.transport.loops import run_in_thread
+from tools.transport.reading import open_content
 from tools.transport.rest import RestAnswer
 from tools.transport.upload import post_file
 from tools.transport.writing import loop_throttle
@@ -49,7 +51,8 @@ async def read_file_async(file_path: str | os.PathLike[str]) -> bytes:
         NotAFileError: it is no regular file.
         OSError: it cannot be read.
     """
-    return await read_file(Path(file_path))
+    content = await open_content(Path(file_path))
+    return await run_in_thread(read_regular, content.path) if content.held is None else content.held
 
 
 async def stream_file_chunks(

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import codecs
+import json
 import secrets
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from aiohttp import web
@@ -15,7 +18,6 @@ from tools.sandbox.chat import Chat, InvalidChatError, completion, streamed
 from tools.sandbox.faults import AccountLimits, DrawnFaults, Fault, FaultKind
 from tools.sandbox.intake import File, Form, SandboxExchange, read_form, read_object
 from tools.sandbox.serving import Endpoint, Refusal, Service, World, json_response
-from tools.sandbox.store import Document, as_bytes, as_json
 
 PARSER_PURPOSE = "parser"
 """Under it a file is kept that was given to a parser, out of sight of the listing."""
@@ -40,6 +42,11 @@ class ProviderFile:
     parsed_at: float
     parsing_fails: bool
     body: str
+
+    @property
+    def file_type(self) -> str:
+        """Its media type without parameters."""
+        return self.content_type.partition(";")[0].strip()
 
 
 class AccountFiles:
@@ -92,15 +99,9 @@ class AccountFiles:
         self._world.store.rows("DELETE FROM provider_files WHERE id = ?", (file.id,))
         self._world.store.remove_body(file.body)
 
-    def document(self, file: ProviderFile) -> Document:
-        """The file as something to be read."""
-        return Document(
-            path=self._world.store.body_path(file.body),
-            filename=file.filename,
-            content_type=file.content_type,
-            bytes=file.bytes,
-            sha256=file.sha256,
-        )
+    def text(self, file: ProviderFile) -> AsyncIterator[str]:
+        """What the provider reads out of a file."""
+        return text_of(file, self._world.store.body_path(file.body))
 
     def _select(self, condition: str, *parameters: str) -> list[ProviderFile]:
         columns = ", ".join(ProviderFile.__slots__)
@@ -193,11 +194,11 @@ class FilesService(Service):
         file = self._find(exchange)
         if self._status(file, exchange.plan) != "ok":
             raise self._refused("text_unavailable", id=file.id)
-        document = self._files.document(file)
+        text = self._files.text(file)
         if FaultKind.CONTENT_AS_TEXT in exchange.plan:
-            return web.Response(body=as_bytes(document), headers={"Content-Type": "text/plain; charset=utf-8"})
-        others = {"file_type": document.file_type, "filename": file.filename, "title": "", "type": "file"}
-        return web.Response(body=as_json(document, **others), headers=_UTF_8_JSON)
+            return web.Response(body=as_bytes(text), headers={"Content-Type": "text/plain; charset=utf-8"})
+        others = {"file_type": file.file_type, "filename": file.filename, "title": "", "type": "file"}
+        return web.Response(body=as_json(text, **others), headers=_UTF_8_JSON)
 
     async def _parse(self, exchange: SandboxExchange) -> web.Response:
         form = await read_form(exchange, max_bytes=self._limits.max_bytes)
@@ -218,8 +219,8 @@ class FilesService(Service):
             case "error":
                 return json_response({"status": "failed", "content": None, **told, "message": "told to fail"})
             case _:
-                document = self._files.document(task)
-                return web.Response(body=as_json(document, status="succeeded", **told), headers=_UTF_8_JSON)
+                text = self._files.text(task)
+                return web.Response(body=as_json(text, status="succeeded", **told), headers=_UTF_8_JSON)
 
     async def _chat(self, exchange: SandboxExchange) -> web.Response:
         try:
@@ -290,3 +291,50 @@ class FilesService(Service):
         if fault.retry_after is not None:
             response.headers.update(dict.fromkeys(self._stand_in.retry_headers, str(fault.retry_after)))
         return response
+
+
+# What a provider would read out of a file: its text, or for other kinds of files a plain description.
+
+_PIECE_BYTES = 256 * 1024
+
+
+async def text_of(file: ProviderFile, path: Path) -> AsyncIterator[str]:
+    """What a provider would read out of a file: UTF-8 as it is, anything else described, in pieces."""
+    if not await asyncio.to_thread(_is_text, path):
+        yield (
+            f"{file.filename} is a file of type {file.file_type} with {file.bytes} bytes and the SHA-256 digest "
+            f"{file.sha256}. The sandbox reads plain text only; the real service would return the words in it."
+        )
+        return
+    for piece in _decoded(path):
+        yield piece
+
+
+async def as_bytes(text: AsyncIterator[str]) -> AsyncIterator[bytes]:
+    """A text in UTF-8."""
+    async for piece in text:
+        yield piece.encode()
+
+
+async def as_json(text: AsyncIterator[str], **others: Any) -> AsyncIterator[bytes]:
+    """A JSON object with the text as `content` and others beside it, never whole in memory."""
+    yield b'{"content":"'
+    async for piece in text:
+        yield json.dumps(piece, ensure_ascii=False)[1:-1].encode()
+    rest = json.dumps(others, ensure_ascii=False, separators=(",", ":"))[1:]
+    yield f'",{rest}'.encode()
+
+
+def _is_text(path: Path) -> bool:
+    try:
+        return not any("\0" in piece for piece in _decoded(path))
+    except UnicodeDecodeError:
+        return False
+
+
+def _decoded(path: Path) -> Iterator[str]:
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    with path.open("rb") as file:
+        while piece := file.read(_PIECE_BYTES):
+            yield decoder.decode(piece)
+    yield decoder.decode(b"", final=True)

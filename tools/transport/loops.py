@@ -50,27 +50,21 @@ R = TypeVar("R")
 
 
 async def run_in_thread(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-    """Run a blocking function in a thread, to its end even if the caller is cancelled."""
-    call = partial(copy_context().run, function, *args, **kwargs)
-    return await to_its_end(asyncio.get_running_loop().run_in_executor(None, call))
-
-
-async def to_its_end(work: Awaitable[R], *, unwanted: Callable[[R], Awaitable[object]] | None = None) -> R:
-    """Wait for work that happens in a thread.
+    """Run a blocking function in a thread, to its end even if the caller is cancelled.
 
     A thread cannot be stopped. Cancellation therefore takes effect when the work has ended, so that nothing is left
-    running behind the caller's back; `unwanted` then disposes of the result.
+    running behind the caller's back.
     """
-    task = asyncio.ensure_future(work)
+    call = partial(copy_context().run, function, *args, **kwargs)
+    work = asyncio.get_running_loop().run_in_executor(None, call)
     try:
-        return await asyncio.shield(task)
+        return await asyncio.shield(work)
     except asyncio.CancelledError:
-        while not task.done():
+        while not work.done():
             with suppress(asyncio.CancelledError):  # once more changes nothing
-                await asyncio.wait([task])
-        # asking for the exception marks it as seen: the caller is told of the cancellation instead
-        if not task.cancelled() and task.exception() is None and unwanted is not None:
-            await to_its_end(unwanted(task.result()))
+                await asyncio.wait([work])
+        if not work.cancelled():
+            work.exception()  # marks it as seen: the caller is told of the cancellation instead
         raise
 
 

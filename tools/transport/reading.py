@@ -13,20 +13,17 @@ import hashlib
 import mmap
 import os
 import stat
-from collections.abc import AsyncGenerator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from io import FileIO
 from pathlib import Path
-
-import aiofiles
-from aiofiles.threadpool.binary import AsyncFileIO
 
 from shim.primitives import new_lock, renew_in_child
 from tools.files import FileIdentity, NotRegularFileError, open_regular, too_large
 from tools.settings import MEGABYTE
 from tools.transport.errors import FileChangedError, NotAFileError
-from tools.transport.loops import run_in_thread, to_its_end
+from tools.transport.loops import run_in_thread
 
 BUFFER_BYTES = MEGABYTE
 """Size of a buffer: switching to a thread for each piece costs about as much as reading 1 MB."""
@@ -150,14 +147,11 @@ class FileContent:
             for place in range(start, start + left, chunk_size):
                 yield self.held[place : min(place + chunk_size, start + left)]
             return
-        async with _opened(self.path, self.open_same) as file:
-            await run_in_thread(os.lseek, file.fileno(), start, os.SEEK_SET)
-            while left:
-                piece = await to_its_end(file.read(min(chunk_size, left)))
-                left -= len(piece)
-                if not piece or (left == 0 and not await run_in_thread(self.is_intact, file.fileno())):
-                    raise FileChangedError(self.path)
-                yield piece
+        with closing(RangeReader(self, start=start, length=left)) as reader:
+            while reader.left:
+                piece = bytearray(min(chunk_size, reader.left))
+                await run_in_thread(reader.read_into, memoryview(piece))
+                yield bytes(piece)
 
     async def still_there(self) -> None:
         """Find out whether the file can still be opened, even if its bytes are held.
@@ -239,32 +233,6 @@ async def open_content(path: Path) -> FileContent:
 async def open_source(path: Path) -> FileSource:
     """As `measure`, off the event loop."""
     return await run_in_thread(measure, path)
-
-
-async def read_file(path: Path) -> bytes:
-    """The whole content of a file.
-
-    Raises:
-        NotAFileError: it is no regular file.
-        OSError: it cannot be read.
-    """
-    content = await open_content(path)
-    if content.held is not None:
-        return content.held
-    async with _opened(path, open_regular) as file:
-        return await to_its_end(file.readall())
-
-
-@asynccontextmanager
-async def _opened(path: Path, opener: Callable[[str, int], int]) -> AsyncGenerator[AsyncFileIO, None]:
-    """Open a file for reading without a buffer; a cancellation meanwhile does not lose the handle."""
-    file = await to_its_end(
-        aiofiles.open(os.fspath(path), "rb", buffering=0, opener=opener), unwanted=AsyncFileIO.close
-    )
-    try:
-        yield file
-    finally:
-        await to_its_end(file.close())
 
 
 def measure(path: Path, *, limit: int | None = None) -> FileSource:

@@ -93,7 +93,7 @@ async def test_a_cancelled_upload_leaves_nothing_behind(
     upload.cancel()
     with pytest.raises(asyncio.CancelledError):
         await upload
-    assert _tasks_of_the_engine() == ["_settled"]
+    assert _tasks_of_the_engine() == ["GatewayUpload._settled"]
     [limiters] = snapshot()
     assert limiters.places.inside == limiters.requests.inside == 0
     connector = (await get_http_session()).connector

@@ -111,9 +111,9 @@ async def test_a_folder_that_cannot_be_used_is_a_clear_error(tmp_path: Path) -> 
 async def test_a_file_that_changes_leaves_nothing(local: LocalStorage, tmp_path: Path) -> None:
     """The source's own error reaches the caller, and no half copy stays."""
     file = tmp_path / "source"
-    file.write_bytes(os.urandom(1_000_000))
+    file.write_bytes(os.urandom(3_000_000))
     source = await open_source(file)
-    file.write_bytes(os.urandom(500_000))
+    file.write_bytes(os.urandom(1_500_000))
     with pytest.raises(FileChangedError):
         await local.upload_file_streaming(NAME, source, "a.txt", None, "user_upload")
     assert not list(local.folder.incoming.iterdir())
