@@ -19,7 +19,7 @@ from typing import Any, Protocol
 from shim.http.attempts import Attempts
 from shim.http.egress import is_shadow
 from shim.http.recording import note_shared
-from shim.primitives import drive, drive_async
+from tools.driver import drive, drive_async
 from tools.journal.factory import get_journal
 from tools.journal.port import (
     NOTHING_NEW,
