@@ -18,6 +18,7 @@ from shim.cli.decisions import decisions, explain, replay, resume
 from shim.cli.drill import drill
 from shim.cli.finding import NoApplicationError, application, load, searching
 from shim.cli.flags import flags_app
+from shim.cli.init import init
 from shim.cli.mcp import mcp
 from shim.cli.mismatches import mismatches_app
 from shim.cli.output import configure_logging, note, say
@@ -29,6 +30,7 @@ from shim.cli.status import status
 _logger = logging.getLogger(__name__)
 
 OPERATORS: Mapping[str, Callable[..., int] | typer.Typer] = {
+    "init": init,
     "status": status,
     "flags": flags_app,
     "rollout": rollout_app,

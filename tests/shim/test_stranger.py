@@ -82,6 +82,21 @@ class Stranger:
         """Run a command."""
         return self.run("shim.cli", *words, code=code, **variables)
 
+    def fails(self, *words: str, code: int = 2) -> str:
+        """Run a command that must fail with this code; the one line that it says."""
+        done = subprocess.run(  # noqa: S603  # our own program
+            [sys.executable, "-m", "shim.cli", *words],
+            cwd=self.folder,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
+            check=False,
+        )
+        assert done.returncode == code, done.stdout + done.stderr
+        [line] = done.stderr.splitlines()
+        return line
+
     def status(self) -> Any:
         """What `shim status` says of the migration."""
         [migration] = json.loads(self.shim("status", "--json"))["migrations"]
@@ -151,6 +166,41 @@ def test_a_rollout_begins(stranger: Stranger) -> None:
         rollout.kill()
     stranger.shim("rollout", "abort", NAME)
     assert "taken back" in stranger.shim("rollout", "status", NAME)
+
+
+def test_a_first_migration_is_written(tmp_path: Path) -> None:
+    """`shim init` writes the declaration and says what to type next; that, typed, routes and compares calls."""
+    new = NEW.replace("price(amount)", "price(amount, *, currency)")
+    shop = Stranger(tmp_path / "shop", new=new, main=MAIN.replace("shop.app", "shop.migrations"))
+    (shop.folder / "pyproject.toml").write_text('[project]\nname = "shop"\n')
+    (shop.folder / "shop" / "app.py").unlink()
+    said = json.loads(shop.shim("init", "shop.old:price", "shop.new:price", "--read-only", "--json"))
+    assert said["missing"] == ["the candidate demands `currency`, which legacy does not know"]
+    assert "exists" in shop.fails("init", "shop.old:price", "shop.new:price")
+    (shop.folder / "shop" / "new.py").write_text(NEW)
+    start, *commands, last = said["next"]
+    assert start.endswith("from shop.migrations import app; app.start()")
+    for command in commands:
+        shop.shim(*command.partition("#")[0].split()[1:])
+    assert shop.run("shop.main").strip() == "380"
+    assert last == "shim status"
+    assert "new-price" in shop.shim("status")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("shop.old:price", "shop.new:nothing"), "CANDIDATE shop.new:nothing cannot be used: there is no 'nothing'"),
+        (("shop.old", "shop.new:price"), "LEGACY is 'shop.old'; write it as pkg.mod:func"),
+        (("no.such:f", "shop.new:price"), "No module named"),
+        (("shop.old:price", "shop.new:price", "--name", "a b"), "cannot be the name of a flag"),
+        (("shop.old:price", "shop.new:price", "--file", "/elsewhere.py"), "name a .py file below"),
+    ],
+)
+def test_what_cannot_be_declared_is_refused(stranger: Stranger, words: tuple[str, ...], said: str) -> None:
+    """In one line, and nothing is written."""
+    assert said in stranger.fails("init", *words)
+    assert not (stranger.folder / "shop" / "migrations.py").exists()
 
 
 SERVICE = """
