@@ -40,6 +40,16 @@ def forked(work, seconds=25):
 def ended(children):
     return [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
 
+def until(condition, seconds=10):
+    '''Wait until the condition holds.'''
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, threads()
+        time.sleep(0.02)
+
+def threads():
+    return {thread.name for thread in threading.enumerate()}
+
 def upload(name, size=100):
     '''One upload as the monolith makes it, of a file of its own.'''
     from tools.providers.kimi import kimi_files

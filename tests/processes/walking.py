@@ -55,6 +55,7 @@ EXEMPT = {
     "migration.forking:_Forks._changed": "the fork itself holds it, and releases it in both processes",
     "flags.router:UnleashRouter._abandoned": "the parent's source, which the child never uses",
     "tools.journal.supabase:_inherited": "the parent's loop and connections, which the child never uses",
+    "migration.threads:BackgroundThread._work": "a child runs only what it starts itself",
     "shim.removal.sources:cached_property.lock": "of a command of one thread",
     "observability.handle:TelemetryHandle._plan": "what is built again is described by it; its stream is the host's",
 }
