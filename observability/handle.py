@@ -20,9 +20,9 @@ from opentelemetry.sdk.metrics import MeterProvider as SdkMeterProvider
 
 from migration.forking import new_lock, renew_in_child
 from observability.config import read_environment
+from observability.exporters import KeepSpans
 from observability.instruments import Sources
 from observability.pipeline import Pipeline, Plan, build_pipeline
-from observability.spans import KeepSpans
 
 if TYPE_CHECKING:
     from observability.testing import Capture

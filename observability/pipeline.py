@@ -20,16 +20,21 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, Sampler
 from opentelemetry.trace import NoOpTracerProvider, Tracer, TracerProvider
 
 from observability.exporters import (
+    DELAY_MILLISECONDS,
+    QUEUE_SIZE,
     Gate,
     GatedLogExporter,
     GatedMetricExporter,
     GatedSpanExporter,
+    KeepingExporter,
+    KeepSpans,
     PrometheusEndpoint,
+    few_traces,
+    one_line,
     quieten_exporters,
 )
 from observability.instruments import Instruments, Sources
 from observability.names import SCOPE, Attribute
-from observability.spans import DELAY_MILLISECONDS, QUEUE_SIZE, KeepingExporter, KeepSpans, few_traces, one_line
 
 if TYPE_CHECKING:
     from observability.config import EnvironmentConfig

@@ -20,7 +20,7 @@ from migration.shadow import runner as _shadow_runner
 from migration.store import ledger as _ledger
 from migration.store import ledger_writer as _ledger_writer
 from migration.store import writer as _writer
-from observability import spans as _recent
+from observability import exporters as _recent
 from observability.names import Event, Metric
 from shim import drill, faults
 from shim import drill_history as history

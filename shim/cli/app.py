@@ -19,12 +19,11 @@ from shim.cli.drill import drill
 from shim.cli.finding import NoApplicationError, application, load, searching
 from shim.cli.flags import flags_app
 from shim.cli.init import init
-from shim.cli.mcp import mcp
 from shim.cli.mismatches import mismatches_app
 from shim.cli.output import configure_logging, note, say
-from shim.cli.pages import console, report
 from shim.cli.removal import callers, ready, remove
 from shim.cli.rollout import rollout_app
+from shim.cli.serving import console, mcp, report
 from shim.cli.status import status
 
 _logger = logging.getLogger(__name__)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from httpx import _models
 
 
-class HiddenText(str):
+class RedactedText(str):
     """A text that is sent like any other and does not show itself. What is made of it is ordinary text again."""
 
     __slots__ = ()

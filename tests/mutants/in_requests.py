@@ -16,7 +16,7 @@ PROVIDER: Final = (
     Mutant(
         defect="wrong Authorization scheme",
         file=_PROVIDERS,
-        patch={'HiddenText(f"Bearer {key}")': 'HiddenText(f"Token {key}")'},
+        patch={'RedactedText(f"Bearer {key}")': 'RedactedText(f"Token {key}")'},
         shows_in="requests[*].headers.authorization",
     ),
     Mutant(
@@ -129,7 +129,7 @@ STORAGE: Final = (
     Mutant(
         defect="the storage's key without its scheme",
         file=_POOLED,
-        patch={'"Authorization": HiddenText(f"Bearer {target.key}")': '"Authorization": target.key'},
+        patch={'"Authorization": RedactedText(f"Bearer {target.key}")': '"Authorization": target.key'},
         shows_in="requests[*].credentials.authorization",
     ),
     Mutant(

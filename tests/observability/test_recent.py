@@ -7,7 +7,7 @@ import io
 from opentelemetry.sdk.trace.sampling import Decision
 
 from observability import RecentSpan, Telemetry, setup
-from observability.spans import TRACES_A_SECOND, FewTracesSampler
+from observability.exporters import TRACES_A_SECOND, FewTracesSampler
 from tests.observability.making import NAME, call_operation, run, side_operation
 
 

@@ -20,7 +20,7 @@ from typing import Any, Final, TypeVar
 import aiohttp
 from yarl import URL
 
-from shim.http.redaction import HiddenText
+from shim.http.redaction import RedactedText
 from shim.primitives import BackgroundThread, ProcessLock, greenlets_of, process_lock
 from tools.journal.port import JournalError
 from tools.journal.supabase_requests import Reply, Request
@@ -109,7 +109,11 @@ class TableClient:
 
     def _headers(self, request: Request) -> dict[str, str]:
         prefer = "count=exact" if request.counted else "return=representation"
-        return {"apikey": HiddenText(self._key), "Authorization": HiddenText(f"Bearer {self._key}"), "Prefer": prefer}
+        return {
+            "apikey": RedactedText(self._key),
+            "Authorization": RedactedText(f"Bearer {self._key}"),
+            "Prefer": prefer,
+        }
 
     def _reply(self, answer: RestAnswer) -> Reply:
         document = answer.document()

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from pydantic import SecretStr
 
-from shim.http.redaction import HiddenText
+from shim.http.redaction import RedactedText
 from tools.errors import UnknownProviderError
 from tools.providers.answers import error_kinds, required_key
 from tools.providers.sdk import OPENAI, ZAI, Sdk
@@ -185,7 +185,7 @@ class Provider:
             MissingKeyError: no key is configured.
         """
         key = self.key(settings)
-        return {"Accept": "application/json", "Authorization": HiddenText(f"Bearer {key}"), **self.sdk.extra_headers}
+        return {"Accept": "application/json", "Authorization": RedactedText(f"Bearer {key}"), **self.sdk.extra_headers}
 
     # results, rows and messages
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
-from shim.http.redaction import HiddenText
+from shim.http.redaction import RedactedText
 from tools.providers import spec
 from tools.recovery.service_client import NoListingError, ServiceClient, ServiceFailedError
 from tools.settings import Settings
@@ -72,7 +72,7 @@ class ProviderFiles:
         self.folder = registered.folder
         self.address = registered.address(settings)
         self._api = registered.files
-        self._headers = {"Authorization": HiddenText(f"Bearer {registered.key(settings)}")}
+        self._headers = {"Authorization": RedactedText(f"Bearer {registered.key(settings)}")}
         self._client = client
 
     async def look(self, ids: Collection[str], *, wait: float = 0.0) -> dict[str, Described]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 from urllib.parse import quote
 
-from shim.http.redaction import HiddenText
+from shim.http.redaction import RedactedText
 from shim.primitives import StoreError
 from tools.recovery.service_client import ServiceClient, ServiceFailedError, document_of
 from tools.settings import Settings
@@ -245,7 +245,7 @@ class SupabaseContents:
         self._storage = f"{url}/storage/v1"
         self._table = f"{url}/rest/v1/{TABLE}"
         self._bucket = bucket
-        self._headers = {"apikey": HiddenText(key), "Authorization": HiddenText(f"Bearer {key}")}
+        self._headers = {"apikey": RedactedText(key), "Authorization": RedactedText(f"Bearer {key}")}
         self._client = client
 
     async def look(self, path: str) -> Described | None:

@@ -19,7 +19,7 @@ from supabase import AsyncClient, AsyncClientOptions
 from yarl import URL
 
 from shim.http.recording import Exchange, answer_headers, current_log, noting
-from shim.http.redaction import HiddenText, hide_api_keys
+from shim.http.redaction import RedactedText, hide_api_keys
 from tools.driver import drive_async
 from tools.settings import get_settings
 from tools.storage.placement import CreateBucket, Look, Outcome, Put, Step, encode_key
@@ -97,7 +97,7 @@ async def ask(
 
 
 def _credentials(target: Target) -> dict[str, str]:
-    return {"apiKey": HiddenText(target.key), "Authorization": HiddenText(f"Bearer {target.key}")}
+    return {"apiKey": RedactedText(target.key), "Authorization": RedactedText(f"Bearer {target.key}")}
 
 
 def storage_url(target: Target, *parts: str) -> URL:
@@ -357,7 +357,7 @@ class PoolTransport(httpx.AsyncBaseTransport):
         session = await get_http_session()
         url = URL(str(request.url), encoded=True)
         sent = request.headers.multi_items()
-        headers = [(name, HiddenText(value)) for name, value in sent if name not in _HOP_HEADERS]
+        headers = [(name, RedactedText(value)) for name, value in sent if name not in _HOP_HEADERS]
         with _httpx_failures(request):
             answer = await exchange(
                 session,
