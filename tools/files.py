@@ -15,10 +15,12 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
+from typing import NamedTuple
 
 from tools.errors import ToolsError
 
-_NOT_THERE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG})
+NOT_THERE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG})
+"""What looking at a path may fail with when nothing is there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +52,7 @@ def validate_upload(file_path: str | os.PathLike[str], *, limit: int) -> Validat
     try:
         status = path.stat()
     except OSError as error:
-        if error.errno not in _NOT_THERE:
+        if error.errno not in NOT_THERE:
             raise
         raise ValueError(f"File not found: {path}") from error
     if stat.S_ISDIR(status.st_mode):
@@ -94,21 +96,35 @@ class FileReplacedError(ToolsError, ValueError):
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FileIdentity:
-    """Which file it is, whatever its name. Numbers are used again, so this holds for as long as the file exists."""
+class FileState(NamedTuple):
+    """What tells a file from another one, and from itself after a change, as far as the file system tells.
+
+    A writer may set `modified_ns` back, but not `changed_ns`. That one also moves when nothing is written (new rights,
+    another name), so it is a reason to look, not a proof.
+    """
 
     device: int
     inode: int
+    size: int
+    modified_ns: int
+    changed_ns: int
 
     @classmethod
-    def of(cls, descriptor: int) -> FileIdentity:
-        """That of an open file."""
-        status = os.fstat(descriptor)
-        return cls(device=status.st_dev, inode=status.st_ino)
+    def of(cls, status: os.stat_result) -> FileState:
+        """The state of a file that was looked at."""
+        return cls(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+
+    @property
+    def identity(self) -> tuple[int, int]:
+        """Which file it is, whatever its name. Numbers are used again: it holds for as long as the file exists."""
+        return self.device, self.inode
+
+    def is_unchanged(self, now: FileState) -> bool:
+        """Whether it is the same file, and seems not to have been written to since."""
+        return self[:4] == now[:4]
 
 
-_checked: ContextVar[tuple[str, FileIdentity] | None] = ContextVar("checked_file", default=None)
+_checked: ContextVar[tuple[str, tuple[int, int]] | None] = ContextVar("checked_file", default=None)
 
 
 @contextmanager
@@ -117,7 +133,7 @@ def only_this_file(path: Path, file: FileIO) -> Iterator[None]:
 
     `file` must stay open meanwhile: as long as it is, no other file can have its identity.
     """
-    token = _checked.set((os.fspath(path), FileIdentity.of(file.fileno())))
+    token = _checked.set((os.fspath(path), FileState.of(os.fstat(file.fileno())).identity))
     try:
         yield
     finally:
@@ -199,8 +215,8 @@ def _descriptor_beneath(root: Path, parts: tuple[str, ...]) -> int:
 
 
 def _check(path: str, descriptor: int) -> None:
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+    status, checked = os.fstat(descriptor), _checked.get()
+    if not stat.S_ISREG(status.st_mode):
         raise NotRegularFileError(path)
-    checked = _checked.get()
-    if checked is not None and checked[0] == path and checked[1] != FileIdentity.of(descriptor):
+    if checked is not None and checked[0] == path and checked[1] != FileState.of(status).identity:
         raise FileReplacedError(path)

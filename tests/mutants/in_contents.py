@@ -15,7 +15,7 @@ _PURPOSE = """            f'--{boundary}\\r\\nContent-Disposition: form-data; na
 _FILE = """            f'--{boundary}\\r\\nContent-Disposition: form-data; name="file"; '.encode(),\n"""
 _END = '        epilogue=f"\\r\\n--{boundary}--\\r\\n".encode(),\n'
 _QUOTED = "filename.translate(_ESCAPES)"
-_HELD_SIZE = "    size = fingerprint.size if held is None else len(held)\n"
+_HELD_SIZE = "    size = state.size if held is None else len(held)\n"
 _LOOKED_AT = "path=path, name=path.name, size=size"
 _COPY = """        while reader.place < end:
             with BUFFERS.lend() as buffer:
@@ -155,8 +155,8 @@ BYTES: Final = (
         defect="off by one at SHORT_FILE_BYTES",
         file=_READING,
         patch={
-            "held = file.read(SHORT_FILE_BYTES + 1) if fingerprint.size <= SHORT_FILE_BYTES else None": (
-                "held = file.read(SHORT_FILE_BYTES) if fingerprint.size <= SHORT_FILE_BYTES + 1 else None"
+            "held = file.read(SHORT_FILE_BYTES + 1) if state.size <= SHORT_FILE_BYTES else None": (
+                "held = file.read(SHORT_FILE_BYTES) if state.size <= SHORT_FILE_BYTES + 1 else None"
             )
         },
         shows_in="result.size_bytes",

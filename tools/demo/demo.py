@@ -23,13 +23,13 @@ from tools.demo.results import (
     DemoStage,
     Flip,
     PeakMemory,
-    Reporter,
     Served,
     SideServed,
     TraceLines,
     Watcher,
     settle,
 )
+from tools.demo.view import DemoView
 from tools.load import (
     DemoError,
     Job,
@@ -88,7 +88,7 @@ class DemoPlan:
     big_megabytes: int = 50
 
 
-def run_demo(plan: DemoPlan, reporter: Reporter) -> DemoResult:
+def run_demo(plan: DemoPlan, view: DemoView) -> DemoResult:
     """Show it, in a sandbox and with state of its own. Flags are those of the Unleash server, if one can be steered.
 
     Raises:
@@ -100,14 +100,14 @@ def run_demo(plan: DemoPlan, reporter: Reporter) -> DemoResult:
     samples = choose_samples(plan.files)
     with tempfile.TemporaryDirectory(prefix="shim-demo-") as folder:
         home = Path(folder)
-        reporter.began("starting the sandbox and installing the migrations")
+        view.began("starting the sandbox and installing the migrations")
         with running_sandbox(home / "sandbox") as sandbox:
             sandbox.set_limits(**{f"{name}_max_files": _MANY_FILES for name in sandbox.urls})
             settings = _settings(get_settings(), sandbox, home, samples)
             create_flags(flag_admin(settings))
             watcher, trace = Watcher(), TraceLines()
             with use_settings(settings), app.running(settings, console=trace, observers=[watcher]) as installation:
-                show = _Show(plan, reporter, samples, sandbox, installation, watcher, trace)
+                show = _Show(plan, view, samples, sandbox, installation, watcher, trace)
                 return show.run(make_big_sample(home, plan.big_megabytes), started)
 
 
@@ -130,7 +130,7 @@ class _Show:
     """A running demonstration."""
 
     plan: DemoPlan
-    reporter: Reporter
+    view: DemoView
     samples: Sequence[Sample]
     sandbox: RunningSandbox
     installation: Installation
@@ -168,7 +168,7 @@ class _Show:
         )
 
     def _ask(self, sample: Sample) -> Answer:
-        self.reporter.began("asking a question")
+        self.view.began("asking a question")
         started = time.perf_counter()
         tool = SmartFileQueryTool(self.storage)
         arguments = {"file_path": str(sample.path), "question": self.plan.question}
@@ -186,12 +186,12 @@ class _Show:
             provider=metadata["provider"],
             seconds=seconds,
         )
-        self.reporter.answered(answer)
+        self.view.answered(answer)
         self._take_comparisons()
         return answer
 
     def _upload_big(self, big: Sample) -> BigUpload:
-        self.reporter.began(f"uploading a file of {big.size // MEGABYTE} MB")
+        self.view.began(f"uploading a file of {big.size // MEGABYTE} MB")
         self.watcher.take_served()
         with PeakMemory() as memory:
             receipt = upload(Job(sample=big, provider=next(iter(PROVIDERS))), self.storage)
@@ -200,17 +200,17 @@ class _Show:
             raise DemoError(f"the large file was not uploaded: {receipt.error}")
         [served] = self.watcher.take_served()
         result = BigUpload(side=served.side, size=big.size, seconds=receipt.seconds, memory_growth=memory.growth)
-        self.reporter.uploaded_big(result)
+        self.view.uploaded_big(result)
         self._take_comparisons()
         return result
 
     def _stage(self, percentage: int) -> DemoStage:
         longer = _SMALL_SHARE_FACTOR if 0 < percentage < _SMALL_SHARE else 1
         jobs = make_jobs(self.samples, int(self._uploads() * longer))
-        self.reporter.began(f"{percentage} % asynchronous", len(jobs))
+        self.view.began(f"{percentage} % asynchronous", len(jobs))
         self.watcher.take_served()
         started = time.perf_counter()
-        receipts = upload_all(jobs, self.storage, threads=self.plan.threads, on_done=self.reporter.advanced)
+        receipts = upload_all(jobs, self.storage, threads=self.plan.threads, on_done=self.view.advanced)
         seconds = time.perf_counter() - started
         self.receipts += receipts
         served = self.watcher.take_served()
@@ -223,7 +223,7 @@ class _Show:
             seconds=seconds,
             verdicts=dict(Counter(each.verdict for each in compared)),
         )
-        self.reporter.staged(stage)
+        self.view.staged(stage)
         return stage
 
     def _uploads(self) -> int:
@@ -239,12 +239,12 @@ class _Show:
         [served] = self.watcher.take_served()
         comes_true(lambda: self.trace.is_complete(served.trace), seconds=_TRACE_SECONDS)
         lines = self.trace.of_trace(served.trace)
-        self.reporter.traced(lines)
+        self.view.traced(lines)
         return lines
 
     def _flip(self, steering: Steering) -> Flip:
         """Turn the flags off while uploads go on, and see what the calls do."""
-        self.reporter.began("turning the flags off while uploads go on")
+        self.view.began("turning the flags off while uploads go on")
         self.watcher.take_served()
         jobs = make_jobs(self.samples, self._uploads())
         with steady_load(jobs, self.storage, threads=self.plan.threads) as receipts:
@@ -263,7 +263,7 @@ class _Show:
             uploads=len(receipts),
             failures=sum(receipt.error is not None for receipt in receipts),
         )
-        self.reporter.flipped(flip)
+        self.view.flipped(flip)
         return flip
 
     def _calls_of(self, side: Side) -> int:
@@ -275,7 +275,7 @@ class _Show:
             raise DemoError(f"the comparisons did not end within {_SHADOW_SECONDS:g} s")
         compared = self.watcher.take_compared()
         self.compared += compared
-        self.reporter.compared(compared)
+        self.view.compared(compared)
         return compared
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Self
 
 import psutil
 
@@ -321,39 +321,3 @@ class TraceLines(io.StringIO):
     def is_complete(self, traceparent: str | None) -> bool:
         """Whether all spans of the trace have been printed."""
         return any(_OF_WHOLE_CALL in line for line in self.of_trace(traceparent))
-
-
-class Reporter(Protocol):
-    """Is told what happens as it happens."""
-
-    def began(self, what: str, total: int | None = None) -> None:
-        """Something begins that takes `total` steps."""
-        ...
-
-    def advanced(self) -> None:
-        """One step of it is done."""
-        ...
-
-    def answered(self, answer: Answer) -> None:
-        """The unchanged caller has answered a question."""
-        ...
-
-    def uploaded_big(self, upload: BigUpload) -> None:
-        """The large file was uploaded."""
-        ...
-
-    def compared(self, comparisons: Sequence[Compared]) -> None:
-        """Sampled calls were compared."""
-        ...
-
-    def staged(self, stage: DemoStage) -> None:
-        """A stage is over."""
-        ...
-
-    def traced(self, lines: Sequence[str]) -> None:
-        """The spans of one call, in the order in which they began."""
-        ...
-
-    def flipped(self, flip: Flip) -> None:
-        """The flags were turned off, and legacy serves again."""
-        ...

@@ -109,14 +109,6 @@ class _Page(BaseModel):
     has_more: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Listing:
-    """All files that a provider lists, and its time when it did, in seconds since 1970."""
-
-    files: tuple[_ListedFile, ...]
-    taken_at: float
-
-
 async def find_upload(
     provider: Provider, likeness: Likeness, *, seconds_ago: float, journaled: JournaledUpload | None = None
 ) -> str | None:
@@ -129,12 +121,12 @@ async def find_upload(
         ListingUnavailableError: the provider, or the journal, cannot be asked, so it is unknown.
         AmbiguousListingError: a file is there that may as well be of an upload that is not over.
     """
-    listing = await _list(provider, purpose=likeness.purpose)
+    files, listed_at = await _list(provider, purpose=likeness.purpose)
     await neighbours_answered(likeness)  # whatever they made is claimed now
-    since = listing.taken_at - seconds_ago - _SLACK_SECONDS
+    since = listed_at - seconds_ago - _SLACK_SECONDS
     found = [
         file.id
-        for file in sorted(listing.files, key=lambda file: file.created_at)
+        for file in sorted(files, key=lambda file: file.created_at)
         if _likeness(provider, file) == likeness and file.created_at >= since and is_free(provider.name, file.id)
     ]
     if found and journaled is not None:
@@ -160,7 +152,8 @@ def _likeness(provider: Provider, file: _ListedFile) -> Likeness:
     return Likeness(provider=provider.name, filename=listed_name(file.filename), size=file.bytes, purpose=file.purpose)
 
 
-async def _list(provider: Provider, *, purpose: str) -> _Listing:
+async def _list(provider: Provider, *, purpose: str) -> tuple[list[_ListedFile], float]:
+    """All files that a provider lists, and its time when it did, in seconds since 1970."""
     query = {"purpose": purpose, "limit": str(_PAGE_SIZE)} if provider.files.pages else {}
     files: list[_ListedFile] = []
     for _ in range(_MAX_PAGES):
@@ -168,7 +161,7 @@ async def _list(provider: Provider, *, purpose: str) -> _Listing:
         page = _parsed(provider, answer)
         files.extend(page.data)
         if not (page.has_more and page.data):
-            return _Listing(files=tuple(files), taken_at=answer.server_time())
+            return files, answer.server_time()
         query["after"] = page.data[-1].id
     raise ListingUnavailableError(f"{provider.label} lists more than {_MAX_PAGES * _PAGE_SIZE} files")
 

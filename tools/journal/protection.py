@@ -21,7 +21,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from shim.http.attempts import Attempts, counting
 from shim.http.httpx_tap import answers_as_they_come, answers_within_bounds, install_httpx_tap
-from tools.files import open_regular, validate_upload
+from tools.files import FileState, open_regular, validate_upload
 from tools.journal.port import ClaimTimeoutError, Facts, Finished, State, UploadSide
 from tools.journal.upload import JournaledUpload, claimed, journaled_upload
 from tools.providers.spec import Provider
@@ -88,13 +88,13 @@ def _bound(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _File:
-    """A file as it was when it was hashed; `identity` changes with every change of it or of what its path leads to."""
+    """A file as it was when it was hashed; `state` changes with every change of it or of what its path leads to."""
 
     path: Path
     name: str
     size: int
     sha256: str
-    identity: tuple[int, ...]
+    state: FileState
 
     @classmethod
     def at(cls, file_path: Any, limit: int) -> _File | None:
@@ -108,18 +108,14 @@ class _File:
                 sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         except (OSError, ValueError, TypeError):
             return None
-        return cls(path=path, name=path.name, size=status.st_size, sha256=sha256, identity=_identity(status))
+        return cls(path=path, name=path.name, size=status.st_size, sha256=sha256, state=FileState.of(status))
 
     @property
     def is_as_it_was(self) -> bool:
         try:
-            return _identity(self.path.stat()) == self.identity
+            return FileState.of(self.path.stat()) == self.state
         except OSError:
             return False
-
-
-def _identity(status: os.stat_result) -> tuple[int, ...]:
-    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 class _Follower:

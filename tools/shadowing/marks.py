@@ -6,7 +6,6 @@ Rows are written with the status `pending`, so that no caller's look-up for know
 from __future__ import annotations
 
 import asyncio
-import errno
 import hashlib
 import os
 import shutil
@@ -18,13 +17,13 @@ from typing import TYPE_CHECKING, Any
 
 from migration.model import TrialRefusedError
 from shim.http.egress import EgressGate
+from tools.files import NOT_THERE
 from tools.storage.port import ProviderName, StorageError, UploadRow, UploadStatus
 
 if TYPE_CHECKING:
     from tools.transport.reading import FileSource
 
 _PIECE_BYTES = 256 * 1024
-_NOT_THERE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG})
 
 StrPath = str | os.PathLike[str]
 
@@ -119,7 +118,7 @@ def _copied(mark: str, folder: Path, given: StrPath) -> MarkedFile:
     try:
         kind = path.stat().st_mode
     except OSError as error:
-        if error.errno not in _NOT_THERE:
+        if error.errno not in NOT_THERE:
             raise
         return MarkedFile(given=given, path=copy, name=path.name, sha256=None)
     if stat.S_ISDIR(kind):

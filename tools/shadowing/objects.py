@@ -144,6 +144,12 @@ class ObjectFacts:
         self._seen[:] = [other for other in self._seen if other is not fact]
 
 
+def succeeded(answer: Exchange | None) -> bool:
+    """Whether there was an answer, with a status of success."""
+    status = None if answer is None else answer.status
+    return status is not None and HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES
+
+
 def _decoded(value: str | None) -> str | None:
     if value is None:
         return None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from http import HTTPStatus
 
 from shim.http.recording import Exchange
 from tools.recovery.provider_files import PARSING_SECONDS, Described, ProviderFiles
@@ -13,7 +12,7 @@ from tools.recovery.service_client import NoListingError
 from tools.recovery.stored import StorageContents
 from tools.settings import Settings
 from tools.shadowing.marks import Marked
-from tools.shadowing.objects import ObjectKey
+from tools.shadowing.objects import ObjectKey, succeeded
 from tools.shadowing.recorded_storage import LOCAL
 from tools.shadowing.services import upload_target
 from tools.storage.placement import candidate_paths, decode_key
@@ -245,7 +244,7 @@ class FileTraces:
             document = json.loads(exchange.body)
         except (ValueError, RecursionError):
             return  # not all of it is here
-        if not isinstance(document, dict) or not _succeeded(exchange):
+        if not isinstance(document, dict) or not succeeded(exchange):
             return
         for made in [document] if target.method == "POST" else self._own(document.get("data")):
             file_id = made.get("id")
@@ -260,7 +259,7 @@ class FileTraces:
                 return True
             target = upload_target(self._settings, exchange.method, exchange.url)
             makes = target is not None and (target.method, target.path) == ("POST", "/files")
-            if makes and _succeeded(exchange) and not any(file_id.encode() in exchange.body for file_id in self.ids):
+            if makes and succeeded(exchange) and not any(file_id.encode() in exchange.body for file_id in self.ids):
                 return True
         return False
 
@@ -284,7 +283,3 @@ def stored_paths(settings: Settings, exchanges: Iterable[Exchange]) -> list[str]
         if place is not None:
             paths[decode_key(place.path)] = None
     return list(paths)
-
-
-def _succeeded(exchange: Exchange) -> bool:
-    return exchange.status is not None and HTTPStatus.OK <= exchange.status < HTTPStatus.MULTIPLE_CHOICES

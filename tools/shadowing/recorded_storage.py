@@ -30,6 +30,7 @@ from tools.shadowing.objects import (
     described_by_announcement,
     described_by_form,
     described_by_headers,
+    succeeded,
 )
 from tools.storage.local import LocalStorage
 from tools.storage.port import ProviderName, StorageError, UploadRow, UploadStorage
@@ -78,7 +79,7 @@ class RehearsedStorage:
             fact |= described_by_headers(request.headers)
             length, sha256 = await digest_of(request.content.read)
         answer = self._answer_to(place, target.method)
-        if _succeeded(answer):
+        if succeeded(answer):
             self._facts.stored(fact, length=length, sha256=sha256)
         else:
             self._facts.refused(fact, length=length, recorded=answer is not None)
@@ -118,7 +119,7 @@ class RehearsedStorage:
         answer = self._answer_to(place)
         fact = self._begun(request, place)
         fact |= described_by_announcement(announced)
-        if answer is None or not _succeeded(answer):
+        if answer is None or not succeeded(answer):
             self._facts.refused(fact, length=length, recorded=answer is not None)
             self._refused[place] = (fact, answer)
             return repeated_in_tus(answer)
@@ -198,14 +199,6 @@ async def _read_form(request: web.Request, fact: Fact) -> tuple[int, str]:
             length, sha256 = await digest_of(part.read_chunk)
     fact |= described_by_form(fields, file_type)
     return length, sha256
-
-
-def _succeeded(answer: Exchange | None) -> bool:
-    return (
-        answer is not None
-        and answer.status is not None
-        and HTTPStatus.OK <= answer.status < HTTPStatus.MULTIPLE_CHOICES
-    )
 
 
 def _object_id(answer: Exchange) -> str | None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 from aiohttp import web
 
@@ -22,6 +22,7 @@ from shim.http.egress import confined_to
 from shim.http.facts import RequestTarget
 from shim.http.recorder import LoopbackRecorder
 from shim.http.recording import Exchange, ExchangeLog, noting, unobserved
+from tools.files import FileState
 from tools.providers.spec import PROVIDERS
 from tools.settings import Settings, get_settings, use_settings
 from tools.shadowing.recorded_storage import LOCAL, RehearsedStorage, rehearsal_storage
@@ -37,24 +38,18 @@ from tools.shadowing.services import (
 )
 from tools.storage.port import UploadStorage
 
-
-class Fingerprint(NamedTuple):
-    """What tells a file from another one, and from itself after a change."""
-
-    device: int
-    inode: int
-    size: int
-    modified: int
+Arguments = tuple[tuple[Any, ...], Mapping[str, Any]]
+StrPath = str | os.PathLike[str]
 
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """The paths as the call was given them, each with its file's fingerprint; None where that could not be taken."""
+    """The paths as the call was given them, each with its file's state; None where that could not be taken."""
 
-    files: tuple[tuple[str | os.PathLike[str], Fingerprint | None], ...]
+    files: tuple[tuple[StrPath, FileState | None], ...]
 
     @classmethod
-    def of(cls, paths: Sequence[str | os.PathLike[str]]) -> Inputs:
+    def of(cls, paths: Sequence[StrPath]) -> Inputs:
         """The files as they are now. Costs a stat each.
 
         Raises:
@@ -62,10 +57,10 @@ class Inputs:
         """
         if isinstance(paths, Iterator):
             raise TypeError("an iterator of files cannot be gone through a second time")
-        return cls(tuple((path, _fingerprint(path)) for path in paths))
+        return cls(tuple((path, _state_of(path)) for path in paths))
 
     @property
-    def paths(self) -> list[str | os.PathLike[str]]:
+    def paths(self) -> list[StrPath]:
         """The paths alone."""
         return [path for path, _ in self.files]
 
@@ -75,19 +70,22 @@ class Inputs:
 
     def size_now(self) -> int:
         """Bytes of the files as they are; one that cannot be looked at is refused by both sides, so it counts for 0."""
-        return sum(now.size for path in self.paths if (now := _fingerprint(path)) is not None)
+        return sum(now.size for path in self.paths if (now := _state_of(path)) is not None)
 
     def stale(self) -> bool:
         """Whether a file is not what it was before the call read it."""
-        return any(_fingerprint(path) != before for path, before in self.files)
+        return any(not _is_same(before, _state_of(path)) for path, before in self.files)
 
 
-def _fingerprint(path: str | os.PathLike[str]) -> Fingerprint | None:
+def _state_of(path: StrPath) -> FileState | None:
     try:
-        found = Path(path).stat()
+        return FileState.of(Path(path).stat())
     except (OSError, ValueError):
         return None
-    return Fingerprint(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
+
+
+def _is_same(before: FileState | None, now: FileState | None) -> bool:
+    return before is now if before is None or now is None else before.is_unchanged(now)
 
 
 # Keeps a replay out of the log: the call that it repeats has logged the same, and now no row is really missing.
@@ -139,9 +137,6 @@ def upload_recorder(answers: AnswerBook, credentials: Mapping[str, str]) -> Loop
 
 
 # The replay: the primary's exchanges are recorded, and answered again on the loopback.
-
-Arguments = tuple[tuple[Any, ...], Mapping[str, Any]]
-StrPath = str | os.PathLike[str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,7 +20,7 @@ from io import FileIO
 from pathlib import Path
 
 from shim.primitives import new_lock, renew_in_child
-from tools.files import FileIdentity, NotRegularFileError, open_regular, too_large
+from tools.files import FileState, NotRegularFileError, open_regular, too_large
 from tools.settings import MEGABYTE
 from tools.transport.errors import FileChangedError, NotAFileError
 from tools.transport.loops import run_in_thread
@@ -92,31 +92,6 @@ SHORT_FILE_BYTES = 256 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Fingerprint:
-    """What changes when a file is replaced or written to, as far as the file system tells.
-
-    Attributes:
-        changed_ns: a writer may set the other time back, but not this one. It also moves when nothing is written
-            (new rights, another name), so it is a reason to look, not a proof.
-    """
-
-    identity: FileIdentity
-    size: int
-    modified_ns: int
-    changed_ns: int = field(compare=False)
-
-    @classmethod
-    def of(cls, descriptor: int) -> _Fingerprint:
-        status = os.fstat(descriptor)
-        return cls(
-            identity=FileIdentity(device=status.st_dev, inode=status.st_ino),
-            size=status.st_size,
-            modified_ns=status.st_mtime_ns,
-            changed_ns=status.st_ctime_ns,
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class FileContent:
     """A file as it was when it was opened.
 
@@ -131,7 +106,7 @@ class FileContent:
     name: str
     size: int
     held: bytes | None = field(repr=False)
-    _fingerprint: _Fingerprint = field(repr=False)
+    _state: FileState = field(repr=False)
 
     async def chunks(
         self, chunk_size: int = MEGABYTE, *, start: int = 0, length: int | None = None
@@ -181,14 +156,14 @@ class FileContent:
             descriptor = open_regular(path, flags)
         except NotRegularFileError as error:
             raise FileChangedError(self.path) from error
-        if FileIdentity.of(descriptor) != self._fingerprint.identity:
+        if _state_of(descriptor).identity != self._state.identity:
             os.close(descriptor)
             raise FileChangedError(self.path)
         return descriptor
 
     def is_intact(self, descriptor: int) -> bool:
         """Whether the file opened as `descriptor` is what this was made from. May block."""
-        return _Fingerprint.of(descriptor) == self._fingerprint
+        return self._state.is_unchanged(_state_of(descriptor))
 
     def _read_whole(self) -> bytes:
         with FileIO(os.fspath(self.path), opener=self.open_same) as file:
@@ -212,9 +187,8 @@ class FileSource(FileContent):
 
     def is_intact(self, descriptor: int) -> bool:
         """Whether the file opened as `descriptor` is what this was made from. May block."""
-        now = _Fingerprint.of(descriptor)
-        was = self._fingerprint
-        if now == was and now.changed_ns == was.changed_ns:
+        now, was = _state_of(descriptor), self._state
+        if now == was:
             return True
         grew = now.identity == was.identity and now.size >= was.size
         return grew and _sha256(descriptor, self) == self.sha256
@@ -254,7 +228,7 @@ def measure(path: Path, *, limit: int | None = None) -> FileSource:
         name=content.name,
         size=content.size,
         held=content.held,
-        _fingerprint=content._fingerprint,  # noqa: SLF001  # its own subclass
+        _state=content._state,  # noqa: SLF001  # its own subclass
         sha256=digest,
     )
 
@@ -274,12 +248,16 @@ def _opened_now(path: Path) -> FileIO:
 
 
 def _look_at(path: Path, file: FileIO) -> FileContent:
-    fingerprint = _Fingerprint.of(file.fileno())
-    held = file.read(SHORT_FILE_BYTES + 1) if fingerprint.size <= SHORT_FILE_BYTES else None
+    state = _state_of(file.fileno())
+    held = file.read(SHORT_FILE_BYTES + 1) if state.size <= SHORT_FILE_BYTES else None
     if held is not None and len(held) > SHORT_FILE_BYTES:  # it is growing past the limit
-        held = held[: fingerprint.size]
-    size = fingerprint.size if held is None else len(held)
-    return FileContent(path=path, name=path.name, size=size, held=held, _fingerprint=fingerprint)
+        held = held[: state.size]
+    size = state.size if held is None else len(held)
+    return FileContent(path=path, name=path.name, size=size, held=held, _state=state)
+
+
+def _state_of(descriptor: int) -> FileState:
+    return FileState.of(os.fstat(descriptor))
 
 
 def _sha256(descriptor: int, content: FileContent) -> str:

@@ -9,8 +9,9 @@ import pytest
 from migration import ShadowLimits
 from shim.http.httpx_tap import install_httpx_tap, remove_httpx_tap
 from tests.tools.live.bench import Bench
+from tests.tools.planted import planted_settings
 from tools.sandbox import RunningSandbox
-from tools.settings import Settings, use_settings
+from tools.settings import use_settings
 from tools.storage import get_storage
 from tools.storage.port import ProviderName
 
@@ -33,18 +34,7 @@ def make_bench(sandbox: RunningSandbox, tmp_path: Path) -> Iterator[MakeBench]:
     def make(
         provider: ProviderName = "kimi", storage: str = "supabase", limits: ShadowLimits | None = None, **changes: Any
     ) -> Bench:
-        supabase = {"supabase_url": sandbox.supabase_url, "supabase_service_role_key": "sb_secret_planted"}
-        settings = Settings.model_validate(
-            {
-                "kimi_api_url": sandbox.urls["kimi"],
-                "kimi_api_key": "planted-kimi-key",
-                "glm_api_url": sandbox.urls["glm"],
-                "glm_api_key": "planted-glm-key",
-                "shim_home": tmp_path / "state",
-                **(supabase if storage == "supabase" else {}),
-                **changes,
-            }
-        )
+        settings = planted_settings(sandbox, tmp_path / "state", supabase=storage == "supabase", **changes)
         opened.append(use_settings(settings))
         opened[-1].__enter__()
         made.append(Bench(provider, get_storage(), sandbox, settings, tmp_path, limits=limits or ShadowLimits()))

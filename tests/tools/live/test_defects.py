@@ -12,6 +12,7 @@ from migration import Side
 from migration.model import Verdict
 from tests.tools.live.bench import declared, document
 from tests.tools.live.conftest import MakeBench
+from tests.tools.planted import FlippingWriter
 from tools.async_file_upload_refactored import upload_via_supabase_gateway_kimi_async as upload
 from tools.recovery.provider_files import ProviderFiles
 from tools.recovery.service_client import ServiceClient
@@ -169,26 +170,12 @@ def test_one_changed_byte_is_seen(
     bench = make_bench("kimi", "supabase")
     write = FileBody.write
 
-    class Flipping:
-        def __init__(self, writer: Any) -> None:
-            self._writer = writer
-            self._flipped = False
-
-        def __getattr__(self, name: str) -> Any:
-            return getattr(self._writer, name)
-
-        async def write(self, data: bytes) -> None:
-            if b"some text" in data and not self._flipped:
-                self._flipped = True
-                data = bytes(data).replace(b"some text", b"some texT", 1)
-            await self._writer.write(data)
-
     bodies: list[Any] = []
 
     async def bent(self: Any, writer: Any) -> None:
         bodies.append(self)
         flip = len(bodies) == (1 if service == "storage" else 2)
-        await write(self, cast("Any", Flipping(writer)) if flip else writer)
+        await write(self, cast("Any", FlippingWriter(writer)) if flip else writer)
 
     monkeypatch.setattr(FileBody, "write", bent)
     comparison = bench.upload(document(tmp_path, TEXT))

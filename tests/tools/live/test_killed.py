@@ -19,6 +19,7 @@ import pytest
 from tests.migration.helpers import eventually
 from tests.tools.live.bench import Bench
 from tests.tools.live.conftest import MakeBench
+from tests.tools.planted import planted_environment
 from tools.shadowing import Fate, clean
 from tools.shadowing.undoing import journal_of
 from tools.storage.port import ProviderName
@@ -96,22 +97,14 @@ def nursery(bench: Bench) -> Iterator[Nursery]:
     files = bench.folder / "files"
     files.mkdir()
     answered = bench.folder / "answered.txt"
-    settings = bench.settings
-    environment = {
-        "PATH": os.environ["PATH"],
-        "PYTHONPATH": str(ROOT),
-        "no_proxy": "127.0.0.1",
-        "KIMI_API_URL": settings.kimi_api_url,
-        "KIMI_API_KEY": "planted",
-        "GLM_API_URL": settings.glm_api_url,
-        "GLM_API_KEY": "planted",
-        "SHIM_HOME": str(settings.shim_home),
-        **({"SUPABASE_URL": settings.supabase_url} if settings.supabase_url else {}),
-        **({"SUPABASE_SERVICE_ROLE_KEY": "planted"} if settings.supabase_url else {}),
-    }
     command = [sys.executable, "-c", PROGRAM, bench.provider, str(files), str(answered)]
     with subprocess.Popen(  # noqa: S603  # a program of the test's own
-        command, cwd=ROOT, env=environment, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        command,
+        cwd=ROOT,
+        env=planted_environment(bench.settings),
+        text=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
     ) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"

@@ -43,12 +43,13 @@ def test_the_setting_decides_how_shadows_run(mode: str, make_bench: MakeBench, t
 
 
 def test_a_start_cleans_up(make_bench: MakeBench, tmp_path: Path) -> None:
-    """What an earlier process had to leave is removed in the background of the next one's start."""
+    """What an earlier process had to leave is removed in the background, once the next one begins."""
     bench = make_bench("kimi", "embedded")
     bench.sandbox.inject(FaultKind.SERVER_ERROR, "kimi", "files.delete", times=None)
     bench.upload(document(tmp_path))
     bench.sandbox.clear_faults()
     assert bench.state().marked
     with app.running(bench.settings):
+        app.begin()
         assert eventually(lambda: not journal_of(bench.settings).left(), seconds=20)
     assert not bench.state().marked

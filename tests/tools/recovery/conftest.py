@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
+from tests.tools.planted import planted_settings
 from tests.tools.recovery.bench import Bench
 from tools.engine import listing as claims
 from tools.engine import throttle
 from tools.journal.port import UploadSide
 from tools.sandbox import RunningSandbox
-from tools.settings import Settings, use_settings
+from tools.settings import use_settings
 from tools.storage.port import ProviderName
 
 MakeBench = Callable[..., Bench]
@@ -37,18 +38,7 @@ def make_bench(sandbox: RunningSandbox, tmp_path: Path) -> Iterator[MakeBench]:
         storage: str = "embedded",
         **changes: Any,
     ) -> Bench:
-        supabase = {"supabase_url": sandbox.supabase_url, "supabase_service_role_key": "sb_secret_planted"}
-        settings = Settings.model_validate(
-            {
-                "kimi_api_url": sandbox.urls["kimi"],
-                "kimi_api_key": "planted-kimi-key",
-                "glm_api_url": sandbox.urls["glm"],
-                "glm_api_key": "planted-glm-key",
-                "shim_home": tmp_path / "state",
-                **(supabase if storage == "supabase" else {}),
-                **changes,
-            }
-        )
+        settings = planted_settings(sandbox, tmp_path / "state", supabase=storage == "supabase", **changes)
         opened.append(use_settings(settings))
         opened[-1].__enter__()
         folder = tmp_path / "files"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import subprocess
 import sys
@@ -14,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.tools.planted import planted_environment
 from tests.tools.recovery.bench import Account, Bench
 from tools.sandbox import Fault, FaultKind
 
@@ -115,23 +115,10 @@ class Nursery:
 @contextmanager
 def nursery(bench: Bench) -> Iterator[Nursery]:
     """A nursery for the time of a test."""
-    settings = bench.settings
-    environment = {
-        "PATH": os.environ["PATH"],
-        "PYTHONPATH": str(ROOT),
-        "no_proxy": "127.0.0.1",
-        "KIMI_API_URL": settings.kimi_api_url,
-        "KIMI_API_KEY": "planted",
-        "GLM_API_URL": settings.glm_api_url,
-        "GLM_API_KEY": "planted",
-        "SHIM_HOME": str(settings.shim_home),
-        **({"SUPABASE_URL": settings.supabase_url} if settings.supabase_url else {}),
-        **({"SUPABASE_SERVICE_ROLE_KEY": "planted"} if settings.supabase_url else {}),
-    }
     with subprocess.Popen(  # noqa: S603  # a program of the test's own
         [sys.executable, str(Path(__file__).with_name("uploader.py"))],
         cwd=ROOT,
-        env=environment,
+        env=planted_environment(bench.settings),
         text=True,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

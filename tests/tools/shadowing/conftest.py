@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from shim.http.httpx_tap import install_httpx_tap, remove_httpx_tap
+from tests.tools.planted import planted_settings
 from tests.tools.shadowing.bench import Bench, World
 from tools.sandbox import RunningSandbox
-from tools.settings import Settings, use_settings
+from tools.settings import use_settings
 from tools.storage import get_storage
 from tools.storage.port import UploadStorage
 
@@ -23,13 +24,7 @@ def tap() -> Iterator[None]:
 
 @pytest.fixture(params=["embedded", "supabase"])
 def storage(request: pytest.FixtureRequest, sandbox: RunningSandbox, tmp_path: Path) -> Iterator[UploadStorage]:
-    supabase: dict[str, Any] = {"supabase_url": sandbox.supabase_url, "supabase_service_role_key": "sb_secret_planted"}
-    settings = Settings(
-        kimi_api_url=sandbox.urls["kimi"],
-        kimi_api_key="planted-kimi-key",
-        shim_home=tmp_path / "state",
-        **(supabase if request.param == "supabase" else {}),
-    )
+    settings = planted_settings(sandbox, tmp_path / "state", supabase=request.param == "supabase")
     with use_settings(settings):
         yield get_storage()
 

@@ -14,6 +14,7 @@ from migration import Side
 from migration.model import Verdict
 from shim.wiring import open_ledger
 from tests.support.traffic import upload_requests
+from tests.tools.planted import FlippingWriter
 from tests.tools.shadowing.bench import DECLARED, Bench, World, document
 from tools.async_file_upload_refactored import upload_via_supabase_gateway_kimi_async
 from tools.sandbox import Fault, FaultKind, RunningSandbox
@@ -138,21 +139,7 @@ def test_one_changed_byte_is_seen(
     """A single byte that is different on the wire differs in the digest of the file's part."""
     write = FileBody.write
 
-    class Flipping:
-        def __init__(self, writer: Any) -> None:
-            self._writer = writer
-            self._flipped = False
-
-        def __getattr__(self, name: str) -> Any:
-            return getattr(self._writer, name)
-
-        async def write(self, data: bytes) -> None:
-            if b"some text" in data and not self._flipped:
-                self._flipped = True
-                data = bytes(data).replace(b"some text", b"some texT", 1)
-            await self._writer.write(data)
-
-    monkeypatch.setattr(FileBody, "write", lambda self, writer: write(self, cast("Any", Flipping(writer))))
+    monkeypatch.setattr(FileBody, "write", lambda self, writer: write(self, cast("Any", FlippingWriter(writer))))
     comparison = bench().compare(document(tmp_path), storage)
     assert comparison.verdict is Verdict.DIFFERENT
     assert {difference.field.rpartition(".")[2] for difference in comparison.differences} == {"sha256"}
