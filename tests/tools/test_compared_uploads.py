@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -17,7 +18,9 @@ from tools.async_file_upload_refactored import cleanup_http_session, upload_via_
 from tools.migrations import MIGRATIONS
 from tools.providers.kimi import kimi_files
 from tools.sandbox import FaultKind, RunningSandbox
+from tools.shadowing.replay import StrPath
 from tools.storage import get_storage
+from tools.storage.port import UploadStorage
 
 TARGET = "tools.providers.kimi.kimi_files:upload_via_supabase_gateway_kimi"
 
@@ -74,3 +77,24 @@ def test_a_failure_is_compared_too(document: Path, monolith: RunningSandbox) -> 
     with comparing(MIGRATIONS, strict=True) as compared, pytest.raises(RuntimeError):
         upload(compared, document)
     assert [found.verdict for found in compared.comparisons] == [Verdict.SAME_ERROR]
+
+
+async def upload_that_blocks(
+    file_path: StrPath, storage: UploadStorage, purpose: str = "file-extract"
+) -> Mapping[str, Any]:
+    """Legacy as some code bases have it: a coroutine function that blocks its loop."""
+    return kimi_files.upload_via_supabase_gateway_kimi(file_path, storage, purpose)
+
+
+@pytest.mark.parametrize("serve", Side)
+def test_a_legacy_that_is_asynchronous_by_name_is_compared(
+    serve: Side, document: Path, monolith: RunningSandbox
+) -> None:
+    """Its callers await it as they did; both sides send the same, and the file is at the provider once."""
+    target = f"{__name__}:upload_that_blocks"
+    migration = dataclasses.replace(MIGRATIONS[TARGET], protect=lambda legacy: legacy)
+    with comparing({target: migration}, serve=serve, strict=True) as compared:
+        compared.runtime.loop.on_close(cleanup_http_session)
+        asyncio.run(upload_that_blocks(document, get_storage()))
+    assert [found.verdict for found in compared.comparisons] == [Verdict.IDENTICAL]
+    assert len(monolith.state()["kimi"]["files"]) == 1
