@@ -26,11 +26,11 @@ def demo(
     json: JsonOption = False,
 ) -> int:
     """Show the migration on real files, in a sandbox. From 0 to 1, 10, 50, 100 % and back, in about a minute."""
-    from tools.demo import DemoPlan, DemoView, run_demo
+    from tools.demo import DemoOptions, DemoView, run_demo
 
     view = DemoView(Console(stderr=json, highlight=False, soft_wrap=True), verbose=verbose)
     with view.progress:
-        result = run_demo(DemoPlan(files=tuple(files or ()), uploads=uploads, big_megabytes=big_megabytes), view)
+        result = run_demo(DemoOptions(files=tuple(files or ()), uploads=uploads, big_megabytes=big_megabytes), view)
     if json:
         print_json({"ok": result.ok, **asdict(result)})
     else:

@@ -1,7 +1,7 @@
 """A demonstration on real files: from legacy to the asynchronous path step by step, and back by a flip of the flag."""
 
-from tools.demo.demo import DemoPlan, run_demo
+from tools.demo.demo import DemoOptions, run_demo
 from tools.demo.results import Compared, DemoResult
 from tools.demo.view import DemoView
 
-__all__ = ["Compared", "DemoPlan", "DemoResult", "DemoView", "run_demo"]
+__all__ = ["Compared", "DemoOptions", "DemoResult", "DemoView", "run_demo"]

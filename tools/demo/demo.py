@@ -68,7 +68,7 @@ _MANY_FILES = 1_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DemoPlan:
+class DemoOptions:
     """What is to be shown.
 
     Attributes:
@@ -88,7 +88,7 @@ class DemoPlan:
     big_megabytes: int = 50
 
 
-def run_demo(plan: DemoPlan, view: DemoView) -> DemoResult:
+def run_demo(options: DemoOptions, view: DemoView) -> DemoResult:
     """Show it, in a sandbox and with state of its own. Flags are those of the Unleash server, if one can be steered.
 
     Raises:
@@ -97,7 +97,7 @@ def run_demo(plan: DemoPlan, view: DemoView) -> DemoResult:
         FlagError: the flags cannot be changed.
     """
     started = time.perf_counter()
-    samples = choose_samples(plan.files)
+    samples = choose_samples(options.files)
     with tempfile.TemporaryDirectory(prefix="shim-demo-") as folder:
         home = Path(folder)
         view.began("starting the sandbox and installing the migrations")
@@ -107,8 +107,8 @@ def run_demo(plan: DemoPlan, view: DemoView) -> DemoResult:
             create_flags(flag_admin(settings))
             watcher, trace = Watcher(), TraceLines()
             with use_settings(settings), app.running(settings, console=trace, observers=[watcher]) as installation:
-                show = _Show(plan, view, samples, sandbox, installation, watcher, trace)
-                return show.run(make_big_sample(home, plan.big_megabytes), started)
+                show = _Show(options, view, samples, sandbox, installation, watcher, trace)
+                return show.run(make_big_sample(home, options.big_megabytes), started)
 
 
 def _settings(configured: Settings, sandbox: RunningSandbox, home: Path, samples: Sequence[Sample]) -> Settings:
@@ -129,7 +129,7 @@ def _settings(configured: Settings, sandbox: RunningSandbox, home: Path, samples
 class _Show:
     """A running demonstration."""
 
-    plan: DemoPlan
+    options: DemoOptions
     view: DemoView
     samples: Sequence[Sample]
     sandbox: RunningSandbox
@@ -143,12 +143,12 @@ class _Show:
     def run(self, big: Sample, started: float) -> DemoResult:
         settings = self.installation.settings
         steering = Steering(flag_admin(settings), self.installation.router)
-        steering.serve(0, compared=self.plan.compared)
+        steering.serve(0, compared=self.options.compared)
         answer = self._ask(self.samples[0])
         big_uploads = [self._upload_big(big) for _ in range(_BIG_UPLOADS)]
         stages = []
         for percentage in PERCENTAGES:
-            steering.serve(percentage, compared=self.plan.compared)
+            steering.serve(percentage, compared=self.options.compared)
             stages.append(self._stage(percentage))
         big_uploads += [self._upload_big(big) for _ in range(_BIG_UPLOADS)]
         steering.serve(100, compared=0)
@@ -171,7 +171,7 @@ class _Show:
         self.view.began("asking a question")
         started = time.perf_counter()
         tool = SmartFileQueryTool(self.storage)
-        arguments = {"file_path": str(sample.path), "question": self.plan.question}
+        arguments = {"file_path": str(sample.path), "question": self.options.question}
         document = json.loads(asyncio.run(tool.execute(arguments)))
         seconds = time.perf_counter() - started
         metadata = document["metadata"]
@@ -181,7 +181,7 @@ class _Show:
         self.receipts.append(Receipt(job=job, seconds=seconds, file_id=metadata["file_id"]))
         answer = Answer(
             file=sample.path.name,
-            question=self.plan.question,
+            question=self.options.question,
             answer=document["content"],
             provider=metadata["provider"],
             seconds=seconds,
@@ -210,7 +210,7 @@ class _Show:
         self.view.began(f"{percentage} % asynchronous", len(jobs))
         self.watcher.take_served()
         started = time.perf_counter()
-        receipts = upload_all(jobs, self.storage, threads=self.plan.threads, on_done=self.view.advanced)
+        receipts = upload_all(jobs, self.storage, threads=self.options.threads, on_done=self.view.advanced)
         seconds = time.perf_counter() - started
         self.receipts += receipts
         served = self.watcher.take_served()
@@ -230,7 +230,7 @@ class _Show:
         """As many as planned, but not so many that large files take for ever; each file at least once."""
         mean_size = sum(sample.size for sample in self.samples) // len(self.samples)
         affordable = _STAGE_BYTES // max(mean_size, 1)
-        return max(len(self.samples), min(self.plan.uploads, affordable))
+        return max(len(self.samples), min(self.options.uploads, affordable))
 
     def _trace_one(self) -> list[str]:
         """The spans of one asynchronous upload; none when the `OTEL_*` variables switch tracing off."""
@@ -247,7 +247,7 @@ class _Show:
         self.view.began("turning the flags off while uploads go on")
         self.watcher.take_served()
         jobs = make_jobs(self.samples, self._uploads())
-        with steady_load(jobs, self.storage, threads=self.plan.threads) as receipts:
+        with steady_load(jobs, self.storage, threads=self.options.threads) as receipts:
             wait_until(lambda: self._calls_of(Side.CANDIDATE) >= _CALLS_BEFORE_FLIP, "too few calls were asynchronous")
             flipped_at = self.watcher.clock()
             steering.turn_off("the demonstration rolls back")

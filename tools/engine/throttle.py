@@ -149,33 +149,33 @@ class RateLimiter:
 class Place:
     """One place of a rate limiter. Entering waits for a turn, and then for as long as all have to hold back."""
 
-    __slots__ = ("_clock", "_gate", "_ticket")
+    __slots__ = ("_clock", "_limiter", "_ticket")
 
-    def __init__(self, gate: RateLimiter, ticket: Ticket, clock: Clock) -> None:
-        self._gate = gate
+    def __init__(self, limiter: RateLimiter, ticket: Ticket, clock: Clock) -> None:
+        self._limiter = limiter
         self._ticket = ticket
         self._clock = clock
 
     async def __aenter__(self) -> Self:
-        await self._gate.enter(self._ticket)
+        await self._limiter.enter(self._ticket)
         try:
-            while (seconds := self._gate.held_for(self._clock.now())) > 0:
+            while (seconds := self._limiter.held_for(self._clock.now())) > 0:
                 await self._clock.sleep(seconds)
         except BaseException:
-            self._gate.leave(self._ticket)
+            self._limiter.leave(self._ticket)
             raise
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self._gate.leave(self._ticket)
+        self._limiter.leave(self._ticket)
 
     def succeeded(self) -> None:
         """Say that the request went well."""
-        self._gate.succeeded(self._ticket)
+        self._limiter.succeeded(self._ticket)
 
     def refused(self, seconds: float, *, advised: bool) -> None:
         """Say that the server refused, and for how long to pause; `advised`: it named that time itself."""
-        self._gate.refused(self._ticket, until=self._clock.now() + seconds, advised=advised)
+        self._limiter.refused(self._ticket, until=self._clock.now() + seconds, advised=advised)
 
 
 MAX_THROTTLES = 16
@@ -207,8 +207,8 @@ class _ProviderThrottle:
 
     @property
     def idle(self) -> bool:
-        gates = (self.places.status(now=0.0), self.requests.status(now=0.0))
-        return not any(gate.inside or gate.waiting for gate in gates)
+        limiters = (self.places.status(now=0.0), self.requests.status(now=0.0))
+        return not any(limiter.inside or limiter.waiting for limiter in limiters)
 
     def status(self, provider: str, *, now: float) -> ThrottleStatus:
         return ThrottleStatus(

@@ -267,8 +267,8 @@ class Remote:
                 return known
             try:
                 async with asyncio.timeout(OPEN_SECONDS):
-                    plan = claim(intent, self._claimant(begun), waited_for=self.known.waited_for(intent))
-                    opening = await drive_async(plan, self.ask)
+                    policy = claim(intent, self._claimant(begun), waited_for=self.known.waited_for(intent))
+                    opening = await drive_async(policy, self.ask)
             except TimeoutError as error:
                 self._doubt(intent.upload_id)
                 raise self._failed(AwayError(self._client.address, "it took too long to claim a content")) from error

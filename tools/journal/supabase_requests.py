@@ -4,7 +4,7 @@ No time of a host is ever sent: filters compare with `now`, which Postgres reads
 (https://www.postgresql.org/docs/current/datatype-datetime.html#DATATYPE-DATETIME-SPECIAL-VALUES), and the table's
 trigger stamps what is written.
 
-The plan is a generator: it yields what is to be asked and is sent what was answered.
+A policy is a generator: it yields what is to be asked and is sent what was answered.
 """
 
 from __future__ import annotations
@@ -289,7 +289,7 @@ def _states(states: Sequence[State]) -> tuple[str, str]:
     return "state", f"not.in.({','.join(state for state in State if state not in states)})"
 
 
-# The claim on a content. Each plan yields what is asked, and is sent what was answered.
+# The claim on a content. Each policy yields what is asked, and is sent what was answered.
 
 ROUNDS: Final = 5
 """So often a claim is tried for that others give up and win again meanwhile."""

@@ -225,20 +225,20 @@ async def settle(inventory: Inventory, look: Snapshot, entry: Entry, decision: R
 
     What cannot be done is told in the resolution, and left to a later recovery.
     """
-    settling = _Settling(inventory, look, entry, decision)
-    steps = {Step.ADOPT: settling.adopt, Step.REPEAT: settling.repeat, Step.CLEAN_UP: settling.clean_up}
+    work = _Settlement(inventory, look, entry, decision)
+    steps = {Step.ADOPT: work.adopt, Step.REPEAT: work.repeat, Step.CLEAN_UP: work.clean_up}
     step = steps.get(decision.step)
     if step is None:
         return resolution_of(entry, decision)
     try:
         file_id = await step()
     except (ToolsError, OSError, RuntimeError, ValueError) as error:  # what uploads and services raise
-        return replace(resolution_of(entry, settling.decision), trouble=str(error))
-    resolution = resolution_of(entry, settling.decision)
-    return replace(resolution, done=True, file_id=file_id, removed=tuple(settling.removed))
+        return replace(resolution_of(entry, work.decision), trouble=str(error))
+    resolution = resolution_of(entry, work.decision)
+    return replace(resolution, done=True, file_id=file_id, removed=tuple(work.removed))
 
 
-class _Settling:
+class _Settlement:
     """One upload that is being settled.
 
     Attributes:

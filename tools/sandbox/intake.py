@@ -140,7 +140,7 @@ class SandboxExchange:
     """A request with what befalls it and with its line in the log."""
 
     request: web.Request
-    plan: DrawnFaults
+    faults: DrawnFaults
     entry: LoggedRequest
     store: SandboxStore
     release: asyncio.Event  # set when those who hang are to be let go
@@ -181,7 +181,7 @@ async def pieces(exchange: SandboxExchange) -> AsyncIterator[bytes]:
     """The body in pieces, as it arrives.
 
     Raises:
-        ConnectionCut: the plan resets the connection.
+        ConnectionCut: a fault resets the connection.
     """
     limit = _cut_after(exchange)
     while limit is None or exchange.entry.body_bytes < limit:
@@ -191,8 +191,8 @@ async def pieces(exchange: SandboxExchange) -> AsyncIterator[bytes]:
             break
         exchange.entry.body_bytes += len(piece)
         yield piece
-    if exchange.plan.cut:
-        await _cut(exchange, exchange.plan.cut)
+    if exchange.faults.cut:
+        await _cut(exchange, exchange.faults.cut)
 
 
 async def drain(exchange: SandboxExchange) -> None:
@@ -249,9 +249,9 @@ async def read_form(exchange: SandboxExchange, *, max_bytes: int, file_field: st
 
     Raises:
         UnusableBodyError: it is no complete multipart form.
-        ConnectionCut: the plan resets the connection.
+        ConnectionCut: a fault resets the connection.
     """
-    if exchange.plan.cut:
+    if exchange.faults.cut:
         await drain(exchange)
     if exchange.request.content_type != "multipart/form-data":
         raise UnusableBodyError("the body is not multipart/form-data")
@@ -364,7 +364,7 @@ def _printable(value: str) -> str:
 
 
 def _cut_after(exchange: SandboxExchange) -> int | None:
-    fault = exchange.plan.cut
+    fault = exchange.faults.cut
     if fault is None:
         return None
     announced = exchange.request.content_length

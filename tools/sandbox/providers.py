@@ -56,7 +56,7 @@ class AccountFiles:
         self._provider = provider
         self._world = world
 
-    def add(self, file: File, *, purpose: str, plan: DrawnFaults) -> ProviderFile:
+    def add(self, file: File, *, purpose: str, faults: DrawnFaults) -> ProviderFile:
         """Keep a file whose body was kept."""
         if file.body is None:
             raise ValueError(f"{file.filename} was too long to be kept")
@@ -73,8 +73,8 @@ class AccountFiles:
                 "sha256": file.sha256,
                 "content_type": file.content_type,
                 "created_at": now,
-                "parsed_at": now + plan.seconds(FaultKind.SLOW_PARSING),
-                "parsing_fails": FaultKind.PARSING_FAILS in plan,
+                "parsed_at": now + faults.seconds(FaultKind.SLOW_PARSING),
+                "parsing_fails": FaultKind.PARSING_FAILS in faults,
                 "body": file.body.name,
             },
         )
@@ -147,7 +147,9 @@ class FilesService(Service):
         held = [each.purpose for each in self._files.all()]
         if (held.count(purpose) if self._stand_in.counted_by_purpose else len(held)) >= self._limits.max_files:
             raise self._refused("too_many_files", limit=self._limits.max_files)
-        return json_response(self._described(self._files.add(file, purpose=purpose, plan=exchange.plan), exchange.plan))
+        return json_response(
+            self._described(self._files.add(file, purpose=purpose, faults=exchange.faults), exchange.faults)
+        )
 
     def _accepted(self, form: Form) -> File:
         file = form.file
@@ -164,7 +166,7 @@ class FilesService(Service):
     async def _list(self, exchange: SandboxExchange) -> web.Response:
         files = [file for file in self._files.all() if file.purpose != PARSER_PURPOSE]
         if not self._api.pages:
-            return json_response({"object": "list", "data": [self._described(file, exchange.plan) for file in files]})
+            return json_response({"object": "list", "data": [self._described(file, exchange.faults) for file in files]})
         query = exchange.request.query
         size, after = query.get("limit", str(_DEFAULT_PAGE)), query.get("after")
         if query.get("order", "created_at") != "created_at":
@@ -179,11 +181,11 @@ class FilesService(Service):
             for file in files
             if query.get("purpose") in (None, file.purpose) and (last_seen is None or file.number > last_seen.number)
         ]
-        page = [self._described(file, exchange.plan) for file in found[: int(size)]]
+        page = [self._described(file, exchange.faults) for file in found[: int(size)]]
         return json_response({"object": "list", "data": page, "has_more": len(found) > len(page)})
 
     async def _retrieve(self, exchange: SandboxExchange) -> web.Response:
-        return json_response(self._described(self._find(exchange), exchange.plan))
+        return json_response(self._described(self._find(exchange), exchange.faults))
 
     async def _delete(self, exchange: SandboxExchange) -> web.Response:
         file = self._find(exchange)
@@ -192,10 +194,10 @@ class FilesService(Service):
 
     async def _content(self, exchange: SandboxExchange) -> web.Response:
         file = self._find(exchange)
-        if self._status(file, exchange.plan) != "ok":
+        if self._status(file, exchange.faults) != "ok":
             raise self._refused("text_unavailable", id=file.id)
         text = self._files.text(file)
-        if FaultKind.CONTENT_AS_TEXT in exchange.plan:
+        if FaultKind.CONTENT_AS_TEXT in exchange.faults:
             return web.Response(body=as_bytes(text), headers={"Content-Type": "text/plain; charset=utf-8"})
         others = {"file_type": file.file_type, "filename": file.filename, "title": "", "type": "file"}
         return web.Response(body=as_json(text, **others), headers=_UTF_8_JSON)
@@ -207,13 +209,13 @@ class FilesService(Service):
         file = self._accepted(form)
         if not form.fields.get("file_type"):
             raise self._refused("parser_type")
-        task = self._files.add(file, purpose=PARSER_PURPOSE, plan=exchange.plan)
+        task = self._files.add(file, purpose=PARSER_PURPOSE, faults=exchange.faults)
         return json_response({"task_id": task.id, "message": "success", "success": True})
 
     async def _parsed(self, exchange: SandboxExchange) -> web.Response:
         task = self._find(exchange, parser=True)
         told = {"message": "", "task_id": task.id, "parsing_result_url": None}
-        match self._status(task, exchange.plan):
+        match self._status(task, exchange.faults):
             case "created":
                 return json_response({"status": "processing", "content": None, **told})
             case "error":
@@ -237,12 +239,12 @@ class FilesService(Service):
             raise self._refused("file_unknown", id=identity)
         return file
 
-    def _status(self, file: ProviderFile, plan: DrawnFaults) -> str:
-        if FaultKind.UNPARSED in plan or self.world.clock() < file.parsed_at:
+    def _status(self, file: ProviderFile, faults: DrawnFaults) -> str:
+        if FaultKind.UNPARSED in faults or self.world.clock() < file.parsed_at:
             return "created"
         return "error" if file.parsing_fails else "ok"
 
-    def _described(self, file: ProviderFile, plan: DrawnFaults) -> dict[str, Any]:
+    def _described(self, file: ProviderFile, faults: DrawnFaults) -> dict[str, Any]:
         described = {
             "id": file.id,
             "object": "file",
@@ -253,7 +255,7 @@ class FilesService(Service):
         }
         if not self._api.describes_one:
             return described
-        status = self._status(file, plan)
+        status = self._status(file, faults)
         details = "Failed to extract file: the sandbox was told to fail" if status == "error" else ""
         return {**described, "status": status, "status_details": details}
 

@@ -116,14 +116,14 @@ class Service(ABC):
         entry = self.world.journal.begin(self.name, operation, request)
         await self.world.journal.announce()
         authorized = self._authorized(request)
-        with self._planned(entry.operation, authorized=authorized) as plan:
-            entry.faults = plan.kinds
-            exchange = SandboxExchange(request, plan, entry, self.world.store, self.world.release)
+        with self._drawn(entry.operation, authorized=authorized) as faults:
+            entry.faults = faults.kinds
+            exchange = SandboxExchange(request, faults, entry, self.world.store, self.world.release)
             request[EXCHANGE] = exchange
             return await self._respond(exchange, handler, authorized=authorized)
 
     @contextmanager
-    def _planned(self, operation: str, *, authorized: bool) -> Iterator[DrawnFaults]:
+    def _drawn(self, operation: str, *, authorized: bool) -> Iterator[DrawnFaults]:
         """What befalls a request: what the account's limits say, else what the switches do."""
         if not authorized:
             yield DrawnFaults()
@@ -138,11 +138,11 @@ class Service(ABC):
         *,
         authorized: bool,
     ) -> web.StreamResponse:
-        request, plan, entry = exchange.request, exchange.plan, exchange.entry
+        request, faults, entry = exchange.request, exchange.faults, exchange.entry
         try:
             response = await (self._carry_out(exchange, handler) if authorized else self._turn_away(exchange))
-            if FaultKind.LATENCY in plan and FaultKind.DROP_AFTER_COMMIT not in plan:
-                await asyncio.sleep(plan.seconds(FaultKind.LATENCY))
+            if FaultKind.LATENCY in faults and FaultKind.DROP_AFTER_COMMIT not in faults:
+                await asyncio.sleep(faults.seconds(FaultKind.LATENCY))
         except ConnectionCut:
             entry.ended = "reset"
             return _reset(request)
@@ -151,7 +151,7 @@ class Service(ABC):
             raise
         finally:
             exchange.clean_up()
-        if FaultKind.DROP_AFTER_COMMIT in plan:
+        if FaultKind.DROP_AFTER_COMMIT in faults:
             entry.ended = "dropped"
             return _close(request)
         entry.status, entry.ended = response.status, "answered"
@@ -160,15 +160,15 @@ class Service(ABC):
     async def _carry_out(
         self, exchange: SandboxExchange, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
     ) -> web.StreamResponse:
-        plan = exchange.plan
-        if FaultKind.HANG in plan:
+        faults = exchange.faults
+        if FaultKind.HANG in faults:
             await drain(exchange)
             await exchange.release.wait()
             raise ConnectionCut
-        if plan.refusal:
+        if faults.refusal:
             await drain(exchange)
-            return self._refusal(plan.refusal)
-        if plan.cut and not exchange.request.can_read_body:
+            return self._refusal(faults.refusal)
+        if faults.cut and not exchange.request.can_read_body:
             await drain(exchange)
         try:
             return await handler(exchange.request)

@@ -55,7 +55,7 @@ hide_api_keys()
 
 
 class BlockingObjects:
-    """Places one object: carries out the steps of its plan over one connection.
+    """Places one object: carries out the steps of its placement over one connection.
 
     The client keeps to itself what Storage answered, so the answers are read where they arrive.
     """

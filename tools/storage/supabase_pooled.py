@@ -266,7 +266,7 @@ def _note(exchange: Exchange) -> None:
 
 
 class PooledObjects:
-    """Places one object: carries out the steps of its plan."""
+    """Places one object: carries out the steps of its placement."""
 
     def __init__(self, target: Target, source: FileSource, description: Description, clock: Clock) -> None:
         self._target = target

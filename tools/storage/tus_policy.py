@@ -3,8 +3,8 @@
 The protocol is TUS 1.0.0 (https://tus.io/protocols/resumable-upload), with Storage's rules: every piece but the last
 measures 6 MiB, and what was stored is told by `object/info`, for the protocol knows no ids.
 
-The upload is a generator like the placement's plan: it yields what is to be asked and is sent the answer; a
-`StorageError` that comes of asking is thrown into it, and so is whatever ends it from outside.
+The upload is a generator like the placement: it yields what is to be asked and is sent the answer; a
+`StorageError` that a step ends with is thrown into it, and so is whatever ends it from outside.
 """
 
 from __future__ import annotations
@@ -150,7 +150,7 @@ class Wait:
 
 
 TusStep = Create | Append | FindOffset | Remove | Identify | Wait
-Asking = Generator[TusStep, Any, T]
+Policy = Generator[TusStep, Any, T]
 """`Remove` and `Wait` are answered with None, every other step with a `StorageAnswer`."""
 
 _NOT_OFFERED = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.NOT_IMPLEMENTED})
@@ -170,7 +170,7 @@ class _ResumableUpload:
     may_be_complete: bool = False
 
 
-def upload_resumably(*, size: int, key: str, action: str, jitter: Callable[[], float]) -> Asking[StorageAnswer | None]:
+def upload_resumably(*, size: int, key: str, action: str, jitter: Callable[[], float]) -> Policy[StorageAnswer | None]:
     """Upload `size` bytes. Returns what an upload in one request would have been answered.
 
     None: the server knows no resumable uploads, and nothing was created. `key` is bucket and path, `action` is for
@@ -197,7 +197,7 @@ def upload_resumably(*, size: int, key: str, action: str, jitter: Callable[[], f
         return refused.answer
 
 
-def _begun(action: str, retries: Retries) -> Asking[_ResumableUpload | None]:
+def _begun(action: str, retries: Retries) -> Policy[_ResumableUpload | None]:
     """Announce the object; None when there are no resumable uploads here."""
     answer = yield from _asked(Create(), retries)
     if answer.status in _NOT_OFFERED and not is_about_the_bucket(answer.status, answer.body.decode(errors="replace")):
@@ -211,7 +211,7 @@ def _begun(action: str, retries: Retries) -> Asking[_ResumableUpload | None]:
     return _ResumableUpload(name)
 
 
-def _sent(upload: _ResumableUpload, size: int, action: str, retries: Retries) -> Asking[bool]:
+def _sent(upload: _ResumableUpload, size: int, action: str, retries: Retries) -> Policy[bool]:
     """Send all pieces; False when Storage no longer knows the upload, or never said that it made an object of it."""
     try:
         return (yield from _all_pieces(upload, size, action, retries))
@@ -222,7 +222,7 @@ def _sent(upload: _ResumableUpload, size: int, action: str, retries: Retries) ->
         raise
 
 
-def _all_pieces(upload: _ResumableUpload, size: int, action: str, retries: Retries) -> Asking[bool]:
+def _all_pieces(upload: _ResumableUpload, size: int, action: str, retries: Retries) -> Policy[bool]:
     offset = 0
     while offset < size:
         length = min(PIECE_BYTES, size - offset)
@@ -246,7 +246,7 @@ def _all_pieces(upload: _ResumableUpload, size: int, action: str, retries: Retri
 
 def _looked_after(
     outcome: StorageAnswer | StorageError, upload: _ResumableUpload, offset: int, size: int, retries: Retries
-) -> Asking[int | None]:
+) -> Policy[int | None]:
     """How much has arrived when a piece failed; None when Storage does not know the upload (any more)."""
     yield Wait(seconds=retries.delay_after(outcome))
     head = yield from _asked(FindOffset(upload=upload.id), retries)
@@ -260,7 +260,7 @@ def _looked_after(
     return arrived
 
 
-def _identified(action: str, retries: Retries) -> Asking[FoundObject]:
+def _identified(action: str, retries: Retries) -> Policy[FoundObject]:
     """What is known of the object that was just completed. A listing that lags behind is given time."""
     while True:
         found = (yield from _asked(Identify(), retries)).look_outcome()
@@ -270,7 +270,7 @@ def _identified(action: str, retries: Retries) -> Asking[FoundObject]:
         yield Wait(seconds=retries.delay_after(missing))
 
 
-def _asked(step: TusStep, retries: Retries) -> Asking[StorageAnswer]:
+def _asked(step: TusStep, retries: Retries) -> Policy[StorageAnswer]:
     """Ask until the answer is one that waiting will not change."""
     while True:
         outcome = yield from _tried(step)
@@ -280,7 +280,7 @@ def _asked(step: TusStep, retries: Retries) -> Asking[StorageAnswer]:
         yield Wait(seconds=retries.delay_after(outcome))
 
 
-def _tried(step: TusStep) -> Asking[StorageAnswer | StorageError]:
+def _tried(step: TusStep) -> Policy[StorageAnswer | StorageError]:
     try:
         answer: StorageAnswer = yield step
     except StorageUnansweredError as failure:

@@ -23,10 +23,10 @@ from tools.storage.tus_policy import (
     PIECE_BYTES,
     RETRIES,
     Append,
-    Asking,
     Create,
     FindOffset,
     Identify,
+    Policy,
     Remove,
     TusStep,
     Wait,
@@ -292,7 +292,7 @@ def test_nonsense_is_an_error(nonsense: list[StorageAnswer]) -> None:
         answered(plan, nonsense)
 
 
-def answered(plan: Asking[StorageAnswer | None], answers: list[StorageAnswer]) -> None:
+def answered(plan: Policy[StorageAnswer | None], answers: list[StorageAnswer]) -> None:
     """Give a plan these answers; what needs none is passed over."""
     step = next(plan)
     for said in answers:
