@@ -5,7 +5,8 @@ MigrationError
 │   └── TargetNotFoundError
 ├── CandidateUnavailableError         the candidate could not be imported or called; legacy serves
 ├── LoopUnavailableError              the background event loop takes no work; legacy serves
-│   └── LoopClosedError
+│   ├── LoopClosedError
+│   └── HomeEndedError
 ├── CandidateCancelledError           the candidate was cancelled; its outcome is unknown
 ├── AwaitInsteadError                 a blocking call that would wait for itself
 ├── IncompleteFactsError              a result is too large to be called identical
@@ -71,6 +72,13 @@ class LoopClosedError(LoopUnavailableError):
 
     def __init__(self, name: str) -> None:
         super().__init__(name, "the process is shutting down")
+
+
+class HomeEndedError(LoopUnavailableError):
+    """The event loop on which an asynchronous legacy was called has ended, and with it what ran there."""
+
+    def __init__(self) -> None:
+        super().__init__("of the caller", "it has ended")
 
 
 class AwaitInsteadError(MigrationError):

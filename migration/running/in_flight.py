@@ -53,6 +53,12 @@ def _remembered(frame: FrameType) -> CallSite:
     return site
 
 
+def place_of(thread: int | None) -> str:
+    """Where a thread of this identity is now, in words."""
+    frame = None if thread is None else sys._current_frames().get(thread)  # noqa: SLF001  # the only way to see another thread
+    return "?" if frame is None else f"{frame.f_code.co_filename}:{frame.f_lineno} ({frame.f_code.co_qualname})"
+
+
 class OncePerSite:
     """Says of each call site once that it is new."""
 

@@ -10,7 +10,6 @@ import functools
 import importlib
 import inspect
 import logging
-import sys
 import threading
 import time
 import weakref
@@ -23,6 +22,7 @@ from migration.forking import new_lock, renew_in_child, unforked
 from migration.model.errors import CandidateUnavailableError, LoopClosedError, LoopUnavailableError
 from migration.model.model import Outcome, Side
 from migration.running.context import carry_back, in_thread
+from migration.running.in_flight import place_of
 from migration.running.workers import Workers
 from migration.threads import RETRY_SECONDS as THREAD_RETRY_SECONDS
 from migration.threads import BackgroundThread, greenlets_of
@@ -192,7 +192,12 @@ class LoopJob:
                 self.future.set_exception(error)
 
     def give_up(self) -> None:
-        """Fail the future of a coroutine that ignores its cancellation, so that no caller waits forever."""
+        """Fail the future of a coroutine that ignores its cancellation, or whose loop has ended, so that none waits."""
+        if self._task is not None and not self._task.done():
+            self._task._log_destroy_pending = False  # type: ignore[attr-defined]  # noqa: SLF001  # as `asyncio.gather` does
+            coroutine = self._task.get_coro()
+            if inspect.getcoroutinestate(coroutine) == inspect.CORO_CREATED:  # type: ignore[arg-type]  # it is one
+                coroutine.close()
         with contextlib.suppress(concurrent.futures.InvalidStateError):  # it has ended after all
             self.future.set_exception(asyncio.CancelledError())
 
@@ -330,8 +335,7 @@ class BackgroundLoop:
 
         For a loop that a shadow blocks: their callers are served otherwise, as nothing of them has run.
         """
-        frame = None if self._ident is None else sys._current_frames().get(self._ident)  # noqa: SLF001  # the only way to see another thread
-        where = "?" if frame is None else f"{frame.f_code.co_filename}:{frame.f_lineno} ({frame.f_code.co_qualname})"
+        where = place_of(self._ident)
         self._blocked = f"a shadow blocks it at {where}"
         for job in list(self._jobs.values()):
             if not job.shadow:

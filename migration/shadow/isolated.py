@@ -7,21 +7,50 @@ import concurrent.futures
 import inspect
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from contextvars import Context, copy_context
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, cast
 
 from migration.model.declaration import Migration
-from migration.model.errors import UnfollowedError
+from migration.model.errors import HomeEndedError, UnfollowedError
 from migration.model.model import Call, Comparison, Decision, Notice, NoticeKind, Outcome, Side, Verdict
 from migration.model.ports import Recording, Sent
-from migration.running.in_flight import end_shadow
-from migration.running.loop import BackgroundLoop, Candidate
+from migration.running.in_flight import end_shadow, place_of
+from migration.running.loop import BackgroundLoop, Candidate, LoopJob
 from migration.running.observers import Observers
 from migration.running.propagation import FollowedRun, follow_tasks, following
 from migration.shadow.facts import Facts, Flattening
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """The event loop on which a call was made, where an asynchronous legacy belongs, and its thread."""
+
+    loop: asyncio.AbstractEventLoop
+    thread: int
+
+    @classmethod
+    def here(cls) -> Home | None:
+        """The loop that runs in this thread."""
+        try:
+            return cls(asyncio.get_running_loop(), threading.get_ident())
+        except RuntimeError:
+            return None
+
+    async def is_running(self) -> bool:
+        """Whether it runs; False if it is closed.
+
+        Raises:
+            UnfollowedError: neither, so legacy can be run nowhere.
+        """
+        for _ in range(HOME_POLLS):
+            await asyncio.sleep(HOME_SECONDS)  # it may be about to be closed
+            if self.loop.is_running() or self.loop.is_closed():
+                return self.loop.is_running()
+        raise UnfollowedError("legacy is asynchronous, and the event loop on which it was called stands still")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -37,6 +66,7 @@ class Shadow:
     seconds: float
     trace: str | None
     recording: Recording | None
+    home: Home | None = None
     _flattening: Flattening | None = field(default=None, repr=False)
 
     def begin_facts(self, outcome: Outcome[Any]) -> None:
@@ -91,6 +121,12 @@ STUCK = f"{MAX_STUCK} earlier shadows hang and cannot be ended"
 
 BLOCKED_SECONDS = 0.25
 """A loop that has not come round for so long is blocked. Calls are then not taken there until it does."""
+
+HOME_SECONDS = 0.05
+"""Likewise for the event loop of a caller of asynchronous legacy; how often it is looked at."""
+
+HOME_POLLS = 10
+"""How often a caller's loop is looked at that neither runs nor is closed."""
 
 PAUSE_FACTOR = 100.0
 """How much longer than it blocked callers a candidate is not run for shadows: so they are blocked 1 % of the time."""
@@ -148,7 +184,7 @@ class IsolatedRunner:
         """
         with following(Context()) as run:
             if side is Side.LEGACY:
-                outcome = await self._run_legacy(shadow.legacy, args, kwargs)
+                outcome = await self._run_legacy(shadow, args, kwargs)
             else:
                 outcome = await self._run_candidate(shadow, args, kwargs)
             await self._end_of_all(shadow, side, run)
@@ -173,16 +209,36 @@ class IsolatedRunner:
                 raise UnfollowedError(why)
             await asyncio.sleep(LEFT_SECONDS / 100)
 
-    async def _run_legacy(
-        self, legacy: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
-    ) -> Outcome[Any]:
+    async def _run_legacy(self, shadow: Shadow, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Outcome[Any]:
+        """Run legacy in a thread; an asynchronous one where it was called, for what it keeps belongs to that loop."""
+        outcome = await self._in_thread(partial(shadow.legacy, *args, **kwargs))
+        if not inspect.iscoroutine(outcome.value):
+            return outcome
+        try:
+            return await self._run_awaited(shadow, outcome.value)
+        finally:
+            if inspect.getcoroutinestate(outcome.value) == inspect.CORO_CREATED:
+                outcome.value.close()
+
+    async def _run_awaited(self, shadow: Shadow, legacy: Coroutine[Any, Any, Any]) -> Outcome[Any]:
+        home = shadow.home
+        if home is None or not await home.is_running():
+            return await self._in_thread(partial(asyncio.run, legacy))
+        job = LoopJob(lambda: _to_its_end(legacy), copy_context(), shadow=True)
+        try:
+            job.start(home.loop)
+        except RuntimeError as error:  # it was closed meanwhile
+            raise HomeEndedError from error
+        return await self._end_of_job(job, self._watch_home(shadow, home))
+
+    async def _in_thread(self, legacy: Callable[[], Any]) -> Outcome[Any]:
         """Run legacy in a thread, in a copy of this context. A cancellation ends the waiting, not the thread."""
         loop, context = asyncio.get_running_loop(), copy_context()
         ended: asyncio.Future[None] = loop.create_future()
         outcome: list[Outcome[Any]] = []
 
         def run() -> None:
-            outcome.append(context.run(_legacy_to_its_end, legacy, args, kwargs))
+            outcome.append(context.run(_legacy_to_its_end, legacy))
             with suppress(RuntimeError):  # the loop is closed, and with it what waited
                 loop.call_soon_threadsafe(ended.set_result, None)
 
@@ -191,7 +247,16 @@ class IsolatedRunner:
         return outcome.pop()  # taken out: its exception keeps `run`, which would keep it, and the arguments, alive
 
     async def _run_candidate(self, shadow: Shadow, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Outcome[Any]:
-        """Run the candidate in a task. A cancellation is passed on, and waits for it at most `GRACE_SECONDS`."""
+        """Run the candidate in a task of the candidates' loop."""
+        job = self._candidates.submit(lambda: _candidate_to_its_end(shadow.candidate, args, kwargs), shadow=True)
+        return await self._end_of_job(job, self._watch(shadow.migration.name))
+
+    async def _end_of_job(self, job: LoopJob, watch: Coroutine[Any, Any, None]) -> Outcome[Any]:
+        """Wait for it as long as it is watched. A cancellation is passed on, and waits at most `GRACE_SECONDS`.
+
+        Raises:
+            HomeEndedError: its loop has ended before it.
+        """
         loop = asyncio.get_running_loop()
         ended: asyncio.Future[None] = loop.create_future()
 
@@ -199,17 +264,38 @@ class IsolatedRunner:
             with suppress(RuntimeError):  # the loop is closed, and with it what waited
                 loop.call_soon_threadsafe(ended.set_result, None)
 
-        job = self._candidates.submit(lambda: _candidate_to_its_end(shadow.candidate, args, kwargs), shadow=True)
         job.future.add_done_callback(tell)
-        watching = asyncio.create_task(self._watch(shadow.migration.name))
+        watching = asyncio.create_task(watch)
+        watching.add_done_callback(lambda done: None if done.cancelled() else job.give_up())
         try:
             await self._end_of(ended)
         finally:
-            watching.cancel()
             if not ended.done():
                 job.cancel()
                 await asyncio.wait({ended}, timeout=GRACE_SECONDS)
-        return cast("Outcome[Any]", job.future.result())
+            watching.cancel()
+        try:
+            return cast("Outcome[Any]", job.future.result())
+        except asyncio.CancelledError as error:
+            if is_being_cancelled():
+                raise
+            raise HomeEndedError from error
+
+    async def _watch_home(self, shadow: Shadow, home: Home) -> None:
+        """Let asynchronous legacy rest that blocks the loop of its callers; return when that loop has ended."""
+        while home.loop.is_running():
+            turned: concurrent.futures.Future[None] = concurrent.futures.Future()
+            began = self._now()
+            with suppress(RuntimeError):  # it is closed: then it does not run any more, either
+                home.loop.call_soon_threadsafe(turned.set_result, None)
+            await asyncio.sleep(HOME_SECONDS)
+            if not turned.done():
+                where = place_of(home.thread)
+                try:
+                    while not turned.done() and home.loop.is_running():  # noqa: ASYNC110  # its thread sets it
+                        await asyncio.sleep(HOME_SECONDS / 10)
+                finally:  # often it ends with the shadow
+                    self._let_rest(shadow.migration.name, self._now() - began, f"its callers at {where}")
 
     async def _watch(self, migration: str) -> None:
         """Notice that the candidates' loop is blocked."""
@@ -229,14 +315,13 @@ class IsolatedRunner:
             while not turned.done():  # noqa: ASYNC110  # another loop's thread sets it
                 await asyncio.sleep(BLOCKED_SECONDS / 10)
         finally:
-            seconds = self._now() - began
             if meets_callers:
-                rest = PAUSE_FACTOR * seconds
-                why = (
-                    f"a shadow blocked the event loop of the candidates for {seconds:.1f} s at {where} while calls ran "
-                    f"there: none is run for {rest:.0f} s"
-                )
-                self._rests[migration] = (self._now() + rest, why)
+                self._let_rest(migration, self._now() - began, f"the candidates at {where} while calls ran there")
+
+    def _let_rest(self, migration: str, seconds: float, whose: str) -> None:
+        rest = PAUSE_FACTOR * seconds
+        why = f"a shadow blocked the event loop of {whose}, for {seconds:.2f} s: none is run for {rest:.0f} s"
+        self._rests[migration] = (self._now() + rest, why)
 
     async def _end_of(self, ended: asyncio.Future[Any]) -> None:
         try:
@@ -250,13 +335,22 @@ class IsolatedRunner:
         self._stuck -= 1
 
 
-def _legacy_to_its_end(legacy: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Outcome[Any]:
+def _legacy_to_its_end(legacy: Callable[[], Any]) -> Outcome[Any]:
     start = time.perf_counter()
     try:
-        value = legacy(*args, **kwargs)
-        if inspect.iscoroutine(value):  # an asynchronous legacy gets a loop of its own, which it may block
-            value = asyncio.run(value)
+        value = legacy()
     except BaseException as error:  # noqa: BLE001  # a side that would end the process is one that failed
+        return Outcome(side=Side.LEGACY, seconds=time.perf_counter() - start, error=error)
+    return Outcome(side=Side.LEGACY, seconds=time.perf_counter() - start, value=value)
+
+
+async def _to_its_end(legacy: Coroutine[Any, Any, Any]) -> Outcome[Any]:
+    start = time.perf_counter()
+    try:
+        value = await legacy
+    except BaseException as error:
+        if isinstance(error, GeneratorExit) or is_being_cancelled():
+            raise
         return Outcome(side=Side.LEGACY, seconds=time.perf_counter() - start, error=error)
     return Outcome(side=Side.LEGACY, seconds=time.perf_counter() - start, value=value)
 

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, cast
 
+from migration.model.errors import HomeEndedError
 from migration.model.model import Call, Operation, Role, Side
 from migration.model.ports import ReplayRecording
 from migration.running.in_flight import side_context
@@ -42,6 +43,12 @@ class ReplayRunner:
 
     async def observe(self, shadow: Shadow, side: Side) -> Observation:
         """Rehearse one side."""
+        try:
+            return await self._observe(shadow, side)
+        except HomeEndedError:  # while it ran; now legacy gets a loop of its own
+            return await self._observe(shadow, side)
+
+    async def _observe(self, shadow: Shadow, side: Side) -> Observation:
         recording = cast("ReplayRecording", shadow.recording)  # `refusal` was asked, and the mode is REPLAY
         run = Operation(call=shadow.call, decision=shadow.decision, side=side, role=Role.SHADOW, link=shadow.trace)
         with side_context(side, candidate=shadow.candidate):

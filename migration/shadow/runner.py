@@ -24,7 +24,7 @@ from migration.running.loop import BackgroundLoop
 from migration.running.observers import Observers
 from migration.shadow.admission import AdmissionControl, HourlyBudget, ShadowCapacity, ShadowLimits
 from migration.shadow.comparing import Runs, compared, learned
-from migration.shadow.isolated import IsolatedRunner, Shadow, is_being_cancelled
+from migration.shadow.isolated import Home, IsolatedRunner, Shadow, is_being_cancelled
 from migration.shadow.live import LIVE_READS, LiveRunner
 from migration.shadow.noise import NoiseBook
 from migration.shadow.replay import ReplayRunner
@@ -110,6 +110,7 @@ class ShadowRunner:
 
     def submit(self, shadow: Shadow) -> None:
         """Take a sampled call, or drop it when there is no room. Returns at once and never raises."""
+        shadow.home = self.home()
         try:
             size = self._replay.size(shadow)
         except Exception as error:  # noqa: BLE001  # a recording may fail in any way
@@ -127,6 +128,10 @@ class ShadowRunner:
                 self._loop.submit(shadow.finish_facts, contextvars.Context())
         if idle:
             self._start_worker()
+
+    def home(self) -> Home | None:
+        """The event loop on which an asynchronous legacy is called here."""
+        return Home.here()
 
     def drop(self, shadow: Shadow, why: str) -> None:
         """Report that a sampled call is not compared."""

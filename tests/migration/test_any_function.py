@@ -83,7 +83,7 @@ async def test_an_asynchronous_legacy_raises_and_is_cancelled_as_before(
 def test_an_asynchronous_legacy_is_compared(
     runtime: Runtime, router: FixedRouter, observer: RecordingObserver, side: Side, *, more: int, verdict: Verdict
 ) -> None:
-    """Its shadow runs on a loop of its own, which it may block."""
+    """Its shadow runs on the loop of its call or, once that has ended, on one of its own."""
 
     async def upload(x: int) -> int:
         time.sleep(0.01)  # noqa: ASYNC251  # as much asynchronous legacy does

@@ -17,6 +17,7 @@ import pytest
 from migration import Call, Decision, Migration, ReadOnly, Runtime, ShadowLimits, Side, migrate
 from migration.model import NoticeKind, Verdict
 from migration.routing import Shim
+from migration.running.in_flight import inside_a_shadow
 from migration.shadow.isolated import BLOCKED_SECONDS
 from migration.testing import FixedRouter, RecordingObserver
 from tests.migration.helpers import eventually, in_thread
@@ -192,7 +193,7 @@ def test_a_candidate_that_blocked_callers_is_not_run_for_shadows_for_a_while(
     assert shim("go on") == "candidate go on"
     assert runtime.shadows.drain(10)
     assert observer.comparisons[-1].verdict is Verdict.DROPPED
-    assert observer.comparisons[-1].detail.startswith("a shadow blocked the event loop of the candidates for ")
+    assert observer.comparisons[-1].detail.startswith("a shadow blocked the event loop of the candidates at ")
     runtime.close()
 
 
@@ -244,3 +245,94 @@ def test_the_end_of_a_process_waits_for_callers_and_not_for_shadows(
     assert time.monotonic() - begun < 5
     assert running.result(1) == "candidate b"
     assert [found.detail for found in observer.comparisons] == ["the process is ending"]
+
+
+@pytest.mark.parametrize("serve", Side)
+def test_what_asynchronous_legacy_keeps_for_a_loop_is_its_callers(
+    observer: RecordingObserver, server: str, serve: Side
+) -> None:
+    """Its shadows run on the loop of their call: the first to use a session may be one, and no call fails."""
+    kept.clear()
+    router = FixedRouter(serve=serve, shadow=True)
+    limits = ShadowLimits(yield_seconds=0, waiting=200)
+    runtime = Runtime(router=router, observers=[observer], shadow_limits=limits)
+
+    async def candidate(_url: str, name: str) -> str:
+        return f"/{name}"
+
+    async def legacy(url: str, name: str) -> str:
+        return await by_a_session(url, name)
+
+    shim: Any = migrate(Migration(name="m", candidate=candidate, replay=ReadOnly()), runtime=runtime)(legacy)
+
+    async def calls() -> None:
+        for number in range(20):
+            assert await shim(server, str(number)) == f"/{number}"
+        assert await asyncio.to_thread(runtime.shadows.drain, 20)
+        router.serve = Side.LEGACY  # rolled back
+        for number in range(20):
+            assert await shim(server, str(number)) == f"/{number}"
+        assert await asyncio.to_thread(runtime.shadows.drain, 20)
+        await kept["session"].close()
+
+    asyncio.run(calls())
+    runtime.close()
+    assert [found.verdict for found in observer.comparisons] == [Verdict.IDENTICAL] * 40
+
+
+def test_asynchronous_legacy_that_blocks_its_callers_loop_rests(
+    router: FixedRouter, observer: RecordingObserver
+) -> None:
+    """Its shadow blocks that loop as its calls do: once, and then not for a hundred times as long."""
+    router.shadow = True
+    runtime = Runtime(router=router, observers=[observer], shadow_limits=ShadowLimits(yield_seconds=0))
+
+    async def candidate() -> int:
+        return 1
+
+    async def legacy() -> int:
+        time.sleep(0.3)  # noqa: ASYNC251  # as much asynchronous legacy does
+        return 1
+
+    shim: Any = migrate(Migration(name="m", candidate=candidate, replay=ReadOnly()), runtime=runtime)(legacy)
+
+    async def calls() -> None:
+        for _ in range(3):
+            assert await shim() == 1
+            assert await asyncio.to_thread(runtime.shadows.drain, 10)
+
+    asyncio.run(calls())
+    runtime.close()
+    assert [found.verdict for found in observer.comparisons] == [Verdict.IDENTICAL, Verdict.DROPPED, Verdict.DROPPED]
+    assert observer.comparisons[-1].detail.startswith("a shadow blocked the event loop of its callers at ")
+
+
+def test_a_loop_that_ends_takes_its_shadow_with_it_and_no_comparison(
+    router: FixedRouter, observer: RecordingObserver
+) -> None:
+    """Legacy is then run again on a loop of its own, as nothing that it keeps can belong to the one that has ended."""
+    router.shadow = True
+    runtime = Runtime(router=router, observers=[observer], shadow_limits=ShadowLimits(yield_seconds=0))
+    shadows: list[asyncio.AbstractEventLoop] = []
+
+    async def candidate() -> int:
+        return 1
+
+    async def legacy() -> int:
+        if inside_a_shadow():
+            shadows.append(asyncio.get_running_loop())
+            await asyncio.sleep(5 if len(shadows) == 1 else 0)
+        return 1
+
+    shim: Any = migrate(Migration(name="m", candidate=candidate, replay=ReadOnly()), runtime=runtime)(legacy)
+
+    async def call() -> None:
+        assert await shim() == 1
+        while not shadows:  # noqa: ASYNC110  # another thread adds to it
+            await asyncio.sleep(0.001)
+
+    asyncio.run(call())
+    assert runtime.shadows.drain(4)
+    runtime.close()
+    assert len(set(shadows)) == len(shadows) == 2
+    assert [found.verdict for found in observer.comparisons] == [Verdict.IDENTICAL]
