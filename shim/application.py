@@ -119,9 +119,13 @@ class Section:
     lines: Sequence[tuple[str, bool]] = ()
 
 
+def _nothing(*_: object) -> None:
+    """What an extension does where nothing is given."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Extension:
-    """What only this application has, as functions; None is nothing. They run with its settings in force.
+    """What only this application has, as functions; each may be left out. They run with its settings in force.
 
     Attributes:
         check_state: looks whether its own files can be used, at the start and then once a second; while it raises
@@ -143,19 +147,19 @@ class Extension:
         commands: commands of its own, by name: `pkg.mod:object`, a function or a `typer.Typer`.
     """
 
-    check_state: Callable[[], object] | None = None
-    prepare: Callable[[], object] | None = None
-    begin: Callable[[Runtime], object] | None = None
-    end: Callable[[], object] | None = None
+    check_state: Callable[[], object] = _nothing
+    prepare: Callable[[], object] = _nothing
+    begin: Callable[[Runtime], object] = _nothing
+    end: Callable[[], object] = _nothing
     loop_closing: Callable[[], Awaitable[None]] | None = None
-    gauges: Callable[[], Sequence[Gauge]] | None = None
+    gauges: Callable[[], Sequence[Gauge]] = tuple
     labels: Sequence[str] = ()
     made: Callable[[Operation], Sequence[Mapping[str, str]]] | None = None
-    sections: Callable[[], Mapping[str, Section]] | None = None
-    views: Callable[[], Sequence[ConsoleSection]] | None = None
-    open_work: Callable[[], Sequence[Check]] | None = None
+    sections: Callable[[], Mapping[str, Section]] = dict
+    views: Callable[[], Sequence[ConsoleSection]] = tuple
+    open_work: Callable[[], Sequence[Check]] = tuple
     workloads: Callable[[], Workloads] | None = None
-    assistants: Callable[[], Sequence[AssistantTools]] | None = None
+    assistants: Callable[[], Sequence[AssistantTools]] = tuple
     commands: Mapping[str, str] = field(default_factory=dict)
 
 

@@ -110,7 +110,8 @@ class Installation:
             recall_noise(runtime, ledger, {migration.name for migration in migrations.values()})
             guard.tell(runtime.observers.noticed)
             _watch_loop(runtime, observer, metrics)
-            first_call.steps = [router.follow, guard.follow, *_beginnings(settings, runtime, extensions)]
+            beginnings = [_in_force(settings, partial(each.begin, runtime)) for each in extensions]
+            first_call.steps = [router.follow, guard.follow, *beginnings]
             put_in_place(opened, runtime, migrations, extensions, http=HttpTelemetry(telemetry))
             sigterm = SigtermDrain()
             _undo(opened, "the handler of SIGTERM", sigterm.remove)
@@ -187,14 +188,6 @@ class _FirstCall:
                 Context().run(step)
             except Exception:  # the call must go on
                 _logger.exception("what is done in the background did not begin")
-
-
-def _beginnings(
-    settings: ShimSettings, runtime: Runtime, extensions: Sequence[Extension]
-) -> Iterator[Callable[[], object]]:
-    for extension in extensions:
-        if extension.begin is not None:
-            yield _in_force(settings, partial(extension.begin, runtime))
 
 
 @contextmanager
@@ -343,11 +336,10 @@ def _undo(stack: ExitStack, what: str, step: Callable[[], object]) -> None:
     stack.callback(contained)
 
 
-def _in_force(settings: ShimSettings, hook: Callable[[], object] | None) -> Callable[[], object]:
+def _in_force(settings: ShimSettings, hook: Callable[[], object]) -> Callable[[], object]:
     def run() -> None:
-        if hook is not None:
-            with use_settings(settings):
-                hook()
+        with use_settings(settings):
+            hook()
 
     return run
 
@@ -364,7 +356,7 @@ def _all_made(extensions: Sequence[Extension]) -> Callable[[Operation], Sequence
 
 def _sources(guard: Guard, extensions: Sequence[Extension]) -> Sources:
     """What metrics are collected from: the guard, and the application's own figures."""
-    gauges = [gauge for extension in extensions if extension.gauges is not None for gauge in extension.gauges()]
+    gauges = [gauge for extension in extensions for gauge in extension.gauges()]
     labels = [label for extension in extensions for label in extension.labels]
     return Sources(guard=guard.figures, gauges=tuple(gauges), labels=tuple(labels))
 

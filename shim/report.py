@@ -79,7 +79,7 @@ def gather(settings: ShimSettings, migration: str, *, seconds: float) -> Finding
     ledger = LedgerReader(settings.shim_db)
     store = RolloutStore(settings.shim_db)
     metrics = ProcessMetricsReader(settings.shim_db)
-    status = store.statuses().get(migration, GuardStatus(migration=migration))
+    status = store.status(migration)
     evidence, _ = store.recall(migration=migration, epoch=status.epoch)
     losses = ledger.losses()
     return Findings(
@@ -149,7 +149,7 @@ def missing(found: Findings) -> Iterator[str]:
 
 def _status(found: Findings) -> str:
     status = found.status
-    number = status.tripped_by or status.frozen_by
+    number = status.held_by
     if number is None:
         return "The guard watches; nothing holds the rollout."
     word = "rolled back" if status.tripped_by is not None else "frozen"

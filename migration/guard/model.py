@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from enum import IntEnum, StrEnum
 from typing import Any, Protocol
 
@@ -271,16 +271,7 @@ class CandidateResult:
 
 def call_as_data(call: BadCall) -> dict[str, object]:
     """A bad call as plain data."""
-    return {
-        "at": call.at,
-        "signals": sorted(call.signals),
-        "on_candidate": call.on_candidate,
-        "probability": call.probability,
-        "kind": call.kind,
-        "seconds": call.seconds,
-        "trace": call.trace,
-        "flag_version": call.flag_version,
-    }
+    return {**asdict(call), "signals": sorted(call.signals)}
 
 
 def call_of(data: Mapping[str, Any]) -> BadCall:

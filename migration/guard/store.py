@@ -6,11 +6,11 @@ import json
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from migration.guard.evidence import CandidateEvidence, Trail
-from migration.guard.model import BadCall, CandidateResult, DecisionRecord, Signal, call_as_data
+from migration.guard.model import BadCall, CandidateResult, DecisionRecord, call_as_data, call_of
 from migration.store.shim_db import shim_db
 
 KEEP_CALLS = 10_000
@@ -51,6 +51,11 @@ class GuardStatus:
     frozen_by: int | None = None
     carried_out: bool = True
 
+    @property
+    def held_by(self) -> int | None:
+        """Id of the record because of which promotion stopped, or legacy serves; None while nothing has."""
+        return self.tripped_by or self.frozen_by
+
 
 class GuardStore:
     """The guard's tables in the file of this machine. Every method raises `StoreError`.
@@ -67,6 +72,10 @@ class GuardStore:
         """What holds, by migration."""
         rows = self.database.rows("SELECT * FROM guard_status")
         return {row["migration"]: GuardStatus(**{**row, "carried_out": bool(row["carried_out"])}) for row in rows}
+
+    def status(self, migration: str) -> GuardStatus:
+        """What holds for one migration."""
+        return self.statuses().get(migration) or GuardStatus(migration=migration)
 
     def add_calls(self, calls: Iterable[tuple[str, int, BadCall]], *, process: str) -> None:
         """Keep bad calls, each with its migration and epoch."""
@@ -170,13 +179,7 @@ class GuardStore:
     def made(self, migration: str, *, since: float) -> list[CandidateResult]:
         """What calls of the candidate have created since then (seconds since the epoch), oldest first."""
         found = self.database.rows(_MADE_SINCE, (migration, since))
-        return [
-            CandidateResult(
-                migration=row["migration"], at=row["at"], kind=row["kind"], things=tuple(json.loads(row["things"])),
-                trace=row["trace"], flag_version=row["flag_version"],
-            )
-            for row in found
-        ]  # fmt: skip
+        return [CandidateResult(**{**row, "things": tuple(json.loads(row["things"]))}) for row in found]
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
@@ -225,7 +228,9 @@ SELECT max(id) FROM records WHERE migration = :migration AND action = :action
   AND id > coalesce((SELECT max(id) FROM records WHERE migration = :migration AND action = 'resume'), 0)
 """
 _CALLS_AFTER = "SELECT * FROM bad_calls WHERE migration = ? AND epoch = ? AND id > ? ORDER BY id LIMIT ?"
-_MADE_SINCE = "SELECT * FROM made WHERE migration = ? AND at >= ? ORDER BY id"
+_MADE_SINCE = """
+SELECT migration, at, kind, things, trace, flag_version FROM made WHERE migration = ? AND at >= ? ORDER BY id
+"""
 _RECORDS = "SELECT * FROM records WHERE ? IS NULL OR migration = ? ORDER BY id DESC LIMIT ?"
 
 
@@ -258,30 +263,17 @@ def _calls_after(
 ) -> Iterator[StoredCall]:
     """The bad calls of all processes with an id above `last`, oldest first; at most `limit`, all by default."""
     for row in database.execute(_CALLS_AFTER, (migration, epoch, last, limit)):
-        yield StoredCall(
-            row["id"],
-            row["process"],
-            BadCall(
-                at=row["at"],
-                signals=frozenset(Signal(name) for name in row["signals"].split(",")),
-                on_candidate=bool(row["on_candidate"]),
-                probability=row["probability"],
-                kind=row["kind"],
-                seconds=row["seconds"],
-                trace=row["trace"],
-                flag_version=row["flag_version"],
-            ),
-        )
+        found = {each.name: row[each.name] for each in fields(BadCall)}
+        found |= {"signals": row["signals"].split(","), "on_candidate": bool(row["on_candidate"])}
+        yield StoredCall(row["id"], row["process"], call_of(found))
 
 
 def _summed(database: sqlite3.Connection, migration: str, epoch: int) -> tuple[CandidateEvidence, int]:
     """The evidence of the bad calls that are kept only as a sum, and the id of the last of them."""
     row = database.execute("SELECT * FROM sums WHERE migration = ? AND epoch = ?", (migration, epoch)).fetchone()
-    return (
-        (CandidateEvidence(), 0)
-        if row is None
-        else (CandidateEvidence.restored(json.loads(row["state"])), row["up_to"])
-    )
+    if row is None:
+        return CandidateEvidence(), 0
+    return CandidateEvidence.restored(json.loads(row["state"])), row["up_to"]
 
 
 def _fold(database: sqlite3.Connection, migration: str, epoch: int) -> None:

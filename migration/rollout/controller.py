@@ -15,7 +15,6 @@ from typing import Protocol
 
 from migration.guard.flag_changes import PendingAction
 from migration.guard.model import DecisionRecord
-from migration.guard.store import GuardStatus
 from migration.model.errors import RolloutError
 from migration.rollout.counts import Tallies, with_calls
 from migration.rollout.judge import after, grounds, next_step, numbers_of
@@ -92,8 +91,8 @@ class RolloutController:
         known = self.known()
         if known is not None and not known.phase.is_over:
             raise RolloutError(f"a rollout of {self.migration} is running; abort it before you begin another")
-        status = self._status()
-        if status.tripped_by is not None or status.frozen_by is not None:
+        status = self._store.status(self.migration)
+        if status.held_by is not None:
             raise RolloutError(
                 f"{self.migration} is rolled back or frozen; `shim resume {self.migration} --because ...` comes first"
             )
@@ -195,7 +194,7 @@ class RolloutController:
     def _seen(self, rollout: Rollout) -> tuple[Situation, Rollout]:
         at = self._now()
         reading = self._tallies.read(self.migration)
-        status, flag = self._status(), self._shown()
+        status, flag = self._store.status(self.migration), self._shown()
         if not rollout.phase.is_over:
             rollout = with_calls(rollout, reading, flag, at=at, is_fleet=self._tallies.is_fleet)
         seen = Situation(
@@ -297,9 +296,6 @@ class RolloutController:
             flag_before=None if shown is None else _words(shown),
         )
         return self._store.keep(rollout, record, due=True)
-
-    def _status(self) -> GuardStatus:
-        return self._store.statuses().get(self.migration) or GuardStatus(migration=self.migration)
 
     def _shown(self) -> FlagShown | None:
         try:

@@ -143,8 +143,7 @@ def resume(
 ) -> int:
     """Let a migration go on that was rolled back or frozen. Its flags decide again, and evidence starts at nothing."""
     store = _store()
-    status = store.statuses().get(known(name))
-    if status is None or (status.tripped_by is None and status.frozen_by is None):
+    if store.status(known(name)).held_by is None:
         raise CommandError(f"{name} is neither rolled back nor frozen; there is nothing to resume")
     by = who_acts()
     sentence = f"{name} was resumed by {by}: {because}."

@@ -209,7 +209,7 @@ def _evidence(migration: Declared, tree: SourceTree, required: Required) -> Remo
         lost=None if losses is None else losses.last_at,
         changed=changed,
         verdicts=ledger.verdicts(name, since=changed),
-        open_work=_open_work(),
+        open_work=[check for extension in application().extensions for check in extension.open_work()],
         callers=[caller for caller in callers if not _is_test(caller)],
         tests=sorted({caller.found.file for caller in callers if caller.found and _is_test(caller)}),
         obstacle=_obstacle(tree, migration),
@@ -221,12 +221,6 @@ def _changed(migration: Declared, tree: SourceTree) -> float:
 
     candidates = {str(each.candidate).partition(":")[0] for each in migration.targets.values()}
     return last_changed(tree, candidates, {target.partition(":")[0] for target in migration.targets})
-
-
-def _open_work() -> list[Check]:
-    """What the application itself asks for."""
-    hooks = [extension.open_work for extension in application().extensions if extension.open_work is not None]
-    return [check for open_work in hooks for check in open_work()]
 
 
 def _obstacle(tree: SourceTree, migration: Declared) -> str | None:

@@ -116,8 +116,7 @@ def mcp(
         from shim.mcp import build_server, serve_http, serve_stdio
 
         app = application()
-        hooks = [extension.assistants for extension in app.extensions if extension.assistants is not None]
-        extra = [served for hook in hooks for served in hook()]
+        extra = [served for extension in app.extensions for served in extension.assistants()]
     except ImportError as missing:
         raise CommandError(
             f"{missing.name} is not installed; `pip install 'migration-shim[mcp]'` adds what `shim mcp` needs",

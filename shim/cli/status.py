@@ -162,8 +162,7 @@ def _sections() -> Mapping[str, Section]:
         extensions = application().extensions
     except NoApplicationError:
         return {}
-    hooks = [extension.sections for extension in extensions if extension.sections is not None]
-    return {name: section for sections in hooks for name, section in sections().items()}
+    return {name: section for extension in extensions for name, section in extension.sections().items()}
 
 
 def _losses(ledger: Ledger) -> Losses | None:
@@ -246,9 +245,9 @@ def _last(decided: Mapping[str, Any]) -> dict[str, Any]:
 def guard_report(store: GuardStore, name: str) -> GuardReport:
     """What holds at this moment; a file that cannot be read is said, and is no error."""
     try:
-        status = store.statuses().get(name, GuardStatus(migration=name))
+        status = store.status(name)
         evidence, _ = store.recall(migration=name, epoch=status.epoch)
-        number = status.tripped_by or status.frozen_by
+        number = status.held_by
         record = None if number is None else store.record(number)
     except MigrationError as error:
         return {

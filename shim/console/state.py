@@ -9,7 +9,7 @@ from typing import Self
 
 from flags import UnleashRouter
 from migration import Migration, MigrationError, ShadowMode, Side
-from migration.guard import FlagSwitch, GuardStatus
+from migration.guard import FlagSwitch
 from migration.model import stage_of
 from migration.rollout import Rollout, RolloutStore
 from migration.store import LedgerReader
@@ -68,12 +68,11 @@ class ConsoleSources:
             ConfigurationError: a server is configured without `UNLEASH_API_TOKEN`.
             DeclarationsError: the declarations cannot be found.
         """
-        views = [extension.views for extension in application.extensions if extension.views is not None]
         return cls(
             settings=settings,
             migrations=application.migrations(settings),
             names=lambda: application.names(settings),
-            sections=[section for view in views for section in view()],
+            sections=[section for extension in application.extensions for section in extension.views()],
             router=open_router(settings),
             switch=flag_switch(settings),
             ledger=LedgerReader(settings.shim_db),
@@ -178,9 +177,8 @@ class States:
 
     def _guard(self, migration: str) -> Document:
         store = self._sources.store
-        status = store.statuses().get(migration, GuardStatus(migration=migration))
-        number = status.tripped_by or status.frozen_by
-        record = None if number is None else store.record(number)
+        status = store.status(migration)
+        record = None if status.held_by is None else store.record(status.held_by)
         return {
             "tripped": status.tripped_by is not None,
             "frozen": status.frozen_by is not None,
