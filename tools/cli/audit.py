@@ -104,10 +104,10 @@ def _document(
         "failed_calls": dict(Counter(str(each.kind) for each in failed)),
         "uploads": [
             {
-                "provider": finding.provider,
-                "file_id": finding.file_id,
-                "at": finding.at,
-                "trace": finding.trace,
+                "provider": finding.upload.provider,
+                "file_id": finding.upload.file_id,
+                "at": finding.upload.at,
+                "trace": finding.upload.trace,
                 "state": finding.state,
                 "problems": finding.problems,
                 "remedy": finding.remedy,
@@ -143,8 +143,8 @@ def _table(findings: Sequence[AuditFinding], *, repair: bool) -> Table:
     done = "done" if repair else "to be done"
     rows = [
         (
-            local_time(finding.at),
-            f"{finding.provider} {finding.file_id}",
+            local_time(finding.upload.at),
+            f"{finding.upload.provider} {finding.upload.file_id}",
             Text(finding.state, _STYLES.get(finding.state, "red")),
             "; ".join(finding.problems),
             "" if finding.remedy.value == "none" else finding.remedy,

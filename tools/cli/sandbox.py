@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import asyncio
 import shlex
-import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -28,31 +27,19 @@ def sandbox(
     json: JsonOption = False,
 ) -> int:
     """Play the providers and Supabase until Ctrl-C. Prints how to use them."""
+    from tools.sandbox import SandboxServer
     from tools.session import sandbox_home, sandbox_lock
     from tools.settings import get_settings
 
     folder = home or sandbox_home(get_settings())
+    server = SandboxServer(folder, port=port)
     with sandbox_lock(folder):
-        asyncio.run(_serve(folder, port, as_json=json))
+        try:
+            asyncio.run(server.run(ready=lambda: _announce(server, folder, as_json=json)))
+        except OSError as error:
+            problem = f"the sandbox cannot listen on port {port}: {error.strerror}"
+            raise CommandError(problem, ExitCode.SANDBOX) from error
     return ExitCode.OK
-
-
-async def _serve(home: Path, port: int, *, as_json: bool) -> None:
-    from tools.sandbox import SandboxServer
-
-    stop, loop = asyncio.Event(), asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
-    try:
-        server = SandboxServer(home, port=port)
-        await server.start()
-    except OSError as error:
-        raise CommandError(f"the sandbox cannot listen on port {port}: {error.strerror}", ExitCode.SANDBOX) from error
-    try:
-        _announce(server, home, as_json=as_json)
-        await stop.wait()
-    finally:
-        await server.stop()
 
 
 def _announce(server: SandboxServer, home: Path, *, as_json: bool) -> None:

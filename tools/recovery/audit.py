@@ -74,20 +74,14 @@ class AuditFinding:
     """One upload, looked at.
 
     Attributes:
-        provider: who keeps the file.
-        file_id: the provider's id of it.
-        at: when it was uploaded, seconds since the epoch.
-        trace: W3C traceparent of the run.
+        upload: as its result said.
         state: what is the matter with it.
         problems: in words; none if it is intact.
         remedy: what can be done, or was done.
         row: the row as it is to be written, if one is.
     """
 
-    provider: str
-    file_id: str
-    at: float
-    trace: str | None
+    upload: MadeUpload
     state: AuditState
     problems: tuple[str, ...] = ()
     remedy: Remedy = Remedy.NONE
@@ -264,9 +258,7 @@ class Inspected:
 
 def judge_upload(upload: MadeUpload, seen: Inspected) -> AuditFinding:
     """Whether the three agree, and what can be done if they do not."""
-    finding = AuditFinding(
-        provider=upload.provider, file_id=upload.file_id, at=upload.at, trace=upload.trace, state=AuditState.INTACT
-    )
+    finding = AuditFinding(upload=upload, state=AuditState.INTACT)
     if seen.unknown is not None:
         return replace(finding, state=AuditState.UNKNOWN, problems=(seen.unknown,))
     if seen.row is not None and str(seen.row["error_message"] or "").startswith(QUARANTINED):

@@ -6,7 +6,6 @@ import argparse
 import asyncio
 import json
 import os
-import signal
 import sys
 from pathlib import Path
 
@@ -29,20 +28,17 @@ def main() -> int:
 
 async def _serve(options: argparse.Namespace) -> None:
     limits = Limits().changed({name: value for name, value in vars(options).items() if name in Limits().to_json()})
-    loop, stop = asyncio.get_running_loop(), asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+    server = SandboxServer(options.home, port=options.port, keys=options.key, limits=limits)
+    stop = asyncio.Event()
     if options.until_stdin_closes:
-        loop.add_reader(sys.stdin.fileno(), _stop_at_end, stop)
-    async with SandboxServer(options.home, port=options.port, keys=options.key, limits=limits) as server:
-        urls = {
-            "urls": server.urls,
-            "supabase_url": server.supabase_url,
-            "control_url": server.control_url,
-        }
-        sys.stdout.write(json.dumps(urls) + "\n")
-        sys.stdout.flush()
-        await stop.wait()
+        asyncio.get_running_loop().add_reader(sys.stdin.fileno(), _stop_at_end, stop)
+    await server.run(ready=lambda: _announce(server), stop=stop)
+
+
+def _announce(server: SandboxServer) -> None:
+    urls = {"urls": server.urls, "supabase_url": server.supabase_url, "control_url": server.control_url}
+    sys.stdout.write(json.dumps(urls) + "\n")
+    sys.stdout.flush()
 
 
 def _stop_at_end(stop: asyncio.Event) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import signal
 import time
 from collections.abc import Callable, Collection
 from pathlib import Path
@@ -260,6 +262,19 @@ class SandboxServer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.stop()
+
+    async def run(self, *, ready: Callable[[], object], stop: asyncio.Event | None = None) -> None:
+        """Serve until SIGTERM, SIGINT or `stop`; `ready` is called once the server listens.
+
+        Raises:
+            OSError: the folder or the port cannot be used.
+        """
+        stop, loop = stop or asyncio.Event(), asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        async with self:
+            ready()
+            await stop.wait()
 
     @property
     def url(self) -> str:
