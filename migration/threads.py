@@ -37,6 +37,12 @@ def greenlets_of() -> str | None:
     return None
 
 
+def why_no_loop() -> str | None:
+    """Why no event loop can run in a thread of its own in this process; None if one can."""
+    whose = greenlets_of()
+    return None if whose is None else f"the threads of this process are greenlets of {whose}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ThreadTrouble:
     """What happened to the background threads of one name.

@@ -185,16 +185,7 @@ def _tracer_provider(plan: Plan, resource: Resource, gate: Gate, meters: MeterPr
     if plan.capture:
         processors.append(SimpleSpanProcessor(plan.capture.span_exporter, meter_provider=NoOpMeterProvider()))
     if plan.keep_spans:
-        keeper = KeepingExporter(plan.keep_spans)
-        processors.append(
-            BatchSpanProcessor(
-                keeper,
-                max_queue_size=QUEUE_SIZE,
-                max_export_batch_size=QUEUE_SIZE,
-                schedule_delay_millis=DELAY_MILLISECONDS,
-                meter_provider=NoOpMeterProvider(),
-            )
-        )
+        processors.append(_keeper(plan, plan.keep_spans))
     provider = sdk_trace.TracerProvider(
         sampler=_sampler(plan),
         resource=resource,
@@ -205,6 +196,19 @@ def _tracer_provider(plan: Plan, resource: Resource, gate: Gate, meters: MeterPr
     for processor in processors:
         provider.add_span_processor(processor)
     return provider
+
+
+def _keeper(plan: Plan, keep: KeepSpans) -> sdk_trace.SpanProcessor:
+    keeper = KeepingExporter(keep)
+    if not plan.records_all_spans:  # they are few, and a batch takes a thread, which every fork would start again
+        return SimpleSpanProcessor(keeper, meter_provider=NoOpMeterProvider())
+    return BatchSpanProcessor(
+        keeper,
+        max_queue_size=QUEUE_SIZE,
+        max_export_batch_size=QUEUE_SIZE,
+        schedule_delay_millis=DELAY_MILLISECONDS,
+        meter_provider=NoOpMeterProvider(),
+    )
 
 
 def _sampler(plan: Plan) -> Sampler:

@@ -26,9 +26,10 @@ from migration import (
 )
 from migration.forking import new_lock, renew_in_child
 from migration.guard import Guard
-from migration.model import Operation, StoreError
+from migration.model import LoopUnavailableError, Operation, StoreError
 from migration.routing import shim_at
 from migration.store import Ledger
+from migration.threads import why_no_loop
 from observability import HttpTelemetry, Sources, Telemetry, TelemetryHandle, setup, start_loop_watch
 from shim.http.httpx_tap import install_httpx_tap, remove_httpx_tap
 from shim.http.recording import HttpObserver, watch
@@ -72,6 +73,10 @@ class Installation:
         observers: Sequence[Observer] = (),
     ) -> Self:
         """Open everything and put the migrations in place; see `shim.Application.start`."""
+        unfit = why_no_loop()
+        if unfit is not None:
+            _logger.warning("%s: no migration is put in place, so legacy serves every call", unfit)
+            migrations = {}
         with suppress(OSError):  # whatever writes there says so
             make_private_folder(settings.shim_home)
         with ExitStack() as opened, ExitStack() as kept:
@@ -92,6 +97,7 @@ class Installation:
                 without_telemetry.callback(router.close)
                 without_telemetry.callback(guard.close)
                 telemetry = setup(
+                    environ=None if unfit is None else {"OTEL_SDK_DISABLED": "true"},
                     prometheus_port=settings.shim_prometheus_port,
                     console=console,
                     capture=capture,
@@ -186,6 +192,8 @@ class _FirstCall:
         for step in () if begun else self.steps:
             try:
                 Context().run(step)
+            except LoopUnavailableError as error:
+                _logger.warning("what is done in the background did not begin: %s", error)
             except Exception:  # the call must go on
                 _logger.exception("what is done in the background did not begin")
 

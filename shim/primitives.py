@@ -8,7 +8,7 @@ from migration.store.database import Database, execute_all, make_private_folder
 from migration.store.process_lock import ProcessLock, process_lock, release_process_locks
 from migration.store.shim_db import copy_rows
 from migration.store.writer import Writer
-from migration.threads import BackgroundThread, greenlets_of
+from migration.threads import BackgroundThread, why_no_loop
 
 __all__ = [
     "BackgroundThread",
@@ -19,11 +19,11 @@ __all__ = [
     "close_before_fork",
     "copy_rows",
     "execute_all",
-    "greenlets_of",
     "make_private_folder",
     "new_lock",
     "process_lock",
     "release_process_locks",
     "renew_in_child",
     "unforked",
+    "why_no_loop",
 ]

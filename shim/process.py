@@ -2,7 +2,8 @@
 
 A process without a handler of its own is ended by the signal as ever, once it is drained. A handler that was there
 before is called then, in the main thread as ever; if the process goes on after it, so do calls. Where an event loop
-handles the signal, or where it is ignored, everything stays as it is: what ends such a process calls `stop()`.
+handles the signal, where threads are greenlets, which a signal's handler cannot wait for, or where it is ignored,
+everything stays as it is: what ends such a process calls `stop()`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ import threading
 from collections.abc import Callable
 from types import FrameType
 from typing import Protocol
+
+from migration.threads import greenlets_of
 
 _logger = logging.getLogger(__name__)
 
@@ -64,7 +67,7 @@ class SigtermDrain:
     def _handle(self, number: int, frame: FrameType | None) -> None:
         """Runs in the main thread between two steps of whatever it does, so all waiting happens in another one."""
         drained = self._drained
-        if drained is not None and not self._received:
+        if drained is not None and not self._received and greenlets_of() is None:
             self._received = True
             try:
                 threading.Thread(target=self._drain, args=(drained,), name="drain", daemon=True).start()

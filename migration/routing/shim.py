@@ -302,7 +302,8 @@ class Shim(FunctionProxy, Generic[P, R]):
             notice(NoticeKind.CANDIDATE_UNAVAILABLE, name, f"{error}; legacy served the call")
             return True
         if isinstance(error, LoopUnavailableError) or self.migration.proves_nothing_sent(error):
-            text = f"the candidate sent nothing ({type(error).__name__}); legacy served the call"
+            why = str(error) if isinstance(error, LoopUnavailableError) else type(error).__name__
+            text = f"the candidate sent nothing ({why}); legacy served the call"
             notice(NoticeKind.FELL_BACK, name, text)
             return True
         return False

@@ -25,7 +25,7 @@ from migration.running.context import carry_back, in_thread
 from migration.running.in_flight import place_of
 from migration.running.workers import Workers
 from migration.threads import RETRY_SECONDS as THREAD_RETRY_SECONDS
-from migration.threads import BackgroundThread, greenlets_of
+from migration.threads import BackgroundThread, why_no_loop
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -423,9 +423,8 @@ class BackgroundLoop:
         _give_up(jobs, LoopClosedError(self._name))
 
     def _begin(self, job: LoopJob) -> None:
-        greenlets = greenlets_of()
-        if greenlets is not None:
-            raise LoopUnavailableError(self._name, f"the threads of this process are greenlets of {greenlets}")
+        if (why := why_no_loop()) is not None:
+            raise LoopUnavailableError(self._name, why)
         with self._lock:
             if self._stopped or (self._closed and not job.shadow):
                 raise LoopClosedError(self._name)

@@ -98,7 +98,10 @@ class SupabaseJournal:
         if upload_id in self._locally:
             self._local.note(upload_id, state, facts)
         else:
-            running = self._running()
+            try:
+                running = self._running()
+            except AwayError:
+                return  # it was never opened, as the system has no thread for it
             running.thread.call(partial(running.writing.note, upload_id, state, facts, at=time.monotonic()))
 
     def close(self, upload_id: str, state: State, facts: Facts = NOTHING_NEW) -> None:

@@ -21,7 +21,7 @@ import aiohttp
 from yarl import URL
 
 from shim.http.redaction import RedactedText
-from shim.primitives import BackgroundThread, ProcessLock, greenlets_of, process_lock
+from shim.primitives import BackgroundThread, ProcessLock, process_lock, why_no_loop
 from tools.journal.port import JournalError
 from tools.journal.supabase_requests import Reply, Request
 from tools.settings import MEGABYTE
@@ -162,9 +162,8 @@ class LoopThread:
     """
 
     def __init__(self) -> None:
-        greenlets = greenlets_of()
-        if greenlets is not None:
-            raise AwayError("the shared journal", f"the threads of this process are greenlets of {greenlets}")
+        if (why := why_no_loop()) is not None:
+            raise AwayError("the shared journal", why)
         self._loop = asyncio.new_event_loop()
         self._thread = BackgroundThread(self._loop.run_forever, name="upload-journal-remote")
         if not self._thread.start():
