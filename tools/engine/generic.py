@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import aiofiles
+
 from tools.engine.throttle import get_upload_semaphore
-from tools.files import read_regular
+from tools.files import open_regular
 from tools.settings import MEGABYTE
-from tools.transport.loops import run_in_thread
 from tools.transport.reading import open_content
 from tools.transport.rest import RestAnswer
 from tools.transport.upload import post_file
@@ -52,7 +53,10 @@ async def read_file_async(file_path: str | os.PathLike[str]) -> bytes:
         OSError: it cannot be read.
     """
     content = await open_content(Path(file_path))
-    return await run_in_thread(read_regular, content.path) if content.held is None else content.held
+    if content.held is not None:
+        return content.held
+    async with aiofiles.open(os.fspath(content.path), "rb", opener=open_regular) as file:
+        return await file.read()
 
 
 async def stream_file_chunks(
