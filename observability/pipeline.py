@@ -46,17 +46,7 @@ _CONSOLE_DELAY_MILLISECONDS: Final = 200
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What is to be built; kept, to build it again in a forked process.
-
-    Attributes:
-        environment: what the environment says.
-        prometheus_port: port of the Prometheus endpoint, 0 for a free one, None for no endpoint.
-        prometheus_host: address it listens on.
-        console: where finished spans are printed for a human, if anywhere.
-        capture: keeps everything in memory, for tests.
-        keep_spans: is given finished spans.
-        sources: who is asked when metrics are collected.
-    """
+    """What is to be built: the environment's word, and the arguments of `setup`; kept for a forked process."""
 
     environment: EnvironmentConfig
     prometheus_port: int | None = None

@@ -11,12 +11,15 @@ import asyncio
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import copy_context
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import takewhile
 from pathlib import Path
+from typing import TypeVar
 
 from flags import SHADOW_SUFFIX, FlagAdmin
 from migration import Comparison, Migration, ReadOnly, Side
@@ -58,6 +61,7 @@ _POLL_SECONDS = 0.01
 _PERCENT = 100
 
 Progress = Callable[[str], object]
+R = TypeVar("R")
 
 
 class DrillError(ShimError):
@@ -272,7 +276,7 @@ class _Drill:
     def run(self) -> DrillResult:
         began = time.time()
         warm_up = WARM_UP.get(self.plan.fault, LEGACY_AFTER)
-        with _steady_calls(self.work.call) as failures:
+        with steady(partial(_fails, self.work.call), threads=THREADS, name="drill") as failures:
             self.progress("legacy serves, and the guard learns what is usual")
             self._wait(lambda: len(self.calls.so_far()) >= warm_up, "legacy did not serve")
             self.faults.legacy_seconds = max(call.seconds for call in self.calls.take())
@@ -322,6 +326,7 @@ class _Drill:
         misrouted = [call for call in served if call.side is Side.CANDIDATE]
         record = self._record()
         start = misrouted[0].began if misrouted else began
+        undecided = f"The guard decided nothing within {DECISION_SECONDS:g} s, after {len(misrouted)} misrouted calls."
         return DrillResult(
             at=began,
             migration=self.plan.migration,
@@ -337,9 +342,9 @@ class _Drill:
             last_ended=max((call.ended for call in misrouted), default=start) - start,
             begun_later=0 if record is None else sum(call.began > record.at for call in misrouted),
             flag_off=record.carried_out_at - start if off and record and record.carried_out_at else None,
-            legacy_after=_legacy_at_the_end(served),
+            legacy_after=sum(1 for _ in takewhile(lambda call: call.side is Side.LEGACY, reversed(served))),
             rule=None if record is None else record.rule,
-            sentence=_no_decision(misrouted) if record is None else record.sentence,
+            sentence=undecided if record is None else record.sentence,
             seconds=time.time() - began,
         )
 
@@ -348,26 +353,32 @@ class _Drill:
             raise DrillError(f"{otherwise} within {DECISION_SECONDS:g} s")
 
 
+def _fails(call: Callable[[int], object], caller: int) -> bool:
+    try:
+        call(caller)
+    except Exception:  # noqa: BLE001  # whatever a caller is told is an outcome, and is counted
+        return True
+    return False
+
+
 @contextmanager
-def _steady_calls(call: Callable[[int], object]) -> Iterator[list[bool]]:
-    """Keep calling from `THREADS` threads for the length of the block; the list says of each call if it failed."""
-    failures: list[bool] = []
+def steady(call: Callable[[int], R], *, threads: int, name: str) -> Iterator[list[R]]:
+    """Keep calling from so many threads, each with its number, for the length of the block.
+
+    The list has what was returned, and is complete after the block, which raises what a call has raised.
+    """
+    returned: list[R] = []
     stop = threading.Event()
 
     def work(caller: int) -> None:
         while not stop.is_set():
-            try:
-                call(caller)
-            except Exception:  # noqa: BLE001  # whatever a caller is told is an outcome, and is counted
-                failures.append(True)
-            else:
-                failures.append(False)
+            returned.append(call(caller))
 
-    pool = ThreadPoolExecutor(THREADS, thread_name_prefix="drill")
+    pool = ThreadPoolExecutor(threads, thread_name_prefix=name)
     try:
         # a thread begins with an empty context: the settings in force here are carried over
-        futures = [pool.submit(copy_context().run, work, caller) for caller in range(THREADS)]
-        yield failures
+        futures = [pool.submit(copy_context().run, work, caller) for caller in range(threads)]
+        yield returned
     finally:
         stop.set()
         pool.shutdown()
@@ -383,16 +394,3 @@ def _comes_true(condition: Callable[[], bool], *, seconds: float) -> bool:
             return False
         time.sleep(_POLL_SECONDS)
     return True
-
-
-def _legacy_at_the_end(served: Sequence[_Served]) -> int:
-    number = 0
-    for call in reversed(served):
-        if call.side is not Side.LEGACY:
-            break
-        number += 1
-    return number
-
-
-def _no_decision(misrouted: Sequence[_Served]) -> str:
-    return f"The guard decided nothing within {DECISION_SECONDS:g} s, after {len(misrouted)} misrouted calls."

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flags import SHADOW_SUFFIX, FlagAdmin, UnleashRouter
+from shim.drill import steady
 from shim.wiring import decision_now
 from tools.errors import ToolsError
 from tools.migrations import NAMES
@@ -140,24 +141,13 @@ def upload_all(
 @contextmanager
 def steady_load(jobs: Sequence[Job], storage: UploadStorage, *, threads: int) -> Iterator[list[Receipt]]:
     """Keep uploading from `threads` threads for the length of the block; the list is complete after it."""
-    receipts: list[Receipt] = []
-    stop = threading.Event()
+    turns = [itertools.count(first, threads) for first in range(threads)]
 
-    def work(first: int) -> None:
-        turn = first
-        while not stop.is_set():
-            receipts.append(upload(jobs[turn % len(jobs)], storage))
-            turn += threads
+    def next_upload(caller: int) -> Receipt:
+        return upload(jobs[next(turns[caller]) % len(jobs)], storage)
 
-    pool = ThreadPoolExecutor(threads, thread_name_prefix="monolith")
-    try:
-        futures = [pool.submit(copy_context().run, work, first) for first in range(threads)]
+    with steady(next_upload, threads=threads, name="monolith") as receipts:
         yield receipts
-    finally:
-        stop.set()
-        pool.shutdown()
-    for future in futures:
-        future.result()
 
 
 # Turns the flags of all migrations together, and waits until this process decides by them.

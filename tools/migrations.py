@@ -19,7 +19,7 @@ from tools.gauges import PROVIDER
 from tools.journal.protection import journaled
 from tools.providers.spec import GLM, KIMI, Provider
 from tools.shadowing import UploadLive, UploadReplay
-from tools.shadowing.replay import Arguments, Entrance, StrPath
+from tools.shadowing.replay import Arguments, StrPath, UploadArguments
 from tools.storage.port import UploadStorage
 
 
@@ -28,7 +28,7 @@ def _bare(legacy: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _PublicEntrance(Entrance):
+class _PublicEntrance(UploadArguments):
     """One public way to upload.
 
     Attributes:

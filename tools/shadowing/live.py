@@ -22,7 +22,7 @@ from tools.recovery.stored import can_be_read_back, contents_of
 from tools.settings import Settings, use_settings
 from tools.shadowing.marks import Marked, TrialStorage, make_copies, remove_copies
 from tools.shadowing.reading import FileTraces, Reader, Things, stored_paths
-from tools.shadowing.replay import Arguments, Entrance, RecordedUpload, StrPath, quiet
+from tools.shadowing.replay import Arguments, RecordedUpload, StrPath, UploadArguments, quiet
 from tools.shadowing.undoing import Where, clean, described, journal_of, undo
 from tools.storage.port import ProviderName
 
@@ -234,7 +234,7 @@ class UploadLive:
     """
 
     provider: ProviderName
-    entrance: Entrance
+    entrance: UploadArguments
     sleep: Callable[[float], Awaitable[object]] = asyncio.sleep
 
     def record(self, call: Call) -> AbstractContextManager[UploadLiveRecording]:

@@ -140,7 +140,7 @@ def upload_recorder(answers: AnswerBook, credentials: Mapping[str, str]) -> Loop
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entrance:
+class UploadArguments:
     """Where the files and the storage are among the arguments of a function that uploads.
 
     Attributes:
@@ -162,7 +162,7 @@ class Entrance:
 class RecordedUpload:
     """The primary run of one upload: its exchanges, and the state of its files before it."""
 
-    entrance: Entrance
+    entrance: UploadArguments
     call: Call
     settings: Settings
     storage: UploadStorage
@@ -174,7 +174,7 @@ class RecordedUpload:
 
     @classmethod
     @contextmanager
-    def of(cls, call: Call, entrance: Entrance, **own: Any) -> Iterator[Self]:
+    def of(cls, call: Call, entrance: UploadArguments, **own: Any) -> Iterator[Self]:
         """Note what the primary is answered in this context. Costs a stat a file and a copy of each (short) answer.
 
         Raises:
@@ -204,7 +204,7 @@ class RecordedUpload:
 class UploadReplay:
     """Rehearses calls through one entrance."""
 
-    entrance: Entrance
+    entrance: UploadArguments
 
     def record(self, call: Call) -> AbstractContextManager[UploadRecording]:
         """See `RecordedUpload.of`."""
