@@ -19,6 +19,7 @@ from opentelemetry.sdk._logs import LoggerProvider as SdkLoggerProvider
 from opentelemetry.sdk.metrics import MeterProvider as SdkMeterProvider
 
 from migration.forking import new_lock, renew_in_child
+from migration.threads import note_refusal
 from observability.config import read_environment
 from observability.exporters import KeepSpans
 from observability.instruments import Sources
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
 _logger = logging.getLogger(__name__)
 
 DEFAULT_SHUTDOWN_TIMEOUT: Final = 5.0
+
+RETRY_SECONDS: Final = 10.0
+"""How long until it is tried again to begin what the system had no thread for."""
 
 
 def setup(
@@ -83,20 +87,24 @@ class TelemetryHandle:
 
     A forked process starts with figures of its own: on first use there, everything is built again, apart from the
     Prometheus endpoint, whose port is the parent's. Such a process calls `setup()` itself if it is to be scraped.
-    At exit of the interpreter it is shut down if it has not been before.
+    At exit of the interpreter it is shut down if it has not been before. Where the system has no thread for it, nothing
+    is observed, and it is tried again after `RETRY_SECONDS`.
     """
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
         self._lock = new_lock()
-        self._pipeline: Pipeline | None = build_pipeline(plan)
         self._closed = False
+        self._retry_at: float | None = None  # when it is tried again to have its threads
+        self._pipeline: Pipeline | None = self._built(plan)
         atexit.register(self.shutdown)
         renew_in_child(self)
 
     @property
     def pipeline(self) -> Pipeline:
         """What telemetry flows through in this process."""
+        if self._retry_at is not None and time.monotonic() >= self._retry_at:
+            self._build_again()
         return self._pipeline or self._build_after_fork()
 
     @property
@@ -153,6 +161,7 @@ class TelemetryHandle:
 
     def begin_in_child(self) -> None:
         """Forget what belongs to the parent: the SDK's locks may be held by threads that are gone."""
+        self._retry_at = None
         inherited, self._pipeline = self._pipeline, None
         if inherited and inherited.prometheus:
             inherited.prometheus.abandon()
@@ -160,11 +169,27 @@ class TelemetryHandle:
     def _build_after_fork(self) -> Pipeline:
         with self._lock:
             if self._pipeline is None:
-                environment = replace(self._plan.environment, disabled=self._plan.environment.disabled or self._closed)
-                self._pipeline = build_pipeline(replace(self._plan, environment=environment, prometheus_port=None))
                 if self._plan.prometheus_port is not None:
                     _logger.warning("this forked process serves no Prometheus metrics; call setup() after the fork")
+                    self._plan = replace(self._plan, prometheus_port=None)
+                self._pipeline = self._built(self._plan)
             return self._pipeline
+
+    def _build_again(self) -> None:
+        with self._lock:
+            if self._retry_at is not None and time.monotonic() >= self._retry_at:
+                self._pipeline = self._built(self._plan)
+
+    def _built(self, plan: Plan) -> Pipeline:
+        """What the plan asks for; nothing once it was shut down, and as long as the system has no thread for it."""
+        nothing = replace(plan, environment=replace(plan.environment, disabled=True))
+        self._retry_at = None
+        try:
+            return build_pipeline(nothing if self._closed else plan)
+        except (RuntimeError, MemoryError) as error:
+            note_refusal("telemetry", error)
+            self._retry_at = time.monotonic() + RETRY_SECONDS
+            return build_pipeline(nothing)
 
 
 def _closers(pipeline: Pipeline) -> list[Callable[[], object]]:

@@ -88,6 +88,7 @@ def build_pipeline(plan: Plan) -> Pipeline:
 
     Raises:
         PrometheusPortError: the Prometheus endpoint cannot listen.
+        RuntimeError: the system has no thread for it.
     """
     gate = Gate()
     if plan.environment.disabled:
@@ -95,17 +96,17 @@ def build_pipeline(plan: Plan) -> Pipeline:
         return _assemble(plan, *nothing, endpoint=None, gate=gate, enabled=False)
     quieten_exporters()
     endpoint = _prometheus(plan)
-    resource = Resource.create({Attribute.SERVICE_NAME: plan.environment.service})
-    meters = _meter_provider(plan, resource, gate, endpoint)
-    return _assemble(
-        plan,
-        _tracer_provider(plan, resource, gate, meters),
-        meters,
-        _logger_provider(plan, resource, gate, meters),
-        endpoint=endpoint,
-        gate=gate,
-        enabled=True,
-    )
+    try:
+        resource = Resource.create({Attribute.SERVICE_NAME: plan.environment.service})
+        meters = _meter_provider(plan, resource, gate, endpoint)
+        tracers = _tracer_provider(plan, resource, gate, meters)
+        loggers = _logger_provider(plan, resource, gate, meters)
+    except BaseException:
+        gate.close()
+        if endpoint is not None:
+            endpoint.close()
+        raise
+    return _assemble(plan, tracers, meters, loggers, endpoint=endpoint, gate=gate, enabled=True)
 
 
 def _assemble(

@@ -39,7 +39,13 @@ WebAddress = Annotated[str, AfterValidator(_web_address)]
 def _default_home() -> Path:
     """State lives where the XDG base directory specification puts it."""
     state = os.environ.get("XDG_STATE_HOME")
-    return (Path(state) if state else Path.home() / ".local" / "state") / "shim"
+    if state:
+        return Path(state) / "shim"
+    try:
+        home = Path.home()
+    except RuntimeError:  # neither `HOME` nor a name for this user: as in containers, where mostly nothing can be kept
+        home = Path("/")
+    return home / ".local" / "state" / "shim"
 
 
 class ShimSettings(BaseSettings):
