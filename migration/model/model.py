@@ -204,7 +204,7 @@ class Outcome(Generic[R]):
                 raise self.error
             finally:
                 if context is not None:
-                    self.error.__context__ = context
+                    _set_context(self.error, context)
                 del (
                     self,
                     context,
@@ -223,7 +223,12 @@ def _end_with(error: BaseException, last: BaseException | None) -> None:
     """Let the contexts of `error` end with `last`. A very long chain, or one that meets it already, stays as it is."""
     chain, other = list(_contexts(error)), list(_contexts(last))
     if len(chain) < MAX_CAUSES and not any(each is of for each in chain for of in other):
-        chain[-1].__context__ = last
+        _set_context(chain[-1], last)
+
+
+def _set_context(error: BaseException, context: BaseException | None) -> None:
+    """Set the context of an error of which nothing else may be set, too: a frozen dataclass."""
+    BaseException.__setattr__(error, "__context__", context)
 
 
 def _contexts(error: BaseException | None) -> Iterator[BaseException]:

@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from operator import attrgetter
 from typing import Any, ParamSpec, TypeVar
 
+from migration.forking import new_lock
 from migration.model.declaration import Migration
 from migration.model.errors import TargetNotFoundError
 from migration.routing.likeness import BoundShim, look_like, redirect, redirected_to
@@ -49,6 +50,11 @@ def install(target: str, migration: Migration, *, runtime: Runtime | None = None
         DeclarationError: it yields its values one by one.
     """
     owner, name = owner_of(target)
+    with _lock:
+        return _install_at(owner, name, target, migration, runtime)
+
+
+def _install_at(owner: Any, name: str, target: str, migration: Migration, runtime: Runtime | None) -> Shim[..., Any]:
     found = inspect.getattr_static(owner, name, None)
     if found is None:
         raise TargetNotFoundError(target, f"{owner!r} has no attribute {name!r}")
@@ -83,16 +89,20 @@ def uninstall(target: str) -> None:
         TargetNotFoundError: there is no migration at `target`.
     """
     owner, name = owner_of(target)
-    shim = _inner(vars(owner).get(name))
-    if not isinstance(shim, Shim):
-        raise TargetNotFoundError(target, "no migration is installed there")
-    undo = _installed.pop(shim, None)
-    if undo is None:  # a decorated function
-        undo = ExitStack()
-        undo.callback(setattr, owner, name, _wrapped_as(vars(owner)[name], shim.original))
-    shim.retire()
-    undo.close()
+    with _lock:
+        shim = _inner(vars(owner).get(name))
+        if not isinstance(shim, Shim):
+            raise TargetNotFoundError(target, "no migration is installed there")
+        undo = _installed.pop(shim, None)
+        if undo is None:  # a decorated function
+            undo = ExitStack()
+            undo.callback(setattr, owner, name, _wrapped_as(vars(owner)[name], shim.original))
+        shim.retire()
+        undo.close()
 
+
+_lock = new_lock()
+"""Held while a migration is put somewhere or taken away, or two threads would exchange one function's code at once."""
 
 _installed: weakref.WeakKeyDictionary[Shim[..., Any], ExitStack] = weakref.WeakKeyDictionary()
 """What undoes each installation."""

@@ -54,6 +54,12 @@ def returns_coroutine(function: Callable[..., Any]) -> bool | None:
     return None if isinstance(annotation, TypeVar) or _UNKNOWN.search(text) else False
 
 
+class EarlierSignature(inspect.Signature):
+    """The parameters of a function whose code leads elsewhere, for those who ask an earlier reference to it."""
+
+    __slots__ = ()
+
+
 class HandedOn:
     """An attribute that every class has of its own, and which is to be the function's.
 
@@ -99,11 +105,14 @@ class FunctionProxy:
 
     def __getattr__(self, name: str) -> Any:
         """Whatever else the function has."""
-        return getattr(self._function, name)
+        value = getattr(self._function, name)
+        if type(value) is EarlierSignature:  # the function that is asked here has its own code
+            raise AttributeError(f"{self!r} has no attribute {name!r}")
+        return value
 
     def __setattr__(self, name: str, value: object) -> None:
         """Set what is the proxy's own here, and everything else on the function."""
-        if hasattr(type(self), name):
+        if inspect.getattr_static(self, name, None) is not None:
             object.__setattr__(self, name, value)
         else:
             setattr(self._function, name, value)
@@ -204,10 +213,10 @@ class BoundShim(functools.partial[R], Generic[Q, R]):
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, MethodType):
             return NotImplemented
-        return self.__func__ is other.__func__ and self.__self__ is other.__self__
+        return bool(self.__func__ == other.__func__) and self.__self__ is other.__self__
 
     def __hash__(self) -> int:
-        return hash((id(self.__func__), id(self.__self__)))
+        return hash(MethodType(self.__func__, self.__self__))
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle by name, as a method does."""
@@ -304,11 +313,18 @@ def redirect(function: FunctionType, target: Callable[..., Any], afterwards: Cal
         weakref.finalize(function, _targets.pop, _numbers[function], None)
     number, before = _numbers[function], function.__code__
     _targets[number] = target
+    asked = inspect.signature(function, follow_wrapped=False)
+    if vars(function).keys().isdisjoint({"__wrapped__", "__signature__"}):  # or else it does not speak of its code
+        function.__signature__ = EarlierSignature(  # type: ignore[attr-defined]  # honoured by inspect
+            tuple(asked.parameters.values()), return_annotation=asked.return_annotation
+        )
     function.__code__ = code = _redirecting(before, number)
     redirecting_codes[id(code)] = code
 
     def undo() -> None:
         function.__code__ = before
+        if type(vars(function).get("__signature__")) is EarlierSignature:
+            del function.__signature__  # type: ignore[attr-defined]  # as above
         del redirecting_codes[id(code)]
         _targets[number] = afterwards
 

@@ -407,6 +407,13 @@ class Shim(FunctionProxy, Generic[P, R]):
         """Bind to an instance, as a function does."""
         return self if instance is None else BoundShim(self, instance)
 
+    def __eq__(self, other: object) -> bool:
+        """Whether it is the same, or the function itself: who keeps functions by themselves finds it by either."""
+        return other is self or other is self.original
+
+    def __hash__(self) -> int:
+        return hash(self.original)
+
     def __repr__(self) -> str:
         return f"<{self._function_name} behind migration {self.migration.name!r}>"
 
@@ -424,7 +431,7 @@ def _abandon(policy: Policy[R, Outcome[R]], error: BaseException) -> None:
     trace = error.__traceback__
     with suppress(BaseException):
         policy.throw(error)
-    error.__traceback__ = trace
+    BaseException.__setattr__(error, "__traceback__", trace)  # also of a frozen one
 
 
 def _not_run(start: float, error: MigrationError) -> Outcome[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 from collections.abc import Callable
 from contextvars import Context, copy_context
@@ -22,8 +23,26 @@ def carry_back(context: Context) -> None:
 
 
 async def in_thread(work: Callable[[], T]) -> T:
-    """Run `work` beside the running loop, in a copy of this context, and carry its changes back."""
+    """Run `work` beside the running loop, in a copy of this context, and carry its changes back.
+
+    Raises:
+        RuntimeError: it raised a `StopIteration`, which no coroutine can raise.
+    """
     context = copy_context()
-    result = await beside_loop(functools.partial(context.run, work))
+    try:
+        result = await beside_loop(functools.partial(context.run, _without_stop, work))
+    except asyncio.CancelledError:
+        raise  # it may still run
+    except BaseException:
+        carry_back(context)
+        raise
     carry_back(context)
     return result
+
+
+def _without_stop(work: Callable[[], T]) -> T:
+    """As in a coroutine: a `StopIteration` would end the future of the thread without an answer."""
+    try:
+        return work()
+    except StopIteration as error:
+        raise RuntimeError("the function raised StopIteration") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import sys
 import threading
 import time
@@ -285,6 +286,51 @@ def test_the_chain_of_contexts_is_that_of_a_plain_call(
         chain.append(type(error))
         error = error.__context__
     assert chain == [ValueError, ConnectionResetError, KeyError]
+
+
+@dataclasses.dataclass(frozen=True)
+class FrozenError(Exception):
+    """Nothing of it can be set in the ordinary way."""
+
+    code: int = 7
+
+
+@pytest.mark.parametrize("awaiting", [False, True])
+@pytest.mark.parametrize("side", Side)
+def test_a_frozen_exception_reaches_the_caller(
+    runtime: Runtime, router: FixedRouter, *, side: Side, awaiting: bool
+) -> None:
+    """Not what comes of setting its context."""
+
+    def fail() -> None:
+        try:
+            raise ConnectionResetError  # noqa: TRY301  # as a library does
+        except ConnectionResetError:
+            raise FrozenError  # noqa: B904  # as above
+
+    shim = migrate(Migration(name="m", candidate=lambda: fail()), runtime=runtime)(fail)  # noqa: PLW0108  # another function
+    router.serve = side
+    with pytest.raises(FrozenError) as raised:
+        asyncio.run(shim.aio()) if awaiting else shim()
+    assert isinstance(raised.value.__context__, ConnectionResetError)
+
+
+@pytest.mark.parametrize("side", Side)
+def test_a_stop_iteration_ends_an_awaited_call(runtime: Runtime, router: FixedRouter, side: Side) -> None:
+    """A future of a thread cannot hold one; its caller gets what a coroutine that raises one makes of it."""
+
+    def fail() -> str:
+        return next(iter(()))
+
+    shim = migrate(Migration(name="m", candidate=lambda: fail()), runtime=runtime)(fail)  # noqa: PLW0108  # another function
+    router.serve = side
+
+    async def main() -> None:
+        async with asyncio.timeout(5):
+            await shim.aio()
+
+    with pytest.raises(RuntimeError, match="raised StopIteration"):
+        asyncio.run(main())
 
 
 def test_an_exception_raised_again_and_again_keeps_its_chain_short(runtime: Runtime, router: FixedRouter) -> None:

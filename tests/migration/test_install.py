@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import functools
 import inspect
 import sys
+import threading
 import types
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -290,6 +292,65 @@ def test_every_earlier_reference_is_routed(monolith: Any, migration: Migration, 
     uninstall("monolith:upload")
     assert [way() for way in ways] == [("old", "a", "file-extract")] * len(ways)
     assert taken is monolith.upload
+
+
+def test_an_earlier_reference_answers_for_itself(monolith: Any, migration: Migration, runtime: Runtime) -> None:
+    """A framework that was given the function before the installation finds its parameters in it, and so in methods."""
+    taken, method = monolith.upload, monolith.Tool().run
+    questions: tuple[Callable[[Any], object], ...] = (inspect.signature, inspect.getfullargspec)
+    before = [[ask(each) for ask in questions] for each in (taken, method)]
+    for target in ("monolith:upload", "monolith:Tool.run"):
+        install(target, migration, runtime=runtime)
+    assert [[ask(each) for ask in questions] for each in (taken, method)] == before
+    assert not hasattr(monolith.upload, "__signature__")
+    for target in ("monolith:upload", "monolith:Tool.run"):
+        uninstall(target)
+    assert [[ask(each) for ask in questions] for each in (taken, method)] == before
+    assert vars(taken) == {}
+
+
+def test_what_was_kept_by_the_function_is_found_by_the_shim(
+    monolith: Any, migration: Migration, runtime: Runtime
+) -> None:
+    """And the other way about: registries have functions and methods as keys, and take listeners off by equality."""
+    tool = monolith.Tool()
+    before = {monolith.upload: "function", tool.run: "method"}
+    listeners = [monolith.upload, tool.run]
+    for target in ("monolith:upload", "monolith:Tool.run"):
+        install(target, migration, runtime=runtime)
+    assert (before[monolith.upload], before[tool.run]) == ("function", "method")
+    for each in (monolith.upload, tool.run):
+        listeners.remove(each)
+    after = {monolith.upload: "function", tool.run: "method"}
+    shim = monolith.upload
+    for target in ("monolith:upload", "monolith:Tool.run"):
+        uninstall(target)
+    assert (after[monolith.upload], after[tool.run]) == ("function", "method")
+    assert shim != monolith.query
+    assert shim != 5
+
+
+def test_threads_that_install_at_once_make_one_shim(monolith: Any, migration: Migration, runtime: Runtime) -> None:
+    """Every thread of a pool may do so as its first work."""
+    original, interval = monolith.upload, sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for _ in range(20):
+            with concurrent.futures.ThreadPoolExecutor(8) as pool:
+                barrier = threading.Barrier(8)
+
+                def work(barrier: threading.Barrier = barrier) -> object:
+                    barrier.wait()
+                    return install("monolith:upload", migration, runtime=runtime)
+
+                shims = {id(each.result()) for each in [pool.submit(work) for _ in range(8)]}
+            assert len(shims) == 1
+            assert original("a", None) == ("new", "a", None)
+            uninstall("monolith:upload")
+            assert original("a", None) == ("old", "a", "file-extract")
+            assert monolith.upload is original
+    finally:
+        sys.setswitchinterval(interval)
 
 
 @pytest.mark.parametrize("name", ["upload", "already_async"])

@@ -168,8 +168,11 @@ def test_what_is_set_on_a_shim_is_set_on_its_function() -> None:
     assert shim.calls == counting.calls == 6  # type: ignore[attr-defined]  # as above
     del shim.calls
     assert not hasattr(counting, "calls")
-    shim.__doc__ = "other"
-    assert shim.__doc__ == "other"
+    for name in ("__doc__", "__name__", "__qualname__"):  # as decorators do
+        setattr(shim, name, "other")
+        assert getattr(shim, name) == "other"
+    functools.update_wrapper(shim, plain)
+    assert (shim.__name__, shim.__doc__) == (plain.__name__, plain.__doc__)
     with pytest.raises(TypeError, match="stays a function"):
         shim.__class__ = int
 
