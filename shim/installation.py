@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import logging
+import os
+import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from contextvars import Context
 from dataclasses import dataclass, field
 from functools import partial
@@ -24,7 +27,7 @@ from migration import (
     uninstall,
     use_runtime,
 )
-from migration.forking import new_lock, renew_in_child
+from migration.forking import new_lock, renew_in_child, unforked
 from migration.guard import Guard
 from migration.model import LoopUnavailableError, Operation, StoreError
 from migration.routing import shim_at
@@ -236,10 +239,27 @@ def new_runtime(settings: ShimSettings, *, router: Router, observers: Sequence[O
 def fastest_loop() -> asyncio.AbstractEventLoop:
     """An event loop: uvloop's where that is installed (extra `fast`), else the standard library's."""
     try:
-        import uvloop  # noqa: PLC0415  # optional
+        with unforked():  # a child would wait for the rest of the import for ever
+            import uvloop  # noqa: PLC0415  # optional
     except ImportError:
         return asyncio.new_event_loop()
+    global _uses_libuv  # noqa: PLW0603  # of the process, and of its children
+    _uses_libuv = True
     return uvloop.new_event_loop()
+
+
+_uses_libuv = False
+
+
+def _end_libuv_in_order() -> None:
+    """Have libuv begin its threads again in a child that ends: else it waits for those of the parent, and crashes."""
+    if _uses_libuv:
+        numbers = socket.NI_NUMERICHOST | socket.NI_NUMERICSERV
+        with closing(fastest_loop()) as loop:
+            loop.run_until_complete(loop.getnameinfo(("127.0.0.1", 0), numbers))
+
+
+os.register_at_fork(after_in_child=partial(atexit.register, _end_libuv_in_order))
 
 
 def recall_noise(runtime: Runtime, ledger: Ledger, names: set[str]) -> None:

@@ -90,26 +90,28 @@ def program(tmp_path: Path) -> Program:
 
 
 @pytest.fixture
-def set_share(tmp_path: Path) -> Callable[[int], None]:
-    """Sets the share of uploads that the candidate serves, in percent, for both providers."""
+def set_share(tmp_path: Path) -> Callable[..., None]:
+    """Sets the share of uploads that the candidate serves, in percent, and those of further flags by name."""
 
-    def change(percent: int) -> None:
+    def change(percent: int, **others: int) -> None:
+        shares = {"async-upload-kimi": percent, "async-upload-glm": percent, **others}
         features = [
             {
-                "name": f"async-upload-{provider}",
+                "name": name,
                 "enabled": True,
                 "strategies": [
                     {
                         "name": "flexibleRollout",
-                        "parameters": {"rollout": str(percent), "stickiness": "default", "groupId": provider},
+                        "parameters": {"rollout": str(share), "stickiness": "default", "groupId": name},
                         "constraints": [],
                     }
                 ],
             }
-            for provider in ("kimi", "glm")
+            for name, share in shares.items()
         ]
         folder = tmp_path / "home"
         folder.mkdir(mode=0o700, exist_ok=True)
-        (folder / "flags.json").write_text(json.dumps({"version": 2, "features": features}))
+        (folder / "new.json").write_text(json.dumps({"version": 2, "features": features}))
+        (folder / "new.json").replace(folder / "flags.json")  # a reader finds the old flags or the new ones
 
     return change
