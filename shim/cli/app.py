@@ -20,7 +20,7 @@ from shim.cli.finding import NoApplicationError, application, load, searching
 from shim.cli.flags import flags_app
 from shim.cli.init import init
 from shim.cli.mismatches import mismatches_app
-from shim.cli.output import configure_logging, note, say
+from shim.cli.output import configure_logging, note, print_anything, say
 from shim.cli.removal import callers, ready, remove
 from shim.cli.rollout import rollout_app
 from shim.cli.serving import console, mcp, report
@@ -134,6 +134,7 @@ def _loaded(name: str, reference: str) -> Any:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line, that of the process by default. Every error is one line on standard error and a code."""
+    print_anything()
     given = sys.argv[1:] if arguments is None else list(arguments)
     with searching(_application_in(given)):
         return _run(given or ["--help"])

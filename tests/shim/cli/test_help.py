@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -131,3 +132,13 @@ def test_the_version_needs_no_application(run_here: RunHere) -> None:
     finished = run_here("--app", "nosuch.module:app", "--version")
     assert (finished.code, finished.err) == (ExitCode.OK, "")
     assert finished.out.strip()
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "gbk"])
+def test_a_name_that_the_terminal_cannot_show_is_an_escape(shim: CommandLine, encoding: str) -> None:
+    """The command ends as it would elsewhere, and its result is printed: a script would else repeat what was done."""
+    name = "report\N{PAGE FACING UP}.txt"
+    (shim.folder / name).write_text("text")
+    finished = replace(shim, environment=shim.environment | {"PYTHONIOENCODING": encoding})("upload", name)
+    assert finished.code == ExitCode.OK
+    assert "report\\U0001f4c4.txt" in finished.out
