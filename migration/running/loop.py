@@ -168,6 +168,10 @@ class LoopJob:
         """Whether it was given to this loop."""
         return self._loop is loop
 
+    def is_current(self) -> bool:
+        """Whether its loop is busy with the coroutine right now; asked from another thread."""
+        return self._task is not None and asyncio.current_task(self._loop) is self._task
+
     @property
     def running(self) -> bool:
         """Whether the coroutine has been started and has not ended."""

@@ -229,7 +229,7 @@ class IsolatedRunner:
             job.start(home.loop)
         except RuntimeError as error:  # it was closed meanwhile
             raise HomeEndedError from error
-        return await self._end_of_job(job, self._watch_home(shadow, home))
+        return await self._end_of_job(job, self._watch_home(shadow, home, job))
 
     async def _in_thread(self, legacy: Callable[[], Any]) -> Outcome[Any]:
         """Run legacy in a thread, in a copy of this context. A cancellation ends the waiting, not the thread."""
@@ -281,7 +281,7 @@ class IsolatedRunner:
                 raise
             raise HomeEndedError from error
 
-    async def _watch_home(self, shadow: Shadow, home: Home) -> None:
+    async def _watch_home(self, shadow: Shadow, home: Home, job: LoopJob) -> None:
         """Let asynchronous legacy rest that blocks the loop of its callers; return when that loop has ended."""
         while home.loop.is_running():
             turned: concurrent.futures.Future[None] = concurrent.futures.Future()
@@ -289,7 +289,7 @@ class IsolatedRunner:
             with suppress(RuntimeError):  # it is closed: then it does not run any more, either
                 home.loop.call_soon_threadsafe(turned.set_result, None)
             await asyncio.sleep(HOME_SECONDS)
-            if not turned.done():
+            if not turned.done() and job.is_current():
                 where = place_of(home.thread)
                 try:
                     while not turned.done() and home.loop.is_running():  # noqa: ASYNC110  # its thread sets it

@@ -25,8 +25,6 @@ from contextvars import ContextVar
 from typing import Any
 from urllib.parse import urlsplit
 
-import aiohttp
-
 from migration.forking import new_lock
 from migration.running.propagation import current
 
@@ -141,14 +139,20 @@ def _guarded_request(begin: Callable[..., None]) -> Callable[..., None]:
     return guarded
 
 
-def _guarded_aiohttp(connect: Callable[..., Any]) -> Callable[..., Any]:
+def _guard_aiohttp() -> None:
+    try:
+        aiohttp = importlib.import_module("aiohttp")
+    except ImportError:
+        return  # none is installed
+    connect = aiohttp.BaseConnector.connect
+
     @functools.wraps(connect)
-    async def guarded(self: aiohttp.BaseConnector, request: Any, *args: Any, **kwargs: Any) -> Any:
+    async def guarded(self: Any, request: Any, *args: Any, **kwargs: Any) -> Any:
         if not may_ask(str(request.url)):
             raise aiohttp.ClientConnectionError(REFUSAL)
         return await connect(self, request, *args, **kwargs)
 
-    return guarded
+    aiohttp.BaseConnector.connect = guarded
 
 
 def _guarded_process(begin: Callable[..., Any]) -> Callable[..., Any]:
@@ -166,7 +170,6 @@ _GUARDS: tuple[tuple[Any, str, Callable[[Callable[..., Any]], Callable[..., Any]
     (socket.socket, "connect_ex", _guarded_connect),
     (socket.socket, "sendto", _guarded_send),
     (http.client.HTTPConnection, "putrequest", _guarded_request),
-    (aiohttp.BaseConnector, "connect", _guarded_aiohttp),
     (subprocess.Popen, "__init__", _guarded_process),
     (multiprocessing.process.BaseProcess, "start", _guarded_process),
     *((os, name, _guarded_process) for name in ("fork", "forkpty", "posix_spawn", "posix_spawnp", "system")),
@@ -187,6 +190,7 @@ def _guard_once() -> None:
         for owner, name, guard in _GUARDS:
             if hasattr(owner, name):
                 setattr(owner, name, guard(getattr(owner, name)))
+        _guard_aiohttp()
         for name in _INTERPRETERS:
             _guard_interpreters(name)
         _guarded = True
