@@ -74,7 +74,7 @@ def _install_at(owner: Any, name: str, target: str, migration: Migration, runtim
     undo = _installed[shim] = ExitStack()
     if own:
         undo.callback(setattr, owner, name, found)
-        undo.callback(redirect(bare, shim, shim.legacy))
+        undo.callback(redirect(bare, shim))
     else:
         undo.callback(delattr, owner, name)
     setattr(owner, name, _wrapped_as(found, shim))

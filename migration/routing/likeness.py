@@ -251,33 +251,58 @@ MOST_NESTED_CALLS = 1000
 
 
 class _NestedCalls(threading.local):
-    """Counts the nested calls of legacy on a thread, so that legacy recurses as deep as without a shim."""
+    """Counts the nested calls of legacy on a thread, so that legacy recurses as deep as without a shim.
+
+    Attributes:
+        depth: the calls.
+        raised: those for which the limit is raised.
+    """
 
     depth = 0
+    raised = 0
 
     def __enter__(self) -> None:
-        self.depth += 1
-        if self.depth % STEP == 0 and self.depth <= MOST_NESTED_CALLS:
-            _raise_limit(STEP * FRAMES_OF_A_CALL)
+        depth = self.depth + 1
+        if depth % STEP == 0 and self.raised < depth <= MOST_NESTED_CALLS:
+            self._raise_for(depth)
+        self.depth = depth
 
     def __exit__(self, *error: object) -> None:
-        if self.depth % STEP == 0 and self.depth <= MOST_NESTED_CALLS:
-            _raise_limit(-STEP * FRAMES_OF_A_CALL)
-        self.depth -= 1
+        self.depth = depth = self.depth - 1
+        if depth % STEP == 0 and depth < self.raised:
+            with suppress(RecursionError):  # the host has set a low limit meanwhile
+                self._raise_for(depth)
+
+    def _raise_for(self, depth: int) -> None:
+        _raise_limit(threading.get_ident(), depth * FRAMES_OF_A_CALL)
+        self.raised = depth
 
 
 nested_call = _NestedCalls()
 _limit_lock = new_lock()
+_raised: dict[int, int] = {}
+"""By thread: the frames by which the limit is raised beyond `_hosts_limit`."""
+
+_hosts_limit = 0
 
 
-def _raise_limit(frames: int) -> None:
+def _raise_limit(thread: int, frames: int) -> None:
+    """Raise the limit by so many frames for a thread. What the host has set meanwhile is where that begins."""
+    global _hosts_limit  # noqa: PLW0603  # one a process, as the limit is
     with _limit_lock:
-        sys.setrecursionlimit(sys.getrecursionlimit() + frames)
+        if sys.getrecursionlimit() != _hosts_limit + sum(_raised.values()):
+            _hosts_limit = sys.getrecursionlimit()
+            _raised.clear()
+        sys.setrecursionlimit(_hosts_limit + sum(_raised.values()) - _raised.get(thread, 0) + frames)
+        _raised[thread] = frames
+        if not frames:
+            del _raised[thread]
 
 
 # References that were taken earlier
 
 _numbers: weakref.WeakKeyDictionary[FunctionType, int] = weakref.WeakKeyDictionary()
+_functions: weakref.WeakValueDictionary[int, FunctionType] = weakref.WeakValueDictionary()
 _targets: dict[int, Callable[..., Any]] = {}
 _new_number = itertools.count().__next__
 
@@ -293,24 +318,20 @@ def factory():
 
 
 def target_of(number: int) -> Callable[..., Any]:
-    """Where the redirected function of this number leads."""
-    return _targets[number]
+    """Where the function of this number leads; to itself for a call that entered it before that was undone."""
+    target = _targets.get(number)
+    return _functions[number] if target is None else target
 
 
-def redirect(function: FunctionType, target: Callable[..., Any], afterwards: Callable[..., Any]) -> Callable[[], None]:
-    """Lead every reference to `function` to `target`.
-
-    Args:
-        function: the function whose code is exchanged.
-        target: what its callers get.
-        afterwards: what a call gets that has entered the function before it is undone, and goes on after that.
+def redirect(function: FunctionType, target: Callable[..., Any]) -> Callable[[], None]:
+    """Lead every reference to `function` to `target`, by exchanging its code.
 
     Returns:
         Undoes it.
     """
     if function not in _numbers:
         _numbers[function] = _new_number()
-        weakref.finalize(function, _targets.pop, _numbers[function], None)
+        _functions[_numbers[function]] = function
     number, before = _numbers[function], function.__code__
     _targets[number] = target
     asked = inspect.signature(function, follow_wrapped=False)
@@ -326,15 +347,15 @@ def redirect(function: FunctionType, target: Callable[..., Any], afterwards: Cal
         if type(vars(function).get("__signature__")) is EarlierSignature:
             del function.__signature__  # type: ignore[attr-defined]  # as above
         del redirecting_codes[id(code)]
-        _targets[number] = afterwards
+        del _targets[number]
 
     return undo
 
 
 def redirected_to(function: object) -> Callable[..., Any] | None:
-    """Where the references to `function` are led, or were led last; None if they never were."""
+    """Where the references to `function` are led; None if they are not."""
     number = _numbers.get(function) if type(function) is FunctionType else None
-    return None if number is None else _targets[number]
+    return None if number is None else _targets.get(number)
 
 
 def _redirecting(code: CodeType, number: int) -> CodeType:

@@ -387,6 +387,24 @@ def test_a_recursive_legacy_goes_as_deep_as_before(runtime: Runtime) -> None:
     assert sys.getrecursionlimit() == limit
 
 
+def test_a_limit_that_legacy_sets_stays(runtime: Runtime) -> None:
+    """Also when it does so within nested calls, for which the limit was raised."""
+    limit = sys.getrecursionlimit()
+
+    def legacy(n: int) -> None:
+        if n:
+            shim(n - 1)
+        else:
+            sys.setrecursionlimit(limit + 77)
+
+    shim = migrate(Migration(name="m", candidate="a:b"), runtime=runtime)(legacy)
+    try:
+        shim(45)
+        assert sys.getrecursionlimit() == limit + 77
+    finally:
+        sys.setrecursionlimit(limit)
+
+
 def test_a_recursion_without_an_end_is_still_cut_off(runtime: Runtime) -> None:
     """By the interpreter's own error, and the limit is afterwards what it was."""
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import functools
+import gc
 import inspect
 import sys
 import threading
 import types
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -404,6 +406,34 @@ def test_who_holds_the_shim_follows(monolith: Any, migration: Migration, runtime
 
 
 # Taking away
+
+
+def test_a_call_that_began_before_uninstalling_is_legacys(
+    monolith: Any, migration: Migration, runtime: Runtime
+) -> None:
+    """A coroutine of an earlier reference that runs only afterwards."""
+    taken = monolith.already_async
+    install("monolith:already_async", migration, runtime=runtime)
+    begun = taken()
+    uninstall("monolith:already_async")
+    assert asyncio.run(begun) is None
+
+
+def test_what_was_migrated_once_is_not_kept(migration: Migration, runtime: Runtime) -> None:
+    """A plugin that is unloaded leaves the memory."""
+
+    def use_plugin() -> weakref.ref[Any]:
+        plugin = types.ModuleType("plugin")
+        exec("def upload(path): ...", vars(plugin))  # noqa: S102  # the text beside it
+        sys.modules["plugin"] = plugin
+        install("plugin:upload", migration, runtime=runtime)
+        uninstall("plugin:upload")
+        del sys.modules["plugin"]
+        return weakref.ref(plugin.upload)
+
+    function = use_plugin()
+    gc.collect()
+    assert function() is None
 
 
 def test_uninstalling_restores_the_very_function(monolith: Any, migration: Migration, runtime: Runtime) -> None:
