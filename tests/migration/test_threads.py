@@ -298,3 +298,29 @@ def test_the_ledger_tells_what_happened_to_threads(refuse: Refuse, path: Path) -
     assert found.refused >= 1
     assert found.problem == "can't start new thread"
     assert abs(found.at - time.time()) < 60
+
+
+@pytest.mark.parametrize("refused", ["", "m"], ids=["threads", "no-threads"])
+def test_the_end_of_the_interpreter_loses_nothing(path: Path, refused: str) -> None:
+    """Records that wait are written, by the thread or without it; a call made after the end is legacy's."""
+    told = run_script(
+        "import atexit, sys, threading\n"
+        "from pathlib import Path\n"
+        "from migration import Migration, Runtime, Side, migrate\n"
+        "from migration.store import Ledger\n"
+        "from migration.testing import FixedRouter\n"
+        "started = threading.Thread.start\n"
+        "def start(thread):\n"
+        "    if sys.argv[2] and thread.name.startswith(sys.argv[2]): raise RuntimeError('no thread')\n"
+        "    started(thread)\n"
+        "threading.Thread.start = start\n"
+        "async def new(): return 'new'\n"
+        "runtime = Runtime(router=FixedRouter(serve=Side.CANDIDATE), observers=[Ledger(Path(sys.argv[1]))])\n"
+        "f = migrate(Migration(name='m', candidate=new), runtime=runtime)(lambda: 'old')\n"
+        "atexit.register(lambda: print(f()))\n"
+        "print(f())\n",
+        str(path),
+        refused,
+    )
+    assert told == ("old\nold\n" if refused else "new\nold\n")
+    assert sum(totals.calls for totals in Ledger(path).status("m").sides.values()) == (3 if refused else 2)
