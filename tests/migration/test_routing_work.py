@@ -123,7 +123,7 @@ def test_a_call_is_two_spans_one_event_and_one_duration(shim: Shim[[], str], cap
 def test_many_calls_are_few_statements(
     shim: Shim[[], str], ledger: Ledger, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """A call hands over at most two records without waking a thread, and a thousand take two statements."""
+    """A call hands over two records at most and wakes no thread; a thousand take two statements, their place one."""
     assert ledger.flush()
     handed_over, statements = called(monkeypatch, LedgerWriter, "put"), list[int]()
 
@@ -137,7 +137,7 @@ def test_many_calls_are_few_statements(
         shim()
     assert ledger.flush()
     assert CALLS <= len(handed_over) <= 2 * CALLS
-    assert 0 < sum(statements) <= 2 * len(statements)
+    assert 0 < sum(statements) <= 2 * len(statements) + 1
     assert ledger.lost == 0
     assert (tmp_path / "shim.db").exists()
 
