@@ -22,7 +22,7 @@ import pytest
 
 from tools.sandbox import RunningSandbox
 
-UPLOADS = 8
+UPLOADS = 4
 """At each share, to each provider."""
 
 _KINDS = {"sync": ["--workers", "4"], "gthread": ["--workers", "2", "--threads", "4"]}

@@ -87,7 +87,7 @@ print(json.dumps({"codes": wrong, "served": served, "failed": done.count(None), 
 """
 
 
-@pytest.mark.parametrize("forks", [50, pytest.param(2_000, marks=pytest.mark.thorough)])
+@pytest.mark.parametrize("forks", [30, pytest.param(2_000, marks=pytest.mark.thorough)])
 def test_forks_under_load(
     program: Program,
     configured: RunningSandbox,

@@ -51,7 +51,7 @@ def test_no_thread_imports_before_the_first_call(
 ) -> None:
     """With all that can be configured, the threads that `start()` leaves only wait, and nothing of them imports.
 
-    Earlier work, the guard, the flags and the ledger begin with the first call; then, too, no thread imports.
+    Earlier work, the guard, the flags and the ledger begin with `begin` or the first call; no thread imports then, too.
     """
     set_environment(
         UNLEASH_URL=f"{services}/api",
@@ -77,6 +77,8 @@ def test_no_thread_imports_before_the_first_call(
         time.sleep(1)
         assert threads() == names
         before, imports = imports, []
+        app.begin()
+        time.sleep(1)
         upload("first")
         time.sleep(1)
         later = threads()
