@@ -268,6 +268,7 @@ class BackgroundLoop:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ident: int | None = None
         self._workers: set[int] = set()
+        self._giving: set[int] = set()
         self._jobs: dict[concurrent.futures.Future[Any], LoopJob] = {}
         self._started: list[object] = []
         self._blocked = ""
@@ -362,8 +363,14 @@ class BackgroundLoop:
         """
         context = copy_context()
         job = LoopJob(work, context)
+        # A signal handler may call this, too, wherever this thread is. Waiting for the future itself, it could hold the
+        # future's lock, for which the loop would wait, for which the handler would wait.
+        waited_for = threading.Lock()
+        waited_for.acquire()
+        job.future.add_done_callback(lambda _future: waited_for.release())
         try:
             self._begin(job)
+            waited_for.acquire()
             result: T = job.future.result()
         except BaseException:
             if job.running:
@@ -429,15 +436,22 @@ class BackgroundLoop:
     def _begin(self, job: LoopJob) -> None:
         if (why := why_no_loop()) is not None:
             raise LoopUnavailableError(self._name, why)
-        with self._lock:
-            if self._stopped or (self._closed and not job.shadow):
-                raise LoopClosedError(self._name)
-            if self._blocked and not job.shadow:
-                raise LoopUnavailableError(self._name, self._blocked)
-            loop = self._ensure_started()
-            self._jobs[job.future] = job
-            job.future.add_done_callback(self._forget)
-            job.start(loop)
+        thread = threading.get_ident()
+        if thread in self._giving:  # a signal handler or a finalizer, which would wait for what it interrupts
+            raise LoopUnavailableError(self._name, "the call interrupts one that is being given to it")
+        self._giving.add(thread)
+        try:
+            with self._lock:
+                if self._stopped or (self._closed and not job.shadow):
+                    raise LoopClosedError(self._name)
+                if self._blocked and not job.shadow:
+                    raise LoopUnavailableError(self._name, self._blocked)
+                loop = self._ensure_started()
+                self._jobs[job.future] = job
+                job.future.add_done_callback(self._forget)
+                job.start(loop)
+        finally:
+            self._giving.discard(thread)
 
     def _forget(self, done: concurrent.futures.Future[Any]) -> None:
         self._jobs.pop(done, None)

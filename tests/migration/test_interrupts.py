@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -111,6 +113,69 @@ def test_ctrl_c_in_a_synchronous_caller_cancels_the_candidate(held: Held, runtim
     sender.result(10)
     assert held.ended == ["cancelled"]
     assert tasks_on(runtime.loop) == 0
+
+
+def test_a_finalizer_may_call_while_a_call_begins(router: FixedRouter, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The garbage is collected anywhere, also where a call is given to the loop; then legacy serves."""
+    interrupted: list[str] = []
+
+    def new_loop() -> asyncio.AbstractEventLoop:
+        loop = asyncio.new_event_loop()
+        give = loop.call_soon_threadsafe
+
+        def collecting(*args: Any, **kwargs: Any) -> object:
+            if threading.current_thread() is caller and not interrupted:
+                interrupted.append("")
+                interrupted[0] = shim()
+            return give(*args, **kwargs)
+
+        monkeypatch.setattr(loop, "call_soon_threadsafe", collecting)
+        return loop
+
+    async def candidate() -> str:
+        return "new"
+
+    router.serve = Side.CANDIDATE
+    runtime = Runtime(router=router, new_loop=new_loop)
+    shim = migrate(Migration(name="m", candidate=candidate), runtime=runtime)(lambda: "old")
+    served: list[str] = []
+    caller = threading.Thread(target=lambda: served.append(shim()), daemon=True)
+    caller.start()
+    caller.join(5)
+    assert (interrupted, served) == (["old"], ["new"])
+    runtime.close()
+
+
+SIGNALLED = """
+import random, signal, time
+from migration import Migration, Runtime, Side, migrate
+from migration.testing import FixedRouter
+
+async def candidate(): return "new"
+
+shim = migrate(
+    Migration(name="m", candidate=candidate), runtime=Runtime(router=FixedRouter(Side.CANDIDATE))
+)(lambda: "old")
+handled = []
+
+def handle(*_):
+    handled.append(shim())
+    signal.setitimer(signal.ITIMER_REAL, random.uniform(1e-4, 1e-3))
+
+shim()
+signal.signal(signal.SIGALRM, handle)
+handle()
+end = time.monotonic() + 2
+while time.monotonic() < end:
+    assert shim() == "new"
+signal.setitimer(signal.ITIMER_REAL, 0)
+assert len(handled) > 10
+"""
+
+
+def test_a_signal_handler_may_call_while_a_call_is_waited_for() -> None:
+    """Wherever it interrupts the caller, neither waits for the other for ever."""
+    subprocess.run([sys.executable, "-c", SIGNALLED], check=True, timeout=30)  # noqa: S603  # the text above
 
 
 @pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt("from inside")])
