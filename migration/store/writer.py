@@ -191,6 +191,7 @@ class Writer(Generic[Item]):
         while (taken := self._next_batch()) is not None:
             batch, durable = taken
             self._write_batch(batch, durable=durable)
+            del taken, batch  # what is written is not kept until something else is
 
     def _write_here(self) -> None:
         for _ in range(0, MAX_WAITING + 1, MAX_BATCH):
