@@ -17,7 +17,7 @@ from migration.model.errors import TargetNotFoundError
 from migration.routing.likeness import BoundShim, look_like, redirect, redirected_to
 from migration.routing.runtime import Runtime
 from migration.routing.shim import Shim
-from migration.running.context import in_thread
+from migration.running.propagation import in_thread
 
 P = ParamSpec("P")
 R = TypeVar("R")

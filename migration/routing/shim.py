@@ -38,10 +38,10 @@ from migration.routing.likeness import (
     twin_of,
 )
 from migration.routing.runtime import Runtime, current_runtime
-from migration.running.context import in_thread
 from migration.running.in_flight import POLL_SECONDS, calling_site, inside_a_call, side_around, side_context
 from migration.running.loop import Candidate
 from migration.running.observers import ContainedRecording
+from migration.running.propagation import in_thread
 from migration.shadow.isolated import Shadow, is_being_cancelled
 
 P = ParamSpec("P")

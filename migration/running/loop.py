@@ -21,8 +21,8 @@ from typing import Any, Generic, ParamSpec, TypeVar
 from migration.forking import new_lock, renew_in_child, unforked
 from migration.model.errors import CandidateUnavailableError, LoopClosedError, LoopUnavailableError
 from migration.model.model import Outcome, Side
-from migration.running.context import carry_back, in_thread
 from migration.running.in_flight import place_of
+from migration.running.propagation import carry_back, in_thread
 from migration.running.workers import Workers
 from migration.threads import RETRY_SECONDS as THREAD_RETRY_SECONDS
 from migration.threads import BackgroundThread, why_no_loop

@@ -1,4 +1,4 @@
-"""Carries the context variables of a recorded or replayed run into the threads and pools that its code uses.
+"""Carries context variables: what a side sets back to its caller, those of a recorded or replayed run into its threads.
 
 Threads and pools do not copy context variables. What records a run, and what keeps a replay from writing, are context
 variables: a function that uses a thread would be heard and confined in part only. So the starts of threads and the
@@ -24,10 +24,48 @@ from multiprocessing.pool import ThreadPool
 from typing import Any, TypeVar
 
 from migration.forking import new_lock
-from migration.running.in_flight import inside_a_call
+from migration.running.in_flight import OWN_VARIABLES, inside_a_call
+from migration.running.workers import beside_loop
 
 T = TypeVar("T")
 _MISSING = object()
+
+
+def carry_back(context: Context) -> None:
+    """Set here what was set in `context`, a copy of this context. A variable of the library is not carried."""
+    for variable, value in context.items():
+        if variable not in OWN_VARIABLES and variable.get(_MISSING) is not value:
+            variable.set(value)
+
+
+async def in_thread(work: Callable[[], T]) -> T:
+    """Run `work` beside the running loop, in a copy of this context, and carry its changes back.
+
+    Raises:
+        RuntimeError: it raised a `StopIteration`, which no coroutine can raise.
+    """
+    context = copy_context()
+    try:
+        result = await beside_loop(functools.partial(context.run, _without_stop, work))
+    except asyncio.CancelledError:
+        raise  # it may still run
+    except BaseException:
+        carry_back(context)
+        raise
+    carry_back(context)
+    return result
+
+
+def _without_stop(work: Callable[[], T]) -> T:
+    """As in a coroutine: a `StopIteration` would end the future of the thread without an answer."""
+    try:
+        return work()
+    except StopIteration as error:
+        raise RuntimeError("the function raised StopIteration") from error
+
+
+# Carries the context variables of a recorded or replayed run into the threads and pools that its code uses.
+
 _PACKAGE = __name__.partition(".")[0]
 
 

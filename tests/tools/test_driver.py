@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tools.driver import drive, drive_async
+from tools.transport.loops import drive, drive_async
 
 Drive = Callable[[Generator[str, Any, Any], Callable[[str], object]], Any]
 

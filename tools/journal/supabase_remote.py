@@ -15,11 +15,11 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
-from tools.driver import drive_async
 from tools.journal import supabase_requests as requests
 from tools.journal.port import NOTHING_NEW, Entry, Facts, Finished, Held, Intent, Opening, State
 from tools.journal.supabase_client import AwayError, FleetOwner, KeyedLocks, RemoteError, TableClient, UnusableError
 from tools.journal.supabase_requests import CLOSED, Claimant, Reply, Request, claim, take_over
+from tools.transport.loops import drive_async
 
 V = TypeVar("V")
 

@@ -19,7 +19,6 @@ from typing import Any, Protocol
 from shim.http.attempts import Attempts
 from shim.http.egress import is_shadow
 from shim.http.recording import note_shared
-from tools.driver import drive, drive_async
 from tools.journal.factory import get_journal
 from tools.journal.port import (
     NOTHING_NEW,
@@ -39,6 +38,7 @@ from tools.journal.port import (
 from tools.providers import spec
 from tools.settings import Settings, get_settings
 from tools.storage.port import ProviderName
+from tools.transport.loops import drive, drive_async
 
 OPEN_SECONDS = 5.0
 """How long an upload waits for the journal; then it goes on without it. A file gives up much sooner by itself, a

@@ -11,8 +11,8 @@ from typing import Any
 from migration import Call, Side
 from migration.model import SideEffects, StoreError, TrialRefusedError
 from migration.shadow import UndoJournal, UndoState
-from shim.http.answers import why_not_repeatable
 from shim.http.egress import EgressGate, behind
+from shim.http.recorder import why_not_repeatable
 from shim.http.recording import ExchangeLog, noting
 from shim.primitives import unforked
 from tools.recovery.inventory import mark_of

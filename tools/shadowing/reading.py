@@ -14,7 +14,7 @@ from tools.settings import Settings
 from tools.shadowing.marks import Marked
 from tools.shadowing.objects import ObjectKey, succeeded
 from tools.shadowing.recorded_storage import LOCAL
-from tools.shadowing.services import upload_target
+from tools.shadowing.replay import upload_target
 from tools.storage.placement import candidate_paths, decode_key
 from tools.storage.port import ProviderName, UploadRow
 from tools.transport.rest import Digest

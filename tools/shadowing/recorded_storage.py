@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from aiohttp import BodyPartReader, MultipartReader, hdrs, web
 
-from shim.http.answers import AnswerBook, repeated, sendable
 from shim.http.facts import PIECE_BYTES, RequestTarget, credential_labels, digest_of, file_name, read_field
+from shim.http.recorder import AnswerBook, repeated, sendable
 from shim.http.recording import Exchange
 from tools.shadowing.objects import (
     RESUMABLE,

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, BinaryIO, ParamSpec, Self, TypeVar
 
 from shim.http.recording import OperationNote, noted_operation
 from shim.primitives import Database, StoreError, copy_rows, execute_all, make_private_folder
-from tools.driver import drive, drive_async
 from tools.storage.placement import (
     Absent,
     CreateBucket,
@@ -31,7 +30,7 @@ from tools.storage.placement import (
     place,
 )
 from tools.storage.port import ROW_KEY, TABLE, LocalStorageError, ProviderName, UploadRow
-from tools.transport.loops import run_in_thread
+from tools.transport.loops import drive, drive_async, run_in_thread
 
 if TYPE_CHECKING:
     from tools.transport.reading import FileSource

@@ -13,7 +13,6 @@ from supabase import Client, ClientOptions, create_client
 
 from shim.http.httpx_tap import bounded_answers
 from shim.http.redaction import hide_api_keys
-from tools.driver import drive, drive_async
 from tools.settings import get_settings
 from tools.storage import supabase_pooled as pooled
 from tools.storage.placement import (
@@ -45,7 +44,7 @@ from tools.storage.supabase_terms import (
     row_query,
     translated,
 )
-from tools.transport.loops import SYSTEM_CLOCK, Clock
+from tools.transport.loops import SYSTEM_CLOCK, Clock, drive, drive_async
 
 if TYPE_CHECKING:
     from tools.storage.port import ProviderName, UploadRow

@@ -20,7 +20,6 @@ from yarl import URL
 
 from shim.http.recording import Exchange, answer_headers, current_log, noting
 from shim.http.redaction import RedactedText, hide_api_keys
-from tools.driver import drive_async
 from tools.settings import get_settings
 from tools.storage.placement import CreateBucket, Look, Outcome, Put, Step, encode_key
 from tools.storage.port import StorageError, StorageTimeoutError
@@ -51,7 +50,7 @@ from tools.storage.tus_policy import (
 )
 from tools.transport.connections import get_http_session
 from tools.transport.errors import AnswerTooLargeError, RequestTimedOutError
-from tools.transport.loops import Clock
+from tools.transport.loops import Clock, drive_async
 from tools.transport.rest import exchange
 from tools.transport.upload import FileBody
 

@@ -1,4 +1,4 @@
-"""What code on an event loop needs besides: a value for each loop, blocking work in threads, the clock and back-off."""
+"""What code that waits needs: drivers of policies, a value for each loop, work in threads, the clock and back-off."""
 
 from __future__ import annotations
 
@@ -6,12 +6,57 @@ import asyncio
 import itertools
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Generator
 from contextlib import suppress
 from contextvars import copy_context
 from dataclasses import dataclass
 from functools import partial
-from typing import Generic, ParamSpec, TypeVar
+from typing import Any, Generic, ParamSpec, TypeVar
+
+Step = TypeVar("Step")
+Result = TypeVar("Result")
+
+
+def drive(policy: Generator[Step, Any, Result], perform: Callable[[Step], object]) -> Result:
+    """Perform each step of `policy` on this thread, and return its result.
+
+    What `perform` raises is thrown into the policy at the step: it may handle it, or clean up and let it pass.
+    """
+    try:
+        step = next(policy)
+        while True:
+            try:
+                outcome = perform(step)
+            except BaseException as error:  # noqa: BLE001  # the policy raises it again, unless it handles it
+                step = policy.throw(error)
+                continue
+            try:
+                step = policy.send(outcome)
+            finally:
+                del outcome  # an exception in it refers to this frame: they would keep each other alive
+    except StopIteration as finished:
+        return finished.value  # type: ignore[no-any-return]  # StopIteration is not generic
+
+
+async def drive_async(policy: Generator[Step, Any, Result], perform: Callable[[Step], Awaitable[object]]) -> Result:
+    """Likewise with a `perform` that is awaited; a cancellation is thrown into the policy as well."""
+    try:
+        step = next(policy)
+        while True:
+            try:
+                outcome = await perform(step)
+            except BaseException as error:  # noqa: BLE001  # as above
+                step = policy.throw(error)
+                continue
+            try:
+                step = policy.send(outcome)
+            finally:
+                del outcome  # as above
+    except StopIteration as finished:
+        return finished.value  # type: ignore[no-any-return]  # as above
+
+
+# What code on an event loop needs besides: a value for each loop, blocking work in threads, the clock and back-off.
 
 T = TypeVar("T")
 

@@ -28,10 +28,9 @@ import httpx
 from migration import Call, Side
 from migration.running.propagation import current
 from shim.http.aiohttp_tap import read_bounded, trace_config
-from shim.http.answers import AnswerBook, counted_once, why_not_repeatable
 from shim.http.egress import confined_to
 from shim.http.facts import target_of
-from shim.http.recorder import LoopbackRecorder
+from shim.http.recorder import AnswerBook, LoopbackRecorder, counted_once, why_not_repeatable
 from shim.http.recording import ExchangeLog, noting, unobserved
 
 

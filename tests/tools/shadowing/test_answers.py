@@ -6,10 +6,10 @@ import json
 
 import pytest
 
-from shim.http.answers import AnswerBook
 from shim.http.facts import RequestFacts, RequestTarget
+from shim.http.recorder import AnswerBook
 from shim.http.recording import Exchange
-from tools.shadowing.services import strangeness
+from tools.shadowing.replay import strangeness
 
 POST = RequestTarget("kimi", "POST", "/files")
 NAMES = ('a "quoted" back\\slash 100%41.txt', "notes.txt", "table.csv")

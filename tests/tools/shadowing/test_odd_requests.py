@@ -10,9 +10,8 @@ import aiohttp
 import pytest
 from yarl import URL
 
-from shim.http import answers
-from shim.http.answers import AnswerBook
-from shim.http.recorder import LoopbackRecorder
+from shim.http import recorder as answers
+from shim.http.recorder import AnswerBook, LoopbackRecorder
 from tools.shadowing.replay import upload_recorder
 
 

@@ -10,9 +10,8 @@ from dataclasses import dataclass
 import aiohttp
 import pytest
 
-from shim.http.answers import AnswerBook
 from shim.http.facts import MAX_FIELD_BYTES, RequestTarget
-from shim.http.recorder import LoopbackRecorder
+from shim.http.recorder import AnswerBook, LoopbackRecorder
 from shim.http.recording import Exchange
 from tools.shadowing import recorded_storage as storing
 from tools.shadowing.replay import upload_recorder

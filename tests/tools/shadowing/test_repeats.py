@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 
 from migration import Side
 from migration.model import Verdict
-from shim.http.answers import REFUSED, AnswerBook, counted_once
 from shim.http.facts import RequestTarget
+from shim.http.recorder import REFUSED, AnswerBook, counted_once
 from shim.http.recording import Exchange
 from tests.tools.shadowing.bench import Bench, World, document
 from tools.sandbox import FaultKind
-from tools.shadowing.services import is_final
+from tools.shadowing.replay import is_final
 
 POST = RequestTarget("kimi", "POST", "/files")
 REQUESTS = st.fixed_dictionaries(

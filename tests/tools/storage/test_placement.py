@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import pytest
 
-from tools.driver import drive, drive_async
 from tools.storage.placement import (
     Absent,
     BucketMissing,
@@ -18,6 +17,7 @@ from tools.storage.placement import (
     place,
 )
 from tools.storage.port import BadKeyError, NoFreeKeyError, StorageAnswerError
+from tools.transport.loops import drive, drive_async
 
 SHA256 = "0123456789abcdef" * 4
 OTHER = "f" * 64

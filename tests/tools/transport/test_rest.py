@@ -9,9 +9,8 @@ from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tools.driver import drive, drive_async
 from tools.transport.errors import AnswerTooLargeError, UnansweredError
-from tools.transport.loops import retry_delay
+from tools.transport.loops import drive, drive_async, retry_delay
 from tools.transport.rest import Digest, RestAnswer, RestClient, RestPolicy, is_transient, status_within
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
