@@ -251,6 +251,3 @@ def _prepared() -> ResumingContext:
     """Whatever may block before there is a session."""
     make_room(_DESCRIPTORS_OF_A_CONNECTION * get_settings().upload_connections)
     return tls_context()
-
-
-os.register_at_fork(after_in_child=tls_context.cache_clear)  # OpenSSL's locks may be held by a thread that is gone
