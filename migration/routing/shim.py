@@ -2,8 +2,7 @@
 
 A call goes through `Shim._policy`: decide once, run the chosen side, fall back to legacy on proof that the candidate
 sent nothing, hand a sampled call over to be compared. The policy is a generator that yields the side to run; `__call__`
-drives it for callers that block, `_coroutine` for callers that await. Legacy runs in the driver's own frame, so that it
-goes as deep as without a migration, and what it raises passes through as it is.
+drives it for callers that block, `_coroutine` for callers that await. Legacy runs in the driver's own frame.
 """
 
 from __future__ import annotations
@@ -20,11 +19,9 @@ from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, cast, overload
 
 from migration.model.declaration import Migration
 from migration.model.errors import (
-    CandidateCancelledError,
     CandidateUnavailableError,
     DeclarationError,
     LoopUnavailableError,
-    MigrationError,
 )
 from migration.model.model import Call, CallSite, Decision, Entrance, NoticeKind, Operation, Outcome, Side
 from migration.model.ports import Recording
@@ -38,11 +35,18 @@ from migration.routing.likeness import (
     twin_of,
 )
 from migration.routing.runtime import Runtime, current_runtime
-from migration.running.in_flight import POLL_SECONDS, calling_site, inside_a_call, side_around, side_context
-from migration.running.loop import Candidate
+from migration.running.candidate import Candidate
+from migration.running.in_flight import (
+    POLL_SECONDS,
+    calling_site,
+    inside_a_call,
+    inside_running_loop,
+    side_around,
+    side_context,
+)
 from migration.running.observers import ContainedRecording
 from migration.running.propagation import in_thread
-from migration.shadow.isolated import Shadow, is_being_cancelled
+from migration.shadow.isolated import Shadow
 
 P = ParamSpec("P")
 Q = ParamSpec("Q")
@@ -101,7 +105,7 @@ class Shim(FunctionProxy, Generic[P, R]):
     def use(self, migration: Migration, runtime: Runtime | None) -> None:
         """Route calls by this declaration from now on, wherever the shim is held."""
         self.migration = migration
-        self.candidate: Candidate[P, Any] = Candidate(migration.candidate)
+        self.candidate: Candidate[P, R] = Candidate(migration.candidate)
         self._runtime = runtime
         self._protected: Callable[P, R] = migration.protect(self.legacy)
         self.installed = True
@@ -129,7 +133,7 @@ class Shim(FunctionProxy, Generic[P, R]):
                 return self._protected(*args, **kwargs)
         if side is Side.CANDIDATE:
             try:
-                outcome = self._run_candidate(args, kwargs)
+                outcome = self.candidate.run_blocking(self.runtime.loop, self.migration.name, args, kwargs)
             except BaseException as error:  # the process is interrupted
                 _abandon(policy, error)
                 raise
@@ -160,7 +164,7 @@ class Shim(FunctionProxy, Generic[P, R]):
         if not self.installed:
             return Side.LEGACY, None
         runtime, entrance = self.runtime, Entrance.SYNC
-        if _inside_running_loop():
+        if inside_running_loop():
             entrance = Entrance.BLOCKING
             if self._awaited is not None:
                 runtime.report_blocked_loop(self.migration.name, calling_site())
@@ -188,7 +192,9 @@ class Shim(FunctionProxy, Generic[P, R]):
         side = next(policy)
         if side is Side.CANDIDATE:
             try:
-                outcome = await self._candidate_awaited(args, kwargs)
+                outcome = await self.candidate.run_awaited(
+                    self.runtime.loop, self.migration.name, args, kwargs, here=self.runtime.on_background_loop()
+                )
             except BaseException as error:  # the caller is cancelled
                 _abandon(policy, error)
                 raise
@@ -368,35 +374,6 @@ class Shim(FunctionProxy, Generic[P, R]):
         else:
             self.runtime.shadows.submit(shadow)
 
-    # How the candidate is run: an outcome is returned, and only what is meant for the whole process is raised
-
-    def _run_candidate(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Outcome[R]:
-        start = time.perf_counter()
-        try:
-            self.candidate.load()
-            if self.candidate.blocks:
-                return self.candidate.run_here(args, kwargs)
-            return self.runtime.loop.run(lambda: self.candidate.run(args, kwargs))
-        except asyncio.CancelledError:
-            return _not_run(start, CandidateCancelledError(self.migration.name))
-        except MigrationError as error:
-            return _not_run(start, error)
-
-    async def _candidate_awaited(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Outcome[R]:
-        start = time.perf_counter()
-        try:
-            if not self.candidate.loaded:
-                await in_thread(self.candidate.load)
-            if self.candidate.blocks or self.runtime.on_background_loop():
-                return await self.candidate.run(args, kwargs)
-            return await self.runtime.loop.run_async(lambda: self.candidate.run(args, kwargs))
-        except asyncio.CancelledError:
-            if is_being_cancelled():
-                raise
-            return _not_run(start, CandidateCancelledError(self.migration.name))
-        except MigrationError as error:
-            return _not_run(start, error)
-
     @overload
     def __get__(self, instance: None, owner: type | None = None) -> Shim[P, R]: ...
 
@@ -432,15 +409,3 @@ def _abandon(policy: Policy[R, Outcome[R]], error: BaseException) -> None:
     with suppress(BaseException):
         policy.throw(error)
     BaseException.__setattr__(error, "__traceback__", trace)  # also of a frozen one
-
-
-def _not_run(start: float, error: MigrationError) -> Outcome[Any]:
-    return Outcome(side=Side.CANDIDATE, seconds=time.perf_counter() - start, error=error)
-
-
-def _inside_running_loop() -> bool:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True

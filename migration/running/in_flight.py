@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
 import time
@@ -74,6 +75,15 @@ class OncePerSite:
                 return False
             self._seen.add(key)
             return True
+
+
+def inside_running_loop() -> bool:
+    """Whether the caller would block an event loop."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 # In-flight calls

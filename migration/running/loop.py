@@ -1,4 +1,4 @@
-"""The candidate, and the background event loop on which it runs: for callers that block or await, and for shadows."""
+"""The background event loop on which candidates run: for callers that block or await, and for shadows."""
 
 from __future__ import annotations
 
@@ -6,23 +6,19 @@ import asyncio
 import atexit
 import concurrent.futures
 import contextlib
-import functools
-import importlib
-import inspect
 import logging
 import threading
 import time
 import weakref
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from contextvars import Context, copy_context
-from operator import attrgetter
-from typing import Any, Generic, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
-from migration.forking import new_lock, renew_in_child, unforked
-from migration.model.errors import CandidateUnavailableError, LoopClosedError, LoopUnavailableError
-from migration.model.model import Outcome, Side
+from migration.forking import new_lock, renew_in_child
+from migration.model.errors import LoopClosedError, LoopUnavailableError
 from migration.running.in_flight import place_of
-from migration.running.propagation import carry_back, in_thread
+from migration.running.job import LoopJob
+from migration.running.propagation import carry_back
 from migration.running.workers import Workers
 from migration.threads import RETRY_SECONDS as THREAD_RETRY_SECONDS
 from migration.threads import BackgroundThread, why_no_loop
@@ -32,204 +28,8 @@ R = TypeVar("R")
 T = TypeVar("T")
 _logger = logging.getLogger("migration")
 
-RETRY_SECONDS = 30.0
-"""After a failed import it is not tried again for so long: it can be slow, and takes the caller's time."""
-
 CANCEL_SECONDS = 5.0
 """How long a cancelled caller waits for its job to have stopped."""
-
-
-class Candidate(Generic[P, R]):
-    """The candidate, imported on first use; a failed import is tried again after `RETRY_SECONDS`."""
-
-    def __init__(self, target: str | Callable[..., Any], *, now: Callable[[], float] = time.monotonic) -> None:
-        self._name = target if isinstance(target, str) else f"{target.__module__}:{target.__qualname__}"
-        self._target = target
-        self._function: Callable[P, Any] | None = None
-        self._awaited = True
-        self._now = now
-        self._failure: CandidateUnavailableError | None = None
-        self._retry_at = 0.0
-
-    def __str__(self) -> str:
-        return self._name
-
-    @property
-    def loaded(self) -> bool:
-        """Whether it runs without an import."""
-        return self._function is not None
-
-    @property
-    def blocks(self) -> bool:
-        """Whether it is no coroutine function: it runs on a thread that may be blocked. Known once it is loaded."""
-        return not self._awaited
-
-    def load(self) -> None:
-        """Import it.
-
-        Raises:
-            CandidateUnavailableError: it cannot be imported, or is no function of which one result can be had.
-        """
-        if self._function is not None:
-            return
-        if self._failure is not None and self._now() < self._retry_at:
-            raise CandidateUnavailableError(self._name, self._failure.reason)
-        try:
-            function = _import(self._target) if isinstance(self._target, str) else self._target
-            self._awaited = inspect.iscoroutinefunction(function)
-            if not self._awaited and (yields := _why_not_one_result(function)):
-                raise TypeError(yields)  # noqa: TRY301  # one place makes the error
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:  # a module may even end the process (`sys.exit`) when imported
-            self._failure = CandidateUnavailableError(self._name, error)
-            self._retry_at = self._now() + RETRY_SECONDS
-            raise self._failure from error
-        self._function = function
-
-    def start(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]:
-        """Make the coroutine, of which nothing has run yet; of a blocking candidate, one that runs it in a thread.
-
-        Raises:
-            CandidateUnavailableError: it cannot be imported, or does not take these arguments.
-        """
-        function = self._taking(args, kwargs)
-        if self.blocks:
-            return in_thread(functools.partial(function, *args, **kwargs))
-        try:
-            return function(*args, **kwargs)  # type: ignore[no-any-return]  # a coroutine function
-        except TypeError as error:  # the arguments do not fit; a coroutine function's body has not begun
-            raise CandidateUnavailableError(self._name, error) from error
-
-    async def run(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Outcome[R]:
-        """Run it on the running loop. An exception is an outcome; only what ends a task or the process is raised."""
-        start = time.perf_counter()
-        try:
-            value = await self.start(*args, **kwargs)
-        except Exception as error:  # noqa: BLE001  # an outcome, raised again for the caller by `Outcome.unwrap`
-            return Outcome(side=Side.CANDIDATE, seconds=time.perf_counter() - start, error=error)
-        return Outcome(side=Side.CANDIDATE, seconds=time.perf_counter() - start, value=value)
-
-    def run_here(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Outcome[R]:
-        """Run one that blocks on this thread, as legacy runs."""
-        start = time.perf_counter()
-        try:
-            value = self._taking(args, kwargs)(*args, **kwargs)
-        except Exception as error:  # noqa: BLE001  # as above
-            return Outcome(side=Side.CANDIDATE, seconds=time.perf_counter() - start, error=error)
-        return Outcome(side=Side.CANDIDATE, seconds=time.perf_counter() - start, value=value)
-
-    def _taking(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Callable[..., Any]:
-        """The function; of a blocking one it is known before it runs that it takes these arguments."""
-        self.load()
-        assert self._function is not None  # noqa: S101  # what `load` is for
-        if self.blocks:
-            try:
-                inspect.signature(self._function).bind(*args, **kwargs)
-            except TypeError as error:
-                raise CandidateUnavailableError(self._name, error) from error
-        return self._function
-
-
-def _why_not_one_result(function: object) -> str | None:
-    """Why calling `function` does not give one result; None if it does."""
-    if not callable(function):
-        return f"a value of type {type(function).__name__} cannot be called"
-    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
-        return "it yields its values one by one"
-    return None
-
-
-def _import(target: str) -> Any:
-    module, _, attribute = target.partition(":")
-    with unforked():  # a child would wait for the rest of the import for ever
-        return attrgetter(attribute)(importlib.import_module(module))
-
-
-class LoopJob:
-    """A coroutine that runs on a background loop; its future is done only when the coroutine has really ended.
-
-    Args:
-        work: makes the coroutine.
-        context: the context in which it runs.
-        shadow: whether no caller waits for it.
-    """
-
-    def __init__(self, work: Callable[[], Coroutine[Any, Any, Any]], context: Context, *, shadow: bool = False) -> None:
-        self.future: concurrent.futures.Future[Any] = concurrent.futures.Future()
-        self.shadow = shadow
-        self._work = work
-        self._context = context
-        self._unclaimed = [None]  # taking from a list is atomic: the job begins, or is handed back
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._task: asyncio.Task[Any] | None = None
-
-    def is_on(self, loop: asyncio.AbstractEventLoop) -> bool:
-        """Whether it was given to this loop."""
-        return self._loop is loop
-
-    def is_current(self) -> bool:
-        """Whether its loop is busy with the coroutine right now; asked from another thread."""
-        return self._task is not None and asyncio.current_task(self._loop) is self._task
-
-    @property
-    def running(self) -> bool:
-        """Whether the coroutine has been started and has not ended."""
-        return self._loop is not None and not self.future.done()
-
-    def start(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Start on the loop; may be called from any thread."""
-        self._loop = loop
-        loop.call_soon_threadsafe(self._start, loop)
-
-    def cancel(self) -> None:
-        """Ask the coroutine to stop; may be called from any thread."""
-        with contextlib.suppress(RuntimeError):  # the loop is closed: then the coroutine has ended
-            if self._loop is not None:
-                self._loop.call_soon_threadsafe(self._cancel)
-
-    def hand_back(self, error: LoopUnavailableError) -> None:
-        """Fail the future, unless the coroutine has begun; may be called from any thread."""
-        if self._unclaimed:
-            with contextlib.suppress(IndexError):
-                self._unclaimed.pop()
-                self.future.set_exception(error)
-
-    def give_up(self) -> None:
-        """Fail the future of a coroutine that ignores its cancellation, or whose loop has ended, so that none waits."""
-        if self._task is not None and not self._task.done():
-            self._task._log_destroy_pending = False  # type: ignore[attr-defined]  # noqa: SLF001  # as `asyncio.gather` does
-            coroutine = self._task.get_coro()
-            if inspect.getcoroutinestate(coroutine) == inspect.CORO_CREATED:  # type: ignore[arg-type]  # it is one
-                coroutine.close()
-        with contextlib.suppress(concurrent.futures.InvalidStateError):  # it has ended after all
-            self.future.set_exception(asyncio.CancelledError())
-
-    def _start(self, loop: asyncio.AbstractEventLoop) -> None:
-        try:
-            self._unclaimed.pop()
-        except IndexError:
-            return  # handed back
-        try:
-            self._task = loop.create_task(self._work(), context=self._context)
-        except BaseException as error:  # noqa: BLE001  # the caller waits for an answer, and gets this one
-            self.future.set_exception(error)
-        else:
-            self._task.add_done_callback(self._finished)
-
-    def _cancel(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-
-    def _finished(self, task: asyncio.Task[Any]) -> None:
-        if self.future.done():
-            return  # given up
-        if task.cancelled():
-            self.future.set_exception(asyncio.CancelledError())
-        elif (error := task.exception()) is not None:
-            self.future.set_exception(error)
-        else:
-            self.future.set_result(task.result())
 
 
 class BackgroundLoop:

@@ -18,8 +18,10 @@ from migration.model.declaration import Migration
 from migration.model.errors import HomeEndedError, UnfollowedError
 from migration.model.model import Call, Comparison, Decision, Notice, NoticeKind, Outcome, Side, Verdict
 from migration.model.ports import Recording, Sent
+from migration.running.candidate import Candidate, is_being_cancelled
 from migration.running.in_flight import end_shadow, place_of
-from migration.running.loop import BackgroundLoop, Candidate, LoopJob
+from migration.running.job import LoopJob
+from migration.running.loop import BackgroundLoop
 from migration.running.observers import Observers
 from migration.running.propagation import FollowedRun, follow_tasks, following
 from migration.shadow.facts import Facts, Flattening
@@ -366,9 +368,3 @@ async def _candidate_to_its_end(
         if isinstance(error, GeneratorExit) or is_being_cancelled():
             raise
         return Outcome(side=Side.CANDIDATE, seconds=time.perf_counter() - start, error=error)
-
-
-def is_being_cancelled() -> bool:
-    """Whether this task is cancelled from outside; a candidate can also cancel itself, which is how it failed."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0

@@ -19,12 +19,13 @@ from typing import NamedTuple
 from migration.forking import renew_in_child
 from migration.model.errors import IncompleteFactsError, LoopUnavailableError, UnfollowedError
 from migration.model.model import Comparison, Side, Verdict
+from migration.running.candidate import is_being_cancelled
 from migration.running.in_flight import InFlightCalls
 from migration.running.loop import BackgroundLoop
 from migration.running.observers import Observers
 from migration.shadow.admission import AdmissionControl, HourlyBudget, ShadowCapacity, ShadowLimits
 from migration.shadow.comparing import Runs, compared, learned
-from migration.shadow.isolated import Home, IsolatedRunner, Shadow, is_being_cancelled
+from migration.shadow.isolated import Home, IsolatedRunner, Shadow
 from migration.shadow.live import LIVE_READS, LiveRunner
 from migration.shadow.noise import NoiseBook
 from migration.shadow.replay import ReplayRunner

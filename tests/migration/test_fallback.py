@@ -14,7 +14,7 @@ import pytest
 
 from migration import Migration, Runtime, Side, migrate
 from migration.model import CandidateUnavailableError, NoticeKind
-from migration.running import loop as _loop
+from migration.running import candidate as _candidate
 from migration.testing import FixedRouter, RecordingObserver
 from tests.migration.helpers import eventually, in_thread
 from tests.migration.raising import NothingSentError, caught, raising
@@ -93,9 +93,9 @@ def test_a_mended_module_is_used_without_a_restart(
     assert f() == "old"
     (tmp_path / "late_module.py").write_text("async def f(): return 'new'")
     importlib.invalidate_caches()
-    now = _loop.RETRY_SECONDS - 1
+    now = _candidate.RETRY_SECONDS - 1
     assert f() == "old"
-    now = _loop.RETRY_SECONDS
+    now = _candidate.RETRY_SECONDS
     assert f() == "new"
     del sys.modules["late_module"]
 
