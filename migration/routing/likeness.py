@@ -250,6 +250,10 @@ MOST_NESTED_CALLS = 1000
 """Nested calls of a thread for which the limit is raised; their frames take 0.8 MiB of the thread's stack."""
 
 
+LIMIT_SECONDS = 0.1
+"""How long a call waits for another thread that changes the limit, which takes microseconds."""
+
+
 class _NestedCalls(threading.local):
     """Counts the nested calls of legacy on a thread, so that legacy recurses as deep as without a shim.
 
@@ -274,8 +278,8 @@ class _NestedCalls(threading.local):
                 self._raise_for(depth)
 
     def _raise_for(self, depth: int) -> None:
-        _raise_limit(threading.get_ident(), depth * FRAMES_OF_A_CALL)
-        self.raised = depth
+        if _raise_limit(threading.get_ident(), depth * FRAMES_OF_A_CALL):
+            self.raised = depth
 
 
 nested_call = _NestedCalls()
@@ -286,10 +290,16 @@ _raised: dict[int, int] = {}
 _hosts_limit = 0
 
 
-def _raise_limit(thread: int, frames: int) -> None:
-    """Raise the limit by so many frames for a thread. What the host has set meanwhile is where that begins."""
+def _raise_limit(thread: int, frames: int) -> bool:
+    """Raise the limit by so many frames for a thread. What the host has set meanwhile is where that begins.
+
+    Returns:
+        Whether it was done: a signal handler may interrupt a call of this very function, and must not wait for it.
+    """
     global _hosts_limit  # noqa: PLW0603  # one a process, as the limit is
-    with _limit_lock:
+    if not _limit_lock.acquire(timeout=LIMIT_SECONDS):
+        return False
+    try:
         if sys.getrecursionlimit() != _hosts_limit + sum(_raised.values()):
             _hosts_limit = sys.getrecursionlimit()
             _raised.clear()
@@ -297,6 +307,9 @@ def _raise_limit(thread: int, frames: int) -> None:
         _raised[thread] = frames
         if not frames:
             del _raised[thread]
+    finally:
+        _limit_lock.release()
+    return True
 
 
 # References that were taken earlier
