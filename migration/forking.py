@@ -15,8 +15,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
-FORK_WAITS_SECONDS = 10.0
-"""How long a fork waits for what must not be cut off; longer than an operation on a database waits for another one."""
+FORK_WAITS_SECONDS = 60.0
+"""How long a fork waits for what must not be cut off: longer than the imports of a start take on a busy machine.
+
+A fork that waits too long is late; a child that is forked too early waits for ever.
+"""
 
 LET_FORK_SECONDS = 0.1
 """How long a block lets a waiting fork go first; no longer, for that may wait for a thread that waits for this one."""
