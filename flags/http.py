@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 from io import BytesIO
-from typing import Any
+from typing import Any, cast
 
 import requests
 from requests.auth import HTTPBasicAuth
@@ -246,7 +246,7 @@ def reporting_client(
         custom_options={"auth": own_credentials, "allow_redirects": False, "hooks": {"response": _leave_unread}},
         cache=MemoryCache(),
         multiple_instance_mode=InstanceAllowType.SILENTLY_ALLOW,  # the warning prints parts of the token
-        scheduler=schedule,
+        scheduler=cast("Any", schedule),  # of which the client asks no more than to be started and stopped
         scheduler_executor=REPORTING_THREAD,
     )
 

@@ -46,7 +46,7 @@ async def in_thread(work: Callable[[], T]) -> T:
     """
     context = copy_context()
     try:
-        result = await beside_loop(functools.partial(context.run, _without_stop, work))
+        result = await beside_loop(lambda: context.run(_without_stop, work))
     except asyncio.CancelledError:
         raise  # it may still run
     except BaseException:

@@ -10,7 +10,6 @@ from collections.abc import Awaitable, Callable, Generator
 from contextlib import suppress
 from contextvars import copy_context
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Generic, ParamSpec, TypeVar
 
 Step = TypeVar("Step")
@@ -100,8 +99,10 @@ async def run_in_thread(function: Callable[P, R], *args: P.args, **kwargs: P.kwa
     A thread cannot be stopped. Cancellation therefore takes effect when the work has ended, so that nothing is left
     running behind the caller's back.
     """
-    call = partial(copy_context().run, function, *args, **kwargs)
-    work = asyncio.get_running_loop().run_in_executor(None, call)
+    context = copy_context()
+    work: asyncio.Future[R] = asyncio.get_running_loop().run_in_executor(
+        None, lambda: context.run(function, *args, **kwargs)
+    )
     try:
         return await asyncio.shield(work)
     except asyncio.CancelledError:
